@@ -1,0 +1,48 @@
+"""Errors as RFC 9457 problem documents."""
+
+from enum import StrEnum
+from typing import Any
+
+from service.contract.wire import Reply
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Code(StrEnum):
+    """Every problem code; clients match these, never the text."""
+
+    INVALID = "invalid"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too-large"
+    NOT_FOUND = "not-found"
+    METHOD_NOT_ALLOWED = "method-not-allowed"
+    STUDY_NOT_FOUND = "study-not-found"
+    TRIAL_NOT_FOUND = "trial-not-found"
+    NO_BEST = "no-best"
+    NO_MODEL = "no-model"
+    STUDY_EXISTS = "study-exists"
+    STUDY_ENDED = "study-ended"
+    LEASE_LOST = "lease-lost"
+    REPORT_CONFLICT = "report-conflict"
+    OUTCOME_REFUSED = "outcome-refused"
+    WORKER_UNKNOWN = "worker-unknown"
+    PROTOCOL_TOO_OLD = "protocol-too-old"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class FieldProblem(Reply):
+    field: str
+    message: str
+    value: Any = None
+
+
+class Problem(Reply):
+    """``detail`` says what to do next."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Code
+    errors: list[FieldProblem] | None = None

@@ -1,0 +1,296 @@
+"""Ranges, samplers and pruners as a study names them. Option names and defaults are Optuna's."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.contract.hyperparameters import ParamValue
+from service.contract.wire import Wire, refuse
+
+MAX_CHOICES = 64
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
+CountInt = Annotated[int, Field(ge=0, le=100_000)]
+
+
+class FloatRange(Wire):
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        span = self.high - self.low
+        refuse(
+            "FloatRange",
+            [
+                *_order_errors(self.low, self.high),
+                *_log_errors(self.log, self.low, self.step),
+                *(
+                    [(("high",), "high - low is too large for a number", self.high)]
+                    if math.isinf(span)
+                    else []
+                ),
+                *_step_errors(span, self.step),
+            ],
+        )
+        return self
+
+
+class IntRange(Wire):
+    type: Literal["int"]
+    low: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    high: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    log: bool = False
+    step: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse(
+            "IntRange",
+            [
+                *_order_errors(self.low, self.high),
+                *_log_errors(self.log, self.low, self.step if self.step != 1 else None),
+                *_step_errors(self.high - self.low, self.step),
+            ],
+        )
+        return self
+
+
+class Choices(Wire):
+    type: Literal["categorical"]
+    choices: Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = {
+            "number" if type(choice) in (int, float) else type(choice).__name__ for choice in self.choices
+        }
+        errors = []
+        if len(kinds) > 1:
+            errors.append(
+                (("choices",), f"choices mix {' and '.join(sorted(kinds))}; use one type", self.choices)
+            )
+        elif len(set(self.choices)) < len(self.choices):
+            errors.append((("choices",), "a choice is listed twice; list each once", self.choices))
+        refuse("Choices", errors)
+        return self
+
+
+Distribution = Annotated[FloatRange | IntRange | Choices, Field(discriminator="type")]
+
+
+class NoOptions(Wire):
+    pass
+
+
+class TpeOptions(Wire):
+    n_startup_trials: CountInt = 10
+    n_ei_candidates: PositiveInt = 24
+    multivariate: bool | None = None
+    group: bool = False
+    constant_liar: bool = True
+
+
+class GpOptions(Wire):
+    n_startup_trials: CountInt = 10
+    deterministic_objective: bool = False
+
+
+class CmaEsOptions(Wire):
+    n_startup_trials: CountInt = 1
+    sigma0: Annotated[float, Field(gt=0)] | None = None
+    popsize: Annotated[int, Field(ge=3, le=10_000)] | None = None
+    consider_pruned_trials: bool = False
+    use_separable_cma: bool = False
+    with_margin: bool = False
+    lr_adapt: bool = False
+
+
+class QmcOptions(Wire):
+    qmc_type: Literal["sobol", "halton"] = "sobol"
+    scramble: bool = False
+
+
+class NsgaOptions(Wire):
+    population_size: Annotated[int, Field(ge=2, le=10_000)] = 50
+    mutation_prob: Probability | None = None
+    crossover_prob: Probability = 0.9
+    swapping_prob: Probability = 0.5
+
+
+class Nsga3Options(NsgaOptions):
+    dividing_parameter: PositiveInt = 3
+
+
+class TpeSampler(Wire):
+    name: Literal["tpe"] = "tpe"
+    options: TpeOptions = TpeOptions()
+
+
+class GpSampler(Wire):
+    name: Literal["gp"]
+    options: GpOptions = GpOptions()
+
+
+class RandomSampler(Wire):
+    name: Literal["random"]
+    options: NoOptions = NoOptions()
+
+
+class GridSampler(Wire):
+    name: Literal["grid"]
+    options: NoOptions = NoOptions()
+
+
+class CmaEsSampler(Wire):
+    name: Literal["cmaes"]
+    options: CmaEsOptions = CmaEsOptions()
+
+
+class QmcSampler(Wire):
+    name: Literal["qmc"]
+    options: QmcOptions = QmcOptions()
+
+
+class Nsga2Sampler(Wire):
+    name: Literal["nsga2"]
+    options: NsgaOptions = NsgaOptions()
+
+
+class Nsga3Sampler(Wire):
+    name: Literal["nsga3"]
+    options: Nsga3Options = Nsga3Options()
+
+
+Sampler = Annotated[
+    TpeSampler
+    | GpSampler
+    | RandomSampler
+    | GridSampler
+    | CmaEsSampler
+    | QmcSampler
+    | Nsga2Sampler
+    | Nsga3Sampler,
+    Field(discriminator="name"),
+]
+
+
+class MedianOptions(Wire):
+    n_startup_trials: CountInt = 5
+    """COMPLETE trials that the study must have before anything is pruned."""
+    n_warmup_steps: CountInt = 0
+    """Steps, counted from 1, that are never pruned: 1 protects step 1."""
+    interval_steps: PositiveInt = 1
+    n_min_trials: PositiveInt = 1
+
+
+class PercentileOptions(MedianOptions):
+    percentile: Annotated[float, Field(ge=0, le=100)] = 50.0
+
+
+class SuccessiveHalvingOptions(Wire):
+    min_resource: PositiveInt = 1
+    reduction_factor: Annotated[int, Field(ge=2, le=1_000)] = 4
+    min_early_stopping_rate: CountInt = 0
+    bootstrap_count: CountInt = 0
+
+
+class HyperbandOptions(Wire):
+    min_resource: PositiveInt = 1
+    max_resource: PositiveInt | None = None
+    """Absent: the number of evaluations of the longest trial that the space allows."""
+    reduction_factor: Annotated[int, Field(ge=2, le=1_000)] = 3
+    bootstrap_count: CountInt = 0
+
+
+class PatientOptions(Wire):
+    patience: CountInt = 2
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ThresholdOptions(Wire):
+    lower: float | None = None
+    upper: float | None = None
+    n_warmup_steps: CountInt = 0
+    interval_steps: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.lower is None and self.upper is None:
+            refuse("ThresholdOptions", [(("lower",), "give lower, upper or both", None)])
+        return self
+
+
+class NoPruner(Wire):
+    name: Literal["none"] = "none"
+    options: NoOptions = NoOptions()
+
+
+class MedianPruner(Wire):
+    name: Literal["median"]
+    options: MedianOptions = MedianOptions()
+
+
+class PercentilePruner(Wire):
+    name: Literal["percentile"]
+    options: PercentileOptions = PercentileOptions()
+
+
+class SuccessiveHalvingPruner(Wire):
+    name: Literal["successive-halving"]
+    options: SuccessiveHalvingOptions = SuccessiveHalvingOptions()
+
+
+class HyperbandPruner(Wire):
+    name: Literal["hyperband"]
+    options: HyperbandOptions = HyperbandOptions()
+
+
+class PatientPruner(Wire):
+    name: Literal["patient"]
+    options: PatientOptions = PatientOptions()
+
+
+class ThresholdPruner(Wire):
+    name: Literal["threshold"]
+    options: ThresholdOptions
+
+
+Pruner = Annotated[
+    NoPruner
+    | MedianPruner
+    | PercentilePruner
+    | SuccessiveHalvingPruner
+    | HyperbandPruner
+    | PatientPruner
+    | ThresholdPruner,
+    Field(discriminator="name"),
+]
+
+
+def _order_errors(low: float, high: float) -> list[tuple[tuple[str], str, float]]:
+    return [(("low",), f"low {low:g} lies above high {high:g}; swap them", low)] if low > high else []
+
+
+def _log_errors(log: bool, low: float, step: float | None) -> list[tuple[tuple[str], str, object]]:
+    errors: list[tuple[tuple[str], str, object]] = []
+    if log and low <= 0:
+        errors.append((("low",), f"a log range must start above 0, not at {low:g}", low))
+    if log and step is not None:
+        errors.append((("step",), "a log range takes no step; drop step or log", step))
+    return errors
+
+
+def _step_errors(span: float, step: float | None) -> list[tuple[tuple[str], str, object]]:
+    if step is None or span <= 0 or math.isinf(span):
+        return []
+    if step <= 0:
+        return [(("step",), "step must be above 0", step)]
+    n_steps = span / step
+    if abs(n_steps - round(n_steps)) > 1e-8 * max(1.0, n_steps):
+        return [(("step",), f"step {step:g} does not divide high - low = {span:g}", step)]
+    return []
