@@ -1,0 +1,123 @@
+"""What the service refuses, as one tree.
+
+SpeziaError                 500 internal
+├── NotFound                404 not-found
+│   ├── StudyNotFound       404 study-not-found
+│   ├── TrialNotFound       404 trial-not-found
+│   ├── NoBest              404 no-best
+│   ├── NoModel             404 no-model
+│   └── WorkerUnknown       404 worker-unknown
+├── Invalid                 422 invalid: fields, each with its reason
+├── Conflict                409
+│   ├── StudyExists         409 study-exists
+│   ├── StudyEnded          409 study-ended
+│   ├── LeaseLost           409 lease-lost: a stale writer; nothing has changed
+│   ├── ReportConflict      409 report-conflict
+│   └── OutcomeRefused      409 outcome-refused
+├── ProtocolTooOld          426 protocol-too-old
+├── TooLarge                413 too-large
+└── Unavailable             503 unavailable: the database does not answer
+"""
+
+from service.contract.problem import Code, FieldProblem
+
+
+class SpeziaError(Exception):
+    """Something went wrong inside the service; its log tells more."""
+
+    status = 500
+    code = Code.INTERNAL
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.__doc__)
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+class NotFound(SpeziaError):
+    """There is nothing at this address; see /docs for what there is."""
+
+    status = 404
+    code = Code.NOT_FOUND
+
+
+class StudyNotFound(NotFound):
+    code = Code.STUDY_NOT_FOUND
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no study {name!r}; GET /v1/studies lists them")
+
+
+class TrialNotFound(NotFound):
+    code = Code.TRIAL_NOT_FOUND
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(f"study {name!r} has no trial {number}; GET /v1/studies/{name}/trials lists them")
+
+
+class NoBest(NotFound):
+    code = Code.NO_BEST
+
+
+class NoModel(NotFound):
+    code = Code.NO_MODEL
+
+
+class WorkerUnknown(NotFound):
+    """This worker is not registered; POST /v1/workers first."""
+
+    code = Code.WORKER_UNKNOWN
+
+
+class Invalid(SpeziaError):
+    status = 422
+    code = Code.INVALID
+
+    def __init__(self, detail: str, errors: list[FieldProblem]) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class Conflict(SpeziaError):
+    status = 409
+
+
+class StudyExists(Conflict):
+    code = Code.STUDY_EXISTS
+
+
+class StudyEnded(Conflict):
+    code = Code.STUDY_ENDED
+
+
+class LeaseLost(Conflict):
+    """This lease is no longer yours: nothing has changed. Drop the trial and ask for another."""
+
+    code = Code.LEASE_LOST
+
+
+class ReportConflict(Conflict):
+    code = Code.REPORT_CONFLICT
+
+
+class OutcomeRefused(Conflict):
+    code = Code.OUTCOME_REFUSED
+
+
+class ProtocolTooOld(SpeziaError):
+    status = 426
+    code = Code.PROTOCOL_TOO_OLD
+
+
+class TooLarge(SpeziaError):
+    status = 413
+    code = Code.TOO_LARGE
+
+
+class Unavailable(SpeziaError):
+    """The database does not answer; nothing has changed. Try again."""
+
+    status = 503
+    code = Code.UNAVAILABLE

@@ -1,0 +1,29 @@
+"""How one service process is set up: read once, from the environment (``SPEZIA_…``) or the command line."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="SPEZIA_", frozen=True, extra="forbid")
+
+    home: Path = Path(".spezia")
+    """Folder of the embedded database, of models and of the lock that names a live service."""
+    database_url: str | None = None
+    """SQLAlchemy URL; absent: SQLite in ``home``."""
+    data_roots: tuple[Path, ...] = ()
+    """Folders under which local workers may read data and models."""
+    host: str = "127.0.0.1"
+    """Loopback only, until there are keys."""
+    port: int = 8765
+    n_workers: int | None = None
+    """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.home.absolute() / "artifacts"

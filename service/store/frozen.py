@@ -1,0 +1,170 @@
+"""Rows of Optuna's tables ↔ Optuna's ``FrozenTrial``. Statements that read or write many rows at once."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, Row, Table, insert, select
+
+from service.store.optuna_tables import (
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
+)
+
+IDS_PER_STATEMENT = 500
+"""SQLite allows 999 bound values where it was built with its old default."""
+
+
+def load_trials(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
+    """Read trials with all that hangs on them: six statements for each 500 trials."""
+    found: dict[int, FrozenTrial] = {}
+    for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
+        found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT])
+    return found
+
+
+def insert_contents(connection: Connection, trial_id: int, trial: FrozenTrial) -> None:
+    """Write params, values, attributes and intermediate values of a trial whose row exists."""
+    values = trial.values if trial.values is not None else []
+    many: list[tuple[Table, list[dict[str, Any]]]] = [
+        (trial_params, [param_row(trial_id, name, trial) for name in trial.params]),
+        (trial_values, [value_row(trial_id, index, value) for index, value in enumerate(values)]),
+        (
+            trial_intermediate_values,
+            [intermediate_row(trial_id, step, value) for step, value in trial.intermediate_values.items()],
+        ),
+        (trial_user_attributes, attribute_rows(trial_id, trial.user_attrs)),
+        (trial_system_attributes, attribute_rows(trial_id, trial.system_attrs)),
+    ]
+    for table, rows in many:
+        if rows:
+            connection.execute(insert(table), rows)
+
+
+def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
+    distribution = trial.distributions[name]
+    return {
+        "trial_id": trial_id,
+        "param_name": name,
+        "param_value": distribution.to_internal_repr(trial.params[name]),
+        "distribution_json": distribution_to_json(distribution),
+    }
+
+
+def value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    stored, kind = _to_stored(value)
+    return {"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind}
+
+
+def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    stored, kind = _to_stored(value)
+    return {
+        "trial_id": trial_id,
+        "step": step,
+        "intermediate_value": stored,
+        "intermediate_value_type": kind,
+    }
+
+
+def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
+
+
+def to_stored_time(local: datetime | None) -> datetime | None:
+    """Optuna shows naive local time and stores naive UTC."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
+
+
+def _to_shown_time(utc: datetime | None) -> datetime | None:
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _to_stored(value: float) -> tuple[float | None, str]:
+    if math.isnan(value):
+        return None, "NAN"
+    if math.isinf(value):
+        return None, "INF_POS" if value > 0 else "INF_NEG"
+    return float(value), "FINITE"
+
+
+def _from_stored(value: float | None, kind: str) -> float:
+    special = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
+    if kind in special:
+        return special[kind]
+    assert value is not None
+    return value
+
+
+def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
+    params, values, steps, user, system = (
+        _rows_by_trial(connection, table, trial_ids)
+        for table in (
+            trial_params,
+            trial_values,
+            trial_intermediate_values,
+            trial_user_attributes,
+            trial_system_attributes,
+        )
+    )
+    rows = connection.execute(select(trials).where(trials.c.trial_id.in_(trial_ids)))
+    return {
+        row.trial_id: _freeze(
+            row,
+            params[row.trial_id],
+            values[row.trial_id],
+            steps[row.trial_id],
+            user[row.trial_id],
+            system[row.trial_id],
+        )
+        for row in rows
+    }
+
+
+def _rows_by_trial(
+    connection: Connection, table: Table, trial_ids: Iterable[int]
+) -> defaultdict[int, list[Row[Any]]]:
+    # in the order of the primary key, which is the order of writing
+    primary_key = next(iter(table.primary_key.columns))
+    grouped: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(select(table).where(table.c.trial_id.in_(trial_ids)).order_by(primary_key)):
+        grouped[row.trial_id].append(row)
+    return grouped
+
+
+def _freeze(
+    trial: Row[Any],
+    params: list[Row[Any]],
+    values: list[Row[Any]],
+    steps: list[Row[Any]],
+    user: list[Row[Any]],
+    system: list[Row[Any]],
+) -> FrozenTrial:
+    distributions = {row.param_name: json_to_distribution(row.distribution_json) for row in params}
+    in_order = sorted(values, key=lambda row: row.objective)
+    return FrozenTrial(
+        trial_id=trial.trial_id,
+        number=trial.number,
+        state=TrialState[trial.state],
+        value=None,
+        values=[_from_stored(row.value, row.value_type) for row in in_order] or None,
+        datetime_start=_to_shown_time(trial.datetime_start),
+        datetime_complete=_to_shown_time(trial.datetime_complete),
+        params={
+            row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params
+        },
+        distributions=distributions,
+        user_attrs={row.key: json.loads(row.value_json) for row in user},
+        system_attrs={row.key: json.loads(row.value_json) for row in system},
+        intermediate_values={
+            row.step: _from_stored(row.intermediate_value, row.intermediate_value_type) for row in steps
+        },
+    )

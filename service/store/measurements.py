@@ -1,0 +1,64 @@
+"""All statements on `measurement`: every evaluation that was accepted, with the answer it was given."""
+
+from typing import Any
+
+from sqlalchemy import Row, insert, select
+
+from service.contract.worker import Report
+from service.store.leases import Lease
+from service.store.tables import measurement
+from service.store.transaction import Transaction
+
+
+def add(
+    tx: Transaction, held: Lease, report: Report, *, should_prune: bool, reason: str | None, keep_model: bool
+) -> None:
+    row = {
+        "study_uuid": held.study_uuid,
+        "number": held.number,
+        "attempt": held.attempt,
+        "step": report.step,
+        "epoch": report.epoch,
+        "optimizer_steps": report.optimizer_steps,
+        "value": report.value,
+        "metrics": report.metrics,
+        "is_final": report.final,
+        "should_prune": should_prune,
+        "reason": reason,
+        "keep_model": keep_model,
+        "reported_at": tx.now,
+    }
+    tx.connection.execute(insert(measurement), row)
+
+
+def find(tx: Transaction, held: Lease, step: int) -> Row[Any] | None:
+    """The stored answer to a replayed report."""
+    return tx.connection.execute(
+        select(measurement).where(*_of_trial(held.study_uuid, held.number), *_of_attempt(held.attempt, step))
+    ).first()
+
+
+def of_trial(tx: Transaction, study_uuid: str, number: int, attempt: int | None = None) -> list[Row[Any]]:
+    """Evaluations of a trial in the order of attempt and step; of one attempt if it is given."""
+    wanted = select(measurement).where(*_of_trial(study_uuid, number))
+    if attempt is not None:
+        wanted = wanted.where(measurement.c.attempt == attempt)
+    return list(tx.connection.execute(wanted.order_by(measurement.c.attempt, measurement.c.step)))
+
+
+def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row[Any]]:
+    """The last evaluation of each of ``numbers``' last attempts."""
+    wanted = (
+        select(measurement)
+        .where(measurement.c.study_uuid == study_uuid, measurement.c.number.in_(numbers))
+        .order_by(measurement.c.number, measurement.c.attempt, measurement.c.step)
+    )
+    return {row.number: row for row in tx.connection.execute(wanted)}
+
+
+def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:
+    return measurement.c.study_uuid == study_uuid, measurement.c.number == number
+
+
+def _of_attempt(attempt: int, step: int) -> tuple[Any, ...]:
+    return measurement.c.attempt == attempt, measurement.c.step == step

@@ -1,0 +1,42 @@
+"""Bring a database to the newest schema, or tell whether it is there."""
+
+from pathlib import Path
+
+from alembic.command import upgrade
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+import migrations
+from service.store.engine import WRITING
+
+VERSION_TABLE = "spezia_alembic_version"
+ADVISORY_LOCK = 0x5BE21A
+"""PostgreSQL: two services that start together migrate one after the other."""
+
+
+def migrate(engine: Engine) -> None:
+    """Run the migrations that ``engine``'s database lacks, in one transaction.
+
+    Raises:
+        ValueError: The database holds what we cannot build on; the message says what to do.
+    """
+    config = _config()
+    with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        config.attributes["connection"] = connection
+        upgrade(config, "head")
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is the one that this code was written for."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision() == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    return config

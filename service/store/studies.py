@@ -1,0 +1,151 @@
+"""All statements on `study_spec`: what a study is besides its trials."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from optuna.study import StudyDirection
+from sqlalchemy import Row, Select, insert, select, update
+
+from service.contract.study import Facts, Failure, StudySpec, StudyState
+from service.errors import StudyNotFound
+from service.store.optuna_tables import studies
+from service.store.tables import study_spec
+from service.store.transaction import Transaction
+
+ENDED = ("complete", "cancelled", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """A study as one transaction saw it."""
+
+    uuid: str
+    study_id: int
+    name: str
+    spec: StudySpec
+    state: StudyState
+    ending: StudyState | None
+    """What a ``stopping`` study will be."""
+    failure: Failure | None
+    facts: Facts | None
+    test_metrics: dict[str, float] | None
+    is_scored: bool
+    warnings: list[str]
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+def create(tx: Transaction, spec: StudySpec) -> StudyRow:
+    """Store a study, in Optuna's tables and in ours.
+
+    Raises:
+        optuna.exceptions.DuplicatedStudyError: The name is taken.
+    """
+    assert spec.name is not None
+    study_id = tx.trials.create_new_study([StudyDirection[spec.direction.upper()]], spec.name)
+    row = {
+        "uuid": uuid4().hex,
+        "study_id": study_id,
+        "spec": spec.model_dump_json(),
+        "state": "running",
+        "is_scored": False,
+        "warnings": [],
+        "created_at": tx.now,
+    }
+    tx.connection.execute(insert(study_spec), row)
+    return find(tx, spec.name)
+
+
+def find(tx: Transaction, name: str) -> StudyRow:
+    """Read a study.
+
+    Raises:
+        StudyNotFound: There is none of this name that the service made.
+    """
+    row = tx.connection.execute(_wanted().where(studies.c.study_name == name)).first()
+    if row is None:
+        raise StudyNotFound(name)
+    return _from_row(row)
+
+
+def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
+    row = tx.connection.execute(_wanted().where(study_spec.c.uuid == uuid)).first()
+    return None if row is None else _from_row(row)
+
+
+def lock(tx: Transaction, name: str) -> StudyRow:
+    """Take the study's lock, then read it. Every write of a study begins here: one lock order, no deadlock.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    tx.connection.execute(
+        select(studies.c.study_id).where(studies.c.study_name == name).with_for_update(key_share=True)
+    )
+    return find(tx, name)
+
+
+def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
+    """As `lock`, for a study that may have been deleted since."""
+    study_id = select(study_spec.c.study_id).where(study_spec.c.uuid == uuid).scalar_subquery()
+    tx.connection.execute(
+        select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update(key_share=True)
+    )
+    return find_by_uuid(tx, uuid)
+
+
+def page(tx: Transaction, limit: int, after: str | None, state: str | None) -> list[StudyRow]:
+    """Studies in the order of their names, from behind ``after``."""
+    wanted = _wanted().order_by(studies.c.study_name).limit(limit)
+    if after is not None:
+        wanted = wanted.where(studies.c.study_name > after)
+    if state is not None:
+        wanted = wanted.where(study_spec.c.state == state)
+    return [_from_row(row) for row in tx.connection.execute(wanted)]
+
+
+def open_studies(tx: Transaction) -> list[StudyRow]:
+    """Studies that may have work, oldest first."""
+    wanted = _wanted().where(study_spec.c.state.in_(("running", "stopping")))
+    rows = tx.connection.execute(wanted.order_by(study_spec.c.created_at, study_spec.c.study_id))
+    return [_from_row(row) for row in rows]
+
+
+def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
+    """Change columns of a locked study and read it again."""
+    stored = {name: _to_column(value) for name, value in columns.items()}
+    tx.connection.execute(update(study_spec).where(study_spec.c.uuid == study.uuid).values(**stored))
+    return find(tx, study.name)
+
+
+def _wanted() -> Select[Any]:
+    return select(study_spec, studies.c.study_name).join(studies, studies.c.study_id == study_spec.c.study_id)
+
+
+def _to_column(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
+
+
+def _from_row(row: Row[Any]) -> StudyRow:
+    return StudyRow(
+        uuid=row.uuid,
+        study_id=row.study_id,
+        name=row.study_name,
+        spec=StudySpec.model_validate_json(row.spec),
+        state=row.state,
+        ending=row.ending,
+        failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
+        facts=None if row.facts is None else Facts.model_validate_json(json.dumps(row.facts)),
+        test_metrics=row.test_metrics,
+        is_scored=row.is_scored,
+        warnings=row.warnings,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,167 @@
+"""Our own tables, beside Optuna's. Instants are UTC; ids are random, never Optuna's integers alone.
+
+No foreign key points into Optuna's tables: stock Optuna's ``delete_study`` would silently do nothing.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite, which has no time zones, holds it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+study_spec = Table(
+    "study_spec",
+    metadata,
+    Column("uuid", String(32), primary_key=True),
+    Column("study_id", Integer, nullable=False, unique=True),
+    Column("spec", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    # what a `stopping` study will be when its last trial has ended
+    Column("ending", String(16)),
+    Column("failure", JSON),
+    Column("facts", JSON),
+    # of the winner, on the locked test split
+    Column("test_metrics", JSON),
+    Column("is_scored", Boolean, nullable=False),
+    Column("warnings", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Index("study_spec_state", "state"),
+)
+
+# Live leases only: a row goes when the right to write goes, so no row means stale.
+lease = Table(
+    "lease",
+    metadata,
+    Column("lease_id", String(32), primary_key=True),
+    Column("token", String(32), nullable=False, unique=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", String(32), nullable=False, index=True),
+    Column("expires_at", Instant, nullable=False, index=True),
+    # at most one live lease for a trial is a fact of the database
+    UniqueConstraint("study_uuid", "kind", "number"),
+)
+
+# Every run of a trial (or of prepare and score), kept for good.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("lease_id", String(32), primary_key=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_id", String(32), nullable=False),
+    Column("device", String(256), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    # the trial's state, or the class of what ended it
+    Column("end", String(32)),
+    Column("is_counted", Boolean, nullable=False),
+    Column("device_seconds", Float(53), nullable=False),
+    # the token and the outcome that were accepted: a replay is known by them
+    Column("token", String(32)),
+    Column("outcome", Text),
+    UniqueConstraint("study_uuid", "kind", "number", "attempt"),
+)
+
+measurement = Table(
+    "measurement",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("epoch", Float(53), nullable=False),
+    Column("optimizer_steps", BigInteger, nullable=False),
+    Column("value", Float(53), nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("is_final", Boolean, nullable=False),
+    # the answer, stored so that a replay gets the same
+    Column("should_prune", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("keep_model", Boolean, nullable=False),
+    Column("reported_at", Instant, nullable=False),
+)
+
+artifact = Table(
+    "artifact",
+    metadata,
+    Column("lease_id", String(32), primary_key=True),
+    Column("file", String(100), primary_key=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # the trial's result was accepted together with these files
+    Column("is_visible", Boolean, nullable=False),
+    Index("artifact_trial", "study_uuid", "number"),
+)
+
+trial_log = Table(
+    "trial_log",
+    metadata,
+    Column("log_id", Integer, primary_key=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("trial_log_trial", "study_uuid", "number"),
+    sqlite_autoincrement=True,
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("worker_id", String(32), primary_key=True),
+    # the home folder of the service that started it; null for a worker started by hand
+    Column("launcher", String(1024), index=True),
+    Column("host", String(1000)),
+    Column("device", JSON),
+    Column("versions", JSON),
+    Column("registered_at", Instant),
+    Column("last_seen_at", Instant),
+)
+
+# One row: when a service process last lived. An outage is known by it after a restart.
+service_beat = Table(
+    "service_beat",
+    metadata,
+    Column("beat_id", Integer, primary_key=True, autoincrement=False),
+    Column("last_alive_at", Instant, nullable=False),
+)

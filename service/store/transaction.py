@@ -1,0 +1,89 @@
+"""One transaction, inside one lifecycle function, in one thread.
+
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        ...
+
+It is committed when the block ends and rolled back when the block raises. What the block calls takes ``tx``
+and never commits.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.errors import Unavailable
+from service.store.engine import WRITING, Clock
+from service.store.finished_trials import FinishedTrials
+from service.store.optuna_storage import SqlStorage
+
+
+class Transaction:
+    def __init__(self, connection: Connection, clock: Clock, finished: FinishedTrials) -> None:
+        self.connection = connection
+        self._clock = clock
+        self.trials = SqlStorage(connection, lambda: self.now, finished)
+        """Optuna's storage, inside this transaction."""
+
+    @cached_property
+    def now(self) -> datetime:
+        """One instant for all of a transaction; first asked for after the study's lock is held."""
+        return self._clock.now(self.connection)
+
+
+class Store:
+    """The database of one service process; shared by threads."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._finished = FinishedTrials()
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A short transaction that writes nothing.
+
+        Raises:
+            Unavailable: The database does not answer.
+        """
+        with self._transaction(writing=False) as tx:
+            yield tx
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that takes SQLite's write lock at once; PostgreSQL locks rows as they are named.
+
+        Raises:
+            Unavailable: The database does not answer or is locked for too long; nothing has changed.
+        """
+        with self._transaction(writing=True) as tx:
+            yield tx
+
+    def forget(self, study_id: int) -> None:
+        """Drop what is cached of a deleted study; called after the commit of its deletion."""
+        self._finished.forget(study_id)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, writing: bool) -> Iterator[Transaction]:
+        try:
+            with self._engine.connect().execution_options(**{WRITING: writing}) as connection:
+                with connection.begin():
+                    tx = Transaction(connection, self._clock, self._finished)
+                    yield tx
+                for study_id, trials in tx.trials.seen_finished.items():
+                    self._finished.publish(study_id, trials)
+        except (OperationalError, PoolTimeout) as error:
+            raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().partition("\n")[0]

