@@ -50,11 +50,9 @@ def open_engine(url: str) -> Engine:
 
 
 def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether SQLite ``version`` is free of the WAL-reset corruption of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
-    return (
-        version >= (3, 51, 3)
-        or (version[:2] in ((3, 50), (3, 44))
-        and version >= ((3, 50, 7) if version[1] == 50 else (3, 44, 6)))
+    """Whether ``version`` is free of the WAL-reset corruption of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
+    return version >= (3, 51, 3) or (
+        version[:2] in ((3, 50), (3, 44)) and version >= ((3, 50, 7) if version[1] == 50 else (3, 44, 6))
     )
 
 

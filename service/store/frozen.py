@@ -129,9 +129,7 @@ def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, Fr
     }
 
 
-def _rows_by_trial(
-    connection: Connection, table: Table, trial_ids: Iterable[int]
-) -> defaultdict[int, list[Row[Any]]]:
+def _rows_by_trial(connection: Connection, table: Table, trial_ids: Iterable[int]) -> defaultdict[int, list[Row[Any]]]:
     # in the order of the primary key, which is the order of writing
     primary_key = next(iter(table.primary_key.columns))
     grouped: defaultdict[int, list[Row[Any]]] = defaultdict(list)
@@ -158,9 +156,7 @@ def _freeze(
         values=[_from_stored(row.value, row.value_type) for row in in_order] or None,
         datetime_start=_to_shown_time(trial.datetime_start),
         datetime_complete=_to_shown_time(trial.datetime_complete),
-        params={
-            row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params
-        },
+        params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params},
         distributions=distributions,
         user_attrs={row.key: json.loads(row.value_json) for row in user},
         system_attrs={row.key: json.loads(row.value_json) for row in system},

@@ -1,7 +1,7 @@
 """All statements on `lease` and `attempt`: the right to write to one trial for a while.
 
-The token is the authority, and it is compared in the statement that writes. Expiry is only permission to reap.
-A lease whose row is gone is stale, whatever its clock says.
+The token is the authority, and it is compared in the statement that writes. Expiry is only permission to
+reap. A lease whose row is gone is stale, whatever its clock says.
 """
 
 from dataclasses import dataclass
@@ -169,9 +169,7 @@ def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[
 
 def device_seconds(tx: Transaction, study_uuid: str) -> float:
     """Summed over all ended attempts of a study."""
-    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(
-        attempt.c.study_uuid == study_uuid
-    )
+    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(attempt.c.study_uuid == study_uuid)
     return float(tx.connection.execute(total).scalar_one())
 
 

@@ -120,9 +120,7 @@ class SqlStorage(BaseStorage):
         self._set_study_attr(study_system_attributes, study_id, key, value)
 
     def get_study_id_from_name(self, study_name: str) -> int:
-        row = self._connection.execute(
-            select(studies.c.study_id).where(studies.c.study_name == study_name)
-        ).first()
+        row = self._connection.execute(select(studies.c.study_id).where(studies.c.study_name == study_name)).first()
         if row is None:
             raise KeyError(f"there is no study {study_name!r}")
         return int(row.study_id)
@@ -186,13 +184,9 @@ class SqlStorage(BaseStorage):
             check_distribution_compatibility(before, distribution)
         row = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
         statement = self._upsert(trial_params).values(trial_id=trial_id, param_name=param_name, **row)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["trial_id", "param_name"], set_=row)
-        )
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["trial_id", "param_name"], set_=row))
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         current = self._require_updatable(trial_id)
         if state == TrialState.RUNNING and current != TrialState.WAITING:
             return False
@@ -217,9 +211,7 @@ class SqlStorage(BaseStorage):
         self._require_updatable(trial_id)
         row = intermediate_row(trial_id, step, intermediate_value)
         statement = self._upsert(trial_intermediate_values).values(**row)
-        self._connection.execute(
-            statement.on_conflict_do_update(index_elements=["trial_id", "step"], set_=row)
-        )
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["trial_id", "step"], set_=row))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
@@ -232,9 +224,7 @@ class SqlStorage(BaseStorage):
     # trials, read
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        wanted = select(trials.c.trial_id).where(
-            trials.c.study_id == study_id, trials.c.number == trial_number
-        )
+        wanted = select(trials.c.trial_id).where(trials.c.study_id == study_id, trials.c.number == trial_number)
         trial_id = self._connection.execute(wanted).scalar_one_or_none()
         if trial_id is None:
             raise KeyError(f"study {study_id} has no trial number {trial_number}")

@@ -1,0 +1,72 @@
+"""The HTTP service: routes, errors, and the duties that run beside them."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service.dependencies import Parts
+from service.errors import SpeziaError
+from service.lifecycle.reap import REAP_SECONDS, reap
+from service.routes import health, leases, problems, studies, trials, workers
+from service.search.proposer import Proposer
+from service.settings import Settings
+from service.store.engine import Clock, DatabaseClock, open_engine
+from service.store.migrate import migrate
+from service.store.transaction import Store
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1 << 20
+
+
+def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """Build the service on its database, migrating it if need be.
+
+    Raises:
+        ValueError: The database cannot be used; the message says what to do.
+    """
+    engine = open_engine(settings.database)
+    migrate(engine)
+    parts = Parts(Store(engine, clock or DatabaseClock()), Proposer(), settings.artifacts)
+    app = FastAPI(
+        title="Spezia",
+        summary="Hyperparameter search for fine-tuning, as a service you run yourself",
+        version="1",
+        lifespan=_lifespan,
+        max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.parts = parts
+    app.state.settings = settings
+    for resource in (studies, trials, workers, leases, health):
+        app.include_router(resource.router)
+    problems.install(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    ended = threading.Event()
+    reaper = threading.Thread(target=_reap_until, args=(parts.store, ended), name="reaper")
+    reaper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reaper.join()
+        parts.proposer.close()
+        parts.store.close()
+
+
+def _reap_until(store: Store, ended: threading.Event) -> None:
+    while True:
+        try:
+            reap(store)
+        except SpeziaError as error:
+            # the next round tries again; the leases keep
+            log.warning("could not reap: %s", error)
+        if ended.wait(REAP_SECONDS):
+            return

@@ -1,0 +1,35 @@
+"""What a route may ask for. Never an open transaction: a lifecycle function opens its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from service.contract.worker import TOKEN_HEADER
+from service.search.proposer import Proposer
+from service.store.transaction import Store
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one service process is made of."""
+
+    store: Store
+    proposer: Proposer
+    artifacts: Path
+    """Folder of uploaded files, a folder for each lease."""
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _store(request: Request) -> Store:
+    return _parts(request).store
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]
+StoreDep = Annotated[Store, Depends(_store)]
+LeaseToken = Annotated[str, Header(alias=TOKEN_HEADER, pattern=r"^[0-9a-f]{32}$")]

@@ -1,0 +1,114 @@
+"""GET /v1/studies/{name}/best: the answer of a study, with its evidence."""
+
+from pathlib import Path
+from typing import Any
+
+from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.study import Baseline, BestTrial, Params
+from service.errors import NoBest
+from service.lifecycle.find_model import model_directory
+from service.search.best import best_trial
+from service.store import leases, measurements, studies, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Store, Transaction
+from service.store.trials import BASELINE, FrozenTrial
+
+_TRAINING_ARGUMENTS = {
+    "learning_rate": "learning_rate",
+    "batch_size": "per_device_train_batch_size",
+    "epochs": "num_train_epochs",
+    "weight_decay": "weight_decay",
+    "lr_schedule": "lr_scheduler_type",
+    "warmup_ratio": "warmup_steps",  # transformers 5 reads a number below 1 as a share of all steps
+}
+
+
+def best(store: Store, folder: Path, name: str) -> BestTrial:
+    """Describe the best COMPLETE trial and what it is worth.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        NoBest: No trial has completed, with the reason.
+    """
+    with store.reading() as tx:
+        study = studies.find(tx, name)
+        seen = trials.all_of(tx, study)
+        winner = best_trial(seen, study.spec.direction)
+        if winner is None:
+            raise NoBest(_why_none(study))
+        return _describe(tx, folder, study, seen, winner)
+
+
+def _describe(
+    tx: Transaction, folder: Path, study: StudyRow, seen: list[FrozenTrial], winner: FrozenTrial
+) -> BestTrial:
+    assert winner.value is not None
+    reported = measurements.of_trial(tx, study.uuid, winner.number)
+    row = next(row for row in reversed(reported) if row.value == winner.value)
+    baseline = _baseline(seen)
+    directory = model_directory(tx, folder, study)
+    return BestTrial(
+        study=study.name,
+        number=winner.number,
+        value=winner.value,
+        metric=study.spec.objective.metric,
+        params=winner.params,
+        metrics=row.metrics | (study.test_metrics or {}),
+        step=row.step,
+        epoch=row.epoch,
+        baseline=baseline,
+        improvement=None if baseline is None else _improvement(baseline, winner.value),
+        trials=trials.counts(tx, study),
+        device_seconds=leases.device_seconds(tx, study.uuid),
+        model=None if directory is None else f"/v1/studies/{study.name}/best/model",
+        model_directory=None if directory is None else str(directory),
+        training_arguments=_training_arguments(study, winner),
+        generalization_gap=_gap(row.metrics),
+        warnings=[*study.warnings, *_warnings(study, winner, baseline, row)],
+    )
+
+
+def _why_none(study: StudyRow) -> str:
+    if study.failure is not None:
+        return f"study {study.name!r} failed before a trial completed: {study.failure.message}"
+    if study.has_ended:
+        return f"study {study.name!r} ended as {study.state} and no trial completed"
+    return f"no trial of study {study.name!r} has completed yet; ask again later"
+
+
+def _baseline(seen: list[FrozenTrial]) -> Baseline | None:
+    trial = next((trial for trial in seen if trial.user_attrs.get(BASELINE)), None)
+    if trial is None:
+        return None
+    return Baseline(value=trial.value if trial.state.name == "COMPLETE" else None, params=trial.params)
+
+
+def _improvement(baseline: Baseline, value: float) -> float | None:
+    return None if baseline.value is None else abs(baseline.value - value)
+
+
+def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:
+    defaults: Params = {name: known.default for name, known in HYPERPARAMETERS.items() if known.default is not None}
+    params = defaults | study.spec.fixed | winner.params
+    return {theirs: params[ours] for ours, theirs in _TRAINING_ARGUMENTS.items()} | {"seed": study.spec.seed}
+
+
+def _gap(metrics: dict[str, float]) -> float | None:
+    """Validation loss minus training loss."""
+    if "validation_loss" not in metrics or "train_loss" not in metrics:
+        return None
+    return metrics["validation_loss"] - metrics["train_loss"]
+
+
+def _warnings(study: StudyRow, winner: FrozenTrial, baseline: Baseline | None, row: Any) -> list[str]:
+    warnings = []
+    if baseline is not None and baseline.value is None:
+        warnings.append("the baseline did not complete, so what the search gained over it is unknown")
+    elif baseline is not None and baseline.value == winner.value:
+        warnings.append("no trial beat the baseline: the defaults are the answer so far")
+    if not study.has_ended:
+        warnings.append(f"the study is {study.state}: this is the best so far")
+    last = max(winner.intermediate_values)
+    if row.step < last:
+        warnings.append(f"the best evaluation was step {row.step} of {last}: later ones overfitted; try fewer epochs")
+    return warnings

@@ -1,0 +1,16 @@
+"""GET /readyz."""
+
+from service.errors import Unavailable
+from service.store.migrate import is_current
+from service.store.transaction import Store
+
+
+def check_ready(store: Store) -> None:
+    """Return if the service can work.
+
+    Raises:
+        Unavailable: The database does not answer, or its schema is not ours.
+    """
+    with store.reading() as tx:
+        if not is_current(tx.connection):
+            raise Unavailable("the database has another schema; restart the service to migrate it")

@@ -1,0 +1,203 @@
+"""POST /v1/workers/{id}/dispatch: hand work to a worker, under a lease.
+
+What a worker gets, first to last: its own unfinished assignments, `prepare`, a trial that waits, a new trial,
+`score`. A new trial's params are proposed outside any lock; the transaction that writes it checks that the
+study has not moved on meanwhile, and if it has, the proposal is thrown away and made again.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from service.contract.worker import Assignment, PrepareAssignment, ScoreAssignment, TrialAssignment
+from service.errors import WorkerUnknown
+from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
+from service.search.best import best_trial
+from service.search.propose import Proposal, ProposalRequest
+from service.search.proposer import Proposer
+from service.store import artifacts, leases, studies, trials, workers
+from service.store.leases import Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True)
+class _Asker:
+    worker_id: str
+    device: str
+
+
+def dispatch(store: Store, proposer: Proposer, worker_id: str, slots: int) -> list[Assignment]:
+    """Return up to ``slots`` assignments of one study; none if there is nothing to do now.
+
+    Raises:
+        WorkerUnknown: The worker is not registered.
+    """
+    with store.reading() as tx:
+        worker = workers.find(tx, worker_id)
+        if worker is None:
+            raise WorkerUnknown
+        asker = _Asker(worker_id, str(worker.device["name"])[:256])
+        own = [held.study_uuid for held in leases.of_worker(tx, worker_id)]
+        live = leases.counts_of_live(tx)
+        # the study with the fewest leased trials, then the oldest
+        in_turn = sorted(studies.open_studies(tx), key=lambda study: live.get(study.uuid, 0))
+    if own and (again := _hand_out_again(store, own[0], worker_id)):
+        return again[:slots]
+    for study in in_turn:
+        assignments = _from_study(store, proposer, study.uuid, asker, slots)
+        if assignments:
+            return assignments
+    return []
+
+
+def _hand_out_again(store: Store, study_uuid: str, worker_id: str) -> list[Assignment]:
+    with store.writing() as tx:
+        study = studies.lock_by_uuid(tx, study_uuid)
+        if study is None:
+            return []
+        return [_assignment(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id)]
+
+
+def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker, slots: int) -> list[Assignment]:
+    assignments: list[Assignment] = []
+    with proposer.turn(study_uuid):
+        while len(assignments) < slots:
+            proposal = _propose_next(store, proposer, study_uuid)
+            with store.writing() as tx:
+                study = studies.lock_by_uuid(tx, study_uuid)
+                granted = None if study is None else _grant_next(tx, study, proposal, asker)
+            if granted == "again":
+                continue
+            if granted is None:
+                break
+            assignments.append(granted)
+    return assignments
+
+
+@dataclass(frozen=True)
+class _Next:
+    """What the study would run next, seen outside its lock."""
+
+    number: int
+    proposal: Proposal | None
+    """``None``: the sampler has nothing left."""
+
+
+def _propose_next(store: Store, proposer: Proposer, study_uuid: str) -> _Next | None:
+    """Propose params for the next new trial; ``None`` if the study has other work, or none."""
+    with store.reading() as tx:
+        study = studies.find_by_uuid(tx, study_uuid)
+        if study is None or study.facts is None or study.state != "running" or _is_full(tx, study):
+            return None
+        seen = trials.all_of(tx, study)
+        if len(seen) >= study.spec.n_trials or any(trial.state.name == "WAITING" for trial in seen):
+            return None
+        request = ProposalRequest(
+            spec=study.spec,
+            study_name=study.name,
+            number=len(seen),
+            trials=seen,
+            study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
+        )
+    return _Next(request.number, proposer.propose(request))
+
+
+def _grant_next(
+    tx: Transaction, study: StudyRow, proposed: _Next | None, asker: _Asker
+) -> Assignment | Literal["again"] | None:
+    if study.has_ended or study.state == "paused":
+        return None
+    if study.facts is None:
+        return _grant_alone(tx, study, "prepare", 0, asker)
+    if study.state == "running" and is_overdue(tx, study):
+        settle(tx, study)
+        return "again"
+    if study.state == "running" and not _is_full(tx, study):
+        waiting = trials.first_waiting(tx, study)
+        if waiting is not None:
+            trials.start(tx, waiting)
+            return _grant(tx, study, "trial", waiting.number, asker)
+        counts = trials.counts(tx, study)
+        number = counts.waiting + counts.running + counts.complete + counts.pruned + counts.fail
+        if number < study.spec.n_trials:
+            if proposed is None or proposed.number != number:
+                return "again"
+            return _grant_proposed(tx, study, proposed, asker)
+    return _grant_score(tx, study, asker)
+
+
+def _grant_proposed(tx: Transaction, study: StudyRow, proposed: _Next, asker: _Asker) -> Assignment | Literal["again"]:
+    proposal = proposed.proposal
+    if proposal is None:
+        # a grid has visited every point: the study ends when its running trials have
+        settle(tx, begin_stopping(tx, study, "complete"))
+        return "again"
+    for key, value in proposal.study_system_attrs.items():
+        tx.trials.set_study_system_attr(study.study_id, key, value)
+    trial = trials.add(
+        tx,
+        study,
+        "RUNNING",
+        proposal.params,
+        proposal.distributions,
+        system_attrs=proposal.system_attrs,
+        user_attrs={},
+    )
+    return _grant(tx, study, "trial", trial.number, asker)
+
+
+def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
+    counts = trials.counts(tx, study)
+    n_finished = counts.complete + counts.pruned + counts.fail
+    trials_are_over = study.state == "stopping" or n_finished >= study.spec.n_trials
+    if counts.running or counts.waiting or not trials_are_over or not needs_score(tx, study):
+        return None
+    best = best_trial(trials.all_of(tx, study), study.spec.direction)
+    assert best is not None
+    if best.number not in artifacts.kept_models(tx, study.uuid):
+        warning = "the winner was not scored on the test split: no model was kept (training.keep_models)"
+        settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))
+        return None
+    return _grant_alone(tx, study, "score", best.number, asker)
+
+
+def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment | None:
+    return None if leases.of_study(tx, study.uuid) else _grant(tx, study, kind, number, asker)
+
+
+def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment:
+    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker.worker_id, asker.device))
+
+
+def _is_full(tx: Transaction, study: StudyRow) -> bool:
+    limit = study.spec.n_parallel
+    return limit is not None and len(leases.of_study(tx, study.uuid)) >= limit
+
+
+def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
+    common: dict[str, Any] = {
+        "lease_id": held.lease_id,
+        "token": held.token,
+        "expires_at": held.expires_at,
+        "attempt": held.attempt,
+        "study": study.name,
+        "study_id": study.uuid,
+        "spec": study.spec,
+    }
+    if held.kind == "prepare":
+        return PrepareAssignment(**common)
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    assert study.facts is not None
+    common |= {"number": held.number, "params": study.spec.fixed | trial.params, "facts": study.facts}
+    if held.kind == "score":
+        return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
+    return TrialAssignment(**common, seconds_left=_seconds_left(tx, study))
+
+
+def _seconds_left(tx: Transaction, study: StudyRow) -> float | None:
+    if study.spec.timeout_seconds is None:
+        return None
+    deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
+    return max(0.0, (deadline - tx.now).total_seconds())

@@ -1,0 +1,40 @@
+"""The trials that a study begins with: the baseline, then what its spec enqueues."""
+
+from service.contract.study import Facts, Params
+from service.search.propose import ProposalRequest
+from service.search.proposer import Proposer
+from service.search.space import defaults
+from service.store import studies, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+
+def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, facts: Facts) -> StudyRow:
+    """Write them as WAITING, in the transaction that accepts the facts, so that no study has half of them."""
+    warnings = [*study.warnings, *facts.warnings]
+    if study.spec.baseline:
+        start = defaults(study.spec, facts)
+        warnings += start.warnings
+        _enqueue(tx, proposer, study, start.params, {trials.BASELINE: True})
+    for params in study.spec.enqueue:
+        _enqueue(tx, proposer, study, params, {})
+    return studies.change(tx, study, warnings=warnings)
+
+
+def _enqueue(tx: Transaction, proposer: Proposer, study: StudyRow, fixed: Params, user_attrs: dict[str, bool]) -> None:
+    seen = trials.all_of(tx, study)
+    # nothing has been seen yet, so a sampler only fills what is left out, by chance: this takes no time
+    proposal = proposer.propose(
+        ProposalRequest(spec=study.spec, study_name=study.name, number=len(seen), trials=seen, fixed=fixed)
+    )
+    if proposal is None:
+        return  # a grid that ends before the enqueued trials do
+    trials.add(
+        tx,
+        study,
+        "WAITING",
+        proposal.params,
+        proposal.distributions,
+        system_attrs=proposal.system_attrs,
+        user_attrs=user_attrs,
+    )

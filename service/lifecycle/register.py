@@ -1,0 +1,27 @@
+"""POST /v1/workers: a worker says who it is."""
+
+from service.contract.worker import (
+    HEARTBEAT_SECONDS,
+    LEASE_SECONDS,
+    PROTOCOL,
+    WorkerRegistration,
+    WorkerTerms,
+)
+from service.errors import ProtocolTooOld
+from service.store import workers
+from service.store.transaction import Store
+
+
+def register(store: Store, registration: WorkerRegistration) -> WorkerTerms:
+    """Note a worker and tell it the terms of its leases; again is harmless.
+
+    Raises:
+        ProtocolTooOld: The worker speaks an older protocol.
+    """
+    if registration.protocol < PROTOCOL:
+        raise ProtocolTooOld(
+            f"this worker speaks protocol {registration.protocol}, the service {PROTOCOL}; upgrade the worker"
+        )
+    with store.writing() as tx:
+        workers.register(tx, registration)
+    return WorkerTerms(heartbeat_seconds=HEARTBEAT_SECONDS, lease_seconds=LEASE_SECONDS)

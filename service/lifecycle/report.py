@@ -1,0 +1,110 @@
+"""POST /v1/leases/report: evaluations come in, and whether to go on goes back in the reply."""
+
+import math
+from typing import Any
+
+from service.contract.worker import Report, ReportReply
+from service.errors import ReportConflict
+from service.lifecycle.heartbeat import directive
+from service.lifecycle.prune import prune
+from service.search.best import best_trial
+from service.store import leases, measurements, studies, trials
+from service.store.leases import Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Store, Transaction
+from service.store.trials import FrozenTrial
+
+
+def report(store: Store, reports: list[Report]) -> list[ReportReply]:
+    """Store evaluations and decide on each, one transaction for each lease, in the order given.
+
+    Raises:
+        ReportConflict: A step was reported before with another value; the first one stands.
+    """
+    by_lease: dict[tuple[str, str], list[Report]] = {}
+    for one in reports:
+        by_lease.setdefault((one.lease_id, one.token), []).append(one)
+    replies: dict[int, ReportReply] = {}
+    for (lease_id, token), mine in by_lease.items():
+        with store.writing() as tx:
+            accepted = _accept(tx, lease_id, token, mine)
+        replies.update(zip(map(id, mine), accepted, strict=True))
+    return [replies[id(one)] for one in reports]
+
+
+def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -> list[ReportReply]:
+    held = leases.find(tx, lease_id, token)
+    study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
+    # renewing compares the token again, now under the study's lock
+    held = None if study is None else leases.renew(tx, lease_id, token)
+    if study is None or held is None or directive(study) == "lost":
+        return [_lost(one) for one in reports]
+    return [_accept_one(tx, study, held, one) for one in reports]
+
+
+def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> ReportReply:
+    stored = measurements.find(tx, held, one.step)
+    if stored is not None:
+        return _replay(study, one, stored)
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    seen = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
+    pruned = next((row for row in seen if row.should_prune), None)
+    if pruned is not None:
+        # the decision is final: what came after it was in vain
+        return _reply(study, one, should_prune=True, reason=pruned.reason, keep_model=False)
+    trial.intermediate_values[one.step] = one.value
+    decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
+    keep_model = one.final and _leads(tx, study, trial)
+    trials.report(tx, trial, one.step, one.value, decision.system_attrs)
+    answer: dict[str, Any] = {
+        "should_prune": decision.should_prune,
+        "reason": decision.reason,
+        "keep_model": keep_model,
+    }
+    measurements.add(tx, held, one, **answer)
+    return _reply(study, one, **answer)
+
+
+def _leads(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> bool:
+    """Whether the trial, ended now, would lead the study."""
+    if study.spec.training.keep_models == 0:
+        return False
+    best = best_trial(trials.all_of(tx, study), study.spec.direction)
+    if best is None:
+        return True
+    assert best.value is not None
+    sign = 1 if study.spec.direction == "minimize" else -1
+    own = min(sign * value for value in trial.intermediate_values.values())
+    return (own, trial.number) < (sign * best.value, best.number)
+
+
+def _replay(study: StudyRow, one: Report, stored: Any) -> ReportReply:
+    if not math.isclose(stored.value, one.value, rel_tol=0, abs_tol=0):
+        raise ReportConflict(
+            f"step {one.step} was reported before with the value {stored.value!r}, which stands; "
+            f"{one.value!r} is refused. Report each step once"
+        )
+    return _reply(study, one, should_prune=stored.should_prune, reason=stored.reason, keep_model=stored.keep_model)
+
+
+def _reply(study: StudyRow, one: Report, *, should_prune: bool, reason: str | None, keep_model: bool) -> ReportReply:
+    return ReportReply(
+        lease_id=one.lease_id,
+        step=one.step,
+        directive=directive(study),
+        should_prune=should_prune,
+        reason=reason,
+        keep_model=keep_model,
+    )
+
+
+def _lost(one: Report) -> ReportReply:
+    return ReportReply(
+        lease_id=one.lease_id,
+        step=one.step,
+        directive="lost",
+        should_prune=False,
+        reason=None,
+        keep_model=False,
+    )

@@ -1,0 +1,57 @@
+"""An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
+
+from service.contract.study import Failure
+from service.lifecycle.settle import settle
+from service.store import leases, studies, trials
+from service.store.leases import Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+MAX_COUNTED_ATTEMPTS = 3
+MAX_UNCOUNTED_ATTEMPTS = 10
+
+
+def take_back(
+    tx: Transaction,
+    study: StudyRow,
+    held: Lease,
+    failure: Failure,
+    *,
+    is_counted: bool,
+    device_seconds: float | None = None,
+    outcome: str | None = None,
+) -> None:
+    """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study."""
+    leases.close_attempt(
+        tx,
+        held,
+        failure.failure_class,
+        is_counted=is_counted,
+        device_seconds=device_seconds,
+        outcome=outcome,
+    )
+    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    n_counted = sum(attempt.is_counted for attempt in past)
+    used_up = n_counted >= MAX_COUNTED_ATTEMPTS or len(past) - n_counted >= MAX_UNCOUNTED_ATTEMPTS
+    if used_up:
+        failure = failure.model_copy(update={"message": f"{failure.message} (attempt {len(past)}, the last)"})
+    if held.kind == "trial":
+        _take_back_trial(tx, study, held, failure, used_up)
+    elif held.kind == "prepare" and used_up:
+        study = studies.change(tx, study, state="failed", failure=failure, finished_at=tx.now)
+    elif held.kind == "score" and used_up:
+        warning = f"the winner was not scored on the test split: {failure.message}"
+        study = studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning])
+    settle(tx, study)
+
+
+def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    if study.state == "stopping":
+        message = f"the study was ended while this trial ran, and its worker went away: {failure.message}"
+        trials.finish(tx, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
+    elif used_up:
+        trials.finish(tx, trial, "FAIL", None, failure)
+    else:
+        trials.put_back(tx, trial)

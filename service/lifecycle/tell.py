@@ -1,0 +1,170 @@
+"""POST /v1/leases/{lease_id}/tell: a worker's result, accepted exactly once."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from service.contract.study import Failure
+from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, Told, TrialOutcome
+from service.errors import LeaseLost, OutcomeRefused
+from service.lifecycle.enqueue import enqueue_first_trials
+from service.lifecycle.settle import settle
+from service.lifecycle.take_back import take_back
+from service.search.best import best_trial
+from service.search.proposer import Proposer
+from service.store import artifacts, leases, measurements, studies, trials
+from service.store.leases import Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Store, Transaction
+from service.store.trials import FrozenTrial
+
+
+def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: str, outcome: Outcome) -> Told:
+    """Accept a result: the trial's end and the lease's are one transaction. A replay changes nothing.
+
+    Args:
+        folder: Where uploaded files lie, a folder for each lease.
+
+    Raises:
+        LeaseLost: The lease is stale; nothing has changed, files included.
+        OutcomeRefused: The outcome does not fit the assignment or the reports; the lease lives on.
+    """
+    with store.writing() as tx:
+        held = leases.find(tx, lease_id, token)
+        study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
+        ended = None if study is None else leases.end(tx, lease_id, token)
+        if study is None or ended is None:
+            return _replay(tx, lease_id, token, outcome)
+        if outcome.kind != ended.kind:
+            raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
+        before = artifacts.lease_ids(tx, study.uuid)
+        match outcome:
+            case PreparedOutcome():
+                _accept_prepared(tx, proposer, study, ended, outcome)
+            case TrialOutcome():
+                _accept_trial(tx, study, ended, outcome)
+            case ScoreOutcome():
+                _accept_score(tx, study, ended, outcome)
+        dropped = before - artifacts.lease_ids(tx, study.uuid)
+    remove_folders(folder, dropped)
+    return Told(replayed=False)
+
+
+def remove_folders(folder: Path, lease_ids: Iterable[str]) -> None:
+    """Remove files that no row points to any more; called after the commit that dropped the rows."""
+    for lease_id in lease_ids:
+        shutil.rmtree(folder / lease_id, ignore_errors=True)
+
+
+def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Told:
+    accepted = leases.accepted_outcome(tx, lease_id, token)
+    if accepted is None:
+        raise LeaseLost
+    if accepted != outcome.model_dump_json():
+        raise OutcomeRefused("another outcome was accepted for this lease before, and it stands")
+    return Told(replayed=True)
+
+
+def _accept_prepared(
+    tx: Transaction, proposer: Proposer, study: StudyRow, held: Lease, outcome: PreparedOutcome
+) -> None:
+    if (outcome.facts is None) == (outcome.failure is None):
+        raise OutcomeRefused("a prepare ends with facts or with a failure, and not with both")
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        _try_again(tx, study, held, outcome, outcome.failure)
+        return
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    if study.ending is not None:
+        settle(tx, study)
+    elif outcome.failure is not None:
+        studies.change(tx, study, state="failed", failure=outcome.failure, finished_at=tx.now)
+    else:
+        assert outcome.facts is not None
+        study = studies.change(tx, study, facts=outcome.facts)
+        settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
+
+
+def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> None:
+    failure = outcome.failure
+    if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
+        artifacts.forget(tx, held.lease_id)
+        _try_again(tx, study, held, outcome, failure)
+        return
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    reported = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
+    _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
+    trials.finish(tx, trial, outcome.state, _value(study, trial, outcome.state), failure)
+    _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
+    _keep_or_drop_model(tx, study, held)
+    settle(tx, study)
+
+
+def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: bool) -> None:
+    if outcome.state == "FAIL" and outcome.failure is None:
+        raise OutcomeRefused("a FAIL needs its failure: class and message")
+    if outcome.state == "COMPLETE" and outcome.failure is not None:
+        raise OutcomeRefused("a COMPLETE trial has no failure")
+    if outcome.state != "FAIL" and n_reported == 0:
+        raise OutcomeRefused(f"a {outcome.state} trial has reported something; tell FAIL of class no_metric")
+    if outcome.state == "COMPLETE" and was_pruned:
+        raise OutcomeRefused("this trial was told to stop, so it ends PRUNED")
+
+
+def _value(study: StudyRow, trial: FrozenTrial, state: str) -> float | None:
+    """The best evaluation of a COMPLETE trial, the last one of a PRUNED, as in Optuna."""
+    values = trial.intermediate_values
+    if state == "PRUNED":
+        return values[max(values)]
+    if state == "COMPLETE":
+        return min(values.values()) if study.spec.direction == "minimize" else max(values.values())
+    return None
+
+
+def _keep_or_drop_model(tx: Transaction, study: StudyRow, held: Lease) -> None:
+    """The leader's model stays; every other one goes."""
+    best = best_trial(trials.all_of(tx, study), study.spec.direction)
+    leads = best is not None and best.number == held.number and artifacts.has_files(tx, held.lease_id)
+    if not leads:
+        artifacts.forget(tx, held.lease_id)
+        return
+    for model in artifacts.kept_models(tx, study.uuid).values():
+        artifacts.forget(tx, model.lease_id)
+    artifacts.show(tx, held.lease_id)
+
+
+def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> None:
+    if (outcome.metrics is None) == (outcome.failure is None):
+        raise OutcomeRefused("a score ends with metrics or with a failure, and not with both")
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        _try_again(tx, study, held, outcome, outcome.failure)
+        return
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    warnings = study.warnings
+    if outcome.failure is not None:
+        warnings = [*warnings, f"the winner was not scored on the test split: {outcome.failure.message}"]
+    settle(tx, studies.change(tx, study, is_scored=True, test_metrics=outcome.metrics, warnings=warnings))
+
+
+def _is_worth_another_try(tx: Transaction, held: Lease, failure: Failure) -> bool:
+    """A broken device is tried once more, in a new process; what is wrong with the data stays wrong."""
+    if failure.failure_class != "device_error":
+        return False
+    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    return all(attempt.end != "device_error" for attempt in past)
+
+
+def _try_again(tx: Transaction, study: StudyRow, held: Lease, outcome: Outcome, failure: Failure) -> None:
+    take_back(
+        tx,
+        study,
+        held,
+        failure,
+        is_counted=True,
+        device_seconds=outcome.device_seconds,
+        outcome=outcome.model_dump_json(),
+    )
+
+
+def _close(tx: Transaction, held: Lease, outcome: Outcome, end: str) -> None:
+    leases.close_attempt(tx, held, end, device_seconds=outcome.device_seconds, outcome=outcome.model_dump_json())

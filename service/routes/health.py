@@ -1,0 +1,28 @@
+"""Is it alive, and can it work?"""
+
+from typing import Literal
+
+from fastapi import APIRouter
+
+from service.contract.wire import Reply
+from service.dependencies import StoreDep
+from service.lifecycle.check_ready import check_ready
+
+router = APIRouter(tags=["health"])
+
+
+class Health(Reply):
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz")
+def get_health() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/readyz")
+def get_readiness(store: StoreDep) -> Health:
+    """The database answers and has the schema that this service needs; else 503."""
+    check_ready(store)
+    return Health()

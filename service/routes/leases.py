@@ -1,0 +1,90 @@
+"""Leases: what a worker may do for a while to the trial that it holds."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from anyio import from_thread
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Body, Path, Request, status
+from fastapi.responses import FileResponse
+
+from service.contract.worker import (
+    HeartbeatReply,
+    HeartbeatRequest,
+    Outcome,
+    Release,
+    ReportReplies,
+    ReportRequest,
+    Told,
+)
+from service.dependencies import LeaseToken, PartsDep, StoreDep
+from service.lifecycle.find_model import find_leased_model_file
+from service.lifecycle.heartbeat import heartbeat
+from service.lifecycle.release import release
+from service.lifecycle.report import report
+from service.lifecycle.tell import tell
+from service.lifecycle.upload import append_log, upload
+
+router = APIRouter(prefix="/v1/leases", tags=["for workers"])
+
+LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+File = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
+MAX_FILE_BYTES = 1 << 38
+
+
+@router.post("/heartbeat")
+def post_heartbeat(request: HeartbeatRequest, store: StoreDep) -> HeartbeatReply:
+    """Renew leases; the reply says of each whether to go on."""
+    return HeartbeatReply(leases=heartbeat(store, request.leases))
+
+
+@router.post("/report")
+def post_report(request: ReportRequest, store: StoreDep) -> ReportReplies:
+    """Report evaluations; the reply says of each whether the trial is pruned."""
+    return ReportReplies(replies=report(store, request.reports))
+
+
+@router.post("/{lease_id}/tell")
+def post_tell(lease_id: LeaseId, lease_token: LeaseToken, outcome: Annotated[Outcome, Body()], parts: PartsDep) -> Told:
+    """Tell the result; it is accepted once, and again is harmless."""
+    return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
+
+
+@router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT)
+def post_release(lease_id: LeaseId, lease_token: LeaseToken, given_back: Release, store: StoreDep) -> None:
+    """Give the assignment back without counting the attempt."""
+    release(store, lease_id, lease_token, given_back.reason)
+
+
+@router.put("/{lease_id}/artifacts/{file}", status_code=status.HTTP_204_NO_CONTENT, max_body_size=MAX_FILE_BYTES)
+async def put_artifact(
+    lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
+) -> None:
+    """Upload one file of the model; it is visible once the trial's result is accepted."""
+    arriving = request.stream().__aiter__()
+
+    async def next_chunk() -> bytes | None:
+        return await anext(arriving, None)
+
+    def chunks() -> Iterator[bytes]:
+        while (chunk := from_thread.run(next_chunk)) is not None:
+            yield chunk
+
+    await run_sync(upload, parts.store, parts.artifacts, lease_id, lease_token, file, chunks())
+
+
+@router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT)
+def put_log(
+    lease_id: LeaseId,
+    lease_token: LeaseToken,
+    lines: Annotated[str, Body(media_type="text/plain")],
+    store: StoreDep,
+) -> None:
+    """Append lines to the trial's log."""
+    append_log(store, lease_id, lease_token, lines)
+
+
+@router.get("/{lease_id}/model/{file}", response_class=FileResponse)
+def get_model_file(lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+    """One file of the model that a ``score`` assignment is about."""
+    return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))

@@ -1,0 +1,118 @@
+"""Every error leaves as a problem document."""
+
+import ipaddress
+import logging
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
+from service.errors import Invalid, SpeziaError
+
+log = logging.getLogger(__name__)
+
+_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
+_UNION_TAGS = frozenset({"float", "int", "categorical", "prepare", "trial", "score"})
+"""Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` with a problem document."""
+    app.add_exception_handler(SpeziaError, _answer_ours)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_unexpected)
+    app.add_middleware(LoopbackHost)
+
+
+class LoopbackHost:
+    """Refuse a request whose Host is not this machine: a page in a browser may rebind a name to loopback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_loopback(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+            detail = "the Host of a request must be localhost or a loopback address; until there are keys, no other"
+            await _document(400, Code.MALFORMED, detail)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SpeziaError)
+    return _document(error.status, error.code, error.detail, error.errors if isinstance(error, Invalid) else None)
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    fields = [_field_problem(one) for one in error.errors()]
+    listed = "; ".join(f"{one.field}: {one.message}" for one in fields[:3])
+    more = f"; and {len(fields) - 3} more" if len(fields) > 3 else ""
+    return _document(422, Code.INVALID, f"{listed}{more}", fields)
+
+
+async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, Code.MALFORMED)
+    answer = _document(error.status_code, code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _document(500, Code.INTERNAL, "the service failed at this request; its log tells why")
+
+
+def _document(status: int, code: Code, detail: str, errors: list[FieldProblem] | None = None) -> JSONResponse:
+    problem = Problem(
+        type=f"urn:spezia:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        errors=errors,
+    )
+    return JSONResponse(problem.model_dump(mode="json", exclude_none=True), status, media_type=MEDIA_TYPE)
+
+
+def _field_problem(error: dict[str, Any]) -> FieldProblem:
+    return FieldProblem(field=_path(error["loc"]), message=_message(error), value=_shown(error.get("input")))
+
+
+def _path(location: Sequence[str | int]) -> str:
+    parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
+    shown = [part for index, part in enumerate(parts) if not (index in (0, 2) and part in _UNION_TAGS)]
+    return ".".join(map(str, shown)) or "body"
+
+
+def _message(error: dict[str, Any]) -> str:
+    message: str = error["msg"]
+    return message[0].lower() + message[1:]
+
+
+def _shown(value: Any) -> Any:
+    """The refused value, if JSON can hold it and a person can read it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value if len(value) <= 200 and value.isprintable() else None
+    return value if isinstance(value, bool | int) and abs(value) < 2**53 else None

@@ -1,0 +1,127 @@
+"""What the service does to trials, in Optuna's words; the statements themselves are `SqlStorage`'s."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
+from optuna.trial import TrialState
+from sqlalchemy import delete, func, select
+
+from service.contract.study import Failure, Params, TrialCounts
+from service.contract.trial import TrialState as StateName
+from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+FAILURE = "spezia:failure"
+BASELINE = "spezia:baseline"
+"""User attributes of a trial, so that Optuna's own tools show them."""
+
+RUNGS = "completed_rung_"
+"""What Optuna's successive halving and Hyperband remember of a trial, one attribute a rung."""
+
+
+def add(
+    tx: Transaction,
+    study: StudyRow,
+    state: StateName,
+    params: Params,
+    distributions: Mapping[str, BaseDistribution],
+    *,
+    system_attrs: Mapping[str, Any],
+    user_attrs: Mapping[str, Any],
+) -> FrozenTrial:
+    """Write a whole trial at once; its number is the next one."""
+    template = FrozenTrial(
+        trial_id=-1,
+        number=-1,
+        state=TrialState[state],
+        value=None,
+        datetime_start=tx.now.astimezone().replace(tzinfo=None) if state == "RUNNING" else None,
+        datetime_complete=None,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(user_attrs),
+        system_attrs=dict(system_attrs),
+        intermediate_values={},
+    )
+    return tx.trials.get_trial(tx.trials.create_new_trial(study.study_id, template))
+
+
+def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
+    wanted = select(trials.c.trial_id).where(trials.c.study_id == study.study_id, trials.c.number == number)
+    trial_id = tx.connection.execute(wanted).scalar_one_or_none()
+    return None if trial_id is None else tx.trials.get_trial(trial_id)
+
+
+def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
+    """All trials in the order of their numbers; shared, so not to be changed."""
+    return tx.trials.get_all_trials(study.study_id, deepcopy=False)
+
+
+def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
+    grouped = (
+        select(trials.c.state, func.count().label("n"))
+        .where(trials.c.study_id == study.study_id)
+        .group_by(trials.c.state)
+    )
+    by_state = {row.state.lower(): row.n for row in tx.connection.execute(grouped)}
+    return TrialCounts(**by_state)
+
+
+def first_waiting(tx: Transaction, study: StudyRow) -> FrozenTrial | None:
+    """The WAITING trial of the lowest number."""
+    wanted = (
+        select(trials.c.trial_id)
+        .where(trials.c.study_id == study.study_id, trials.c.state == "WAITING")
+        .order_by(trials.c.number)
+        .limit(1)
+    )
+    trial_id = tx.connection.execute(wanted).scalar_one_or_none()
+    return None if trial_id is None else tx.trials.get_trial(trial_id)
+
+
+def start(tx: Transaction, trial: FrozenTrial) -> None:
+    """Begin a WAITING trial anew: pruners must not judge it by what an earlier attempt reported."""
+    tx.connection.execute(
+        delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == trial._trial_id)
+    )
+    tx.connection.execute(
+        delete(trial_system_attributes).where(
+            trial_system_attributes.c.trial_id == trial._trial_id,
+            trial_system_attributes.c.key.startswith(RUNGS, autoescape=True),
+        )
+    )
+    tx.trials.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+
+
+def put_back(tx: Transaction, trial: FrozenTrial) -> None:
+    """A RUNNING trial waits again, under the same number."""
+    tx.trials.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+
+
+def report(tx: Transaction, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]) -> None:
+    """Store an intermediate value, and what the pruner wants to remember of it."""
+    tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
+    for key, attr in system_attrs.items():
+        tx.trials.set_trial_system_attr(trial._trial_id, key, attr)
+
+
+def finish(tx: Transaction, trial: FrozenTrial, state: StateName, value: float | None, failure: Failure | None) -> None:
+    """End a trial for good."""
+    if failure is not None:
+        tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
+    tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], None if value is None else [value])
+
+
+def failure_of(trial: FrozenTrial) -> Failure | None:
+    stored = trial.user_attrs.get(FAILURE)
+    return None if stored is None else Failure(**stored)
+
+
+def failures_by_class(finished: list[FrozenTrial]) -> Counter[str]:
+    """How many FAIL trials there are of each failure class."""
+    failed = (failure_of(trial) for trial in finished if trial.state == TrialState.FAIL)
+    return Counter(failure.failure_class for failure in failed if failure is not None)

@@ -1,0 +1,135 @@
+"""Study definitions, and a worker whose every word a test decides."""
+
+from typing import Any
+from uuid import uuid4
+
+from fastapi.testclient import TestClient
+
+FACTS: dict[str, Any] = {
+    "train_rows": 100,
+    "validation_rows": 20,
+    "test_rows": None,
+    "classes": ["bad", "good"],
+    "max_tokens": 12,
+    "truncated_rows": 0,
+    "blocks": 6,
+    "parameters": 1000,
+    "checkpoint_dropout": 0.1,
+    "model_commit": None,
+    "model_sha256": "0" * 64,
+    "data_sha256": "1" * 64,
+    "precision": "fp32",
+    "warnings": [],
+}
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    """A valid study definition of three random trials."""
+    return {
+        "name": "feedback",
+        "task": "text-classification",
+        "model": {"name": "some/model"},
+        "data": {"train": "train.csv"},
+        "search_space": {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3, "log": True}},
+        "sampler": {"name": "random"},
+        "n_trials": 3,
+        "baseline": False,
+    } | changes
+
+
+class HandWorker:
+    """One worker of the service; it computes nothing."""
+
+    def __init__(self, http: TestClient) -> None:
+        self.http = http
+        self.worker_id = uuid4().hex
+        registration = {
+            "worker_id": self.worker_id,
+            "host": "here",
+            "device": {"kind": "cpu", "name": "a hand", "memory_bytes": 0, "bf16": False},
+            "versions": {},
+            "protocol": 1,
+        }
+        assert http.post("/v1/workers", json=registration).status_code == 201
+
+    def dispatch(self, slots: int = 1) -> list[dict[str, Any]]:
+        reply = self.http.post(f"/v1/workers/{self.worker_id}/dispatch", json={"slots": slots})
+        assert reply.status_code == 200, reply.text
+        assignments: list[dict[str, Any]] = reply.json()["assignments"]
+        return assignments
+
+    def take(self) -> dict[str, Any]:
+        """One assignment; there must be one."""
+        (assignment,) = self.dispatch()
+        return assignment
+
+    def prepare(self, **facts: Any) -> None:
+        """Take the study's `prepare` and hand in its facts."""
+        assignment = self.take()
+        assert assignment["kind"] == "prepare"
+        outcome = {"kind": "prepare", "facts": FACTS | facts, "device_seconds": 1.0}
+        assert self.tell(assignment, outcome).status_code == 200
+
+    def report(self, held: dict[str, Any], step: int, value: float, *, final: bool = False) -> dict[str, Any]:
+        reply = self.send_report(held, step, value, final=final)
+        assert reply.status_code == 200, reply.text
+        answer: dict[str, Any] = reply.json()["replies"][0]
+        return answer
+
+    def send_report(self, held: dict[str, Any], step: int, value: float, *, final: bool = False) -> Any:
+        report = {
+            "lease_id": held["lease_id"],
+            "token": held["token"],
+            "step": step,
+            "epoch": float(step),
+            "optimizer_steps": 10 * step,
+            "value": value,
+            "metrics": {"validation_loss": value, "train_loss": value - 0.1},
+            "final": final,
+        }
+        return self.http.post("/v1/leases/report", json={"reports": [report]})
+
+    def tell(self, held: dict[str, Any], outcome: dict[str, Any]) -> Any:
+        return self.http.post(
+            f"/v1/leases/{held['lease_id']}/tell", json=outcome, headers={"Lease-Token": held["token"]}
+        )
+
+    def finish(self, held: dict[str, Any], state: str = "COMPLETE", **failure: str) -> Any:
+        outcome: dict[str, Any] = {"kind": "trial", "state": state, "device_seconds": 2.0}
+        return self.tell(held, outcome | ({"failure": failure} if failure else {}))
+
+    def fail(self, held: dict[str, Any], failure_class: str = "exception") -> Any:
+        return self.finish(held, "FAIL", failure_class=failure_class, message="it broke")
+
+    def run_trial(self, *values: float) -> dict[str, Any]:
+        """Take a trial, report ``values`` and end it as the replies say."""
+        held = self.take()
+        assert held["kind"] == "trial", held
+        state = "COMPLETE"
+        for step, value in enumerate(values, start=1):
+            if self.report(held, step, value, final=step == len(values))["should_prune"]:
+                state = "PRUNED"
+                break
+        assert self.finish(held, state).status_code == 200
+        return held
+
+    def heartbeat(self, held: dict[str, Any]) -> str:
+        lease = {"lease_id": held["lease_id"], "token": held["token"]}
+        reply = self.http.post("/v1/leases/heartbeat", json={"leases": [lease]})
+        assert reply.status_code == 200, reply.text
+        directive: str = reply.json()["leases"][0]["directive"]
+        return directive
+
+    def release(self, held: dict[str, Any], reason: str = "preempted") -> Any:
+        return self.http.post(
+            f"/v1/leases/{held['lease_id']}/release",
+            json={"reason": reason},
+            headers={"Lease-Token": held["token"]},
+        )
+
+    def upload(self, held: dict[str, Any], file: str, content: bytes) -> Any:
+        return self.http.put(
+            f"/v1/leases/{held['lease_id']}/artifacts/{file}",
+            content=content,
+            headers={"Lease-Token": held["token"]},
+        )
