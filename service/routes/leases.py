@@ -29,7 +29,6 @@ router = APIRouter(prefix="/v1/leases", tags=["for workers"])
 
 LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 File = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
-MAX_FILE_BYTES = 1 << 38
 
 
 @router.post("/heartbeat")
@@ -56,7 +55,7 @@ def post_release(lease_id: LeaseId, lease_token: LeaseToken, given_back: Release
     release(store, lease_id, lease_token, given_back.reason)
 
 
-@router.put("/{lease_id}/artifacts/{file}", status_code=status.HTTP_204_NO_CONTENT, max_body_size=MAX_FILE_BYTES)
+@router.put("/{lease_id}/artifacts/{file}", status_code=status.HTTP_204_NO_CONTENT)
 async def put_artifact(
     lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:

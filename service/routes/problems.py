@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import math
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,13 +12,16 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
 from service.errors import Invalid, SpeziaError
 
 log = logging.getLogger(__name__)
 
+MAX_BODY_BYTES = 1 << 20
+_TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
+_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/[^/]+")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
 _UNION_TAGS = frozenset({"float", "int", "categorical", "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
@@ -29,6 +33,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_unexpected)
+    app.add_middleware(BodyLimit)
     app.add_middleware(LoopbackHost)
 
 
@@ -44,6 +49,33 @@ class LoopbackHost:
             await _document(400, Code.MALFORMED, detail)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuse a body over 1 MiB, as FastAPI's own limit does, but with a problem document; files are exempt."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _FILE_UPLOAD.fullmatch(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
+            await _document(413, Code.TOO_LARGE, _TOO_LARGE)(scope, receive, send)
+            return
+        n_bytes = 0
+
+        async def receive_some() -> Message:
+            nonlocal n_bytes
+            message = await receive()
+            n_bytes += len(message.get("body", b""))
+            if n_bytes > MAX_BODY_BYTES:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
+        await self._app(scope, receive_some, send)
 
 
 def _is_loopback(host: str) -> bool:

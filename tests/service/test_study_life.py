@@ -212,6 +212,7 @@ def test_stock_optuna_reads_the_live_study(http: TestClient, worker: HandWorker,
     assert study.best_value == 0.8
     assert study.trials[1].intermediate_values == {1: 0.6}
     assert study.trials[1].params == running["params"]
+    storage.remove_session()
     storage.engine.dispose()
 
 

@@ -1,0 +1,103 @@
+"""What a service answers, for the tests of its clients."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+
+from service.contract.problem import MEDIA_TYPE, Code, Problem
+from service.contract.study import Baseline, BestTrial, Study, StudySpec, TrialCounts
+from service.contract.trial import TrialDetail
+from tests.service.search.builders import make_spec
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def make_study(**changes: Any) -> Study:
+    spec: StudySpec = changes.pop("spec", make_spec(name="toy"))
+    fields: dict[str, Any] = {
+        "name": spec.name,
+        "state": "complete",
+        "failure": None,
+        "spec": spec,
+        "facts": None,
+        "trials": TrialCounts(complete=15, pruned=5),
+        "best": None,
+        "n_finished": 20,
+        "elapsed_seconds": 60.0,
+        "device_seconds": 50.0,
+        "created_at": NOW,
+        "finished_at": NOW,
+    }
+    return Study(**(fields | changes))
+
+
+def make_trial_reply(number: int, **changes: Any) -> TrialDetail:
+    fields: dict[str, Any] = {
+        "study": "toy",
+        "number": number,
+        "state": "COMPLETE",
+        "params": {"learning_rate": 2e-5, "batch_size": 16},
+        "value": 0.5,
+        "step": 3,
+        "epoch": 3.0,
+        "failure": None,
+        "baseline": number == 0,
+        "started_at": NOW,
+        "finished_at": NOW,
+        "intermediate_values": [],
+        "attempts": [],
+    }
+    return TrialDetail(**(fields | changes))
+
+
+def make_best() -> BestTrial:
+    return BestTrial(
+        study="toy",
+        number=7,
+        value=0.25,
+        metric="validation_loss",
+        params={"learning_rate": 1e-4, "batch_size": 8},
+        metrics={"accuracy": 0.9, "test_accuracy": 0.88},
+        step=3,
+        epoch=3.0,
+        baseline=Baseline(value=0.5, params={"learning_rate": 2e-5, "batch_size": 16}),
+        improvement=0.25,
+        trials=TrialCounts(complete=15, pruned=5),
+        device_seconds=50.0,
+        model="/v1/studies/toy/best/model",
+        model_directory="/models/toy",
+        training_arguments={},
+        generalization_gap=0.1,
+        warnings=["a warning"],
+    )
+
+
+def problem(status: int, code: Code, detail: str, **fields: Any) -> httpx2.Response:
+    body = Problem(type="about:blank", title=code, status=status, detail=detail, code=code, **fields)
+    return httpx2.Response(status, content=body.model_dump_json(), headers={"Content-Type": MEDIA_TYPE})
+
+
+class ScriptedService:
+    """Answers from a table of ``METHOD path``; each entry is a model, a response or a function."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+        self.requests: list[httpx2.Request] = []
+
+    def transport(self) -> httpx2.MockTransport:
+        return httpx2.MockTransport(self._handle)
+
+    def paths(self) -> list[str]:
+        return [f"{request.method} {request.url.path}" for request in self.requests]
+
+    def _handle(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self.answers.get(f"{request.method} {request.url.path}")
+        if answer is None:
+            return problem(404, Code.STUDY_NOT_FOUND, "there is no such study")
+        if callable(answer):
+            answer = answer(request)
+        if isinstance(answer, httpx2.Response):
+            return answer
+        return httpx2.Response(200, content=answer.model_dump_json())

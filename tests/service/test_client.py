@@ -1,0 +1,133 @@
+import io
+import tarfile
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.client import SpeziaClient, SpeziaError, Unreachable
+from service.contract.problem import Code, FieldProblem
+from service.contract.study import StudyList
+from service.contract.trial import Trial, TrialList
+from tests.service.replies import ScriptedService, make_best, make_study, make_trial_reply, problem
+
+
+def connect(service: ScriptedService, slept: list[float] | None = None) -> SpeziaClient:
+    sleep = (slept if slept is not None else []).append
+    return SpeziaClient("http://spezia.test", transport=service.transport(), sleep=sleep)
+
+
+def test_a_study_is_created_and_read_back() -> None:
+    study = make_study()
+    service = ScriptedService({"POST /v1/studies": study, "GET /v1/studies/toy": study})
+    with connect(service) as client:
+        assert client.create_study(study.spec) == study
+        assert client.get_study("toy") == study
+    assert service.requests[0].content == study.spec.model_dump_json().encode()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "stop", "cancel"])
+def test_verbs(verb: str) -> None:
+    service = ScriptedService({f"POST /v1/studies/toy/{verb}": make_study(state="stopping")})
+    assert getattr(connect(service), verb)("toy").state == "stopping"
+
+
+def test_lists_fetch_all_pages() -> None:
+    def trials(request: httpx2.Request) -> TrialList:
+        first = int(request.url.params.get("page_token", "0"))
+        page = [Trial(**make_trial_reply(number).model_dump()) for number in (first, first + 1)]
+        return TrialList(trials=page, next_page_token=str(first + 2) if first < 4 else None)
+
+    def studies(request: httpx2.Request) -> StudyList:
+        more = None if "page_token" in request.url.params else "toy"
+        return StudyList(studies=[make_study()], next_page_token=more)
+
+    service = ScriptedService({"GET /v1/studies/toy/trials": trials, "GET /v1/studies": studies})
+    client = connect(service)
+    assert [trial.number for trial in client.list_trials("toy", "COMPLETE", "value")] == list(range(6))
+    assert dict(service.requests[0].url.params) == {"state": "COMPLETE", "order_by": "value", "limit": "1000"}
+    assert len(list(client.list_studies("running"))) == 2
+
+
+def test_a_trial_and_the_best() -> None:
+    best, trial = make_best(), make_trial_reply(3)
+    service = ScriptedService({"GET /v1/studies/toy/best": best, "GET /v1/studies/toy/trials/3": trial})
+    assert connect(service).best("toy") == best
+    assert connect(service).get_trial("toy", 3) == trial
+
+
+def test_a_problem_is_raised_with_its_fields() -> None:
+    errors = [FieldProblem(field="sampler.name", message="needs torch")]
+    service = ScriptedService({"POST /v1/studies": problem(422, Code.INVALID, "not accepted", errors=errors)})
+    with pytest.raises(SpeziaError, match=r"not accepted\n  sampler\.name: needs torch") as caught:
+        connect(service).create_study(make_study().spec)
+    assert caught.value.problem.code == Code.INVALID
+
+
+def test_an_error_that_is_no_problem_document() -> None:
+    service = ScriptedService({"GET /v1/studies/toy": httpx2.Response(502, text="<h1>Bad Gateway</h1>")})
+    with pytest.raises(SpeziaError, match="502 Bad Gateway") as caught:
+        connect(service).get_study("toy")
+    assert caught.value.problem.code == Code.UNAVAILABLE
+
+
+def test_reads_are_repeated_when_the_connection_fails() -> None:
+    failures = iter([httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow")])
+
+    def flaky(request: httpx2.Request) -> object:
+        for failure in failures:
+            raise failure
+        return make_study()
+
+    slept: list[float] = []
+    assert connect(ScriptedService({"GET /v1/studies/toy": flaky}), slept).get_study("toy").name == "toy"
+    assert slept == [0.1, 0.4]
+
+
+def test_writes_are_not_repeated_and_reads_not_for_ever() -> None:
+    def refuse(request: httpx2.Request) -> object:
+        raise httpx2.ConnectError("refused")
+
+    service = ScriptedService({"POST /v1/studies": refuse, "GET /v1/studies/toy": refuse})
+    with pytest.raises(Unreachable, match=r"http://spezia\.test \(refused\); start one: spezia serve"):
+        connect(service).create_study(make_study().spec)
+    assert len(service.requests) == 1
+    with pytest.raises(Unreachable):
+        connect(service).get_study("toy")
+    assert len(service.requests) == 5
+
+
+def test_wait_polls_until_the_study_has_ended() -> None:
+    states = iter(["running", "stopping", "complete"])
+    service = ScriptedService({"GET /v1/studies/toy": lambda request: make_study(state=next(states))})
+    seen: list[str] = []
+    slept: list[float] = []
+    ended = connect(service, slept).wait("toy", 0.5, lambda study: seen.append(study.state))
+    assert ended.state == "complete"
+    assert seen == ["running", "stopping", "complete"]
+    assert slept == [0.5, 0.5]
+
+
+def test_the_model_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("toy/config.json"))
+    service = ScriptedService(
+        {
+            "GET /v1/studies/toy/best/model": httpx2.Response(200, content=packed.getvalue()),
+            "GET /v1/studies/none/best/model": problem(404, Code.NO_MODEL, "no model is kept"),
+        }
+    )
+    written = connect(service).download_model("toy", tmp_path / "toy.tar")
+    with tarfile.open(written) as tar:
+        assert tar.getnames() == ["toy/config.json"]
+    with pytest.raises(SpeziaError, match="no model is kept"):
+        connect(service).download_model("none", tmp_path / "none.tar")
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.tar"]
+
+
+def test_names_cannot_leave_their_place_in_the_path() -> None:
+    service = ScriptedService({})
+    with pytest.raises(SpeziaError):
+        connect(service).get_study("../workers")
+    assert service.requests[0].url.raw_path == b"/v1/studies/..%2Fworkers"

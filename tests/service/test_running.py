@@ -1,0 +1,52 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.running import AlreadyRunning, find, hold, uses
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from service.running import hold
+with hold(Path(sys.argv[1]), "http://127.0.0.1:1", "sqlite://"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_held_home_is_found_and_a_left_one_is_not(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert find(home) is None
+    with hold(home, "http://127.0.0.1:1", "sqlite:///a"):
+        running = find(home)
+        assert running is not None
+        assert (running.url, running.pid) == ("http://127.0.0.1:1", os.getpid())
+        assert uses(running, "sqlite:///a")
+        assert not uses(running, "sqlite:///b")
+        with pytest.raises(AlreadyRunning), hold(home, "http://127.0.0.1:2", "sqlite://"):
+            pass
+        assert find(home) == running
+    assert find(home) is None
+
+
+def test_a_password_is_not_written_down(tmp_path: Path) -> None:
+    with hold(tmp_path, "http://127.0.0.1:1", "postgresql://me:secret@host/db"):
+        assert "secret" not in (tmp_path / "service.json").read_text()
+
+
+def test_a_killed_service_is_not_found(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    running = find(tmp_path)
+    assert running is not None
+    assert running.pid == process.pid
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert json.loads((tmp_path / "service.json").read_text())["pid"] == process.pid
+    assert find(tmp_path) is None

@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from service.contract.search import FloatRange
+from service.study_file import StudyFileError, load_study_file
+
+STUDY = """\
+name: feedback
+task: text-classification
+model: {name: tiny}
+data:
+  train: train.csv
+  validation: hub://owner/name#validation
+  test: /elsewhere/test.csv
+search_space:
+  learning_rate: {type: float, low: 1e-6, high: 1e-3, log: true}
+  epochs:
+    type: int
+    low: 1
+    high: 5
+"""
+
+
+def write(folder: Path, text: str, name: str = "study.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
+    spec = load_study_file(write(tmp_path, STUDY))
+    assert spec.search_space["learning_rate"] == FloatRange(type="float", low=1e-6, high=1e-3, log=True)
+
+
+def test_no_is_a_string(tmp_path: Path) -> None:
+    with_columns = STUDY.replace("data:\n", "data:\n  columns: {text: no, label: on}\n")
+    assert load_study_file(write(tmp_path, with_columns)).data.columns.text == "no"
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub", STUDY)
+    monkeypatch.chdir(tmp_path)
+    spec = load_study_file(Path("sub/study.yaml"))
+    assert spec.data.train == str(tmp_path / "sub" / "train.csv")
+    assert spec.data.validation == "hub://owner/name#validation"
+    assert spec.data.test == "/elsewhere/test.csv"
+
+
+def test_a_model_is_a_folder_only_when_it_exists(tmp_path: Path) -> None:
+    path = write(tmp_path, STUDY)
+    assert load_study_file(path).model.name == "tiny"
+    (tmp_path / "tiny").mkdir()
+    assert load_study_file(path).model.name == str(tmp_path / "tiny")
+
+
+def test_json_is_read_too(tmp_path: Path) -> None:
+    from_yaml = load_study_file(write(tmp_path, STUDY))
+    from_json = load_study_file(write(tmp_path, from_yaml.model_dump_json(indent=2), "study.json"))
+    assert from_json == from_yaml
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("low: 1\n", "low: 9\n", "study.yaml:12: search_space.epochs.low: low 9 lies above high 5; swap them"),
+        ("epochs:", "epoch:", "search_space.epoch: unknown hyperparameter; did you mean 'epochs'?"),
+        ("name: feedback", "nam: feedback", "study.yaml:1: nam: unknown field; did you mean 'name'?"),
+        ("  train: train.csv\n", "", "study.yaml:4: data.train: Field required"),
+        ("name: feedback", "name: Feedback", "study.yaml:1: name: String should match pattern"),
+        ("task: text", "task: [text", "study.yaml:"),
+        ("task:", "name: again\ntask:", 'study.yaml:2: found duplicate key "name"'),
+    ],
+)
+def test_errors_name_file_line_field_and_reason(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in STUDY
+    path = write(tmp_path, STUDY.replace(old, new, 1))
+    with pytest.raises(StudyFileError) as caught:
+        load_study_file(path)
+    assert str(caught.value).startswith(str(path))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(StudyFileError, match="a study is a mapping"):
+        load_study_file(write(tmp_path, text))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match=r"none\.yaml: No such file"):
+        load_study_file(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: größe".encode("latin-1"))
+    with pytest.raises(StudyFileError, match="not UTF-8"):
+        load_study_file(tmp_path / "latin.yaml")

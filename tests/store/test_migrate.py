@@ -1,0 +1,121 @@
+"""Our schema, and databases that stock Optuna wrote before us."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, inspect, text
+
+from service.store import optuna_tables, tables
+from service.store.engine import open_engine, wal_is_safe
+from service.store.migrate import VERSION_TABLE, is_current, migrate
+from service.store.optuna_storage import SqlStorage
+
+
+@contextmanager
+def stock_study(url: str) -> Iterator[optuna.Study]:
+    storage = optuna.storages.RDBStorage(url)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    yield optuna.create_study(storage=storage, study_name="stock", sampler=sampler, load_if_exists=True)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def write_with_stock_optuna(url: str) -> None:
+    with stock_study(url) as study:
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+
+
+def columns(engine: Engine, table: str) -> dict[str, tuple[str, bool]]:
+    return {
+        column["name"]: (str(column["type"]), bool(column["nullable"])) for column in inspect(engine).get_columns(table)
+    }
+
+
+def test_the_migrations_give_exactly_the_tables_in_code(engine: Engine) -> None:
+    both = MetaData()
+    for metadata in (optuna_tables.metadata, tables.metadata):
+        for table in metadata.tables.values():
+            table.to_metadata(both)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        assert compare_metadata(context, both) == []
+
+
+def test_our_schema_is_optunas_column_by_column(engine: Engine, empty_database: str) -> None:
+    write_with_stock_optuna(empty_database)
+    stock = open_engine(empty_database)
+    names = inspect(stock).get_table_names()
+    assert set(names) == set(optuna_tables.metadata.tables)
+    if stock.dialect.name == engine.dialect.name:
+        assert {name: columns(engine, name) for name in names} == {name: columns(stock, name) for name in names}
+    stock.dispose()
+
+
+def test_we_open_a_database_that_stock_optuna_wrote(empty_database: str) -> None:
+    write_with_stock_optuna(empty_database)
+    engine = open_engine(empty_database)
+    migrate(engine)
+    with engine.begin() as connection:
+        assert is_current(connection)
+        storage = SqlStorage(connection)
+        trials = storage.get_all_trials(storage.get_study_id_from_name("stock"))
+        assert [trial.number for trial in trials] == [0, 1, 2]
+        assert all(trial.value == trial.params["x"] for trial in trials)
+    engine.dispose()
+    with stock_study(empty_database) as study:
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+        assert len(study.trials) == 4
+
+
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
+    migrate(engine)
+    with engine.connect() as connection:
+        assert is_current(connection)
+
+
+def test_duplicate_trial_numbers_are_named(empty_database: str) -> None:
+    write_with_stock_optuna(empty_database)
+    engine = open_engine(empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE trials SET number = 1 WHERE number = 2"))
+    with pytest.raises(ValueError, match=r"study 'stock' number 1 \(2 trials\)"):
+        migrate(engine)
+    assert VERSION_TABLE not in inspect(engine).get_table_names()
+    engine.dispose()
+
+
+def test_another_schema_of_optuna_is_refused(empty_database: str) -> None:
+    write_with_stock_optuna(empty_database)
+    engine = open_engine(empty_database)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v9.9.9.a'"))
+    with pytest.raises(ValueError, match="optuna storage upgrade"):
+        migrate(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+    ],
+)
+def test_wal_only_where_sqlite_is_free_of_its_bug(version: tuple[int, int, int], safe: bool) -> None:
+    assert wal_is_safe(version) == safe
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="neither"):
+        open_engine(url)
