@@ -1,0 +1,194 @@
+"""An engine without torch: speaks the pipe's protocol and does what a script says, in milliseconds.
+
+    python tests/fake_engine.py [--script FILE] [--dead-on-arrival] [what a supervisor adds]
+
+The script is a JSON object of lists of actions: under ``prepare``, ``score``, or ``trials``; there under
+``"3/1"`` (number/attempt), else ``"3"``, else ``"*"``. Without one, a trial evaluates as often as its spec
+says, the better the nearer its learning rate is to 3e-5, and everything else succeeds. Actions:
+
+    {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end if it says so
+    {"fail": "diverged"}                end with a failure of this class
+    {"signal": 9} {"exit": 3}           die
+    {"hang": true}                      do nothing for ever
+    {"until": "path"}                   wait until a file is there
+    {"print": "text"} {"garble": "x"}   write to stdout, as a library may; write nonsense to the pipe
+    {"pid": "path"}                     write its pid into a file
+    {"orphan": "path"}                  leave a child of its own behind; its pid goes into the file
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from service.contract.study import Facts, Failure
+from service.contract.worker import Assignment, Device, TrialAssignment
+from trainer.channel import Channel
+from trainer.parent import die_with_parent
+from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Hello, Work
+
+DEVICE = Device(kind="cpu", name="fake", memory_bytes=0, bf16=False)
+FACTS = Facts(
+    train_rows=80,
+    validation_rows=20,
+    test_rows=20,
+    classes=["no", "yes"],
+    max_tokens=16,
+    truncated_rows=0,
+    blocks=6,
+    parameters=1_000,
+    checkpoint_dropout=0.1,
+    model_commit=None,
+    model_sha256="0" * 64,
+    data_sha256="1" * 64,
+    precision="fp32",
+)
+MODEL = {"config.json": b"{}\n", "model.safetensors": b"weights" * 1_000}
+
+Action = dict[str, Any]
+
+
+class FakeEngine:
+    """One assignment after the other, by the script."""
+
+    def __init__(self, channel: Channel, script: dict[str, Any]) -> None:
+        self._channel = channel
+        self._script = script
+
+    def run(self) -> None:
+        self._channel.send(Hello(device=DEVICE, versions={"python": "3"}))
+        while True:
+            command = self._channel.receive()
+            if isinstance(command, Work):
+                self._channel.send(self._carry_out(command))
+
+    def _carry_out(self, work: Work) -> Event:
+        answer = Answer(go_on=True)
+        step = 0
+        for action in actions_of(work.assignment, self._script):
+            (verb, argument), *_ = action.items()
+            if verb == "evaluate":
+                step += 1
+                answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
+                if not answer.go_on:
+                    return Ended()
+            elif verb == "fail":
+                failure = {"failure_class": argument, "message": action.get("message", "as scripted")}
+                return Failed(failure=Failure.model_validate(failure))
+            else:
+                self._misbehave(verb, argument)
+        return _end(work, answer)
+
+    def _evaluate(self, assignment: Assignment, step: int, value: float, *, final: bool) -> Answer:
+        evaluations_per_epoch = assignment.spec.training.evaluations_per_epoch
+        metrics = {"train_loss": 0.9 * value, assignment.spec.objective.metric: value}
+        self._channel.send(
+            Evaluated(
+                step=step,
+                epoch=step / evaluations_per_epoch,
+                optimizer_steps=10 * step,
+                value=value,
+                metrics={"validation_loss": value} | metrics,
+                final=final,
+            )
+        )
+        answer = self._channel.receive()
+        assert isinstance(answer, Answer)
+        return answer
+
+    def _misbehave(self, verb: str, argument: Any) -> None:
+        if verb == "signal":
+            os.kill(os.getpid(), argument)
+        elif verb == "exit":
+            os._exit(argument)
+        elif verb == "hang":
+            threading.Event().wait()
+        elif verb == "until":
+            pause = threading.Event()
+            while not Path(argument).exists():
+                pause.wait(0.005)
+        elif verb == "print":
+            sys.stdout.write(argument + "\n")
+            sys.stdout.flush()
+        elif verb == "garble":
+            os.write(self._channel._out.fileno(), argument.encode() + b"\n")
+        elif verb == "pid":
+            _write_pid(Path(argument))
+        elif verb == "orphan":
+            _leave_an_orphan(Path(argument))
+        else:
+            raise ValueError(f"unknown action {verb!r}")
+
+
+def actions_of(assignment: Assignment, script: dict[str, Any]) -> list[Action]:
+    """What the script, or else the default, says about ``assignment``."""
+    if not isinstance(assignment, TrialAssignment):
+        actions: list[Action] = script.get(assignment.kind, [])
+        return actions
+    trials = script.get("trials", {})
+    for key in (f"{assignment.number}/{assignment.attempt}", str(assignment.number), "*"):
+        if key in trials:
+            scripted: list[Action] = trials[key]
+            return scripted
+    values = values_of(assignment)
+    last = len(values) - 1
+    return [{"evaluate": value, "final": index == last} for index, value in enumerate(values)]
+
+
+def values_of(assignment: TrialAssignment) -> list[float]:
+    """A smooth curve per trial; in the objective's direction."""
+    rate = float(assignment.params.get("learning_rate", 2e-5))
+    n = int(assignment.params.get("epochs", 3)) * assignment.spec.training.evaluations_per_epoch
+    floor = 0.2 + 0.1 * (math.log10(rate) - math.log10(3e-5)) ** 2
+    losses = [floor + 0.5 / (step + 1) for step in range(n)]
+    return losses if assignment.spec.direction == "minimize" else [math.exp(-loss) for loss in losses]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--script", type=Path)
+    parser.add_argument("--dead-on-arrival", action="store_true")
+    parser.add_argument("--parent", type=int)
+    options, _ = parser.parse_known_args()
+    if options.parent:
+        die_with_parent(options.parent, signal.SIGKILL)
+    if options.dead_on_arrival:
+        sys.exit("no device")
+    channel = Channel()
+    channel.start()
+    FakeEngine(channel, json.loads(options.script.read_text()) if options.script else {}).run()
+
+
+def _end(work: Work, answer: Answer) -> Ended:
+    directory = Path(work.directory)
+    if work.assignment.kind == "prepare":
+        return Ended(facts=FACTS)
+    if work.assignment.kind == "score":
+        missing = [name for name, content in MODEL.items() if (directory / name).read_bytes() != content]
+        return Ended(metrics={"test_loss": 0.5, "test_accuracy": 0.0 if missing else 1.0})
+    if not answer.keep_model:
+        return Ended()
+    for name, content in MODEL.items():
+        (directory / name).write_bytes(content)
+    return Ended(model_saved=True)
+
+
+def _write_pid(path: Path) -> None:
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)  # whoever waits for the file finds it whole
+
+
+def _leave_an_orphan(path: Path) -> None:
+    if os.fork() == 0:
+        _write_pid(path)
+        threading.Event().wait()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

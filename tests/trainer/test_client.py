@@ -1,0 +1,127 @@
+"""One method per verb: where it goes, what it carries, which error comes back."""
+
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.contract.problem import Code
+from service.contract.study import Failure
+from service.contract.worker import (
+    DispatchRequest,
+    HeartbeatRequest,
+    HeldLease,
+    Release,
+    Report,
+    ReportRequest,
+    TrialOutcome,
+)
+from tests.fake_service import FakeService, assignment, problem
+from trainer.client import (
+    LeaseLost,
+    ServiceClient,
+    ServiceRefused,
+    ServiceUnavailable,
+    WorkerUnknown,
+)
+
+LEASE = HeldLease(lease_id=f"{5:032x}", token=f"{5:031x}a")
+REPORT = Report(**LEASE.model_dump(), step=1, epoch=0.5, optimizer_steps=3, value=0.7, metrics={}, final=False)
+
+
+def answering(response: httpx2.Response) -> ServiceClient:
+    return ServiceClient("http://service", transport=httpx2.MockTransport(lambda request: response))
+
+
+def test_dispatch_brings_assignments() -> None:
+    service = FakeService(assignment(number=5))
+    client = ServiceClient("http://service", transport=service.transport)
+    (got,) = client.dispatch("e" * 32, DispatchRequest(wait_seconds=30.0)).assignments
+    assert got == assignment(number=5)
+    assert service.calls == [f"POST workers/{'e' * 32}/dispatch"]
+
+
+def test_calls_of_one_lease_carry_its_token(tmp_path: Path) -> None:
+    service = FakeService()  # checks the token of each
+    client = ServiceClient("http://service", transport=service.transport)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    client.append_log(LEASE, "step 1 · 0.7\n")
+    client.upload(LEASE, file)
+    client.release(LEASE, Release(reason="preempted"))
+    failure = Failure(failure_class="exception", message="boom")
+    client.tell(LEASE, TrialOutcome(kind="trial", state="FAIL", failure=failure, device_seconds=1.5))
+    assert service.logs == {LEASE.lease_id: "step 1 · 0.7\n"}
+    assert service.artifacts == {"model.safetensors": b"weights"}
+    assert service.released == ["preempted"]
+    assert service.outcomes[0]["failure"] == {"failure_class": "exception", "message": "boom"}
+
+
+def test_batches_carry_tokens_in_the_body() -> None:
+    service = FakeService()
+    client = ServiceClient("http://service", transport=service.transport)
+    service.directives = {LEASE.lease_id: "cancel"}
+    assert client.heartbeat(HeartbeatRequest(leases=[LEASE])).leases[0].directive == "cancel"
+    assert client.report(ReportRequest(reports=[REPORT])).replies[0].step == 1
+    assert service.reports == [REPORT]
+
+
+def test_model_file_is_streamed_to_disk(tmp_path: Path) -> None:
+    client = ServiceClient("http://service", transport=FakeService().transport)
+    client.fetch_model_file(LEASE, "config.json", tmp_path / "config.json")
+    assert (tmp_path / "config.json").read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (problem(409, Code.LEASE_LOST), LeaseLost),
+        (problem(404, Code.WORKER_UNKNOWN), WorkerUnknown),
+        (problem(409, Code.OUTCOME_REFUSED), ServiceRefused),
+        (httpx2.Response(404, text="<html>nginx</html>"), ServiceRefused),
+        (httpx2.Response(302, headers={"Location": "http://elsewhere/"}), ServiceRefused),
+        (httpx2.Response(200, json={"message": "another program"}), ServiceRefused),
+        (httpx2.Response(503), ServiceUnavailable),
+        (httpx2.Response(429), ServiceUnavailable),
+        (problem(500, Code.INTERNAL), ServiceUnavailable),
+    ],
+)
+def test_answers_become_errors(response: httpx2.Response, error: type[Exception]) -> None:
+    with pytest.raises(error) as raised:
+        answering(response).report(ReportRequest(reports=[REPORT]))
+    assert type(raised.value) is error
+
+
+def test_problem_is_passed_on_in_words(tmp_path: Path) -> None:
+    client = answering(problem(409, Code.OUTCOME_REFUSED))
+    with pytest.raises(ServiceRefused, match="409 outcome-refused: do something else"):
+        client.fetch_model_file(LEASE, "config.json", tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("error", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow")])
+def test_broken_connection_is_unavailability(error: httpx2.TransportError, tmp_path: Path) -> None:
+    def fail(request: httpx2.Request) -> httpx2.Response:
+        raise error
+
+    client = ServiceClient("http://service", transport=httpx2.MockTransport(fail))
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ServiceUnavailable, match=type(error).__name__):
+        client.heartbeat(HeartbeatRequest(leases=[LEASE]))
+    with pytest.raises(ServiceUnavailable):
+        client.upload(LEASE, file)
+    with pytest.raises(ServiceUnavailable):
+        client.fetch_model_file(LEASE, "config.json", file)
+
+
+def test_any_answer_of_the_service_is_contact() -> None:
+    now, answers = [0.0], [httpx2.Response(503), problem(409, Code.LEASE_LOST)]
+    transport = httpx2.MockTransport(lambda request: answers.pop(0))
+    client = ServiceClient("http://service", transport=transport, clock=lambda: now[0])
+    now[0] = 10.0
+    with pytest.raises(ServiceUnavailable):
+        client.append_log(LEASE, "x")
+    assert client.seconds_without_contact() == 10.0
+    with pytest.raises(LeaseLost):
+        client.append_log(LEASE, "x")
+    assert client.seconds_without_contact() == 0.0

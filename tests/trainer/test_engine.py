@@ -1,0 +1,122 @@
+"""The engine's way with errors, with studies that stay warm, and with stopping."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from service.contract.study import Facts
+from tests.fake_service import assignment
+from tests.trainer import tiny
+from trainer import pipe
+from trainer.engine import Engine, failure_of
+from trainer.errors import DataError, Diverged
+
+
+class Script:
+    """Stands for the channel: gives commands and remembers events; at the end of the script it hangs up."""
+
+    def __init__(self, *commands: pipe.Command) -> None:
+        self._commands = list(commands)
+        self.events: list[Any] = []
+
+    def receive(self) -> pipe.Command:
+        if not self._commands:
+            raise EOFError
+        return self._commands.pop(0)
+
+    def send(self, event: pipe.Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def play(pristine: Path) -> Callable[..., list[Any]]:
+    """Play commands to an engine; its events after the greeting."""
+
+    def run(*commands: pipe.Command) -> list[Any]:
+        script = Script(*commands)
+        with pytest.raises(EOFError):
+            Engine(script, roots=[pristine], device=tiny.CPU).run()  # type: ignore[arg-type]
+        greeting, *events = script.events
+        assert greeting.device.kind == "cpu"
+        assert set(greeting.versions) == {"python", "torch", "transformers"}
+        return events
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def facts(prepared: Any) -> Facts:
+    known: Facts = prepared.facts
+    return known
+
+
+def work(kind: str, directory: Path | str = "", **changes: Any) -> pipe.Work:
+    changes = dict[str, Any](spec=tiny.make_spec(), token="") | changes
+    return pipe.Work(assignment=assignment(kind, **changes), directory=str(directory))
+
+
+def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> pipe.Work:
+    params = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 16}
+    return work("trial", directory, **({"facts": facts, "params": params} | changes))
+
+
+def test_prepare_states_the_facts(play: Callable[..., list[Any]], facts: Facts) -> None:
+    assert play(work("prepare")) == [pipe.Ended(facts=facts)]
+
+
+def test_trial_evaluates_and_saves_the_model_that_is_wanted(
+    play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
+) -> None:
+    go_on, keep = pipe.Answer(go_on=True), pipe.Answer(go_on=True, keep_model=True)
+    first, second, ended = play(trial(facts, tmp_path), go_on, keep)
+    assert [first.final, second.final] == [False, True]
+    assert ended == pipe.Ended(model_saved=True)
+    assert (tmp_path / "model.safetensors").exists()
+    (scored,) = play(work("score", tmp_path, facts=facts))
+    assert scored.metrics["test_loss"] > 0
+
+
+def test_stopped_trial_saves_nothing_and_the_next_one_runs(
+    play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
+) -> None:
+    go_on, stop = pipe.Answer(go_on=True), pipe.Answer(go_on=False, keep_model=True)
+    events = play(trial(facts, tmp_path), stop, trial(facts, number=1), go_on, go_on)
+    assert [event.kind for event in events] == ["evaluated", "ended", "evaluated", "evaluated", "ended"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:
+    bad = tiny.make_spec(data={"train": "nowhere.csv"})
+    failed, ended = play(work("prepare", spec=bad, study_id="0" * 32), work("prepare"))
+    assert failed.failure.failure_class == "data_error"
+    assert "nowhere.csv" in failed.failure.message
+    assert ended.facts == facts
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class"),
+    [
+        (DataError("row 3"), "data_error"),
+        (Diverged("nan"), "diverged"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (torch.AcceleratorError("device-side assert"), "device_error"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device_error"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "host_out_of_memory"),
+        (MemoryError(), "host_out_of_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (RuntimeError("safetensors: No space left on device (os error 28)"), "disk_full"),
+        (KeyError("x"), "exception"),
+    ],
+)
+def test_error_has_its_class(error: Exception, failure_class: str) -> None:
+    assert failure_of(error).failure_class == failure_class
+
+
+def test_message_is_one_line_with_the_type_of_what_we_did_not_expect() -> None:
+    assert failure_of(ValueError("bad\n  value")).message == "ValueError: bad value"
+    assert failure_of(DataError("train.csv, row 3: no label")).message == "train.csv, row 3: no label"
+    assert len(failure_of(ValueError("x" * 5_000)).message) == 1_000

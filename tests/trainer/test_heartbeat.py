@@ -1,0 +1,64 @@
+"""Leases are renewed, and what the service wants ended is passed on."""
+
+import threading
+
+import httpx2
+
+from service.contract.worker import Directive, HeldLease
+from tests.fake_service import FakeService
+from trainer.client import ServiceClient
+from trainer.heartbeat import Heartbeat
+
+A = HeldLease(lease_id="a" * 32, token="0" * 32)
+B = HeldLease(lease_id="b" * 32, token="1" * 32)
+
+
+Heard = tuple[HeldLease, Directive]
+
+
+def heart(service: FakeService, heard: list[Heard], seconds: float = 15.0) -> Heartbeat:
+    client = ServiceClient("http://service", transport=service.transport)
+    return Heartbeat(client, lambda lease, directive: heard.append((lease, directive)), seconds=seconds)
+
+
+def test_all_held_leases_are_renewed_in_one_call() -> None:
+    service, heard = FakeService(), list[Heard]()
+    service.directives = {B.lease_id: "lost"}
+    heartbeat = heart(service, heard)
+    heartbeat.hold(A)
+    heartbeat.hold(B)
+    heartbeat.beat()
+    assert heard == [(B, "lost")]
+    assert service.calls == ["POST leases/heartbeat"]
+
+
+def test_nothing_held_nothing_sent() -> None:
+    service = FakeService()
+    heartbeat = heart(service, [])
+    heartbeat.hold(A)
+    heartbeat.drop(A)
+    heartbeat.beat()
+    assert service.calls == []
+
+
+def test_service_away_does_not_stop_the_heart() -> None:
+    service, heard = FakeService(), list[Heard]()
+    service.directives = {A.lease_id: "cancel"}
+    service.fault = lambda request: httpx2.Response(503)
+    heartbeat = heart(service, heard)
+    heartbeat.hold(A)
+    heartbeat.beat()
+    assert heard == []
+    service.fault = lambda request: None
+    heartbeat.beat()
+    assert heard == [(A, "cancel")]
+
+
+def test_it_beats_by_itself_until_stopped() -> None:
+    service, beaten = FakeService(), threading.Semaphore(0)
+    service.fault = lambda request: beaten.release()
+    heartbeat = heart(service, [], seconds=0.001)
+    heartbeat.hold(A)
+    heartbeat.start()
+    assert all(beaten.acquire(timeout=10) for _ in range(3))
+    heartbeat.stop()

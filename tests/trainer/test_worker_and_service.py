@@ -1,0 +1,103 @@
+"""A worker and the real service, over HTTP: first with a scripted engine, then with the real one."""
+
+import contextlib
+import io
+import json
+import os
+import socket
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.settings import Settings
+from tests import fake_engine
+from tests.trainer import tiny
+from trainer.cli import engine_command
+from trainer.client import ServiceClient
+from trainer.worker import Limits, Supervisor, Terminated
+
+FAKE = f"{sys.executable} -P {fake_engine.__file__}"
+REAL = f"{sys.executable} -P -m trainer.engine"
+
+
+class UntilStudyEnds(httpx2.HTTPTransport):
+    """Ends the worker instead of asking for work when there will be none."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/dispatch"):
+            studies = httpx2.get(request.url.join("/v1/studies"), timeout=10).json()["studies"]
+            if all(study["state"] not in ("running", "stopping") for study in studies):
+                raise Terminated("no study left")
+        return super().handle_request(request)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    app = create_app(Settings(home=tmp_path / "home"))
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        uvicorn_server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        uvicorn_server.should_exit = True
+        thread.join()
+
+
+@contextlib.contextmanager
+def search(server: str, engine: str, spec: dict[str, Any], roots: list[Path]) -> Iterator[httpx2.Client]:
+    """Run a study to its end with one worker; a client to look at it with."""
+    client = ServiceClient(server, transport=UntilStudyEnds())
+    command = engine_command(engine, data_roots=roots, threads=1)
+    http = httpx2.Client(base_url=f"{server}/v1/studies", timeout=10)
+    with http, contextlib.closing(client):
+        created = http.post(f"{server}/v1/studies", json=spec)
+        assert created.status_code == 201, created.text
+        limits = Limits(wait_seconds=0.1)
+        assert Supervisor(client, command, worker_id=os.urandom(16).hex(), limits=limits).run() == 0
+        yield http
+
+
+def test_study_runs_to_its_end_with_a_scripted_engine(server: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    bad = [{"print": "on its way"}, {"evaluate": 9.0}, {"evaluate": 9.0}, {"exit": 1}]
+    trials = {"5": bad, "6": [{"evaluate": 0.1}, {"fail": "diverged"}], "7": [{"fail": "out_of_memory"}]}
+    script.write_text(json.dumps({"trials": trials}))
+    spec = tiny.make_spec(name="a", n_trials=8, fixed={"epochs": 3}, pruner={"name": "median"})
+    with search(server, f"{FAKE} --script {script}", spec.model_dump(), []) as http:
+        study = http.get("/a").json()
+        assert study["state"] == "complete"
+        listed = http.get("/a/trials").json()["trials"]
+        best = http.get("/a/best").json()
+        with tarfile.open(fileobj=io.BytesIO(http.get("/a/best/model").content)) as model:
+            names = {Path(name).name for name in model.getnames()}
+    states = [trial["state"] for trial in listed]
+    assert states[5:] == ["PRUNED", "PRUNED", "FAIL"]
+    assert set(states[:5]) <= {"COMPLETE", "PRUNED"}
+    assert [trial["failure"] and trial["failure"]["failure_class"] for trial in listed[5:]] == [
+        None,
+        "diverged",
+        "out_of_memory",
+    ]
+    assert best["value"] == min(trial["value"] for trial in listed if trial["state"] == "COMPLETE")
+    assert best["metrics"]["test_accuracy"] == 1.0  # the model came back whole
+    assert names >= set(fake_engine.MODEL)
+
+
+def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path) -> None:
+    spec = tiny.make_spec(name="b", n_trials=3, fixed={"epochs": 2, "batch_size": 8})
+    with search(server, REAL, spec.model_dump(), [pristine]) as http:
+        study = http.get("/b").json()
+        assert study["state"] == "complete", study
+        best = http.get("/b/best").json()
+        assert http.get("/b/best/model").status_code == 200
+    assert study["facts"]["classes"] == list(tiny.CLASSES)
+    assert study["trials"]["complete"] == 3
+    assert best["metrics"]["test_loss"] > 0

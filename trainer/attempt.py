@@ -1,0 +1,175 @@
+"""Drives one assignment through the engine: from its hand-over to its ending. Imports no torch."""
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from service.contract.study import Failure
+from service.contract.worker import Assignment, HeldLease, Report, TrialAssignment
+from trainer.child import Child, Directed, Gone
+from trainer.client import LeaseLost, ServiceRefused
+from trainer.ending import Ending
+from trainer.patience import STALL_SECONDS, Patience
+from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Work
+from trainer.retry import Retry
+from trainer.spool import Spool, Verdict
+
+_LOOK_SECONDS = 1.0
+_HARMLESS = ("data_error", "config_error", "diverged")
+"""Failures after which an engine is as good as new."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Attempt:
+    """One assignment on one engine. After anything that may have spoilt it, the engine is dead."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        child: Child,
+        *,
+        retry: Retry,
+        spool: Spool,
+        on_evaluation: Callable[[], None] = lambda: None,
+        stall_seconds: float = STALL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lease = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
+        self._assignment = assignment
+        self._child = child
+        self._retry = retry
+        self._spool = spool
+        self._on_evaluation = on_evaluation
+        self._clock = clock
+        self._patience = Patience(stall_seconds=stall_seconds, clock=clock)
+        self._started_at = clock()
+        self._n_reports = 0
+        self._stopped_as: Ending | None = None
+
+    def run(self, directory: Path) -> Ending:
+        """Let the engine carry it out; ``directory`` is where models are passed.
+
+        Raises:
+            LeaseLost: it is no longer ours; nothing is to be said about it.
+            OutOfContact: the service has been away for too long.
+        """
+        is_over = False
+        try:
+            bare = self._assignment.model_copy(update={"token": ""})
+            self._child.send(Work(assignment=bare, directory=str(directory)))
+            ending = self._drive()
+            is_over = True
+        finally:
+            if not is_over:
+                self._child.kill()
+        return self._with_all_reports(ending)
+
+    def _drive(self) -> Ending:
+        while True:
+            event = self._next()
+            if isinstance(event, Evaluated):
+                self._answer(event)
+                continue
+            ending = self._ending(event)
+            if ending is not None:
+                return self._stopped_as or ending
+
+    def _next(self) -> Event | Gone | Failure:
+        """The engine's next event, or why there is no point in waiting for it."""
+        while True:
+            try:
+                item = self._child.inbox.get(timeout=self._seconds_to_wait())
+            except queue.Empty:
+                if overdue := self._overdue():
+                    return overdue
+                self._child.free_pipe()
+                self._retry.check_contact()
+                continue
+            if not isinstance(item, Directed):
+                self._patience.heard()
+                return item
+            if item.lease == self.lease and item.directive == "lost":
+                raise LeaseLost(409, None, "another worker has it")
+            if item.lease == self.lease:
+                return _failure("cancelled", "cancelled while it ran")
+
+    def _seconds_to_wait(self) -> float:
+        left = (_LOOK_SECONDS, self._patience.seconds_left(), self._budget_left())
+        return max(0.0, min(left))
+
+    def _budget_left(self) -> float:
+        if not isinstance(self._assignment, TrialAssignment) or self._assignment.seconds_left is None:
+            return float("inf")
+        return self._started_at + self._assignment.seconds_left - self._clock()
+
+    def _overdue(self) -> Failure | None:
+        if self._budget_left() <= 0:
+            return _failure("budget", "the study's time was up before the trial ended")
+        if self._patience.seconds_left() <= 0:
+            return _failure("stalled", f"nothing moved for {self._patience.seconds:.0f} s")
+        return None
+
+    def _answer(self, evaluated: Evaluated) -> None:
+        try:
+            verdict = self._report(evaluated)
+        except LeaseLost:
+            raise
+        except ServiceRefused as refused:
+            _LOG.error("the service refused a report: %s", refused)
+            verdict = Verdict(should_prune=True)
+            self._stop(_failure("exception", f"the service refused a report: {refused}"))
+        else:
+            if verdict.is_cancelled:
+                self._stop(_failure("cancelled", "cancelled while it ran"))
+            elif verdict.should_prune:
+                _LOG.info("pruned: %s", verdict.reason)
+                self._stop(None)
+        self._on_evaluation()
+        self._child.send(Answer(go_on=self._stopped_as is None, keep_model=verdict.keep_model))
+        self._patience.resume()
+
+    def _report(self, evaluated: Evaluated) -> Verdict:
+        report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind"}))
+        self._n_reports += 1
+        _LOG.info("step %d, epoch %.2f: value %.6g", report.step, report.epoch, report.value)
+        return self._spool.flush(report) if report.final else self._spool.offer(report)
+
+    def _stop(self, failure: Failure | None) -> None:
+        self._stopped_as = replace(self._blank(), is_pruned=failure is None, failure=failure)
+
+    def _ending(self, event: Event | Gone | Failure) -> Ending | None:
+        """What ``event`` means for the assignment; ``None``: it goes on. Kills a spoilt engine."""
+        if isinstance(event, Ended):
+            return replace(self._blank(), facts=event.facts, metrics=event.metrics, has_model=event.model_saved)
+        if isinstance(event, Gone):
+            failure = self._child.bury(event)
+        elif isinstance(event, Failed):
+            failure = event.failure
+        elif isinstance(event, Failure):
+            failure = event
+        else:
+            return None
+        if not isinstance(event, Failed) or failure.failure_class not in _HARMLESS:
+            self._child.kill()
+        return replace(self._blank(), failure=failure)
+
+    def _blank(self) -> Ending:
+        return Ending(device_seconds=self._clock() - self._started_at, n_reports=self._n_reports)
+
+    def _with_all_reports(self, ending: Ending) -> Ending:
+        """Deliver the reports that still wait: the outcome has no value, the service derives it from them."""
+        try:
+            self._spool.flush()
+        except LeaseLost:
+            raise
+        except ServiceRefused as refused:
+            return replace(ending, failure=_failure("exception", f"the service refused a report: {refused}"))
+        return ending
+
+
+def _failure(failure_class: str, message: str) -> Failure:
+    return Failure.model_validate({"failure_class": failure_class, "message": message})

@@ -1,0 +1,46 @@
+"""The engine's end of the pipe. Imports no torch."""
+
+import os
+import queue
+import sys
+import threading
+
+from trainer.pipe import Command, Event, decode_command, encode
+
+
+class Channel:
+    """Commands in, events out.
+
+    Takes the process's stdin and stdout for itself: what libraries print from then on goes to stderr,
+    so that it cannot corrupt the protocol. When the supervisor is gone, the process ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._sending = threading.Lock()
+        self._in = os.fdopen(os.dup(0), "rb")
+        self._out = os.fdopen(os.dup(1), "wb", buffering=0)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        sys.stdout.flush()
+        os.dup2(2, 1)
+
+    def start(self) -> None:
+        """Begin to listen; to be called once whoever handles commands is ready."""
+        threading.Thread(target=self._listen, name="channel", daemon=True).start()
+
+    def receive(self) -> Command:
+        """Wait for the supervisor's next command."""
+        return self._commands.get()
+
+    def send(self, event: Event) -> None:
+        """Safe from any thread."""
+        line = memoryview(encode(event))
+        with self._sending:
+            while line:
+                line = line[self._out.write(line) :]
+
+    def _listen(self) -> None:
+        for line in self._in:
+            self._commands.put(decode_command(line))
+        os._exit(0)  # the supervisor is gone; whatever the main thread does is of no use to anybody

@@ -1,0 +1,186 @@
+"""The engine, seen from its supervisor: a process to start, talk to and throw away. Imports no torch."""
+
+import contextlib
+import fcntl
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ValidationError
+
+from service.contract.study import Failure
+from service.contract.worker import Directive, HeldLease
+from trainer.host_memory import count_oom_kills
+from trainer.pipe import Command, Event, Hello, decode_event, encode
+
+_EXIT_SECONDS = 5.0
+_MAX_LOG_BYTES = 256 * 1024
+
+
+class WorkerBroken(Exception):
+    """This machine cannot do the work; taking more of it would only spoil it.
+
+    ``reason``: with which the assignment in hand is given back.
+    """
+
+    def __init__(self, message: str, reason: Literal["bystander", "disk_full"] = "bystander") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The engine's end of the pipe is closed, or speaks nonsense: no event will follow."""
+
+    nonsense: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Directed:
+    """A heartbeat's reply about ``lease``."""
+
+    lease: HeldLease
+    directive: Directive
+
+
+class Child:
+    """One engine process, in a process group of its own. Must be started from the main thread: the engine
+    is killed when the thread that started it ends."""
+
+    def __init__(self, command: Sequence[str], *, count_oom_kills: Callable[[], int] = count_oom_kills) -> None:
+        self.inbox: queue.SimpleQueue[Event | Gone | Directed] = queue.SimpleQueue()
+        self._is_killed = False
+        self.has_greeted = False
+        self._count_oom_kills = count_oom_kills
+        self._oom_kills_before = count_oom_kills()
+        self._log = _open_log()
+        weakref.finalize(self, os.close, self._log)
+        self._log_read = 0
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=_environment(),
+            start_new_session=True,
+            bufsize=0,
+        )
+        threading.Thread(target=self._listen, name="engine-pipe", daemon=True).start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be given work."""
+        return not self._is_killed and self._process.poll() is None
+
+    def send(self, command: Command) -> None:
+        """Never raises: whether the engine is gone is said by the inbox."""
+        assert self._process.stdin is not None
+        line = memoryview(encode(command))
+        with contextlib.suppress(BrokenPipeError):
+            while line and not self._is_killed:
+                line = line[self._process.stdin.write(line) :]
+
+    def kill(self) -> None:
+        """End the engine and whatever it has started. Harmless when repeated."""
+        if self._is_killed:
+            return
+        self._is_killed = True
+        self._kill_group()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def free_pipe(self) -> None:
+        """If the engine has died, kill its group: a process that it left behind may hold its pipe."""
+        if self._process.poll() is not None:
+            self._kill_group()
+
+    def bury(self, gone: Gone) -> Failure:
+        """Say what ended an engine that is gone, and clean up after it.
+
+        Raises:
+            WorkerBroken: it had not even started; the next one would not either.
+        """
+        failure = self._cause_of_death(gone)
+        if not self.has_greeted:
+            raise WorkerBroken(f"the engine does not start: {failure.message}\n{self.take_log()}")
+        return failure
+
+    def start_log(self) -> None:
+        """Forget what has been printed so far: an assignment begins."""
+        os.ftruncate(self._log, 0)
+        self._log_read = 0
+
+    def take_log(self) -> str:
+        """What the engine has printed since the last call; the middle of a flood is left out."""
+        size = os.fstat(self._log).st_size
+        start, self._log_read = self._log_read, size
+        if size - start <= _MAX_LOG_BYTES:
+            return self._read_log(start, size)
+        half = _MAX_LOG_BYTES // 2
+        left_out = f"\n… {size - start - 2 * half} bytes left out …\n"
+        return self._read_log(start, start + half) + left_out + self._read_log(size - half, size)
+
+    def _cause_of_death(self, gone: Gone) -> Failure:
+        if gone.nonsense is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_EXIT_SECONDS)
+        code = self._process.poll()
+        self.kill()
+        if gone.nonsense is not None:
+            return _crash(f"the engine broke its protocol: {gone.nonsense[:100]!r}")
+        if code is None:
+            return _crash("the engine closed its pipe")
+        if code >= 0:
+            return _crash(f"the engine exited with code {code}")
+        if -code == signal.SIGKILL and self._count_oom_kills() > self._oom_kills_before:
+            message = "the machine ran out of memory and the kernel killed the engine"
+            return Failure(failure_class="host_out_of_memory", message=message)
+        return _crash(f"the engine died by signal {-code} ({signal.Signals(-code).name})")
+
+    def _read_log(self, start: int, end: int) -> str:
+        return os.pread(self._log, end - start, start).decode(errors="replace")
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with os.fdopen(os.dup(self._process.stdout.fileno()), "rb") as lines:
+            self._process.stdout.close()
+            for line in lines:
+                try:
+                    event = decode_event(line)
+                except ValidationError:
+                    self.inbox.put(Gone(nonsense=line))
+                    return
+                self.has_greeted = self.has_greeted or isinstance(event, Hello)
+                self.inbox.put(event)
+        self.inbox.put(Gone())
+
+
+def _open_log() -> int:
+    """A file without a name, so that nothing is left of it. Append-only, so that it may be truncated while
+    the engine writes."""
+    with tempfile.TemporaryFile() as file:
+        log = os.dup(file.fileno())
+    fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
+    return log
+
+
+def _environment() -> dict[str, str]:
+    """The supervisor's, without what is meant for it alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEZIA_")}
+    return kept | {"TOKENIZERS_PARALLELISM": "false"}
+
+
+def _crash(message: str) -> Failure:
+    return Failure(failure_class="exception", message=message)

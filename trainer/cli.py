@@ -1,0 +1,98 @@
+"""`spezia-worker`: joins this machine to a service."""
+
+import contextlib
+import logging
+import os
+import secrets
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from trainer.client import ServiceClient
+from trainer.parent import die_with_parent
+from trainer.worker import Supervisor, Terminated
+
+_ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
+
+_PARENT_GONE = signal.SIGUSR1
+"""Sent by the kernel and by the thread that watches the pipe: whichever comes second changes nothing."""
+
+_app = typer.Typer(add_completion=False)
+
+
+@_app.command()
+def work(
+    server: Annotated[str, typer.Option(help="Address of the service.")],
+    data_root: Annotated[list[Path], typer.Option(help="Folder under which data and models may lie.")] = [],  # noqa: B006 - typer's way
+    worker_id: Annotated[str | None, typer.Option(help="32 hexadecimal digits; drawn when absent.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
+    exit_with_parent: Annotated[
+        bool, typer.Option("--exit-with-parent", help="End when stdin closes or the parent process ends.")
+    ] = False,
+    engine: Annotated[str, typer.Option(hidden=True)] = _ENGINE,
+) -> None:
+    """Fine-tune what the service asks for, one trial at a time, until told to end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    client = ServiceClient(server)
+    supervisor = Supervisor(
+        client,
+        engine_command(engine, data_roots=data_root, threads=threads),
+        worker_id=worker_id or secrets.token_hex(16),
+    )
+    _end_on_signals()
+    if exit_with_parent:
+        _end_with_parent()
+    with contextlib.closing(client):
+        raise typer.Exit(supervisor.run())
+
+
+def engine_command(engine: str, *, data_roots: list[Path], threads: int | None) -> list[str]:
+    """What a supervisor starts for its training."""
+    command = [*shlex.split(engine), "--parent", str(os.getpid())]
+    if threads:
+        command += ["--threads", str(threads)]
+    for root in data_roots:
+        command += ["--data-root", str(root.absolute())]
+    return command
+
+
+def main() -> None:
+    """Entry point."""
+    _app()
+
+
+def _end_on_signals() -> None:
+    """The first signal ends the worker in order, a second SIGTERM or SIGINT at once."""
+    is_ending = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal is_ending
+        if not is_ending:
+            is_ending = True
+            raise Terminated("the parent is gone" if number == _PARENT_GONE else signal.Signals(number).name)
+        if number != _PARENT_GONE:
+            os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, _PARENT_GONE):
+        signal.signal(number, end)
+
+
+def _end_with_parent() -> None:
+    def wait_for_the_end() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), _PARENT_GONE)
+
+    threading.Thread(target=wait_for_the_end, name="parent", daemon=True).start()
+    die_with_parent(os.getppid(), _PARENT_GONE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The only place in the trainer that speaks HTTP: one method per verb of the service, no retries.
+
+ServiceError
+├── ServiceUnavailable    nobody answered, or with 5xx: try again later
+└── ServiceRefused        4xx: the call itself is wrong, or comes too late
+    ├── LeaseLost         the lease is no longer ours: drop everything
+    └── WorkerUnknown     the service has forgotten us: register again
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import httpx2
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from service.contract.problem import Code, Problem
+from service.contract.worker import (
+    TOKEN_HEADER,
+    Dispatch,
+    DispatchRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    HeldLease,
+    Outcome,
+    Release,
+    ReportReplies,
+    ReportRequest,
+    Told,
+    WorkerRegistration,
+    WorkerTerms,
+)
+
+_QUICK = httpx2.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
+_BULKY = httpx2.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+class ServiceError(Exception):
+    """Base of all."""
+
+
+class ServiceUnavailable(ServiceError):
+    """Nobody answered, or with 5xx."""
+
+
+class ServiceRefused(ServiceError):
+    """The service understood and said no."""
+
+    def __init__(self, status: int, code: Code | None, detail: str) -> None:
+        super().__init__(f"{status} {code or 'without a problem document'}: {detail}")
+        self.status = status
+        self.code = code
+
+
+class LeaseLost(ServiceRefused):
+    """The lease is no longer ours."""
+
+
+class WorkerUnknown(ServiceRefused):
+    """The service does not know this worker (any more)."""
+
+
+class ServiceClient:
+    """May be used from several threads."""
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = httpx2.Client(base_url=server, transport=transport, timeout=_QUICK)
+        self._clock = clock
+        self._contact_at = clock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def seconds_without_contact(self) -> float:
+        """Since the service last answered anything (or since this client was made)."""
+        return self._clock() - self._contact_at
+
+    def register(self, registration: WorkerRegistration) -> WorkerTerms:
+        """Say who we are and learn what is expected of us."""
+        return self._post("/v1/workers", registration, WorkerTerms)
+
+    def dispatch(self, worker_id: str, request: DispatchRequest) -> Dispatch:
+        """Ask for work and wait for it; may come back with none."""
+        patient = httpx2.Timeout(connect=5.0, read=request.wait_seconds + 10.0, write=10.0, pool=5.0)
+        return self._post(f"/v1/workers/{worker_id}/dispatch", request, Dispatch, timeout=patient)
+
+    def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
+        """Renew leases; a lost one is said in the reply, not raised."""
+        return self._post("/v1/leases/heartbeat", request, HeartbeatReply)
+
+    def report(self, request: ReportRequest) -> ReportReplies:
+        """Send evaluations; a lost lease is said in the reply, not raised."""
+        return self._post("/v1/leases/report", request, ReportReplies)
+
+    def tell(self, lease: HeldLease, outcome: Outcome) -> Told:
+        """Hand in the result."""
+        content = _OUTCOME.dump_json(outcome)
+        response = self._call("POST", f"/v1/leases/{lease.lease_id}/tell", content, lease=lease)
+        return _read(Told, response)
+
+    def release(self, lease: HeldLease, release: Release) -> None:
+        """Give the assignment back without a result."""
+        content = release.model_dump_json().encode()
+        self._call("POST", f"/v1/leases/{lease.lease_id}/release", content, lease=lease)
+
+    def append_log(self, lease: HeldLease, text: str) -> None:
+        """Append lines to the trial's log."""
+        path = f"/v1/leases/{lease.lease_id}/log"
+        self._call("PUT", path, text.encode(), lease=lease, media_type="text/plain; charset=utf-8")
+
+    def upload(self, lease: HeldLease, file: Path) -> None:
+        """Stream ``file`` as an artifact of the same name."""
+        path = f"/v1/leases/{lease.lease_id}/artifacts/{file.name}"
+        headers = {TOKEN_HEADER: lease.token, "Content-Type": "application/octet-stream"}
+        try:
+            with file.open("rb") as content:
+                response = self._http.put(path, content=content, headers=headers, timeout=_BULKY)
+        except httpx2.TransportError as error:
+            raise _unavailable(error) from error
+        self._check(response)
+
+    def fetch_model_file(self, lease: HeldLease, name: str, destination: Path) -> None:
+        """Stream a file of the kept model to ``destination``."""
+        path = f"/v1/leases/{lease.lease_id}/model/{name}"
+        headers = {TOKEN_HEADER: lease.token}
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=_BULKY) as response:
+                if not response.is_success:
+                    response.read()
+                self._check(response)
+                with destination.open("wb") as out:
+                    for chunk in response.iter_bytes():
+                        out.write(chunk)
+        except httpx2.TransportError as error:
+            raise _unavailable(error) from error
+
+    def _post(self, path: str, body: BaseModel, reply: type[_Body], *, timeout: httpx2.Timeout = _QUICK) -> _Body:
+        return _read(reply, self._call("POST", path, body.model_dump_json().encode(), timeout=timeout))
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        content: bytes,
+        *,
+        lease: HeldLease | None = None,
+        media_type: str = "application/json",
+        timeout: httpx2.Timeout = _QUICK,
+    ) -> httpx2.Response:
+        headers = {"Content-Type": media_type} | ({TOKEN_HEADER: lease.token} if lease else {})
+        try:
+            response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
+        except httpx2.TransportError as error:
+            raise _unavailable(error) from error
+        self._check(response)
+        return response
+
+    def _check(self, response: httpx2.Response) -> None:
+        if response.status_code >= 500 or response.status_code == 429:
+            raise ServiceUnavailable(f"the service answers {response.status_code} {response.reason_phrase}")
+        self._contact_at = self._clock()
+        if not response.is_success:
+            raise _refusal(response)
+
+
+def _unavailable(error: httpx2.TransportError) -> ServiceUnavailable:
+    return ServiceUnavailable(f"{type(error).__name__}: {error}")
+
+
+def _refusal(response: httpx2.Response) -> ServiceRefused:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return ServiceRefused(response.status_code, None, response.text[:200])
+    kinds = {Code.LEASE_LOST: LeaseLost, Code.WORKER_UNKNOWN: WorkerUnknown}
+    detail = "; ".join([problem.detail, *(f"{e.field}: {e.message}" for e in problem.errors or [])])
+    return kinds.get(problem.code, ServiceRefused)(problem.status, problem.code, detail)
+
+
+def _read(reply: type[_Body], response: httpx2.Response) -> _Body:
+    try:
+        return reply.model_validate_json(response.content)
+    except ValidationError as error:
+        raise ServiceRefused(
+            response.status_code, None, f"not the answer of a Spezia service ({error.error_count()} errors)"
+        ) from error

@@ -1,0 +1,87 @@
+"""What a supervisor and its engine say to each other: one JSON line a message. Imports no torch."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from service.contract.study import Facts, Failure
+from service.contract.wire import Reply
+from service.contract.worker import Assignment, Device, Metrics
+
+
+class Work(Reply):
+    """Carry out ``assignment``; its token is left out, the engine has no business with it."""
+
+    kind: Literal["work"] = "work"
+    assignment: Assignment
+    directory: str
+    """Where to save a kept model, and where the one to be scored lies. Empty otherwise."""
+
+
+class Answer(Reply):
+    """To every ``Evaluated``; the engine waits for it."""
+
+    kind: Literal["answer"] = "answer"
+    go_on: bool
+    keep_model: bool = False
+    """Should the trial end here by itself: save the best model."""
+
+
+class Hello(Reply):
+    """First message of every engine: it can be given work."""
+
+    kind: Literal["hello"] = "hello"
+    device: Device
+    versions: dict[str, str]
+
+
+class Pulse(Reply):
+    """The engine's main thread has moved since the last message."""
+
+    kind: Literal["pulse"] = "pulse"
+
+
+class Evaluated(Reply):
+    kind: Literal["evaluated"] = "evaluated"
+    step: int
+    epoch: float
+    optimizer_steps: int
+    value: float
+    metrics: Metrics
+    final: bool
+
+
+class Ended(Reply):
+    """The assignment came to its end, or was stopped by an answer."""
+
+    kind: Literal["ended"] = "ended"
+    facts: Facts | None = None
+    metrics: Metrics | None = None
+    model_saved: bool = False
+
+
+class Failed(Reply):
+    kind: Literal["failed"] = "failed"
+    failure: Failure
+
+
+Command = Annotated[Work | Answer, Field(discriminator="kind")]
+Event = Annotated[Hello | Pulse | Evaluated | Ended | Failed, Field(discriminator="kind")]
+
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def encode(message: Command | Event) -> bytes:
+    """One line, newline included."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """Raises ``pydantic.ValidationError`` for anything else."""
+    return _COMMANDS.validate_json(line)
+
+
+def decode_event(line: bytes) -> Event:
+    """Raises ``pydantic.ValidationError`` for anything else."""
+    return _EVENTS.validate_json(line)

@@ -1,0 +1,51 @@
+"""Tells the supervisor that training moves, so that a hang is known from a long epoch."""
+
+import sys
+import threading
+from collections.abc import Callable
+
+PULSE_SECONDS = 5.0
+
+Position = tuple[tuple[int, int], ...]
+
+
+class Pulse:
+    """Beats while the main thread's Python code or an optimizer moves; one long native call does neither."""
+
+    def __init__(self, beat: Callable[[], None], position: Callable[[], Position] | None = None) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        self._position = position or (lambda: position_of(main))
+        self._beat = beat
+        self._n_steps = 0
+        self._last: tuple[int, Position] | None = None
+
+    def count_step(self, *_: object) -> None:
+        """An optimizer has made a step."""
+        self._n_steps += 1
+
+    def look(self) -> None:
+        """Beat if something has moved since the last look."""
+        seen = (self._n_steps, self._position())
+        if seen != self._last:
+            self._last = seen
+            self._beat()
+
+    def start(self) -> None:
+        """Look every few seconds until the process ends."""
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(PULSE_SECONDS):
+            self.look()
+
+
+def position_of(thread: int) -> Position:
+    """Where each function on the stack of ``thread`` stands."""
+    frame = sys._current_frames().get(thread)
+    places: list[tuple[int, int]] = []
+    while frame is not None:
+        places.append((id(frame.f_code), frame.f_lasti))
+        frame = frame.f_back
+    return tuple(places)

@@ -1,0 +1,87 @@
+"""Reports on their way to the service; none is lost and none overtakes another while it is away."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from service.contract.worker import Report, ReportReply, ReportRequest
+from trainer.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.retry import Retry, waits
+
+_BATCH = 200
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the service says about the reports of one trial, taken together."""
+
+    should_prune: bool = False
+    is_cancelled: bool = False
+    keep_model: bool = False
+    reason: str | None = None
+
+
+class Spool:
+    """The reports of one trial, in order."""
+
+    def __init__(self, client: ServiceClient, retry: Retry, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._retry = retry
+        self._clock = clock
+        self._waiting: list[Report] = []
+        self._verdict = Verdict()
+        self._waits: Iterator[float] | None = None
+        self._try_at = 0.0
+
+    def offer(self, report: Report) -> Verdict:
+        """Send what is waiting if the service can be reached; else training goes on.
+
+        Raises:
+            LeaseLost: the trial is no longer ours.
+        """
+        self._waiting.append(report)
+        if self._waits is not None and self._clock() < self._try_at:
+            return Verdict()
+        try:
+            verdict = self._send()
+        except ServiceUnavailable as error:
+            self._waits = self._waits or waits()
+            self._try_at = self._clock() + next(self._waits)
+            _LOG.warning("%s; %d reports wait, training goes on", error, len(self._waiting))
+            return Verdict()
+        self._waits = None
+        return verdict
+
+    def flush(self, report: Report | None = None) -> Verdict:
+        """Send everything, however long it takes.
+
+        Raises:
+            LeaseLost: the trial is no longer ours.
+            OutOfContact: it took too long.
+        """
+        if report is not None:
+            self._waiting.append(report)
+        return self._retry.insist(self._send)
+
+    def _send(self) -> Verdict:
+        while self._waiting:
+            batch = self._waiting[:_BATCH]
+            replies = self._client.report(ReportRequest(reports=batch)).replies
+            del self._waiting[: len(batch)]
+            self._verdict = _merge(self._verdict, replies)
+        return self._verdict
+
+
+def _merge(verdict: Verdict, replies: list[ReportReply]) -> Verdict:
+    if any(reply.directive == "lost" for reply in replies):
+        raise LeaseLost(409, None, "another worker has this trial")
+    pruned = next((reply for reply in replies if reply.should_prune), None)
+    return Verdict(
+        should_prune=verdict.should_prune or pruned is not None,
+        is_cancelled=verdict.is_cancelled or any(reply.directive == "cancel" for reply in replies),
+        keep_model=replies[-1].keep_model,
+        reason=verdict.reason or (pruned.reason if pruned else None),
+    )

@@ -1,0 +1,220 @@
+"""The supervisor: takes work from the service, has an engine process carry it out, hands in the result.
+
+It imports no torch: it lives on when the engine, which does, crashes, hangs or is killed.
+"""
+
+import errno
+import logging
+import platform
+import queue
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from service.contract.worker import (
+    MAX_WAIT_SECONDS,
+    PROTOCOL,
+    Assignment,
+    Directive,
+    DispatchRequest,
+    HeldLease,
+    PrepareAssignment,
+    Release,
+    WorkerRegistration,
+)
+from trainer.attempt import Attempt
+from trainer.child import Child, Directed, Gone, WorkerBroken
+from trainer.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
+from trainer.delivery import Delivery
+from trainer.heartbeat import Heartbeat
+from trainer.patience import STALL_SECONDS
+from trainer.pipe import Hello
+from trainer.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
+from trainer.spool import Spool
+
+_LOG = logging.getLogger(__name__)
+
+
+class Terminated(BaseException):
+    """Somebody wants this process to end; raised by signal handlers, anywhere in the main thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a worker waits, in seconds."""
+
+    stall_seconds: float = STALL_SECONDS
+    """For a sign of life of the engine; more when its steps are long."""
+    hello_seconds: float = 600.0
+    """For a new engine to import torch and find its device."""
+    give_up_seconds: float = GIVE_UP_SECONDS
+    """For the service."""
+    wait_seconds: float = MAX_WAIT_SECONDS
+    """For work, in one call."""
+
+
+class Supervisor:
+    """One worker with one slot."""
+
+    def __init__(
+        self,
+        client: ServiceClient,
+        engine: Sequence[str],
+        *,
+        worker_id: str,
+        limits: Limits = Limits(),
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._engine = engine
+        self._worker_id = worker_id
+        self._limits = limits
+        self._clock = clock
+        self._sleep = sleep
+        self._retry = Retry(client, give_up_seconds=limits.give_up_seconds, clock=clock, sleep=sleep)
+        self._child: Child | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._held: HeldLease | None = None
+
+    def run(self) -> int:
+        """Work until terminated; the process's exit code."""
+        try:
+            self._work()
+        except Terminated as signal:
+            _LOG.info("%s: ending", signal)
+            self._end_engine()
+            self._give_back("preempted")
+            return 0
+        except WorkerBroken as broken:
+            _LOG.error("%s; this worker ends", broken)
+            self._give_back(broken.reason)
+            return 1
+        except (OutOfContact, ServiceRefused) as error:
+            _LOG.error("%s; this worker ends", error)
+            return 1
+        finally:
+            self._end_engine()
+            if self._heartbeat:
+                self._heartbeat.stop()
+
+    def _work(self) -> NoReturn:
+        registration = self._describe(self._wait_for_hello(self._ready_child()))
+        self._register(registration)
+        while True:
+            self._ready_child()  # a new one starts up while we wait for work
+            try:
+                assignments = self._ask()
+            except WorkerUnknown:
+                self._register(registration)
+                continue
+            if not assignments:
+                self._sleep(next(waits()))
+            for assignment in assignments:
+                self._carry_out(assignment)
+
+    def _ask(self) -> list[Assignment]:
+        request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds)
+        return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request)).assignments
+
+    def _describe(self, hello: Hello) -> WorkerRegistration:
+        return WorkerRegistration(
+            worker_id=self._worker_id,
+            host=platform.node() or "unknown",
+            device=hello.device,
+            versions=hello.versions,
+            protocol=PROTOCOL,
+        )
+
+    def _register(self, registration: WorkerRegistration) -> None:
+        terms = self._retry.insist(lambda: self._client.register(registration))
+        _LOG.info("worker %s registered: %s", self._worker_id[:8], registration.device.name)
+        if self._heartbeat:
+            self._heartbeat.stop()
+        self._heartbeat = Heartbeat(self._client, self._on_directive, seconds=terms.heartbeat_seconds)
+        self._heartbeat.start()
+
+    def _on_directive(self, lease: HeldLease, directive: Directive) -> None:
+        if self._child:
+            self._child.inbox.put(Directed(lease, directive))
+
+    def _ready_child(self) -> Child:
+        """An engine that can be given work, a new one if the last had to be thrown away."""
+        if self._child is None or not self._child.is_alive:
+            self._end_engine()
+            self._child = Child(self._engine)
+        return self._child
+
+    def _wait_for_hello(self, child: Child) -> Hello:
+        try:
+            event = child.inbox.get(timeout=self._limits.hello_seconds)
+        except queue.Empty:
+            raise WorkerBroken(f"the engine did not start within {self._limits.hello_seconds:.0f} s") from None
+        if isinstance(event, Gone):
+            child.bury(event)
+        if not isinstance(event, Hello):
+            raise WorkerBroken(f"the engine began with {event!r}")
+        return event
+
+    def _end_engine(self) -> None:
+        if self._child:
+            self._child.kill()
+
+    def _carry_out(self, assignment: Assignment) -> None:
+        assert self._heartbeat is not None
+        self._held = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
+        self._heartbeat.hold(self._held)
+        try:
+            with tempfile.TemporaryDirectory(prefix="spezia-") as directory:
+                self._complete(assignment, self._ready_child(), Path(directory))
+        except LeaseLost:
+            _LOG.warning("%s: no longer ours, dropped", _name(assignment))
+        except ServiceRefused as refused:
+            _LOG.error("%s: %s; dropped", _name(assignment), refused)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise WorkerBroken(f"no space left: {error}", "disk_full") from error
+        finally:
+            self._heartbeat.drop(self._held)
+        self._held = None
+
+    def _complete(self, assignment: Assignment, child: Child, directory: Path) -> None:
+        _LOG.info("%s: attempt %d begins", _name(assignment), assignment.attempt)
+        child.start_log()
+        delivery = Delivery(assignment, child, client=self._client, retry=self._retry, clock=self._clock)
+        delivery.fetch_model(directory)
+        attempt = Attempt(
+            assignment,
+            child,
+            retry=self._retry,
+            spool=Spool(self._client, self._retry, clock=self._clock),
+            on_evaluation=delivery.pass_on_log,
+            stall_seconds=self._limits.stall_seconds,
+            clock=self._clock,
+        )
+        ending = attempt.run(directory)
+        failure = ending.failure
+        if failure and failure.failure_class == "disk_full":
+            raise WorkerBroken(failure.message, "disk_full")
+        delivery.hand_in(ending, directory)
+        how = f"{failure.failure_class}: {failure.message}" if failure else "done"
+        _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
+
+    def _give_back(self, reason: Literal["preempted", "bystander", "disk_full"]) -> None:
+        """Release what is held; tried once: the lease expires by itself if that fails."""
+        if self._held is None:
+            return
+        try:
+            self._client.release(self._held, Release(reason=reason))
+        except ServiceError as error:
+            _LOG.warning("could not give the assignment back: %s", error)
+
+
+def _name(assignment: Assignment) -> str:
+    if isinstance(assignment, PrepareAssignment):
+        return f"{assignment.study} prepare"
+    return f"{assignment.study} {assignment.kind} {assignment.number}"
