@@ -7,7 +7,7 @@ from pathlib import Path
 from service.contract.study import Failure
 from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, Told, TrialOutcome
 from service.errors import LeaseLost, OutcomeRefused
-from service.lifecycle.enqueue import enqueue_first_trials
+from service.lifecycle.enqueue_first_trials import enqueue_first_trials
 from service.lifecycle.settle import settle
 from service.lifecycle.take_back import take_back
 from service.search.best import best_trial
