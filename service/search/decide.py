@@ -1,0 +1,132 @@
+"""Whether a trial ends early, and why, in words."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract import search
+from service.contract.study import Direction, StudySpec
+from service.search.pruners import build_pruner
+from service.search.snapshot import SnapshotStorage
+
+_RUNG = "completed_rung_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a pruner says about one report."""
+
+    should_prune: bool
+    reason: str | None
+    """Why the trial is pruned; ``None`` when it goes on."""
+    system_attrs: dict[str, Any]
+    """What the pruner wants stored on the trial, with the report."""
+
+
+def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Decision:
+    """Decide on a running trial whose newest intermediate value is its last step.
+
+    ``trials`` are those of the study; the trial itself may be among them and is not compared with itself.
+    Nothing given is changed.
+    """
+    if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
+        return Decision(should_prune=False, reason=None, system_attrs={})
+    if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
+        n_complete = sum(other.state == TrialState.COMPLETE for other in trials)
+        if n_complete < spec.pruner.options.n_startup_trials:
+            return Decision(should_prune=False, reason=None, system_attrs={})
+    peers = [other for other in trials if other.number != trial.number and _is_comparable(trial, other)]
+    storage = SnapshotStorage(
+        study_name=study_name, direction=spec.direction, trials=peers, own=trial, study_system_attrs={}
+    )
+    pruner = build_pruner(spec)
+    # the sampler is never asked; Optuna would make one if there were none
+    sampler = optuna.samplers.RandomSampler()
+    study = optuna.load_study(study_name=study_name, storage=storage, sampler=sampler, pruner=pruner)
+    pruned = bool(pruner.prune(study, trial))  # numpy may answer
+    return Decision(
+        should_prune=pruned,
+        reason=_reason(spec, storage.own, _rivals(pruner, study, trial, peers)) if pruned else None,
+        system_attrs=storage.written_system_attrs,
+    )
+
+
+def _is_comparable(trial: FrozenTrial, other: FrozenTrial) -> bool:
+    """A rate that decays over fewer epochs looks better early, so shorter schedules do not count."""
+    own, others = trial.params.get("epochs"), other.params.get("epochs")
+    return own is None or others is None or bool(others >= own)
+
+
+def _rivals(
+    pruner: BasePruner, study: optuna.Study, trial: FrozenTrial, peers: Sequence[FrozenTrial]
+) -> Sequence[FrozenTrial]:
+    if not isinstance(pruner, HyperbandPruner):
+        return peers
+    bracket = pruner._get_bracket_id(study, trial)
+    return [peer for peer in peers if pruner._get_bracket_id(study, peer) == bracket]
+
+
+def _reason(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> str:
+    step = trial.last_step
+    assert step is not None
+    best = _best(trial.intermediate_values.values(), spec.direction)
+    so_far = f"step {step}: best value so far {best:.6g}"
+    value = trial.intermediate_values[step]
+    match spec.pruner:
+        case search.MedianPruner():
+            return f"{so_far} is worse than {_limit(spec, peers, step, 50.0)} at this step"
+        case search.PercentilePruner(options=options):
+            return f"{so_far} is worse than {_limit(spec, peers, step, options.percentile)} at this step"
+        case search.SuccessiveHalvingPruner(options=options) | search.HyperbandPruner(options=options):
+            return f"{so_far}; {_rank(spec, trial, peers, options)}"
+        case search.PatientPruner(options=options):
+            more = f" by more than {options.min_delta:g}" if options.min_delta else ""
+            return f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
+        case search.ThresholdPruner(options=options):
+            below = options.lower is not None and value < options.lower
+            side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
+            return f"{so_far}; the value {value:.6g} lies {side}"
+        case search.NoPruner():
+            raise AssertionError("pruner none prunes nothing")
+
+
+def _limit(spec: StudySpec, peers: Sequence[FrozenTrial], step: int, percentile: float) -> str:
+    complete = [peer for peer in peers if peer.state == TrialState.COMPLETE]
+    values = sorted(peer.intermediate_values[step] for peer in complete if step in peer.intermediate_values)
+    position = (len(values) - 1) * (100 - percentile if spec.direction == "maximize" else percentile) / 100
+    below = values[math.floor(position)]
+    limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
+    what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
+    return f"{limit:.6g}, {what} of {_trials(len(values))}"
+
+
+def _rank(
+    spec: StudySpec,
+    trial: FrozenTrial,
+    peers: Sequence[FrozenTrial],
+    options: search.SuccessiveHalvingOptions | search.HyperbandOptions,
+) -> str:
+    rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
+    key = f"{_RUNG}{rung}"
+    value = trial.system_attrs[key]
+    rivals = [peer.system_attrs[key] for peer in peers if key in peer.system_attrs]
+    n_all = len(rivals) + 1
+    if n_all <= options.bootstrap_count:
+        return f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
+    sign = 1 if spec.direction == "minimize" else -1
+    rank = 1 + sum(sign * rival < sign * value for rival in rivals)
+    promoted = max(1, n_all // options.reduction_factor)
+    return f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
+
+
+def _best(values: Any, direction: Direction) -> float:
+    return float(min(values) if direction == "minimize" else max(values))
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

@@ -1,0 +1,122 @@
+"""A grid, visited in an order that the study's seed decides, every point once.
+
+Optuna's `GridSampler` is not used: it lists the whole product in memory, repeats what the baseline and
+enqueued trials have tried, and ends a grid by stopping the study from inside `tell`.
+"""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from optuna.trial import FrozenTrial
+
+from service.contract.hyperparameters import ParamValue
+from service.contract.search import Choices, Distribution, IntRange
+from service.contract.study import MAX_TRIALS, Params, StudySpec
+
+FIXED_PARAMS = "fixed_params"
+"""Where Optuna keeps the params of an enqueued trial, among its system attributes."""
+
+Space = dict[str, Distribution]
+Point = tuple[int, ...]
+"""Per parameter the index of its value."""
+
+
+def grid_size(spec: StudySpec) -> int:
+    """Return the number of points of the grid; every float range has a step (the contract checks)."""
+    return math.prod(_axis_size(distribution) for distribution in spec.search_space.values())
+
+
+def grid_points(spec: StudySpec) -> Iterator[Params]:
+    """Yield all points in the order in which the study visits them."""
+    for point in _points(spec.search_space, spec.seed):
+        yield _params(spec.search_space, point)
+
+
+def next_grid_point(spec: StudySpec, trials: Sequence[FrozenTrial], fixed: Params) -> Params | None:
+    """Return the first point that agrees with ``fixed`` and that no trial has, whatever its state.
+
+    Without ``fixed``, ``None`` says that the grid is exhausted. An enqueued trial always gets a point.
+    """
+    free = {name: distribution for name, distribution in spec.search_space.items() if name not in fixed}
+    taken = {_key(spec.search_space, _known_params(trial)) for trial in trials}
+    for point in _points(free, spec.seed):
+        params = fixed | _params(free, point)
+        if _key(spec.search_space, params) not in taken:
+            return params
+    if not fixed:
+        return None
+    return fixed | _params(free, next(_points(free, spec.seed)))
+
+
+def _points(space: Space, seed: int) -> Iterator[Point]:
+    sizes = [_axis_size(distribution) for distribution in space.values()]
+    for index in _visiting_order(math.prod(sizes), seed):
+        point = []
+        for size in reversed(sizes):
+            index, digit = divmod(index, size)
+            point.append(digit)
+        yield tuple(reversed(point))
+
+
+def _visiting_order(size: int, seed: int) -> Iterator[int]:
+    rng = random.Random(seed)
+    if size <= 2 * MAX_TRIALS:
+        yield from rng.sample(range(size), size)
+        return
+    # a study visits at most half of these, so drawing again is rare and nothing big is listed
+    seen: set[int] = set()
+    while len(seen) < size:
+        index = rng.randrange(size)
+        if index not in seen:
+            seen.add(index)
+            yield index
+
+
+def _params(space: Space, point: Point) -> Params:
+    return {
+        name: _axis_value(distribution, index) for (name, distribution), index in zip(space.items(), point, strict=True)
+    }
+
+
+def _known_params(trial: FrozenTrial) -> Params:
+    fixed: Params = trial.system_attrs.get(FIXED_PARAMS, {})
+    return fixed | trial.params
+
+
+def _key(space: Space, params: Params) -> Point | None:
+    if space.keys() != params.keys():
+        return None
+    return tuple(_axis_index(distribution, params[name]) for name, distribution in space.items())
+
+
+def _axis_size(distribution: Distribution) -> int:
+    if isinstance(distribution, Choices):
+        return len(distribution.choices)
+    if distribution.low == distribution.high:
+        return 1
+    assert distribution.step is not None, distribution
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def _axis_value(distribution: Distribution, index: int) -> ParamValue:
+    if isinstance(distribution, Choices):
+        return distribution.choices[index]
+    if isinstance(distribution, IntRange):
+        return distribution.low + index * distribution.step
+    if index == 0:
+        return distribution.low
+    # in decimals, so that three steps of 0.1 are 0.3
+    value = float(Decimal(str(distribution.low)) + index * Decimal(str(distribution.step)))
+    return min(value, distribution.high)
+
+
+def _axis_index(distribution: Distribution, value: ParamValue) -> int:
+    if isinstance(distribution, Choices):
+        return distribution.choices.index(value)
+    assert isinstance(value, int | float), value
+    if distribution.low == distribution.high:
+        return 0
+    assert distribution.step is not None, distribution
+    return round((value - distribution.low) / distribution.step)

@@ -1,0 +1,86 @@
+"""The params of the next trial, as a pure function of what the study has seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import NopPruner
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract.search import GridSampler
+from service.contract.study import Params, StudySpec
+from service.search.grid import FIXED_PARAMS, next_grid_point
+from service.search.samplers import build_sampler
+from service.search.snapshot import SnapshotStorage, running_trial
+from service.search.space import to_optuna
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalRequest:
+    """Everything that decides a proposal."""
+
+    spec: StudySpec
+    study_name: str
+    number: int
+    """Of the trial to be proposed. A trial of this number among ``trials`` is ignored."""
+    trials: Sequence[FrozenTrial]
+    """Of the study, in any order. Samplers see those that have started; a grid also skips those that wait."""
+    study_system_attrs: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Params = field(default_factory=dict)
+    """Params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A trial to run, and what its sampler wants stored with it, in the same transaction."""
+
+    params: Params
+    """All searched params, in the types that the spec gives them."""
+    distributions: dict[str, BaseDistribution]
+    system_attrs: dict[str, Any]
+    """Of the trial."""
+    study_system_attrs: dict[str, Any]
+    """Of the study: only those that change."""
+
+
+def propose(request: ProposalRequest) -> Proposal | None:
+    """Return the next trial, or ``None`` when a grid is exhausted.
+
+    The same request gives the same proposal in every process. For sampler ``gp`` this may import torch:
+    the service asks `Proposer` instead.
+    """
+    own = running_trial(request.number, {FIXED_PARAMS: request.fixed} if request.fixed else {})
+    if isinstance(request.spec.sampler, GridSampler):
+        others = [trial for trial in request.trials if trial.number != request.number]
+        point = next_grid_point(request.spec, others, request.fixed)
+        return None if point is None else _proposal(request.spec, own, point, {})
+    storage = SnapshotStorage(
+        study_name=request.study_name,
+        direction=request.spec.direction,
+        trials=[trial for trial in request.trials if trial.state != TrialState.WAITING],
+        own=own,
+        study_system_attrs=request.study_system_attrs,
+    )
+    study = optuna.load_study(
+        study_name=request.study_name,
+        storage=storage,
+        sampler=build_sampler(request.spec, request.number, request.trials),
+        pruner=NopPruner(),
+    )
+    study.ask(to_optuna(request.spec.search_space))
+    return _proposal(request.spec, storage.own, storage.own.params, storage.written_study_system_attrs)
+
+
+def _proposal(spec: StudySpec, own: FrozenTrial, params: Params, study_system_attrs: dict[str, Any]) -> Proposal:
+    distributions = to_optuna(spec.search_space)
+    return Proposal(
+        params={
+            name: distribution.to_external_repr(distribution.to_internal_repr(params[name]))
+            for name, distribution in distributions.items()
+        },
+        distributions=distributions,
+        system_attrs=own.system_attrs,
+        study_system_attrs=study_system_attrs,
+    )

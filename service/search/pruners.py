@@ -1,0 +1,79 @@
+"""Optuna's pruners by name. Optuna counts steps from 0 and we from 1, so warm-up is one longer here."""
+
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    NopPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
+
+from service.contract import search
+from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.study import StudySpec
+from service.search.quiet import quiet
+
+
+def build_pruner(spec: StudySpec) -> BasePruner:
+    """Return the pruner of a study. `should_prune` adds what Optuna's pruners do not know.
+
+    Raises `ValueError` where Optuna refuses the combination of options.
+    """
+    match spec.pruner:
+        case search.NoPruner():
+            return NopPruner()
+        case search.MedianPruner(options=options):
+            return _percentile(50.0, options)
+        case search.PercentilePruner(options=options):
+            return _percentile(options.percentile, options)
+        case search.SuccessiveHalvingPruner(options=options):
+            return SuccessiveHalvingPruner(**options.model_dump())
+        case search.HyperbandPruner(options=options):
+            return _hyperband(spec, options)
+        case search.PatientPruner(options=options):
+            with quiet():
+                return PatientPruner(None, patience=options.patience, min_delta=options.min_delta)
+        case search.ThresholdPruner(options=options):
+            return ThresholdPruner(
+                lower=options.lower,
+                upper=options.upper,
+                n_warmup_steps=options.n_warmup_steps + 1,
+                interval_steps=options.interval_steps,
+            )
+
+
+def longest_schedule(spec: StudySpec) -> int:
+    """Return how many evaluations the longest trial that the study allows has."""
+    searched = spec.search_space.get("epochs")
+    if searched is None:
+        epochs = spec.fixed.get("epochs", HYPERPARAMETERS["epochs"].default)
+    elif isinstance(searched, search.Choices):
+        epochs = max(choice for choice in searched.choices if isinstance(choice, int))
+    else:
+        epochs = searched.high
+    assert isinstance(epochs, int), epochs
+    return epochs * spec.training.evaluations_per_epoch
+
+
+def _percentile(percentile: float, options: search.MedianOptions) -> BasePruner:
+    return PercentilePruner(
+        percentile,
+        # counted over the whole study by should_prune, which hands on only comparable trials
+        n_startup_trials=0,
+        n_warmup_steps=options.n_warmup_steps + 1,
+        interval_steps=options.interval_steps,
+        n_min_trials=options.n_min_trials,
+    )
+
+
+def _hyperband(spec: StudySpec, options: search.HyperbandOptions) -> BasePruner:
+    max_resource = options.max_resource or longest_schedule(spec)
+    return HyperbandPruner(
+        # Optuna divides by zero when no bracket fits between the two
+        min_resource=min(options.min_resource, max_resource),
+        max_resource=max_resource,
+        reduction_factor=options.reduction_factor,
+        bootstrap_count=options.bootstrap_count,
+    )

@@ -1,0 +1,35 @@
+"""What a study needs that its spec alone cannot check; asked once, when the study is created."""
+
+from importlib.util import find_spec
+
+from service.contract.search import GridSampler
+from service.contract.study import StudySpec
+from service.search.pruners import build_pruner
+from service.search.samplers import build_sampler
+
+_PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
+
+
+def missing_requirement(spec: StudySpec) -> str | None:
+    """Say which package the sampler lacks here, or ``None``."""
+    package = _PACKAGES.get(spec.sampler.name)
+    if package is None or find_spec(package) is not None:
+        return None
+    return (
+        f"sampler {spec.sampler.name} needs {package}, which is not installed beside the service;"
+        f" run `pip install {package}` or use sampler tpe"
+    )
+
+
+def refused_options(spec: StudySpec) -> tuple[str, str] | None:
+    """Return the field and the reason when Optuna refuses a combination of options, or ``None``."""
+    try:
+        if not isinstance(spec.sampler, GridSampler):
+            build_sampler(spec, 0, trials=[])
+    except ValueError as refused:
+        return "sampler.options", str(refused)
+    try:
+        build_pruner(spec)
+    except ValueError as refused:
+        return "pruner.options", str(refused)
+    return None

@@ -1,0 +1,104 @@
+"""Optuna's samplers by name, one per ask, each seeded from the study's seed and the trial's number."""
+
+import hashlib
+from collections.abc import Sequence
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIIISampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.search_space import IntersectionSearchSpace
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract import search
+from service.contract.study import StudySpec
+from service.search.quiet import quiet
+from service.search.space import to_optuna
+
+
+class SpecSearchSpace(IntersectionSearchSpace):
+    """The space that Optuna would gather from all trials at every ask, known from the spec.
+
+    As in Optuna it is empty until a trial has ended, and every sampler still drops what it cannot model.
+    """
+
+    def __init__(self, space: dict[str, BaseDistribution], *, include_pruned: bool) -> None:
+        super().__init__(include_pruned=include_pruned)
+        self._space = dict(sorted(space.items()))
+        self._states = [TrialState.COMPLETE, TrialState.PRUNED] if include_pruned else [TrialState.COMPLETE]
+
+    def calculate(self, study: Study, use_cache: bool = False) -> dict[str, BaseDistribution]:
+        """Return the space of the spec, sorted by name, as soon as a trial has ended."""
+        ended = study._get_trials(deepcopy=False, states=self._states, use_cache=use_cache)
+        return self._space if ended else {}
+
+
+def needs_torch(spec: StudySpec, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether `build_sampler` would import torch: ``gp`` does when it has trials enough for a model."""
+    if not isinstance(spec.sampler, search.GpSampler):
+        return False
+    n_complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    return n_complete >= max(1, spec.sampler.options.n_startup_trials)
+
+
+def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
+    """Return the sampler that proposes trial ``number`` after ``trials``: the same one after a restart.
+
+    Raises `ValueError` where Optuna refuses the combination of options.
+    """
+    if isinstance(spec.sampler, search.GpSampler) and not needs_torch(spec, trials):
+        # what gp itself draws from until then
+        return RandomSampler(seed=trial_seed(spec.seed, number))
+    with quiet():
+        sampler = _build(spec, trial_seed(spec.seed, number))
+    _tell_space(sampler, spec)
+    return sampler
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Return a seed that differs between trials and between studies, and is the same on every machine."""
+    digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _build(spec: StudySpec, seed: int) -> BaseSampler:
+    options = spec.sampler.options.model_dump()
+    match spec.sampler:
+        case search.TpeSampler():
+            return TPESampler(seed=seed, **options)
+        case search.GpSampler():
+            return GPSampler(seed=seed, warn_independent_sampling=False, **options)
+        case search.RandomSampler():
+            return RandomSampler(seed=seed)
+        case search.CmaEsSampler():
+            return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+        case search.QmcSampler():
+            # the sequence belongs to the study, only the draws outside it to the trial
+            drawn = RandomSampler(seed=seed)
+            return QMCSampler(seed=spec.seed, independent_sampler=drawn, warn_independent_sampling=False, **options)
+        case search.Nsga2Sampler():
+            return NSGAIISampler(seed=seed, **options)
+        case search.Nsga3Sampler():
+            return NSGAIIISampler(seed=seed, **options)
+        case search.GridSampler():
+            raise AssertionError("grid.next_grid_point proposes the points of a grid")
+
+
+def _tell_space(sampler: BaseSampler, spec: StudySpec) -> None:
+    # The attribute and not the method: a subclass of an NSGA sampler would store its generations under
+    # another name than Optuna's.
+    space = to_optuna(spec.search_space)
+    if isinstance(sampler, TPESampler):
+        sampler._search_space = SpecSearchSpace(space, include_pruned=True)
+    elif isinstance(sampler, GPSampler):
+        sampler._intersection_search_space = SpecSearchSpace(space, include_pruned=False)
+    elif isinstance(sampler, CmaEsSampler | NSGAIISampler | NSGAIIISampler):
+        sampler._search_space = SpecSearchSpace(space, include_pruned=False)

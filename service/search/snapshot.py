@@ -1,0 +1,160 @@
+"""A study as one moment shows it, for samplers and pruners that expect an Optuna storage."""
+
+import copy
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, NoReturn
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract.study import Direction
+
+STUDY_ID = 0
+NEW_TRIAL_ID = -1
+"""No stored trial has it."""
+
+
+class SnapshotIsReadOnly(RuntimeError):
+    """A sampler or pruner wrote to something other than its own trial or the study's system attributes."""
+
+
+class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
+    """The given trials, never copied or changed, and the one trial that is being proposed or judged.
+
+    Params and system attributes may be written to that one trial, and system attributes to the study. They
+    are collected here, so that the caller stores them in its own transaction.
+    """
+
+    def __init__(
+        self,
+        *,
+        study_name: str,
+        direction: Direction,
+        trials: Sequence[FrozenTrial],
+        own: FrozenTrial,
+        study_system_attrs: Mapping[str, Any],
+    ) -> None:
+        self._study_name = study_name
+        self._directions = [StudyDirection[direction.upper()]]
+        self._study_system_attrs = dict(study_system_attrs)
+        self._others = [trial for trial in trials if trial.number != own.number]
+        self._own = own
+        self.written_system_attrs: dict[str, Any] = {}
+        """System attributes that the own trial has gained."""
+        self.written_study_system_attrs: dict[str, Any] = {}
+        """System attributes that the study has gained."""
+
+    @property
+    def own(self) -> FrozenTrial:
+        """The one trial, with all that has been written to it."""
+        return self._own
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Hand out the one trial, which `Study.ask` then fills."""
+        return self._own._trial_id
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        self._check_own(trial_id)
+        own = copy.copy(self._own)
+        own.params = own.params | {param_name: distribution.to_external_repr(param_value_internal)}
+        own.distributions = own.distributions | {param_name: distribution}
+        self._own = own
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._check_own(trial_id)
+        self.written_system_attrs[key] = value
+        # a new object: successive halving counts a list that it fetched before it wrote
+        own = copy.copy(self._own)
+        own.system_attrs = own.system_attrs | {key: value}
+        self._own = own
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.written_study_system_attrs[key] = value
+        self._study_system_attrs[key] = value
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return STUDY_ID
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._study_name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._directions
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._study_system_attrs
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        _refuse("list studies")
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        self._check_own(trial_id)
+        return self._own
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        trials = [trial for trial in self._others if states is None or trial.state in states]
+        if states is None or self._own.state in states:
+            trials.append(self._own)
+            # sorting what is nearly sorted is linear
+            trials.sort(key=lambda trial: trial.number)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        _refuse("create a study")
+
+    def delete_study(self, study_id: int) -> None:
+        _refuse("delete the study")
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        _refuse(f"set the study's user attribute {key}")
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        _refuse(f"set the state of trial id {trial_id}")
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        _refuse(f"set a value of trial id {trial_id}")
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        _refuse(f"set the user attribute {key} of trial id {trial_id}")
+
+    def _check_own(self, trial_id: int) -> None:
+        if trial_id != self._own._trial_id:
+            _refuse(f"touch trial id {trial_id}")
+
+
+def running_trial(number: int, system_attrs: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial that has a number but no params yet."""
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=None,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs=dict(system_attrs),
+        intermediate_values={},
+        trial_id=NEW_TRIAL_ID,
+    )
+
+
+def _refuse(action: str) -> NoReturn:
+    raise SnapshotIsReadOnly(f"a sampler or pruner tried to {action}; only its own trial can be written")

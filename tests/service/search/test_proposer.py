@@ -1,0 +1,94 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.search import requirements
+from service.search.proposer import Proposer
+from service.search.requirements import missing_requirement, refused_options
+from tests.service.search.builders import History, make_spec
+
+needs_torch = pytest.mark.skipif(
+    missing_requirement(make_spec(sampler={"name": "gp"})) is not None, reason="torch is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def proposer() -> Iterator[Proposer]:
+    proposer = Proposer()
+    yield proposer
+    proposer.close()
+
+
+def test_samplers_without_torch_pass_straight_through(proposer: Proposer) -> None:
+    history = History(make_spec())
+    assert proposer.propose(history.request()) == history.propose()
+    assert proposer._helper is None
+
+
+@needs_torch
+def test_gp_proposes_in_a_helper_that_is_replaced_when_it_crashes(proposer: Proposer) -> None:
+    history = History(make_spec(sampler={"name": "gp", "options": {"n_startup_trials": 3}}, seed=4))
+    for value in (0.5, 0.4, 0.7):
+        proposal = proposer.propose(history.request())
+        assert proposal is not None
+        history.tell(history.start(proposal), value)
+    assert proposer._helper is None, "while trials are drawn at random, there is nothing to model"
+    first = proposer.propose(history.request())
+    assert proposer._helper is not None
+    (helper,) = proposer._helper._processes
+    os.kill(helper, signal.SIGKILL)
+    assert proposer.propose(history.request()) == first
+    assert "torch" not in sys.modules
+
+
+@needs_torch
+def test_the_helper_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "from service.search.proposer import _start_helper\n"
+        "import os, time\n"
+        "if __name__ == '__main__':\n"
+        "    print(_start_helper().submit(os.getpid).result(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    helper = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while _lives(helper) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _lives(helper)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    assert missing_requirement(make_spec()) is None
+    message = missing_requirement(make_spec(sampler={"name": "gp"}))
+    assert message is not None
+    assert "pip install torch" in message
+
+
+def test_options_that_optuna_refuses_together_are_named() -> None:
+    assert refused_options(make_spec()) is None
+    both = {"use_separable_cma": True, "with_margin": True}
+    refused = refused_options(make_spec(sampler={"name": "cmaes", "options": both}))
+    assert refused is not None
+    assert refused[0] == "sampler.options"
+    crossed = {"name": "threshold", "options": {"lower": 2.0, "upper": 1.0}}
+    assert refused_options(make_spec(pruner=crossed)) == (
+        "pruner.options",
+        "lower should be smaller than upper.",
+    )
+
+
+def _lives(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
