@@ -1,0 +1,44 @@
+"""Hyperparameters of a trial, checked at construction."""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from service.contract.hyperparameters import HYPERPARAMETERS
+from trainer.config import TrialConfig
+from trainer.errors import ConfigError
+
+
+def test_config_has_a_field_for_every_hyperparameter() -> None:
+    assert {field.name for field in fields(TrialConfig)} == set(HYPERPARAMETERS)
+
+
+def test_what_is_left_out_gets_its_default() -> None:
+    config = TrialConfig.from_params({"batch_size": 8})
+    assert config.batch_size == 8
+    assert config.dropout is None
+    assert (config.learning_rate, config.epochs, config.lr_schedule) == (2e-5, 3, "linear")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"learningrate": 1e-3}, "unknown hyperparameter 'learningrate'; did you mean 'learning_rate'?"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0 must lie in"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan must lie in"),
+        ({"batch_size": 8.0}, "batch_size = 8.0 must be a whole number"),
+        ({"batch_size": True}, "batch_size = True must be a whole number"),
+        ({"epochs": 0}, "epochs = 0 must lie in"),
+        ({"dropout": 1.0}, "dropout = 1.0 must lie in"),
+        ({"weight_decay": -0.1}, "weight_decay = -0.1 must lie in"),
+        ({"lr_schedule": "linar"}, "lr_schedule = 'linar' must be one of linear"),
+        ({"warmup_ratio": 1.0}, "warmup_ratio = 1.0 must lie in"),
+        ({"frozen_layers": -1}, "frozen_layers = -1 must lie in"),
+        ({"lr_schedule": "polynomial", "learning_rate": 1e-7}, "learning_rate = 1e-07 must lie above 1e-07"),
+    ],
+)
+def test_impossible_params_are_refused_by_name(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        TrialConfig.from_params(params)

@@ -1,0 +1,45 @@
+"""Devices and number formats; CUDA is described without one."""
+
+import pytest
+import torch
+
+from trainer.device import choose_device, choose_precision, describe_device
+from trainer.errors import ConfigError
+
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda")
+
+
+def test_cpu_describes_itself() -> None:
+    device = describe_device(CPU)
+    assert device.kind == "cpu"
+    assert device.name
+    assert device.memory_bytes > 2**28
+    assert not device.bf16
+
+
+def test_cuda_comes_before_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device() == CUDA
+
+
+def test_without_an_accelerator_the_cpu_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device() == CPU
+
+
+def test_cpu_computes_in_fp32_and_refuses_bf16() -> None:
+    assert choose_precision("auto", CPU) == "fp32"
+    assert choose_precision("fp32", CPU) == "fp32"
+    with pytest.raises(ConfigError, match=r"compute capability 8\.0"):
+        choose_precision("bf16", CPU)
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_cuda_computes_in_bf16_from_capability_8(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert choose_precision("auto", CUDA) == precision
+    assert choose_precision("fp32", CUDA) == "fp32"

@@ -1,0 +1,89 @@
+"""One trial of ours against a plain loop of transformers and torch, written without any of our parts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    get_linear_schedule_with_warmup,
+)
+
+from tests.trainer import tiny
+from tests.trainer.conftest import Prepare
+from trainer.batches import epoch_batches
+from trainer.best_model import BestModel
+from trainer.config import TrialConfig
+from trainer.fine_tune import fine_tune
+from trainer.seeds import derive_seed
+
+BATCH_SIZE = 20
+EPOCHS = 10
+STEPS = 50
+RATE = 5e-3
+
+
+def plain_loop(root: Path, orders: list[list[list[int]]]) -> tuple[list[float], list[float]]:
+    """Training loss of each step, and validation loss after it."""
+    train, validation = tiny.make_examples(96, seed=1), tiny.make_examples(30, seed=2)
+    tokenizer = AutoTokenizer.from_pretrained(root / "classifier")
+    model = AutoModelForSequenceClassification.from_pretrained(
+        root / "classifier", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, dtype=torch.float32
+    )
+    no_decay = [p for name, p in model.named_parameters() if name.endswith("bias") or "LayerNorm" in name]
+    decay = [p for p in model.parameters() if all(p is not other for other in no_decay)]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.1}, {"params": no_decay, "weight_decay": 0.0}],
+        lr=RATE,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+    )
+    schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=5, num_training_steps=STEPS)
+
+    def loss_of(examples: list[tuple[str, str]]) -> torch.Tensor:
+        inputs = tokenizer([text for text, _ in examples], padding=True, return_tensors="pt")
+        labels = torch.tensor([tiny.CLASSES.index(label) for _, label in examples])
+        loss: torch.Tensor = model(**inputs, labels=labels).loss
+        return loss
+
+    train_losses, validation_losses = [], []
+    for rows in (rows for order in orders for rows in order):
+        model.train()
+        loss = loss_of([train[row] for row in rows])
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        train_losses.append(loss.item())
+        model.eval()
+        with torch.no_grad():
+            validation_losses.append(loss_of(validation).item())
+    return train_losses, validation_losses
+
+
+def test_a_trial_has_the_losses_of_a_plain_loop(pristine: Path, prepare_study: Prepare) -> None:
+    prepared = prepare_study(model={"name": "classifier"}, training={"evaluations_per_epoch": 5})
+    config = TrialConfig.from_params(
+        {
+            "learning_rate": RATE,
+            "batch_size": BATCH_SIZE,
+            "epochs": EPOCHS,
+            "dropout": 0.0,
+            "weight_decay": 0.1,
+            "warmup_ratio": 0.1,
+        }
+    )
+    evaluations = list(fine_tune(prepared, config, seed=7, number=3, best=BestModel()))
+    lengths_N = prepared.train.lengths_N
+    orders = [
+        [rows.tolist() for rows in epoch_batches(lengths_N, BATCH_SIZE, derive_seed("batches", 7, 3, epoch))]
+        for epoch in range(EPOCHS)
+    ]
+    train_losses, validation_losses = plain_loop(pristine, orders)
+    assert len(evaluations) == len(train_losses) == STEPS
+    ours = [evaluation.metrics for evaluation in evaluations]
+    assert [metrics["train_loss"] for metrics in ours] == pytest.approx(train_losses, abs=1e-4)
+    assert [metrics["validation_loss"] for metrics in ours] == pytest.approx(validation_losses, abs=1e-4)
+    assert min(validation_losses) < 0.5 * validation_losses[0]  # it did learn something

@@ -1,0 +1,154 @@
+"""Checkpoints are opened once; every trial gets a model of its own."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    BertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from tests.trainer import tiny
+from trainer.errors import ConfigError
+from trainer.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
+
+
+def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def differing(one: PreTrainedModel, other: PreTrainedModel) -> set[str]:
+    mine, theirs = one.state_dict(), other.state_dict()
+    assert mine.keys() == theirs.keys()
+    return {name for name in mine if not torch.equal(mine[name], theirs[name])}
+
+
+def load(directory: Path, class_names: tuple[str, ...] = tiny.CLASSES) -> Checkpoint:
+    return load_checkpoint(directory, class_names=class_names, pad_id=0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(pristine: Path) -> Checkpoint:
+    return load(pristine / "model")
+
+
+def test_a_new_head_is_missing_and_named_after_the_classes(checkpoint: Checkpoint) -> None:
+    assert checkpoint.missing == {"classifier.weight", "classifier.bias"}
+    assert checkpoint.model.config.id2label == dict(enumerate(tiny.CLASSES))
+    assert checkpoint.model.config.label2id == {"angry": 0, "calm": 1, "glad": 2}
+    assert checkpoint.model.dtype == torch.float32
+
+
+def test_half_precision_files_are_trained_in_fp32(pristine: Path, tmp_path: Path) -> None:
+    model = BertForSequenceClassification.from_pretrained(pristine / "classifier", dtype=torch.bfloat16)
+    assert load(tiny.save(model, tmp_path / "half")).model.dtype == torch.float32
+
+
+def test_seed_and_number_draw_the_head_and_nothing_else(checkpoint: Checkpoint) -> None:
+    model = checkpoint.new_model(seed=1, number=2)
+    assert differing(model, checkpoint.new_model(seed=1, number=2)) == set()
+    assert differing(model, checkpoint.new_model(seed=1, number=3)) == {"classifier.weight"}
+    assert differing(model, checkpoint.new_model(seed=2, number=2)) == {"classifier.weight"}
+    assert float(model.classifier.weight.detach().std()) == pytest.approx(0.2, rel=0.3)  # the config's own range
+
+
+def test_a_loaded_neighbour_of_a_missing_parameter_is_kept(pristine: Path, tmp_path: Path) -> None:
+    whole = load(pristine / "classifier")
+    partial = Checkpoint(model=whole.model, missing=frozenset({"classifier.weight"}))
+    torch.nn.init.ones_(whole.model.classifier.bias)
+    assert differing(whole.model, partial.new_model(seed=0, number=0)) == {"classifier.weight"}
+
+
+def test_training_a_copy_leaves_the_checkpoint_alone(checkpoint: Checkpoint) -> None:
+    before = weights(checkpoint.model)
+    model = checkpoint.new_model(seed=0, number=0)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    model.requires_grad_(False)
+    assert all(torch.equal(before[name], tensor) for name, tensor in checkpoint.model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in checkpoint.new_model(seed=0, number=0).parameters())
+
+
+def test_a_head_for_other_classes_is_drawn_anew(pristine: Path) -> None:
+    assert load(pristine / "classifier").missing == frozenset()
+    checkpoint = load(pristine / "classifier", class_names=("x", "y"))
+    assert checkpoint.missing == {"classifier.weight", "classifier.bias"}
+    assert checkpoint.new_model(seed=0, number=0).classifier.out_features == 2
+
+
+def test_a_body_that_contradicts_its_config_is_refused(pristine: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(pristine / "model", tmp_path / "model"))
+    config = tiny.make_config(intermediate_size=48)
+    config.save_pretrained(directory)
+    with pytest.raises(ConfigError, match=r"disagree on the shape of bert\.encoder\.layer\.0\.intermediate"):
+        load(directory)
+
+
+@pytest.mark.parametrize("content", ['{"model_type": "no-such-type"}', '{"model_type": "vit"}', "{}"])
+def test_what_is_no_text_classifier_is_refused(pristine: Path, tmp_path: Path, content: str) -> None:
+    directory = Path(shutil.copytree(pristine / "model", tmp_path / "model"))
+    (directory / "config.json").write_text(content)
+    with pytest.raises(ConfigError, match="cannot be opened for classification"):
+        load(directory)
+
+
+def test_broken_weights_are_refused(pristine: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(pristine / "model", tmp_path / "model"))
+    (directory / "model.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(ConfigError, match="cannot be opened for classification"):
+        load(directory)
+
+
+def test_tokenizer_truncates_at_the_study_length(pristine: Path) -> None:
+    tokenizer = load_tokenizer(pristine / "model", 5)
+    assert len(tokenizer("word1 " * 20, truncation=True)["input_ids"]) == 5
+
+
+def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="no padding token"):
+        load_tokenizer(tmp_path, 32)
+
+
+def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"no tokenizer can be opened in {tmp_path}")):
+        load_tokenizer(tmp_path, 32)
+
+
+def test_a_length_without_room_for_text_is_refused(pristine: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.max_length = 2 leaves no token for text"):
+        load_tokenizer(pristine / "model", 2)
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 44,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        (tiny.make_model(tiny.make_config(), BertForSequenceClassification), 64),
+        (tiny.make_model(RobertaConfig(**SMALL), RobertaForSequenceClassification), 62),
+        (tiny.make_model(ModernBertConfig(**SMALL), ModernBertForSequenceClassification), 64),
+    ],
+    ids=["bert", "roberta", "modernbert"],
+)
+def test_positions_limit_the_tokens_of_an_example(model: PreTrainedModel, limit: int) -> None:
+    assert max_positions(model) == limit

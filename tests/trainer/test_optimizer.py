@@ -1,0 +1,83 @@
+"""Rates, decay and clipping."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import get_scheduler
+
+from service.contract.hyperparameters import SCHEDULES
+from trainer.config import TrialConfig
+from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+
+
+def make_net() -> nn.Sequential:
+    return nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rates_equal_those_of_transformers(name: str) -> None:
+    config = TrialConfig.from_params({"learning_rate": 3e-4, "lr_schedule": name, "warmup_ratio": 0.15})
+    rate_of = make_schedule(config, 41)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3e-4)
+    schedule = get_scheduler(name, optimizer, num_warmup_steps=7, num_training_steps=41)
+    expected = []
+    for _ in range(41):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    for step in (0, 3, 7, 20, 40):
+        assert rate_of(step) == expected[step]
+
+
+def test_linear_rate_rises_to_the_peak_and_falls_to_zero() -> None:
+    config = TrialConfig.from_params({"learning_rate": 1e-3, "warmup_ratio": 0.1})
+    rate_of = make_schedule(config, 100)
+    assert rate_of(0) == 0
+    assert rate_of(10) == max(map(rate_of, range(100))) == 1e-3
+    assert rate_of(99) == pytest.approx(1e-3 / 90)
+
+
+def test_only_matrices_decay() -> None:
+    net = make_net()
+    optimizer = make_optimizer(net, TrialConfig.from_params({"weight_decay": 0.3}))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: decay[id(p)] for name, p in net.named_parameters()} == {
+        "0.weight": 0.3,
+        "1.weight": 0.3,
+        "1.bias": 0.0,
+        "2.weight": 0.0,
+        "2.bias": 0.0,
+        "3.weight": 0.3,
+        "3.bias": 0.0,
+    }
+
+
+def test_decay_is_decoupled_from_the_gradient() -> None:
+    net = nn.Linear(2, 2)
+    before = net.weight.detach().clone()
+    optimizer = make_optimizer(net, TrialConfig.from_params({"learning_rate": 0.1, "weight_decay": 0.5}))
+    net.weight.grad, net.bias.grad = torch.zeros(2, 2), torch.zeros(2)
+    optimizer.step()
+    torch.testing.assert_close(net.weight.detach(), before * (1 - 0.1 * 0.5))
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    net = make_net()
+    net[0].requires_grad_(False)
+    optimizer = make_optimizer(net, TrialConfig.from_params({}))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
+
+
+@pytest.mark.parametrize(("norm", "expected"), [(10.0, 1.0), (0.5, 0.5)])
+def test_gradients_are_clipped_to_norm_1(norm: float, expected: float) -> None:
+    net = nn.Linear(3, 1, bias=False)
+    optimizer = make_optimizer(net, TrialConfig.from_params({}))
+    net.weight.grad = torch.tensor([[norm, 0.0, 0.0]])
+    clip_gradients(optimizer)
+    assert float(net.weight.grad.norm()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_set_rate_reaches_every_group() -> None:
+    optimizer = make_optimizer(make_net(), TrialConfig.from_params({}))
+    set_learning_rate(optimizer, 0.125)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]

@@ -1,0 +1,66 @@
+"""Accumulation changes memory, and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from trainer.config import TrialConfig
+from trainer.dropout import set_dropout
+from trainer.optimizer import clip_gradients, make_optimizer
+from trainer.prepare import Prepared
+from trainer.train_step import accumulate_gradients
+
+CONFIG = TrialConfig.from_params({"learning_rate": 1e-3})
+
+
+def train(prepared: Prepared, batch_size: int, micro_batch_size: int) -> tuple[list[float], PreTrainedModel]:
+    """Losses and model after an epoch without dropout, rows in the order of the file."""
+    model = prepared.checkpoint.new_model(seed=0, number=0)
+    set_dropout(model, 0.0)
+    optimizer = make_optimizer(model, CONFIG)
+    losses = []
+    for start in range(0, len(prepared.train), batch_size):
+        rows_B = np.arange(start, min(start + batch_size, len(prepared.train)))
+        loss = accumulate_gradients(model.train(), prepared.train, rows_B, "fp32", micro_batch_size=micro_batch_size)
+        clip_gradients(optimizer)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss))
+    return losses, model
+
+
+def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """All but the keys' biases: they shift all scores of a query alike, so their gradient is rounding noise,
+    which Adam divides by its own size."""
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("key.bias")}
+
+
+@pytest.mark.parametrize("micro_batch_size", [8, 5, 1])
+def test_accumulated_micro_batches_equal_one_batch(prepared: Prepared, micro_batch_size: int) -> None:
+    whole_losses, whole = train(prepared, 32, 32)
+    losses, model = train(prepared, 32, micro_batch_size)
+    assert len(losses) == 3
+    assert losses == pytest.approx(whole_losses, abs=1e-6)
+    torch.testing.assert_close(weights(model), weights(whole), atol=2e-6, rtol=0)
+
+
+def test_gradients_of_micro_batches_add_up(prepared: Prepared) -> None:
+    gradients = []
+    for micro_batch_size in (32, 8, 5):
+        model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+        accumulate_gradients(model, prepared.train, np.arange(32), "fp32", micro_batch_size=micro_batch_size)
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], atol=1e-6, rtol=1e-4)
+
+
+def test_loss_is_the_mean_over_the_effective_batch(prepared: Prepared) -> None:
+    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+    rows_B = np.arange(7)
+    loss = accumulate_gradients(model, prepared.train, rows_B, "fp32", micro_batch_size=3)
+    alone = [
+        float(accumulate_gradients(model, prepared.train, rows_B[i : i + 1], "fp32", micro_batch_size=1))
+        for i in range(7)
+    ]
+    assert float(loss) == pytest.approx(np.mean(alone), abs=1e-6)

@@ -1,0 +1,46 @@
+"""Which rows train together, in which order, and when a trial is evaluated.
+
+N = training rows, B = rows of one batch.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW_BATCHES = 50
+"""Batches whose rows are sorted by length together: little padding, and still a random order."""
+
+
+def steps_per_epoch(n_rows: int, batch_size: int) -> int:
+    """Optimizer steps of one epoch; the last partial batch counts."""
+    return math.ceil(n_rows / batch_size)
+
+
+def evaluation_steps(n_steps: int, evaluations_per_epoch: int, epochs: int) -> list[int]:
+    """Optimizer steps after which a trial of ``n_steps`` an epoch is evaluated, ascending."""
+    n_evaluations = evaluations_per_epoch * epochs
+    return [round(step * n_steps / evaluations_per_epoch) for step in range(1, n_evaluations + 1)]
+
+
+def epoch_batches(lengths_N: NDArray[np.int64], batch_size: int, seed: int) -> list[NDArray[np.int64]]:
+    """Shuffle the rows, sort them by length within windows, cut batches and shuffle those.
+
+    Args:
+        lengths_N: tokens of each row.
+        batch_size: rows of each batch but one, which holds the remainder.
+        seed: decides the order, with the lengths and nothing else.
+
+    Returns:
+        The rows of each batch; every row once.
+    """
+    generator = np.random.default_rng(seed)
+    order_N = generator.permutation(len(lengths_N))
+    window = WINDOW_BATCHES * batch_size
+    batches = []
+    for start in range(0, len(order_N), window):
+        rows = order_N[start : start + window]
+        # Stable, so that rows of one length stay in their random order
+        rows = rows[np.argsort(lengths_N[rows], kind="stable")]
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]

@@ -1,0 +1,60 @@
+"""The device that trains, and the number format that it computes in."""
+
+import os
+import platform
+from typing import Literal
+
+import torch
+
+from service.contract.worker import Device
+from trainer.errors import ConfigError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def choose_device() -> torch.device:
+    """The first of CUDA, MPS and CPU that is there."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def describe_device(device: torch.device) -> Device:
+    """Kind, name and memory (bytes) of ``device``, as a worker registers them."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return Device(
+            kind="cuda",
+            name=properties.name,
+            memory_bytes=properties.total_memory,
+            bf16=_computes_in_bf16(device),
+        )
+    return Device(
+        kind="mps" if device.type == "mps" else "cpu",
+        name=platform.processor() or platform.machine(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        bf16=_computes_in_bf16(device),
+    )
+
+
+def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
+    """Turn ``auto`` into what ``device`` computes in by itself.
+
+    Raises:
+        ConfigError: ``wanted`` is bf16 and the device cannot.
+    """
+    if wanted == "bf16" and not _computes_in_bf16(device):
+        raise ConfigError(
+            "precision bf16 needs a CUDA device of compute capability 8.0 or newer, this worker has "
+            f"{device.type}; set training.precision to fp32 in a new study, or run it on such a device"
+        )
+    if wanted == "auto":
+        return "bf16" if _computes_in_bf16(device) else "fp32"
+    return wanted
+
+
+def _computes_in_bf16(device: torch.device) -> bool:
+    # Older devices emulate bf16, slower than fp32; torch.cuda.is_bf16_supported() counts emulation
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)

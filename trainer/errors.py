@@ -1,0 +1,34 @@
+"""What ends a study or a trial because of what was asked, not because of a bug.
+
+TrainerError
+├── DataError     data_error: a data file is wrong; names file and row
+├── ConfigError   config_error: model, space or setting is wrong; names the field
+└── Diverged      diverged: a loss is no longer a finite number
+"""
+
+from typing import ClassVar
+
+
+class TrainerError(Exception):
+    """Base of all. The message says what to do; it reaches the user as it is."""
+
+    failure_class: ClassVar[str]
+    """The class under which the service records it (``service.contract.study.Failure``)."""
+
+
+class DataError(TrainerError):
+    """The data cannot be used. Never retried."""
+
+    failure_class = "data_error"
+
+
+class ConfigError(TrainerError):
+    """The model, a hyperparameter or a setting cannot be used. Never retried."""
+
+    failure_class = "config_error"
+
+
+class Diverged(TrainerError):
+    """A training or validation loss is NaN or infinite."""
+
+    failure_class = "diverged"

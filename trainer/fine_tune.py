@@ -1,0 +1,182 @@
+"""One trial: a generator of evaluations. It knows no HTTP, no Optuna and no lease.
+
+B = rows of a batch, T = tokens of its longest row.
+"""
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from trainer.batches import epoch_batches, evaluation_steps, steps_per_epoch
+from trainer.best_model import BestModel
+from trainer.config import TrialConfig
+from trainer.dropout import set_dropout
+from trainer.errors import ConfigError, Diverged
+from trainer.evaluate import evaluate
+from trainer.freeze import freeze, train_mode
+from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.prepare import Prepared
+from trainer.seeds import derive_seed
+from trainer.train_step import accumulate_gradients
+
+MICRO_BATCH_TOKENS = 8_192
+"""Padded tokens of one forward and backward pass: a few GB for a model of BERT's size."""
+
+FINITE_CHECK_STEPS = 50
+"""Optimizer steps between two looks at the training loss, each of which waits for the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one evaluation of a trial found. Every number is finite."""
+
+    step: int
+    """Counts evaluations, from 1."""
+    epoch: float
+    """Passes over the training data so far."""
+    optimizer_steps: int
+    value: float
+    """The objective's metric."""
+    metrics: dict[str, float]
+    """validation_loss and train_loss (nats), accuracy, f1_macro, matthews. train_loss is the mean over the
+    optimizer steps since the evaluation before, with dropout."""
+    final: bool
+    """The last planned one, or early stopping has run out of patience here."""
+
+
+def fine_tune(
+    prepared: Prepared, config: TrialConfig, *, seed: int, number: int, best: BestModel
+) -> Generator[Evaluation, None, None]:
+    """Train one trial and yield its evaluations; the caller may close it after any of them.
+
+    Closing it frees the trial's memory: nothing else holds model, gradients or optimizer. On one CPU thread
+    the same arguments give the same losses to the last bit, whatever the caller does between two evaluations.
+
+    Args:
+        seed: the study's.
+        number: the trial's; with ``seed`` it decides batches, a new head and dropout.
+        best: filled with the model of the best evaluation so far, before that is yielded.
+
+    Raises:
+        Diverged: the training or validation loss is not finite.
+        ConfigError: ``config`` cannot run on this model and data.
+    """
+    n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
+    due = _plan(prepared, config, n_steps)
+    model = prepared.checkpoint.new_model(seed=seed, number=number).to(prepared.device)
+    if config.dropout is not None:
+        set_dropout(model, config.dropout)
+    frozen = freeze(model, config.frozen_layers, probe_BT=_probe(prepared), missing=prepared.checkpoint.missing)
+    optimizer = make_optimizer(model, config)
+    rate_of = make_schedule(config, n_steps * config.epochs)
+    progress = _Progress(prepared)
+    losses: list[torch.Tensor] = []
+    train_mode(model, frozen)
+    for optimizer_steps, rows_B in enumerate(_all_batches(prepared, config, seed, number), start=1):
+        set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
+        # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
+        torch.manual_seed(derive_seed("dropout", seed, number, optimizer_steps))
+        losses.append(_train_step(prepared, model, optimizer, rows_B))
+        if len(losses) % FINITE_CHECK_STEPS == 0:
+            _check_finite("training", float(losses[-1]))
+        if optimizer_steps != due[progress.step]:
+            continue
+        metrics = _measure(prepared, model, losses)
+        if progress.note(metrics[prepared.spec.objective.metric]):
+            best.keep(prepared, model)
+        final = progress.step == len(due) or progress.is_out_of_patience
+        yield Evaluation(
+            step=progress.step,
+            epoch=optimizer_steps / n_steps,
+            optimizer_steps=optimizer_steps,
+            value=progress.value,
+            metrics=metrics,
+            final=final,
+        )
+        if final:
+            return
+        losses.clear()
+        train_mode(model, frozen)
+
+
+class _Progress:
+    """The step a trial is at, and how long ago its best one was."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.step = 0
+        self.value = math.nan
+        self._sign = 1.0 if prepared.spec.direction == "minimize" else -1.0
+        self._patience = prepared.spec.training.early_stopping_patience
+        self._best = math.inf
+        self._best_step = 0
+
+    def note(self, value: float) -> bool:
+        """Count an evaluation; say whether it is the best. Of equals the first is."""
+        self.step += 1
+        self.value = value
+        if self._sign * value >= self._best:
+            return False
+        self._best = self._sign * value
+        self._best_step = self.step
+        return True
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        return self._patience is not None and self.step - self._best_step >= self._patience
+
+
+def _plan(prepared: Prepared, config: TrialConfig, n_steps: int) -> list[int]:
+    wanted = prepared.spec.training.evaluations_per_epoch
+    if wanted > n_steps:
+        raise ConfigError(
+            f"training.evaluations_per_epoch = {wanted}: an epoch has {n_steps} optimizer steps at "
+            f"batch_size = {config.batch_size}; lower one of the two"
+        )
+    return evaluation_steps(n_steps, wanted, config.epochs)
+
+
+def _probe(prepared: Prepared) -> torch.Tensor:
+    return torch.from_numpy(prepared.train.row(0).astype(np.int64))[None].to(prepared.device)
+
+
+def _all_batches(prepared: Prepared, config: TrialConfig, seed: int, number: int) -> Iterator[NDArray[np.int64]]:
+    lengths_N = prepared.train.lengths_N
+    for epoch in range(config.epochs):
+        yield from epoch_batches(lengths_N, config.batch_size, derive_seed("batches", seed, number, epoch))
+
+
+def _train_step(
+    prepared: Prepared, model: PreTrainedModel, optimizer: torch.optim.Optimizer, rows_B: NDArray[np.int64]
+) -> torch.Tensor:
+    longest = int(prepared.train.lengths_N[rows_B].max())
+    loss = accumulate_gradients(
+        model,
+        prepared.train,
+        rows_B,
+        prepared.facts.precision,
+        micro_batch_size=max(1, MICRO_BATCH_TOKENS // longest),
+    )
+    clip_gradients(optimizer)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss
+
+
+def _measure(prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor]) -> dict[str, float]:
+    """Metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
+    train_loss = float(torch.stack(losses).cpu().double().mean())
+    _check_finite("training", train_loss)
+    scores = evaluate(model, prepared.validation, prepared.facts.precision)
+    loss = scores.pop("loss")
+    _check_finite("validation", loss)
+    return {"validation_loss": loss, "train_loss": train_loss, **scores}
+
+
+def _check_finite(name: str, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise Diverged(f"the {name} loss is {loss}; lower learning_rate")

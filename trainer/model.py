@@ -1,0 +1,109 @@
+"""The checkpoint of a study, opened once per process, and a fresh model of it for every trial."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from trainer.errors import ConfigError
+from trainer.seeds import derive_seed
+from trainer.tasks import text_classification as task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A model as it was loaded, in host memory. Trials get copies: it is never trained itself."""
+
+    model: PreTrainedModel
+    missing: frozenset[str]
+    """Parameters that the files do not hold, such as a new head; each trial draws its own."""
+
+    def new_model(self, *, seed: int, number: int) -> PreTrainedModel:
+        """Copy the checkpoint and draw what it lacks, from the study's seed and the trial's number.
+
+        A copy takes milliseconds where opening the files takes seconds, and carries nothing over from
+        another trial: dropouts, frozen parameters, weights.
+        """
+        model = copy.deepcopy(self.model)
+        torch.manual_seed(derive_seed("head", seed, number))
+        owners = {name.rpartition(".")[0] for name in self.missing}
+        for owner in sorted(owners):
+            model._init_weights(model.get_submodule(owner))  # the architecture's own rule, public nowhere
+        # The rule may also have drawn what lies beside a missing parameter and was loaded
+        beside = {
+            name: tensor
+            for name, tensor in self.model.state_dict().items()
+            if name.rpartition(".")[0] in owners and name not in self.missing
+        }
+        model.load_state_dict(beside, strict=False)
+        return model
+
+
+def load_checkpoint(directory: Path, *, class_names: tuple[str, ...], pad_id: int) -> Checkpoint:
+    """Open a model for ``class_names`` in fp32, safetensors only, with no code but transformers'.
+
+    Raises:
+        ConfigError: the files cannot be opened as a model of this task.
+    """
+    try:
+        model, report = task.MODEL_CLASS.from_pretrained(
+            directory,
+            num_labels=len(class_names),
+            id2label=dict(enumerate(class_names)),
+            label2id={name: position for position, name in enumerate(class_names)},
+            problem_type="single_label_classification",
+            pad_token_id=pad_id,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # a head for another number of classes is drawn anew
+            local_files_only=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConfigError(f"model.name: {directory} cannot be opened for classification: {error}") from error
+    mismatched = {entry[0] for entry in report["mismatched_keys"]}
+    body = {name for name in mismatched if name.startswith(f"{model.base_model_prefix}.")}
+    if body:
+        raise ConfigError(
+            f"model.name: config.json and weights of {directory} disagree on the shape of "
+            f"{', '.join(sorted(body))}; save the model again"
+        )
+    return Checkpoint(model=model, missing=frozenset(report["missing_keys"]) | mismatched)
+
+
+def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
+    """Open the tokenizer, which then truncates to ``max_length`` when asked to truncate.
+
+    Raises:
+        ConfigError: none there, or one that cannot pad or leaves no room for text.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, model_max_length=max_length, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"model.name: no tokenizer can be opened in {directory}: {error}") from error
+    if tokenizer.pad_token_id is None:
+        raise ConfigError(f"model.name: the tokenizer in {directory} has no padding token; give it one")
+    n_special = tokenizer.num_special_tokens_to_add()
+    if max_length <= n_special:
+        raise ConfigError(
+            f"data.max_length = {max_length} leaves no token for text, since {n_special} are special; raise it"
+        )
+    return tokenizer
+
+
+def max_positions(model: PreTrainedModel) -> int | None:
+    """Tokens of the longest example that the model can read; ``None`` where nothing limits it."""
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.base_model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            # RoBERTa and its kin count positions from behind the padding index
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - reserved
+    return limit

