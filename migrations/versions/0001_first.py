@@ -165,9 +165,7 @@ def _refuse_duplicate_numbers(connection: sa.Connection) -> None:
         .order_by(studies.c.study_name, trials.c.number)
     ).all()
     if duplicates:
-        rows = "; ".join(
-            f"study {row.study_name!r} number {row.number} ({row.times} trials)" for row in duplicates
-        )
+        rows = "; ".join(f"study {row.study_name!r} number {row.number} ({row.times} trials)" for row in duplicates)
         raise ValueError(
             f"trial numbers are given twice in this database: {rows}. "
             "Delete the surplus rows of `trials` (keep a copy), then start again"

@@ -29,11 +29,7 @@ class FloatRange(Wire):
             [
                 *_order_errors(self.low, self.high),
                 *_log_errors(self.log, self.low, self.step),
-                *(
-                    [(("high",), "high - low is too large for a number", self.high)]
-                    if math.isinf(span)
-                    else []
-                ),
+                *([(("high",), "high - low is too large for a number", self.high)] if math.isinf(span) else []),
                 *_step_errors(span, self.step),
             ],
         )
@@ -66,14 +62,10 @@ class Choices(Wire):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        kinds = {
-            "number" if type(choice) in (int, float) else type(choice).__name__ for choice in self.choices
-        }
+        kinds = {"number" if type(choice) in (int, float) else type(choice).__name__ for choice in self.choices}
         errors = []
         if len(kinds) > 1:
-            errors.append(
-                (("choices",), f"choices mix {' and '.join(sorted(kinds))}; use one type", self.choices)
-            )
+            errors.append((("choices",), f"choices mix {' and '.join(sorted(kinds))}; use one type", self.choices))
         elif len(set(self.choices)) < len(self.choices):
             errors.append((("choices",), "a choice is listed twice; list each once", self.choices))
         refuse("Choices", errors)
@@ -167,14 +159,7 @@ class Nsga3Sampler(Wire):
 
 
 Sampler = Annotated[
-    TpeSampler
-    | GpSampler
-    | RandomSampler
-    | GridSampler
-    | CmaEsSampler
-    | QmcSampler
-    | Nsga2Sampler
-    | Nsga3Sampler,
+    TpeSampler | GpSampler | RandomSampler | GridSampler | CmaEsSampler | QmcSampler | Nsga2Sampler | Nsga3Sampler,
     Field(discriminator="name"),
 ]
 

@@ -150,11 +150,7 @@ def distribution_problem(distribution: Distribution, value: object) -> str | Non
     if distribution.step is None or (whole and distribution.step == 1):
         return None
     steps = (value - distribution.low) / distribution.step
-    return (
-        None
-        if abs(steps - round(steps)) < 1e-8 * max(1.0, steps)
-        else f"must lie on the step {distribution.step:g}"
-    )
+    return None if abs(steps - round(steps)) < 1e-8 * max(1.0, steps) else f"must lie on the step {distribution.step:g}"
 
 
 def _space_errors(space: dict[str, Distribution]) -> list[FieldError]:
@@ -166,14 +162,10 @@ def _space_errors(space: dict[str, Distribution]) -> list[FieldError]:
             errors.append((("search_space", name), f"unknown hyperparameter{hint}", name))
             continue
         if known.type == "name" and not isinstance(distribution, Choices):
-            errors.append(
-                (("search_space", name), f"{name} takes names; use type categorical", distribution.type)
-            )
+            errors.append((("search_space", name), f"{name} takes names; use type categorical", distribution.type))
             continue
         if known.type == "int" and isinstance(distribution, FloatRange):
-            errors.append(
-                (("search_space", name), f"{name} is a whole number; use type int", distribution.type)
-            )
+            errors.append((("search_space", name), f"{name} is a whole number; use type int", distribution.type))
             continue
         for field, value in _edges(distribution):
             problem = known.problem(value)
@@ -212,9 +204,7 @@ def _grid_errors(spec: StudySpec) -> list[FieldError]:
             None,
         )
         for name, distribution in spec.search_space.items()
-        if isinstance(distribution, FloatRange)
-        and distribution.step is None
-        and distribution.low < distribution.high
+        if isinstance(distribution, FloatRange) and distribution.step is None and distribution.low < distribution.high
     ]
 
 
@@ -222,9 +212,7 @@ def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
     errors: list[FieldError] = []
     wanted = len(spec.enqueue) + spec.baseline
     if wanted > spec.n_trials:
-        message = (
-            f"baseline and enqueued trials are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
-        )
+        message = f"baseline and enqueued trials are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
         errors.append((("enqueue",), message, wanted))
     for index, params in enumerate(spec.enqueue):
         for name, value in params.items():

@@ -54,8 +54,7 @@ class Reply(BaseModel):
 def refuse(title: str, errors: Iterable[FieldError]) -> None:
     """Raise one pydantic ``ValidationError`` that holds all of ``errors``; do nothing if there are none."""
     details = [
-        InitErrorDetails(type=_custom_error("rule", message), loc=loc, input=value)
-        for loc, message, value in errors
+        InitErrorDetails(type=_custom_error("rule", message), loc=loc, input=value) for loc, message, value in errors
     ]
     if details:
         raise ValidationError.from_exception_data(title, details)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ fate = Path(folder, "fate").read_text() if Path(folder, "fate").exists() else "l
 seen = {"arguments": arguments, "pid": os.getpid(), "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
 if fate == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-Path(folder, "new").write_text(json.dumps(seen))
-Path(folder, "new").replace(Path(folder, worker_id + ".json"))
+Path(folder, worker_id).write_text(json.dumps(seen))
+Path(folder, worker_id).replace(Path(folder, worker_id + ".json"))
 if fate == "die":
     sys.exit(7)
 while fate == "stubborn" or sys.stdin.read(1):
@@ -108,7 +110,7 @@ def test_a_worker_that_dies_early_again_and_again_is_replaced_ever_later(start: 
     now = [0.0]
     start(1, on_death=dead.append, clock=lambda: now[0])
     for n_deaths, waits in [(1, 1.0), (2, 2.0), (3, 4.0)]:
-        wait_until(lambda n=n_deaths: len(dead) == n)
+        wait_until(partial(has_length, dead, n_deaths))
         now[0] += waits - 0.1
         time.sleep(0.05)
         assert len(dead) == n_deaths
@@ -139,13 +141,11 @@ def test_a_failing_callback_does_not_end_the_launcher(
 
 def test_a_program_that_does_not_start_is_tried_again(tmp_path: Path) -> None:
     tried: list[str] = []
-    now = [0.0]
     plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=1, program=(str(tmp_path / "none"),))
-    workers = LocalWorkers(plan, on_start=tried.append, clock=lambda: now[0], poll_seconds=0.01)
+    # every look at the clock is a minute later than the last
+    workers = LocalWorkers(plan, on_start=tried.append, clock=count(0.0, 60.0).__next__, poll_seconds=0.001)
     workers.start()
-    wait_until(lambda: len(tried) == 1)
-    now[0] = 1.0
-    wait_until(lambda: len(tried) == 2)
+    wait_until(lambda: len(tried) > 2)
     workers.stop()
 
 
@@ -192,8 +192,8 @@ GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
     assert parse_gpus(listing) == ["MIG-1111", "MIG-2222", "1"]
 
 
-def wait_for_workers(folder: Path, count: int) -> list[dict[str, Any]]:
-    wait_until(lambda: len(list(folder.glob("*.json"))) >= count)
+def wait_for_workers(folder: Path, n_workers: int) -> list[dict[str, Any]]:
+    wait_until(lambda: len(list(folder.glob("*.json"))) >= n_workers)
     return [json.loads(path.read_text()) for path in folder.glob("*.json")]
 
 
@@ -202,6 +202,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen within 20 s"
         time.sleep(0.005)
+
+
+def has_length(items: list[str], count: int) -> bool:
+    return len(items) == count
 
 
 def lives(pid: int) -> bool:

@@ -1,0 +1,212 @@
+"""The Python client: one method per call of the REST API for people, the contract's models back.
+
+ClientError
+├── SpeziaError     the service answered with a problem
+└── Unreachable     nobody answered
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from service.contract.problem import Code, Problem
+from service.contract.study import BestTrial, Study, StudyList, StudySpec, StudyState
+from service.contract.trial import Trial, TrialDetail, TrialList, TrialState
+
+ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
+"""States in which nothing of a study runs."""
+
+_TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
+_RETRY_SECONDS = (0.1, 0.4, 1.6)
+_PAGE = 1000
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class ClientError(Exception):
+    """Base of all."""
+
+
+class Unreachable(ClientError):
+    """Nobody answered at the address of the service."""
+
+
+class SpeziaError(ClientError):
+    """The service refused; ``problem`` says why and what to do."""
+
+    def __init__(self, problem: Problem) -> None:
+        fields = [f"  {error.field}: {error.message}" for error in problem.errors or []]
+        super().__init__("\n".join([problem.detail, *fields]))
+        self.problem = problem
+
+
+class SpeziaClient:
+    """May be used from several threads. Reads are repeated when the connection fails, writes are not."""
+
+    def __init__(
+        self,
+        url: str,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http = httpx2.Client(base_url=url, transport=transport, timeout=_TIMEOUT)
+        self._url = url
+        self._sleep = sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def create_study(self, spec: StudySpec) -> Study:
+        """Create a study and start it. The same name and spec again returns the study as it is."""
+        body = spec.model_dump_json()
+        headers = {"Content-Type": "application/json"}
+        return _read(Study, self._send("POST", "/v1/studies", content=body, headers=headers))
+
+    def get_study(self, name: str) -> Study:
+        """Return one study as it is now."""
+        return self._get(Study, _study(name))
+
+    def list_studies(self, state: StudyState | None = None) -> Iterator[Study]:
+        """Yield all studies, by name, fetching page after page."""
+        token: str | None = None
+        while True:
+            page = self._get(StudyList, "/v1/studies", state=state, page_token=token, limit=_PAGE)
+            yield from page.studies
+            token = page.next_page_token
+            if token is None:
+                return
+
+    def list_trials(
+        self,
+        name: str,
+        state: TrialState | None = None,
+        order_by: Literal["number", "value"] = "number",
+    ) -> Iterator[Trial]:
+        """Yield all trials of a study, fetching page after page."""
+        token: str | None = None
+        while True:
+            page = self._get(
+                TrialList,
+                f"{_study(name)}/trials",
+                state=state,
+                order_by=order_by,
+                page_token=token,
+                limit=_PAGE,
+            )
+            yield from page.trials
+            token = page.next_page_token
+            if token is None:
+                return
+
+    def get_trial(self, name: str, number: int) -> TrialDetail:
+        """Return one trial with all its evaluations and attempts."""
+        return self._get(TrialDetail, f"{_study(name)}/trials/{number}")
+
+    def best(self, name: str) -> BestTrial:
+        """Return the answer of a study. While there is none, `SpeziaError` of code ``no-best``."""
+        return self._get(BestTrial, f"{_study(name)}/best")
+
+    def pause(self, name: str) -> Study:
+        """Start no new trials."""
+        return self._act(name, "pause")
+
+    def resume(self, name: str) -> Study:
+        """Go on after a pause."""
+        return self._act(name, "resume")
+
+    def stop(self, name: str) -> Study:
+        """Start no new trials, let running ones end, then complete."""
+        return self._act(name, "stop")
+
+    def cancel(self, name: str) -> Study:
+        """End all running trials now."""
+        return self._act(name, "cancel")
+
+    def download_model(self, name: str, target: Path) -> Path:
+        """Write the fine-tuned model to ``target``: a tar of a folder that ``from_pretrained`` opens."""
+        partial = target.with_name(f"{target.name}.part")
+        with _connecting(self._url), self._http.stream("GET", f"{_study(name)}/best/model") as response:
+            if response.is_error:
+                response.read()
+                raise SpeziaError(_problem(response))
+            with partial.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+        partial.replace(target)
+        return target
+
+    def wait(self, name: str, poll_seconds: float = 1.0, on_poll: Callable[[Study], None] | None = None) -> Study:
+        """Return the study when nothing of it runs any more."""
+        while True:
+            study = self.get_study(name)
+            if on_poll:
+                on_poll(study)
+            if study.state in ENDED:
+                return study
+            self._sleep(poll_seconds)
+
+    def _act(self, name: str, verb: str) -> Study:
+        return _read(Study, self._send("POST", f"{_study(name)}/{verb}"))
+
+    def _get(self, model: type[Body], path: str, **query: str | int | None) -> Body:
+        given = {key: value for key, value in query.items() if value is not None}
+        for seconds in _RETRY_SECONDS:
+            try:
+                return _read(model, self._send("GET", path, params=given))
+            except Unreachable:
+                self._sleep(seconds)
+        return _read(model, self._send("GET", path, params=given))
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        with _connecting(self._url):
+            response = self._http.request(method, path, **options)
+        if response.is_error:
+            raise SpeziaError(_problem(response))
+        return response
+
+
+@contextmanager
+def _connecting(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx2.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise Unreachable(f"no service answers at {url} ({reason}); start one: spezia serve") from error
+
+
+def _study(name: str) -> str:
+    return f"/v1/studies/{quote(name, safe='')}"
+
+
+def _read(model: type[Body], response: httpx2.Response) -> Body:
+    return model.model_validate_json(response.content)
+
+
+def _problem(response: httpx2.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        # a proxy's page, or something that is no Spezia
+        return Problem(
+            type="about:blank",
+            title=response.reason_phrase,
+            status=response.status_code,
+            detail=f"{response.status_code} {response.reason_phrase}: {response.text[:500]}",
+            code=Code.UNAVAILABLE if response.status_code in (502, 503, 504) else Code.INTERNAL,
+        )

@@ -1,0 +1,156 @@
+"""A running study and its result, for people at a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from service.client import ENDED, SpeziaClient
+from service.contract.hyperparameters import ParamValue
+from service.contract.study import BestTrial, Params, Study, TrialCounts
+from service.contract.trial import Trial, TrialDetail
+
+POLL_SECONDS = 0.5
+_SHORT = {
+    "learning_rate": "rate",
+    "batch_size": "batch",
+    "weight_decay": "decay",
+    "lr_schedule": "schedule",
+    "frozen_layers": "frozen",
+    "warmup_ratio": "warmup",
+}
+
+
+def watch(client: SpeziaClient, name: str, console: Console) -> Study:
+    """Show a study until nothing of it runs any more; return it as it ended.
+
+    A terminal shows the running trials in place; elsewhere there is one plain line per trial that ends.
+    """
+    shown = _Ended(client, name, console)
+    with _screen(console) as screen:
+        return client.wait(name, POLL_SECONDS, lambda study: _show(client, study, shown, screen))
+
+
+def show_result(best: BestTrial, study: Study, console: Console) -> None:
+    """Print the answer: params beside the baseline's, what was gained, and where the model lies."""
+    baseline = best.baseline.params if best.baseline else {}
+    table = Table("", "best", *(["baseline"] if baseline else []), box=None, pad_edge=False)
+    for name, value in best.params.items():
+        table.add_row(name, _number(value), *([_number(baseline[name])] if name in baseline else []))
+    scores = [_number(best.value)]
+    if best.baseline:
+        scores.append("none" if best.baseline.value is None else _number(best.baseline.value))
+    table.add_row(best.metric, *scores, style="bold")
+    console.print(f"\n{best.study}: trial {best.number} is the best of {_counts(best.trials)}")
+    console.print(table)
+    if best.improvement is not None:
+        console.print(f"improvement over the baseline: {_number(best.improvement)}")
+    for metric, score in sorted(best.metrics.items()):
+        console.print(f"{metric}: {_number(score)}", highlight=False)
+    if best.model_directory:
+        console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
+    for warning in dict.fromkeys((*study.warnings, *best.warnings)):
+        console.print(f"note: {warning}", soft_wrap=True, style="yellow")
+
+
+def trials_table(trials: list[Trial]) -> Table:
+    """Return trials as a table, a row each."""
+    table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
+    for trial in trials:
+        value = "" if trial.value is None else _number(trial.value)
+        state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
+        table.add_row(str(trial.number), state, value, str(trial.step), _params(trial.params))
+    return table
+
+
+class _Ended:
+    """Prints each trial once, when it has ended; those that had ended before are not printed."""
+
+    def __init__(self, client: SpeziaClient, name: str, console: Console) -> None:
+        self._client = client
+        self._name = name
+        self._console = console
+        self._counts: TrialCounts | None = None
+        self._printed: set[int] = set()
+
+    def print_new(self, study: Study) -> None:
+        if study.trials == self._counts:
+            return
+        for trial in self._client.list_trials(self._name):
+            if trial.state in ("COMPLETE", "PRUNED", "FAIL") and trial.number not in self._printed:
+                self._printed.add(trial.number)
+                if self._counts is not None:
+                    self._console.print(_ended_line(trial), soft_wrap=True, highlight=False)
+        if self._counts is None and self._printed:
+            self._console.print(f"{len(self._printed)} trials had ended before")
+        self._counts = study.trials
+
+
+@contextmanager
+def _screen(console: Console) -> Iterator[Live | None]:
+    if not console.is_terminal:
+        yield None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield live
+
+
+def _show(client: SpeziaClient, study: Study, shown: _Ended, screen: Live | None) -> None:
+    shown.print_new(study)
+    if screen is None or study.state in ENDED:
+        return
+    running = [client.get_trial(study.name, trial.number) for trial in client.list_trials(study.name, "RUNNING")]
+    lines = [Text(_running_line(trial), overflow="ellipsis", no_wrap=True) for trial in running]
+    screen.update(Group(*lines, Text(_study_line(study))), refresh=True)
+
+
+def _running_line(trial: TrialDetail) -> str:
+    line = f"trial {trial.number:>4}  {_params(trial.params)}"
+    if not trial.intermediate_values:
+        return f"{line}  no evaluation yet"
+    last = trial.intermediate_values[-1]
+    return f"{line}  epoch {last.epoch:g}  step {last.step}  {_number(last.value)}"
+
+
+def _ended_line(trial: Trial) -> str:
+    line = f"trial {trial.number:>4}  {_params(trial.params)}  epoch {trial.epoch:g}  step {trial.step}"
+    if trial.failure and trial.state == "FAIL":
+        return f"{line}  failed: {trial.failure.failure_class}: {trial.failure.message}"
+    value = "" if trial.value is None else f"  {_number(trial.value)}"
+    return f"{line}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
+
+
+def _study_line(study: Study) -> str:
+    if study.facts is None:
+        return f"{study.name}: a worker checks data and model"
+    parts = [f"{study.n_finished}/{study.spec.n_trials} trials"]
+    if study.best:
+        parts.append(f"best {_number(study.best.value)} (trial {study.best.number})")
+    left = study.spec.n_trials - study.n_finished
+    if study.n_finished and left > 0:
+        parts.append(f"about {_duration(study.elapsed_seconds / study.n_finished * left)} left")
+    state = "" if study.state == "running" else f" ({study.state})"
+    return f"{study.name}{state}: {', '.join(parts)}"
+
+
+def _counts(counts: TrialCounts) -> str:
+    finished = counts.complete + counts.pruned + counts.fail
+    failed = f", {counts.fail} failed" if counts.fail else ""
+    return f"{finished} ({counts.pruned} pruned{failed})"
+
+
+def _params(params: Params) -> str:
+    return " ".join(f"{_SHORT.get(name, name)}={_number(value)}" for name, value in params.items())
+
+
+def _number(value: ParamValue) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

@@ -1,0 +1,76 @@
+"""Finding the service that runs on a home folder: whoever holds the lock, says where it listens."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+
+class AlreadyRunning(RuntimeError):
+    """Another service holds this home folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A live service."""
+
+    url: str
+    pid: int
+    database_sha256: str
+    """Of the database's URL, which may hold a password."""
+
+
+@contextmanager
+def hold(home: Path, url: str, database: str) -> Iterator[None]:
+    """Hold ``home`` for this process and say in it where the service listens.
+
+    The kernel lets go of the lock when the process dies, however it dies.
+
+    Raises:
+        AlreadyRunning: Another live process holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "service.lock").open("a") as lock:
+        if not _try_lock(lock, fcntl.LOCK_EX):
+            raise AlreadyRunning(f"a service already runs on {home}; stop it, or set SPEZIA_HOME")
+        running = Running(url=url, pid=os.getpid(), database_sha256=_sha256(database))
+        written = home / "service.json.new"
+        written.write_text(json.dumps(asdict(running)))
+        written.replace(home / "service.json")
+        try:
+            yield
+        finally:
+            (home / "service.json").unlink(missing_ok=True)
+
+
+def find(home: Path) -> Running | None:
+    """Return the live service of ``home``, or ``None``."""
+    try:
+        with (home / "service.lock").open("r") as lock:
+            if _try_lock(lock, fcntl.LOCK_SH):
+                return None
+        return Running(**json.loads((home / "service.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def uses(running: Running, database: str) -> bool:
+    """Whether a live service keeps its studies in ``database``."""
+    return running.database_sha256 == _sha256(database)
+
+
+def _try_lock(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""The process of `spezia serve`: the HTTP service and, beside it, workers of this machine."""
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from service.app import create_app
+from service.launch.devices import default_n_workers, find_gpus
+from service.launch.local import LocalWorkers, WorkerPlan
+from service.lifecycle.announce import announce
+from service.lifecycle.reap import reap_launched, reap_worker
+from service.running import hold
+from service.settings import Settings
+
+STARTUP_FAILED = 3
+"""Exit code when the service did not come up; the log says why."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to end; return the exit code.
+
+    Raises:
+        AlreadyRunning: Another service holds the home folder.
+        OSError: The address cannot be listened on.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    with socket.create_server((settings.host, settings.port)) as listener:
+        url = f"http://{settings.host}:{listener.getsockname()[1]}"
+        with hold(settings.home, url, settings.database):
+            return _serve(settings, listener, url)
+
+
+def _serve(settings: Settings, listener: socket.socket, url: str) -> int:
+    app = create_app(settings)
+    store = app.state.parts.store
+    # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
+    launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
+    reap_launched(store, launcher)
+    workers = LocalWorkers(
+        _plan(settings, url),
+        on_start=lambda worker_id: announce(store, worker_id, launcher),
+        on_death=lambda worker_id: reap_worker(store, worker_id),
+    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    server = _Server(config, before_exit=workers.stop)
+    workers.start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        workers.stop()
+    return 0 if server.started else STARTUP_FAILED
+
+
+def _plan(settings: Settings, url: str) -> WorkerPlan:
+    gpus = find_gpus()
+    n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
+    return WorkerPlan(server=url, data_roots=settings.data_roots, gpus=gpus, n_workers=n_workers)
+
+
+class _Server(uvicorn.Server):
+    """Ends what depends on the service while it still answers: workers give their trials back."""
+
+    def __init__(self, config: uvicorn.Config, *, before_exit: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_exit = before_exit
+        self._is_ending = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End in order at the first signal, at once at a second Ctrl-C."""
+        if self._is_ending:
+            # SIGTERM may come twice: a parent that dies closes the pipe and has the kernel send it too
+            if sig == signal.SIGINT:
+                self.should_exit = self.force_exit = True
+            return
+        self._is_ending = True
+        threading.Thread(target=self._end, name="end", daemon=True).start()
+
+    def _end(self) -> None:
+        self._before_exit()
+        self.should_exit = True

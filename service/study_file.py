@@ -1,0 +1,109 @@
+"""A study as a file: YAML 1.2, where ``1e-6`` is a number and ``no`` a string, or JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from service.contract.study import StudySpec
+
+_ELSEWHERE = ("hub://", "sha256:")
+"""Beginnings of data names that are no paths."""
+
+
+class StudyFileError(ValueError):
+    """What is wrong with a study file: file, line, field and reason, one line for each."""
+
+
+def load_study_file(path: Path) -> StudySpec:
+    """Read a study; its relative paths are relative to the folder of the file.
+
+    Raises:
+        StudyFileError: The file cannot be read, is no YAML, or is no study.
+    """
+    text = _read(path)
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+        root = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        raise StudyFileError(_describe_syntax(path, error)) from None
+    except (YAMLError, ValueError) as error:
+        raise StudyFileError(f"{path}: {error}") from None
+    if not isinstance(document, dict):
+        raise StudyFileError(f"{path}: a study is a mapping: `task: text-classification`, `model: …`, …")
+    try:
+        return StudySpec.model_validate(_with_absolute_paths(document, path.absolute().parent))
+    except ValidationError as error:
+        problems = [_describe(path, root, problem["loc"], problem["msg"]) for problem in error.errors()]
+        raise StudyFileError("\n".join(problems)) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyFileError(f"{path}: not UTF-8: {error}") from None
+    except OSError as error:
+        raise StudyFileError(f"{path}: {error.strerror}") from None
+
+
+def _with_absolute_paths(document: dict[Any, Any], folder: Path) -> dict[Any, Any]:
+    document = dict(document)
+    data, model = document.get("data"), document.get("model")
+    if isinstance(data, dict):
+        document["data"] = data | {
+            split: _absolute(data[split], folder)
+            for split in ("train", "validation", "test")
+            if isinstance(data.get(split), str)
+        }
+    if isinstance(model, dict) and isinstance(model.get("name"), str) and (folder / model["name"]).is_dir():
+        document["model"] = model | {"name": str(folder / model["name"])}
+    return document
+
+
+def _absolute(name: str, folder: Path) -> str:
+    return name if not name or name.startswith(_ELSEWHERE) else str(folder / name)
+
+
+def _describe_syntax(path: Path, error: MarkedYAMLError) -> str:
+    # a duplicate key brings several lines of advice on ruamel's own settings
+    reason = str(error.problem or error.context or error).split("\n")[0]
+    mark = error.problem_mark or error.context_mark
+    return f"{path}:{mark.line + 1}: {reason}" if mark else f"{path}: {reason}"
+
+
+def _describe(path: Path, root: Node | None, loc: Sequence[int | str], reason: str) -> str:
+    field, line = _locate(root, loc)
+    return f"{path}:{line}: {field}: {reason}" if field else f"{path}: {reason}"
+
+
+def _locate(node: Node | None, loc: Sequence[int | str]) -> tuple[str, int]:
+    """Return the field as a person would write it, and the line of its nearest part in the file.
+
+    pydantic's path names the members of unions too (``search_space.epochs.int.low``); what the file does
+    not have is left out, except at the end, where it is a field that is missing.
+    """
+    field, line = "", 1
+    for depth, part in enumerate(loc):
+        found = _child(node, part)
+        if found is not None:
+            node, line = found
+        elif depth < len(loc) - 1 or not isinstance(node, MappingNode):
+            continue
+        field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
+    return field, line
+
+
+def _child(node: Node | None, part: int | str) -> tuple[Node, int] | None:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line + 1
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        item = node.value[part]
+        return item, item.start_mark.line + 1
+    return None
