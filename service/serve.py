@@ -4,14 +4,14 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
 
 from service.app import create_app
 from service.launch.devices import default_n_workers, find_gpus
-from service.launch.local import LocalWorkers, WorkerPlan
+from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
 from service.lifecycle.reap import reap_launched, reap_worker
 from service.running import hold
@@ -21,8 +21,11 @@ STARTUP_FAILED = 3
 """Exit code when the service did not come up; the log says why."""
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM) -> int:
     """Serve until told to end; return the exit code.
+
+    Args:
+        worker_program: What each local worker runs; the options of `spezia-worker` are added to it.
 
     Raises:
         AlreadyRunning: Another service holds the home folder.
@@ -32,17 +35,17 @@ def serve(settings: Settings) -> int:
     with socket.create_server((settings.host, settings.port)) as listener:
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
         with hold(settings.home, url, settings.database):
-            return _serve(settings, listener, url)
+            return _serve(settings, listener, url, worker_program)
 
 
-def _serve(settings: Settings, listener: socket.socket, url: str) -> int:
+def _serve(settings: Settings, listener: socket.socket, url: str, worker_program: Sequence[str]) -> int:
     app = create_app(settings)
     store = app.state.parts.store
     # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
     reap_launched(store, launcher)
     workers = LocalWorkers(
-        _plan(settings, url),
+        _plan(settings, url, worker_program),
         on_start=lambda worker_id: announce(store, worker_id, launcher),
         on_death=lambda worker_id: reap_worker(store, worker_id),
     )
@@ -56,10 +59,10 @@ def _serve(settings: Settings, listener: socket.socket, url: str) -> int:
     return 0 if server.started else STARTUP_FAILED
 
 
-def _plan(settings: Settings, url: str) -> WorkerPlan:
+def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
     gpus = find_gpus()
     n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
-    return WorkerPlan(server=url, data_roots=settings.data_roots, gpus=gpus, n_workers=n_workers)
+    return WorkerPlan(server=url, data_roots=settings.data_roots, gpus=gpus, n_workers=n_workers, program=program)
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,9 @@ from pathlib import Path
 _LOG = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+WORKER_PROGRAM = (sys.executable, "-P", "-m", "trainer.cli")
+"""``-P`` keeps the current folder off the module path."""
+
 MAX_BACKOFF_SECONDS = 60.0
 HEALTHY_SECONDS = 60.0
 """A worker that lived this long is replaced at once; others after 1, 2, 4, … seconds."""
@@ -31,8 +34,7 @@ class WorkerPlan:
     gpus: Sequence[str]
     """Values of ``CUDA_VISIBLE_DEVICES``, dealt out in turn; none: workers compute on the CPU."""
     n_workers: int
-    program: Sequence[str] = (sys.executable, "-P", "-m", "trainer.cli")
-    """``-P`` keeps the current folder off the module path."""
+    program: Sequence[str] = WORKER_PROGRAM
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def command(self, worker_id: str) -> list[str]:

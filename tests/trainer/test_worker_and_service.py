@@ -101,3 +101,26 @@ def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path)
     assert study["facts"]["classes"] == list(tiny.CLASSES)
     assert study["trials"]["complete"] == 3
     assert best["metrics"]["test_loss"] > 0
+
+
+def test_the_same_study_again_has_the_same_params_and_losses(server: str, pristine: Path) -> None:
+    seen = []
+    for name in ("first", "again"):
+        space = {
+            "batch_size": {"type": "categorical", "choices": [4, 8, 16]},
+            "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+        }
+        spec = tiny.make_spec(name=name, n_trials=5, search_space=space, pruner={"name": "median"}, seed=3)
+        with search(server, REAL, spec.model_dump(), [pristine]) as http:
+            trials = [http.get(f"/{name}/trials/{number}").json() for number in range(5)]
+        seen.append(
+            [
+                (
+                    trial["state"],
+                    trial["params"],
+                    [(row["step"], row["metrics"]) for row in trial["intermediate_values"]],
+                )
+                for trial in trials
+            ]
+        )
+    assert seen[0] == seen[1]

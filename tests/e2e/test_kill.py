@@ -1,0 +1,139 @@
+"""Real processes, really killed: no trial is lost, none runs twice to an end, the best is the best."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from service.client import SpeziaClient
+from service.contract.study import Study
+from service.running import find
+from tests.trainer import tiny
+
+ROOT = Path(__file__).parent.parent.parent
+DEADLINE_SECONDS = 60.0
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found | None]) -> Found:
+    """Look until there is something to see: real processes have no fake clock."""
+    until = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < until:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"nothing came of it in {DEADLINE_SECONDS} s")
+
+
+class Serving:
+    """One service process after another, on one home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        self.script = folder / "script.json"
+        self.script.write_text("{}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> SpeziaClient:
+        command = [sys.executable, "-m", "tests.e2e.serve_with_fake_engine", str(self.home), str(self.script), "2"]
+        self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+        pid = self._process.pid
+        return SpeziaClient(eventually(lambda: self._url_of(pid)))
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(30)
+
+    def _url_of(self, pid: int) -> str | None:
+        running = find(self.home)
+        return running.url if running is not None and running.pid == pid else None
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    serving = Serving(tmp_path)
+    yield serving
+    serving.end()
+
+
+def assert_whole(client: SpeziaClient, study: Study) -> None:
+    """Exactly ``n_trials`` trials, no number twice, none RUNNING, the best the best of the COMPLETE ones."""
+    trials = list(client.list_trials(study.name))
+    assert study.state == "complete"
+    assert [trial.number for trial in trials] == list(range(study.spec.n_trials))
+    assert {trial.state for trial in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
+    complete = {trial.number: trial.value for trial in trials if trial.state == "COMPLETE" and trial.value is not None}
+    best = client.best(study.name)
+    assert best.value == min(complete.values())
+    assert best.number == min(number for number, value in complete.items() if value == best.value)
+
+
+def spec(**changes: Any) -> Any:
+    return tiny.make_spec(name="killed", fixed={"epochs": 3}, sampler={"name": "random"}, **changes)
+
+
+def test_the_service_is_killed_twice_in_the_middle_of_a_study(serving: Serving) -> None:
+    client = serving.start()
+    client.create_study(spec(n_trials=40, pruner={"name": "median"}))
+    for enough in (5, 15):
+        wait_for_trials(client, enough)
+        serving.kill()
+        client.close()
+        client = serving.start()
+    with client:
+        wait_for_trials(client, 40)
+        assert_whole(client, wait_for_end(client))
+
+
+def test_a_worker_is_killed_in_the_middle_of_a_trial(serving: Serving, tmp_path: Path) -> None:
+    pid_file = tmp_path / "engine.pid"
+    stuck = [{"evaluate": 0.5}, {"pid": str(pid_file)}, {"hang": True}]
+    serving.script.write_text(json.dumps({"trials": {"3/1": stuck}}))
+    with serving.start() as client:
+        client.create_study(spec(n_trials=8))
+        engine = int(eventually(lambda: pid_file.exists() and pid_file.read_text()))  # type: ignore[arg-type]
+        os.kill(parent_of(engine), signal.SIGKILL)
+        assert_whole(client, wait_for_end(client))
+        attempts = client.get_trial("killed", 3).attempts
+        assert [attempt.end for attempt in attempts] == ["lost", "COMPLETE"]
+        assert attempts[0].worker_id != attempts[1].worker_id
+    assert not Path(f"/proc/{engine}").exists()
+
+
+def test_nothing_survives_the_service(serving: Serving, tmp_path: Path) -> None:
+    pid_file = tmp_path / "engine.pid"
+    serving.script.write_text(json.dumps({"trials": {"0": [{"pid": str(pid_file)}, {"hang": True}]}}))
+    with serving.start() as client:
+        client.create_study(spec(n_trials=1))
+        engine = int(eventually(lambda: pid_file.exists() and pid_file.read_text()))  # type: ignore[arg-type]
+        worker = parent_of(engine)
+        serving.kill()
+        eventually(lambda: not Path(f"/proc/{worker}").exists() and not Path(f"/proc/{engine}").exists())
+
+
+def wait_for_trials(client: SpeziaClient, count: int) -> None:
+    eventually(lambda: client.get_study("killed").n_finished >= count)
+
+
+def wait_for_end(client: SpeziaClient) -> Study:
+    eventually(lambda: client.get_study("killed").finished_at)
+    return client.get_study("killed")
+
+
+def parent_of(pid: int) -> int:
+    # pid (name) state ppid …; the name may hold anything but its last bracket is ours
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
