@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service.dependencies import Parts
 from service.errors import SpeziaError
 from service.lifecycle.reap import REAP_SECONDS, reap
+from service.lifecycle.sweep import sweep
 from service.routes import health, leases, problems, studies, trials, workers
 from service.search.proposer import Proposer
 from service.settings import Settings
@@ -47,7 +48,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     ended = threading.Event()
-    reaper = threading.Thread(target=_reap_until, args=(parts.store, ended), name="reaper")
+    reaper = threading.Thread(target=_reap_until, args=(parts, ended), name="reaper")
     reaper.start()
     try:
         yield
@@ -58,10 +59,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.store.close()
 
 
-def _reap_until(store: Store, ended: threading.Event) -> None:
+def _reap_until(parts: Parts, ended: threading.Event) -> None:
     while True:
         try:
-            reap(store)
+            reap(parts.store)
+            sweep(parts.store, parts.artifacts)
         except SpeziaError as error:
             # the next round tries again; the leases keep
             log.warning("could not reap: %s", error)

@@ -1,6 +1,7 @@
 """Ranges, samplers and pruners as a study names them. Option names and defaults are Optuna's."""
 
 import math
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -30,7 +31,7 @@ class FloatRange(Wire):
                 *_order_errors(self.low, self.high),
                 *_log_errors(self.log, self.low, self.step),
                 *([(("high",), "high - low is too large for a number", self.high)] if math.isinf(span) else []),
-                *_step_errors(span, self.step),
+                *_step_errors(self.low, self.high, self.step),
             ],
         )
         return self
@@ -50,7 +51,7 @@ class IntRange(Wire):
             [
                 *_order_errors(self.low, self.high),
                 *_log_errors(self.log, self.low, self.step if self.step != 1 else None),
-                *_step_errors(self.high - self.low, self.step),
+                *_step_errors(self.low, self.high, self.step),
             ],
         )
         return self
@@ -270,12 +271,12 @@ def _log_errors(log: bool, low: float, step: float | None) -> list[tuple[tuple[s
     return errors
 
 
-def _step_errors(span: float, step: float | None) -> list[tuple[tuple[str], str, object]]:
-    if step is None or span <= 0 or math.isinf(span):
+def _step_errors(low: float, high: float, step: float | None) -> list[tuple[tuple[str], str, object]]:
+    if step is None:
         return []
     if step <= 0:
         return [(("step",), "step must be above 0", step)]
-    n_steps = span / step
-    if abs(n_steps - round(n_steps)) > 1e-8 * max(1.0, n_steps):
-        return [(("step",), f"step {step:g} does not divide high - low = {span:g}", step)]
+    # in decimals, as Optuna divides them: 0.3 is three steps of 0.1
+    if low < high and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+        return [(("step",), f"step {step:g} does not divide high - low = {high - low:g}", step)]
     return []

@@ -37,7 +37,7 @@ def take_back(
         failure = failure.model_copy(update={"message": f"{failure.message} (attempt {len(past)}, the last)"})
     if held.kind == "trial":
         _take_back_trial(tx, study, held, failure, used_up)
-    elif held.kind == "prepare" and used_up:
+    elif held.kind == "prepare" and used_up and study.ending is None:
         study = studies.change(tx, study, state="failed", failure=failure, finished_at=tx.now)
     elif held.kind == "score" and used_up:
         warning = f"the winner was not scored on the test split: {failure.message}"

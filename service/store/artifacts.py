@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.leases import Lease
-from service.store.tables import artifact, trial_log
+from service.store.tables import artifact, lease, trial_log
 from service.store.transaction import Transaction
 
 
@@ -63,6 +63,19 @@ def lease_ids(tx: Transaction, study_uuid: str) -> set[str]:
 def forget(tx: Transaction, lease_id: str) -> None:
     """Drop the rows of a folder; the caller removes the folder after its commit."""
     tx.connection.execute(delete(artifact).where(artifact.c.lease_id == lease_id))
+
+
+def abandoned(tx: Transaction) -> set[str]:
+    """Folders of files that are not visible and whose lease is gone, so that they never will be."""
+    live = select(lease.c.lease_id)
+    wanted = select(artifact.c.lease_id).where(~artifact.c.is_visible, artifact.c.lease_id.not_in(live))
+    return set(tx.connection.execute(wanted).scalars())
+
+
+def needed_folders(tx: Transaction) -> set[str]:
+    """Folders that hold files of a row, or may get some: their lease is live."""
+    rows, live = select(artifact.c.lease_id), select(lease.c.lease_id)
+    return set(tx.connection.execute(rows.union(live)).scalars())
 
 
 def append_log(tx: Transaction, held: Lease, text: str) -> None:

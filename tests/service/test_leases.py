@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from service.contract.worker import LEASE_SECONDS
 from service.lifecycle.reap import REAP_SECONDS, reap, reap_launched, reap_worker
+from service.lifecycle.sweep import sweep
 from service.store import workers
 from service.store.transaction import Store
 from tests.conftest import FakeClock
@@ -86,6 +87,24 @@ def test_a_reaped_worker_changes_nothing(
     assert_lost(log)
     assert trial(http) == before
     assert not list(settings.artifacts.glob("*/*"))
+
+
+def test_files_of_a_lost_attempt_are_swept_away(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, store: Store, settings: Any
+) -> None:
+    assert worker.upload(held, "weights.bin", b"never to be seen").status_code == 204
+    (settings.artifacts / ("f" * 32)).mkdir()  # of a service that was killed between the file and its row
+    assert sweep(store, settings.artifacts) == 1
+    assert [path.name for path in settings.artifacts.glob("*/*")] == ["weights.bin"]
+    worker.release(held)
+    assert sweep(store, settings.artifacts) == 1
+    assert list(settings.artifacts.iterdir()) == []
+    again = worker.take()
+    worker.report(again, 1, 0.5, final=True)
+    worker.upload(again, "weights.bin", b"the model")
+    worker.finish(again)
+    assert sweep(store, settings.artifacts) == 0
+    assert (settings.artifacts / again["lease_id"] / "weights.bin").read_bytes() == b"the model"
 
 
 def test_a_new_attempt_is_not_judged_by_what_the_old_one_reported(
