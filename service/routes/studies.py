@@ -1,5 +1,6 @@
 """Studies, for people and programs."""
 
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,8 +114,8 @@ def _tar(directory: Path, name: str) -> Iterator[bytes]:
 
 def _tar_member(archived_name: str, file: BinaryIO) -> Iterator[bytes]:
     member = tarfile.TarInfo(archived_name)
-    member.size = file.seek(0, 2)
-    file.seek(0)
+    status = os.fstat(file.fileno())
+    member.size, member.mtime = status.st_size, int(status.st_mtime)
     yield member.tobuf(tarfile.PAX_FORMAT)
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
