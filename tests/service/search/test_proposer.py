@@ -44,7 +44,28 @@ def test_gp_proposes_in_a_helper_that_is_replaced_when_it_crashes(proposer: Prop
     (helper,) = proposer._helper._processes
     os.kill(helper, signal.SIGKILL)
     assert proposer.propose(history.request()) == first
-    assert "torch" not in sys.modules
+
+
+@needs_torch
+def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
+    program = tmp_path / "asks.py"
+    program.write_text(
+        "import sys\n"
+        "from service.search.proposer import Proposer\n"
+        "from tests.service.search.builders import History, make_spec\n"
+        "if __name__ == '__main__':\n"
+        "    history = History(make_spec(sampler={'name': 'gp', 'options': {'n_startup_trials': 1}}))\n"
+        "    history.tell(history.start(history.propose()), 0.5)\n"
+        "    proposer = Proposer()\n"
+        "    assert proposer.propose(history.request()) is not None\n"
+        "    assert proposer._helper is not None\n"
+        "    print('torch' in sys.modules)\n"
+        "    proposer.close()\n"
+    )
+    root = Path(__file__).parent.parent.parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    asked = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, check=True)
+    assert asked.stdout == "False\n"
 
 
 @needs_torch
