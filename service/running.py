@@ -25,9 +25,23 @@ class Running:
     """Of the database's URL, which may hold a password."""
 
 
+class Hold:
+    """The lock of a home folder, held by this process."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def announce(self, url: str, database: str) -> None:
+        """Say where the service listens; only then others find it."""
+        running = Running(url=url, pid=os.getpid(), database_sha256=_sha256(database))
+        written = self._home / "service.json.new"
+        written.write_text(json.dumps(asdict(running)))
+        written.replace(self._home / "service.json")
+
+
 @contextmanager
-def hold(home: Path, url: str, database: str) -> Iterator[None]:
-    """Hold ``home`` for this process and say in it where the service listens.
+def hold(home: Path) -> Iterator[Hold]:
+    """Hold ``home`` for this process.
 
     The kernel lets go of the lock when the process dies, however it dies.
 
@@ -38,12 +52,10 @@ def hold(home: Path, url: str, database: str) -> Iterator[None]:
     with (home / "service.lock").open("a") as lock:
         if not _try_lock(lock, fcntl.LOCK_EX):
             raise AlreadyRunning(f"a service already runs on {home}; stop it, or set SPEZIA_HOME")
-        running = Running(url=url, pid=os.getpid(), database_sha256=_sha256(database))
-        written = home / "service.json.new"
-        written.write_text(json.dumps(asdict(running)))
-        written.replace(home / "service.json")
+        # of a service that was killed
+        (home / "service.json").unlink(missing_ok=True)
         try:
-            yield
+            yield Hold(home)
         finally:
             (home / "service.json").unlink(missing_ok=True)
 

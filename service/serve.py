@@ -14,7 +14,7 @@ from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
 from service.lifecycle.reap import reap_launched, reap_worker
-from service.running import hold
+from service.running import Hold, hold
 from service.settings import Settings
 
 STARTUP_FAILED = 3
@@ -34,12 +34,13 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM) ->
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with socket.create_server((settings.host, settings.port)) as listener:
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
-        with hold(settings.home, url, settings.database):
-            return _serve(settings, listener, url, worker_program)
+        with hold(settings.home) as held:
+            return _serve(settings, held, listener, url, worker_program)
 
 
-def _serve(settings: Settings, listener: socket.socket, url: str, worker_program: Sequence[str]) -> int:
+def _serve(settings: Settings, held: Hold, listener: socket.socket, url: str, worker_program: Sequence[str]) -> int:
     app = create_app(settings)
+    held.announce(url, settings.database)
     store = app.state.parts.store
     # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"

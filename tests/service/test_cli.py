@@ -93,7 +93,8 @@ def spezia(tmp_path: Path, url: str) -> Iterator[Spezia]:
         environment = {"SPEZIA_HOME": str(settings.home), "COLUMNS": "120"}
         return CliRunner().invoke(app, [str(argument) for argument in arguments], env=environment)
 
-    with hold(settings.home, url, settings.database):
+    with hold(settings.home) as held:
+        held.announce(url, settings.database)
         yield invoke
 
 

@@ -13,7 +13,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from service.running import hold
-with hold(Path(sys.argv[1]), "http://127.0.0.1:1", "sqlite://"):
+with hold(Path(sys.argv[1])) as held:
+    held.announce("http://127.0.0.1:1", "sqlite://")
     print("held", flush=True)
     time.sleep(60)
 """
@@ -22,20 +23,23 @@ with hold(Path(sys.argv[1]), "http://127.0.0.1:1", "sqlite://"):
 def test_a_held_home_is_found_and_a_left_one_is_not(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert find(home) is None
-    with hold(home, "http://127.0.0.1:1", "sqlite:///a"):
+    with hold(home) as held:
+        assert find(home) is None  # nobody finds a service that is not ready
+        held.announce("http://127.0.0.1:1", "sqlite:///a")
         running = find(home)
         assert running is not None
         assert (running.url, running.pid) == ("http://127.0.0.1:1", os.getpid())
         assert uses(running, "sqlite:///a")
         assert not uses(running, "sqlite:///b")
-        with pytest.raises(AlreadyRunning), hold(home, "http://127.0.0.1:2", "sqlite://"):
+        with pytest.raises(AlreadyRunning), hold(home):
             pass
         assert find(home) == running
     assert find(home) is None
 
 
 def test_a_password_is_not_written_down(tmp_path: Path) -> None:
-    with hold(tmp_path, "http://127.0.0.1:1", "postgresql://me:secret@host/db"):
+    with hold(tmp_path) as held:
+        held.announce("http://127.0.0.1:1", "postgresql://me:secret@host/db")
         assert "secret" not in (tmp_path / "service.json").read_text()
 
 
