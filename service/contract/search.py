@@ -2,9 +2,9 @@
 
 import math
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from service.contract.hyperparameters import ParamValue
 from service.contract.wire import Wire, refuse
@@ -13,9 +13,15 @@ MAX_CHOICES = 64
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
 CountInt = Annotated[int, Field(ge=0, le=100_000)]
+Condition = ParamValue | Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
 
 
-class FloatRange(Wire):
+class _Conditional(Wire):
+    when: Annotated[dict[str, Condition], Field(max_length=8)] = {}
+    """Only trials in which each of these parameters has this value, or one of these values, have this one."""
+
+
+class FloatRange(_Conditional):
     type: Literal["float"]
     low: float
     high: float
@@ -37,7 +43,7 @@ class FloatRange(Wire):
         return self
 
 
-class IntRange(Wire):
+class IntRange(_Conditional):
     type: Literal["int"]
     low: Annotated[int, Field(ge=-(2**53), le=2**53)]
     high: Annotated[int, Field(ge=-(2**53), le=2**53)]
@@ -57,7 +63,7 @@ class IntRange(Wire):
         return self
 
 
-class Choices(Wire):
+class Choices(_Conditional):
     type: Literal["categorical"]
     choices: Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
 
@@ -74,6 +80,25 @@ class Choices(Wire):
 
 
 Distribution = Annotated[FloatRange | IntRange | Choices, Field(discriminator="type")]
+
+
+ONE, SEVERAL = "one", "several"
+"""How pydantic's paths call the two forms of an entry."""
+
+
+def _one_or_several(value: Any) -> str:
+    return SEVERAL if isinstance(value, list) else ONE
+
+
+SearchSpace = dict[
+    str,
+    Annotated[
+        Annotated[Distribution, Tag(ONE)]
+        | Annotated[list[Distribution], Field(min_length=2, max_length=MAX_CHOICES), Tag(SEVERAL)],
+        Discriminator(_one_or_several),
+    ],
+]
+"""A parameter's range by its name; or, where the range depends on others, a list of which each has its ``when``."""
 
 
 class NoOptions(Wire):

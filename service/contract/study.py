@@ -5,35 +5,39 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from service.contract.data import Data, Objective, column_errors, objective_errors
 from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
 from service.contract.search import (
-    Choices,
-    Distribution,
+    CmaEsSampler,
     FloatRange,
+    GpSampler,
     GridSampler,
-    IntRange,
+    HyperbandPruner,
     NoPruner,
     Pruner,
     Sampler,
+    SearchSpace,
     TpeSampler,
 )
-from service.contract.wire import Count, FieldError, Name, Reply, Text, Wire, nearest_name_hint, refuse
+from service.contract.similarity import Similarity
+from service.contract.space import (
+    condition_errors,
+    dimensions,
+    enqueued_problem,
+    is_conditional,
+    method_errors,
+    range_errors,
+    unknown_hyperparameter,
+)
+from service.contract.start_small import SmallRuns, StartSmall
+from service.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
+from service.contract.wire import Count, FieldError, Name, Reply, Text, Wire, refuse
 
 MAX_PARAMETERS = 64
 MAX_TRIALS = 10_000
 
-Task = Literal["text-classification"]
-Direction = Literal["minimize", "maximize"]
-Metric = Literal["validation_loss", "accuracy", "f1_macro", "matthews"]
 StudyState = Literal["running", "paused", "stopping", "complete", "cancelled", "failed"]
 Params = dict[str, ParamValue]
-
-DIRECTIONS: dict[str, Direction] = {
-    "validation_loss": "minimize",
-    "accuracy": "maximize",
-    "f1_macro": "maximize",
-    "matthews": "maximize",
-}
 
 
 class Model(Wire):
@@ -43,56 +47,18 @@ class Model(Wire):
     """Commit, tag or branch on the hub; absent: the newest, pinned when the study is prepared."""
 
 
-class Columns(Wire):
-    text: Text = "text"
-    label: Text = "label"
-
-
-class Data(Wire):
-    train: Text
-    """A file (.csv, .jsonl, .parquet) or ``hub://owner/name[:config]#split``."""
-    validation: Text | None = None
-    """Absent: a stratified fifth of ``train``, drawn by the study's seed."""
-    test: Text | None = None
-    """Never seen by the search; the winner is scored on it once."""
-    columns: Columns = Columns()
-    max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 128
-    """Tokens; longer examples are truncated and counted."""
-
-
-class Objective(Wire):
-    metric: Metric = "validation_loss"
-    direction: Direction | None = None
-    """Absent: what the metric means, which is also the only one allowed."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_direction(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("direction") is None:
-            metric = data.get("metric", "validation_loss")
-            known = DIRECTIONS.get(metric) if isinstance(metric, str) else None
-            return data | {"direction": known} if known else data
-        return data
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        right = DIRECTIONS[self.metric]
-        if self.direction not in (None, right):
-            refuse(
-                "Objective",
-                [(("direction",), f"{self.metric} is to {right}; drop direction", self.direction)],
-            )
-        return self
-
-
 class Training(Wire):
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=1_000)] = 1
     early_stopping_patience: Annotated[int, Field(ge=1, le=100_000)] | None = 3
     """Evaluations without a better value after which a trial ends; null: never."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device computes in it (CUDA 8.0 and newer), else fp32."""
-    keep_models: Annotated[int, Field(ge=0, le=1)] = 1
-    """1: the best model of the study is kept; 0: none."""
+    keep_models: Annotated[int, Field(ge=0, le=100)] = 1
+    """How many of the study's best models are kept while it runs; every other one is deleted at once."""
+    keep_models_bytes: Annotated[int, Field(ge=1, le=2**53)] = 50 * 2**30
+    """All kept models of the study together; the best one is kept whatever its size."""
+    similarity: bool = True
+    """Measure before the first trial how well a linear probe on the untouched model does: a few seconds."""
 
 
 class StudySpec(Wire):
@@ -100,10 +66,18 @@ class StudySpec(Wire):
 
     name: Name | None = None
     task: Task
-    model: Model
-    data: Data
+    model: Model | None = None
+    """What every task but ``script`` fine-tunes."""
+    data: Data | None = None
+    """What every task but ``script`` reads."""
+    script: Text | None = None
+    """Of the task ``script``: the Python file with ``train(params, report)``, under a folder that workers run
+    scripts from."""
     objective: Objective = Objective()
-    search_space: Annotated[dict[str, Distribution], Field(min_length=1, max_length=MAX_PARAMETERS)]
+    preset: Text | None = None
+    """A name of ``GET /v1/presets``. When the study is created its ranges and values are written into ``search_space``
+    and ``fixed``, except where these say otherwise; from then on the study owns them."""
+    search_space: Annotated[SearchSpace, Field(max_length=MAX_PARAMETERS)] = {}
     fixed: Params = {}
     sampler: Sampler = TpeSampler()
     pruner: Pruner = NoPruner()
@@ -119,74 +93,102 @@ class StudySpec(Wire):
     enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS)] = []
     """Params to try first; a searched parameter that is left out is drawn."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start_small: StartSmall | None = None
+    """Absent: every trial runs in full at once."""
     training: Training = Training()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        task, data = body.get("task"), body.get("data")
+        if task == "script":
+            return {"baseline": False} | body
+        if task not in TRAINED_TASKS or not isinstance(data, dict) or not isinstance(data.get("columns", {}), dict):
+            return body
+        return body | {"data": data | {"columns": fill_columns(task, data.get("columns", {}))}}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        errors = [
-            *_space_errors(self.search_space),
-            *_fixed_errors(self.fixed, self.search_space),
-            *_grid_errors(self),
-            *_enqueue_errors(self),
-        ]
+        refuse("StudySpec", _task_errors(self))
+        if self.task == "script":
+            errors = _free_name_errors(self.fixed, self.search_space)
+        else:
+            errors = [*range_errors(self.search_space), *_fixed_errors(self.fixed, self.search_space)]
+        if self.preset is None:
+            errors += whole_space_errors(self)
         refuse("StudySpec", errors)
         return self
 
     @property
     def direction(self) -> Direction:
-        return DIRECTIONS[self.objective.metric]
+        assert self.objective.direction is not None
+        return self.objective.direction
 
 
-def distribution_problem(distribution: Distribution, value: object) -> str | None:
-    """Say why ``value`` lies outside ``distribution``, or ``None`` if it is inside."""
-    if isinstance(distribution, Choices):
-        inside = any(type(value) is type(choice) and value == choice for choice in distribution.choices)
-        return None if inside else f"must be one of {', '.join(map(str, distribution.choices))}"
-    whole = isinstance(distribution, IntRange)
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        return f"must be {'a whole number' if whole else 'a number'}"
-    if not distribution.low <= value <= distribution.high:
-        return f"must lie in [{distribution.low:g}, {distribution.high:g}]"
-    if distribution.step is None or (whole and distribution.step == 1):
-        return None
-    steps = (value - distribution.low) / distribution.step
-    return None if abs(steps - round(steps)) < 1e-8 * max(1.0, steps) else f"must lie on the step {distribution.step:g}"
-
-
-def _space_errors(space: dict[str, Distribution]) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for name, distribution in space.items():
-        known = HYPERPARAMETERS.get(name)
-        if known is None:
-            hint = nearest_name_hint(name, HYPERPARAMETERS)
-            errors.append((("search_space", name), f"unknown hyperparameter{hint}", name))
-            continue
-        if known.type == "name" and not isinstance(distribution, Choices):
-            errors.append((("search_space", name), f"{name} takes names; use type categorical", distribution.type))
-            continue
-        if known.type == "int" and isinstance(distribution, FloatRange):
-            errors.append((("search_space", name), f"{name} is a whole number; use type int", distribution.type))
-            continue
-        for field, value in _edges(distribution):
-            problem = known.problem(value)
-            if problem:
-                errors.append((("search_space", name, *field), f"{name} {problem}", value))
+def _task_errors(spec: StudySpec) -> list[FieldError]:
+    """Fields that the task needs and lacks, or has no use for."""
+    errors = objective_errors(spec.task, spec.objective)
+    given = {"model": spec.model, "data": spec.data, "script": spec.script}
+    needed = ("script",) if spec.task == "script" else ("model", "data")
+    for name, value in given.items():
+        if name in needed and value is None:
+            errors.append(((name,), f"a study of the task {spec.task} needs it", None))
+        elif name not in needed and value is not None:
+            hint = "; hand it over as a fixed param" if spec.task == "script" else ""
+            errors.append(((name,), f"the task {spec.task} has no use for it; drop it{hint}", str(value)))
+    if spec.task == "script" and spec.baseline:
+        errors.append((("baseline",), "a script has no defaults to begin with; list params in enqueue instead", True))
+    if spec.task == "script" and isinstance(spec.pruner, HyperbandPruner) and spec.pruner.options.max_resource is None:
+        message = "how often a script reports is not known; give the steps of its longest trial"
+        errors.append((("pruner", "options", "max_resource"), message, None))
+    if spec.task == "text-regression":
+        errors += [
+            ((place, "label_smoothing"), "numbers have no classes to smooth; drop it", None)
+            for place, names in (("search_space", spec.search_space), ("fixed", spec.fixed))
+            if "label_smoothing" in names
+        ]
+    if spec.data is not None and spec.task != "script":
+        errors += column_errors(spec.task, spec.data)
+    if spec.start_small is not None and spec.task == "script":
+        errors.append((("start_small",), "a script reads its data itself; drop it", None))
+    elif spec.start_small is not None and spec.start_small.trials > spec.n_trials:
+        message = f"more than n_trials = {spec.n_trials}; lower it"
+        errors.append((("start_small", "trials"), message, spec.start_small.trials))
     return errors
 
 
-def _edges(distribution: Distribution) -> list[tuple[tuple[str | int, ...], object]]:
-    if isinstance(distribution, Choices):
-        return [(("choices", index), choice) for index, choice in enumerate(distribution.choices)]
-    return [(("low",), distribution.low), (("high",), distribution.high)]
+def whole_space_errors(spec: StudySpec) -> list[FieldError]:
+    """What can only be checked on the whole search space, so of a spec with a preset once that is filled in."""
+    if not spec.search_space:
+        return [(("search_space",), "should have at least 1 parameter; give ranges, or a preset", {})]
+    errors = condition_errors(spec.search_space, spec.fixed)
+    if not errors and spec.task != "script":
+        errors = method_errors(spec.search_space, spec.fixed)
+    return [*errors, *_sampler_errors(spec), *([] if errors else _enqueue_errors(spec))]
 
 
-def _fixed_errors(fixed: Params, space: dict[str, Distribution]) -> list[FieldError]:
+def _free_name_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
+    """A script's params are its own: names of Python, each in one place."""
+    named = [("search_space", name) for name in space] + [("fixed", name) for name in fixed]
+    errors: list[FieldError] = [
+        (path, "must be a Python name of at most 64 characters", path[1])
+        for path in named
+        if not path[1].isidentifier() or len(path[1]) > 64
+    ]
+    return errors + [
+        (("fixed", name), f"{name} is also in search_space; keep it in one place", fixed[name])
+        for name in fixed.keys() & space.keys()
+    ]
+
+
+def _fixed_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
     errors: list[FieldError] = []
     for name, value in fixed.items():
         known = HYPERPARAMETERS.get(name)
         if known is None:
-            hint = nearest_name_hint(name, HYPERPARAMETERS)
-            errors.append((("fixed", name), f"unknown hyperparameter{hint}", name))
+            errors.append((("fixed", name), unknown_hyperparameter(name), name))
         elif name in space:
             errors.append((("fixed", name), f"{name} is also in search_space; keep it in one place", value))
         elif problem := known.problem(value):
@@ -194,17 +196,23 @@ def _fixed_errors(fixed: Params, space: dict[str, Distribution]) -> list[FieldEr
     return errors
 
 
-def _grid_errors(spec: StudySpec) -> list[FieldError]:
+def _sampler_errors(spec: StudySpec) -> list[FieldError]:
+    """What the sampler cannot do with the search space."""
+    if is_conditional(spec.search_space):
+        if isinstance(spec.sampler, GpSampler | CmaEsSampler | GridSampler):
+            message = f"{spec.sampler.name} needs every parameter in every trial, but some here have a `when`; use tpe"
+            return [(("sampler", "name"), message, spec.sampler.name)]
+        if isinstance(spec.sampler, TpeSampler) and spec.sampler.options.multivariate is False:
+            message = "ranges with a `when` are searched in groups, which needs multivariate; drop it"
+            return [(("sampler", "options", "multivariate"), message, False)]
     if not isinstance(spec.sampler, GridSampler):
         return []
+    message = "a grid needs the step of a float range (and no log); or list choices"
+    ranges = [(one.path, one.distribution) for one in dimensions(spec.search_space)]
     return [
-        (
-            ("search_space", name, "step"),
-            "a grid needs the step of a float range (and no log); or list choices",
-            None,
-        )
-        for name, distribution in spec.search_space.items()
-        if isinstance(distribution, FloatRange) and distribution.step is None and distribution.low < distribution.high
+        ((*path, "step"), message, None)
+        for path, one in ranges
+        if isinstance(one, FloatRange) and one.step is None and one.low < one.high
     ]
 
 
@@ -216,11 +224,8 @@ def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
         errors.append((("enqueue",), message, wanted))
     for index, params in enumerate(spec.enqueue):
         for name, value in params.items():
-            if name not in spec.search_space:
-                hint = nearest_name_hint(name, spec.search_space)
-                errors.append((("enqueue", index, name), f"not in search_space{hint}", value))
-            elif problem := distribution_problem(spec.search_space[name], value):
-                errors.append((("enqueue", index, name), f"{name} {problem}", value))
+            if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
+                errors.append((("enqueue", index, name), problem, value))
     return errors
 
 
@@ -252,6 +257,8 @@ class Facts(Reply):
     model_sha256: str
     data_sha256: str
     precision: Literal["fp32", "bf16"]
+    similarity: Similarity | None = None
+    """Null where the study does not ask for it, or nothing can be told."""
     warnings: list[str] = []
 
 
@@ -290,12 +297,18 @@ class Study(Reply):
     trials: TrialCounts
     best: Best | None
     n_finished: Count
+    failures: dict[str, Count] = {}
+    """How many trials failed, by failure class."""
+    generalization_gap: float | None = None
+    """Of the best trial so far: validation loss minus training loss at its best evaluation."""
     elapsed_seconds: float
     """From creation to the end, or to now."""
     device_seconds: float
     """Summed over all attempts of all trials."""
     created_at: datetime
     finished_at: datetime | None
+    start_small: SmallRuns | None = None
+    """Null where the spec does not ask for it."""
     warnings: list[str] = []
 
 
@@ -315,7 +328,7 @@ class BestTrial(Reply):
     study: str
     number: Count
     value: float
-    metric: Metric
+    metric: str
     params: Params
     metrics: dict[str, float]
     """All metrics of the best evaluation; those of the test split are named ``test_…``."""
@@ -334,4 +347,6 @@ class BestTrial(Reply):
     """The same configuration in the names of transformers' ``TrainingArguments``."""
     generalization_gap: float | None
     """Validation loss minus training loss at the best evaluation, in nats."""
+    start_small: SmallRuns | None = None
+    """Null where the spec does not ask for it."""
     warnings: list[str]

@@ -38,6 +38,8 @@ class Evaluation(Reply):
 
 class Attempt(Reply):
     attempt: Count
+    resumed_from: Count = 0
+    """The step of the checkpoint that it went on from; 0: it began anew."""
     worker_id: str
     device: str
     started_at: datetime
@@ -50,6 +52,26 @@ class Attempt(Reply):
 class TrialDetail(Trial):
     intermediate_values: list[Evaluation]
     attempts: list[Attempt]
+    best_step: Count | None = None
+    """The step of its best evaluation."""
+    generalization_gap: float | None = None
+    """Validation loss minus training loss at its best evaluation."""
+    warnings: list[str] = []
+    """What its curves say, and the edit of the search space that would help."""
+    log_tail: list[str] = []
+    """Of a trial that failed: its last log lines."""
+
+
+class Artifact(Reply):
+    file: str
+    """Path inside the model's directory."""
+    size_bytes: Count
+    sha256: str
+
+
+class ArtifactList(Reply):
+    artifacts: list[Artifact]
+    """None where the trial's model is not kept."""
 
 
 class TrialList(Reply):

@@ -12,11 +12,13 @@ PROTOCOL = 1
 HEARTBEAT_SECONDS = 15.0
 LEASE_SECONDS = 90.0
 MAX_WAIT_SECONDS = 30.0
+MAX_CHECKPOINTS = 64
 TOKEN_HEADER = "Lease-Token"
 
 Step = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Metrics = Annotated[dict[str, float], Field(max_length=64)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
+FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
+"""Of a file in a model's directory, or in a folder of it."""
 
 
 class Device(Wire):
@@ -43,7 +45,20 @@ class WorkerTerms(Reply):
     lease_seconds: float
 
 
+class HeldCheckpoint(Wire):
+    """Where a worker could go on with a trial that was interrupted."""
+
+    study_id: Identifier
+    number: Count
+    attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    """The one that wrote it."""
+    step: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    """Evaluations that the trial had made."""
+
+
 class DispatchRequest(Wire):
+    checkpoints: Annotated[list[HeldCheckpoint], Field(max_length=MAX_CHECKPOINTS)] = []
+    """On the worker's disk; a trial that waits goes on from one of them if its reports are known to the service."""
     slots: Annotated[int, Field(ge=1, le=64)] = 1
     wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
 
@@ -63,6 +78,13 @@ class PrepareAssignment(_Assignment):
     kind: Literal["prepare"] = "prepare"
 
 
+class Resume(Reply):
+    """The checkpoint of the asking worker that the trial goes on from; the next report is of ``step + 1``."""
+
+    attempt: int
+    step: int
+
+
 class TrialAssignment(_Assignment):
     kind: Literal["trial"] = "trial"
     number: Count
@@ -71,6 +93,20 @@ class TrialAssignment(_Assignment):
     facts: Facts
     seconds_left: float | None
     """Until the study's timeout; a trial that overruns it ends itself as ``budget``."""
+    resume: Resume | None = None
+    """Null: the trial begins anew."""
+
+
+class SmallAssignment(_Assignment):
+    """Run a trial's params on a fraction of the training data, and report nothing but the outcome."""
+
+    kind: Literal["small"] = "small"
+    number: Count
+    params: Params
+    facts: Facts
+    fraction: float
+    seconds_left: float | None
+    """As of a trial."""
 
 
 class ScoreAssignment(_Assignment):
@@ -84,7 +120,9 @@ class ScoreAssignment(_Assignment):
     """To be fetched from ``/v1/leases/{lease_id}/model/{file}``."""
 
 
-Assignment = Annotated[PrepareAssignment | TrialAssignment | ScoreAssignment, Field(discriminator="kind")]
+Assignment = Annotated[
+    PrepareAssignment | SmallAssignment | TrialAssignment | ScoreAssignment, Field(discriminator="kind")
+]
 
 
 class Dispatch(Reply):
@@ -135,7 +173,7 @@ class ReportReply(Reply):
     should_prune: bool
     reason: str | None
     keep_model: bool
-    """Upload the model of the best evaluation before telling: it leads the study."""
+    """Upload the model of the best evaluation before telling: it is among the study's best ``keep_models``."""
 
 
 class ReportReplies(Reply):
@@ -158,6 +196,15 @@ class TrialOutcome(Wire):
     device_seconds: Annotated[float, Field(ge=0)]
 
 
+class SmallOutcome(Wire):
+    """The metrics of the best evaluation, the objective's among them."""
+
+    kind: Literal["small"]
+    metrics: Metrics | None = None
+    failure: Failure | None = None
+    device_seconds: Annotated[float, Field(ge=0)]
+
+
 class ScoreOutcome(Wire):
     kind: Literal["score"]
     metrics: Metrics | None = None
@@ -165,11 +212,15 @@ class ScoreOutcome(Wire):
     device_seconds: Annotated[float, Field(ge=0)]
 
 
-Outcome = Annotated[PreparedOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")]
+Outcome = Annotated[PreparedOutcome | SmallOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")]
+
+
+ReleaseReason = Literal["preempted", "bystander", "disk_full", "checkpoint_lost"]
+"""bystander: another trial broke the worker's process; checkpoint_lost: the trial cannot go on, only begin anew."""
 
 
 class Release(Wire):
-    reason: Literal["preempted", "bystander", "disk_full"]
+    reason: ReleaseReason
 
 
 class Told(Reply):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.study import Direction
+from service.contract.tasks import Direction
 
 
 def ranked(trials: Iterable[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
@@ -19,6 +19,14 @@ def ranked(trials: Iterable[FrozenTrial], direction: Direction) -> list[FrozenTr
 def best_trial(trials: Iterable[FrozenTrial], direction: Direction) -> FrozenTrial | None:
     """Return the leader, or ``None`` while no trial has a finite value."""
     return next(iter(ranked(trials, direction)), None)
+
+
+def rank_if_complete(trial: FrozenTrial, others: Iterable[FrozenTrial], direction: Direction) -> int:
+    """Return the place that a running trial would have if it ended now, by its best report; 0 leads."""
+    sign = 1 if direction == "minimize" else -1
+    own = min(sign * value for value in trial.intermediate_values.values()), trial.number
+    ahead = ranked(others, direction)
+    return sum((sign * other.value, other.number) < own for other in ahead if other.value is not None)
 
 
 def _finite_value(trial: FrozenTrial) -> float | None:

@@ -10,9 +10,11 @@ from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract import search
-from service.contract.study import Direction, StudySpec
+from service.contract.study import StudySpec
+from service.contract.tasks import Direction
 from service.search.pruners import build_pruner
 from service.search.snapshot import SnapshotStorage
+from service.search.space import plain_params
 
 _RUNG = "completed_rung_"
 
@@ -58,8 +60,9 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
 
 def _is_comparable(trial: FrozenTrial, other: FrozenTrial) -> bool:
     """A rate that decays over fewer epochs looks better early, so shorter schedules do not count."""
-    own, others = trial.params.get("epochs"), other.params.get("epochs")
-    return own is None or others is None or bool(others >= own)
+    own, others = (plain_params(one.params).get("epochs") for one in (trial, other))
+    # a script may call something else epochs
+    return not isinstance(own, int | float) or not isinstance(others, int | float) or others >= own
 
 
 def _rivals(

@@ -1,7 +1,8 @@
 """A grid, visited in an order that the study's seed decides, every point once.
 
 Optuna's `GridSampler` is not used: it lists the whole product in memory, repeats what the baseline and
-enqueued trials have tried, and ends a grid by stopping the study from inside `tell`.
+enqueued trials have tried, and ends a grid by stopping the study from inside `tell`. The contract refuses a
+grid over ranges with conditions, so each parameter has one range and every trial has it.
 """
 
 import math
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from service.contract.hyperparameters import ParamValue
 from service.contract.search import Choices, Distribution, IntRange
+from service.contract.space import dimensions
 from service.contract.study import MAX_TRIALS, Params, StudySpec
 
 FIXED_PARAMS = "fixed_params"
@@ -25,13 +27,14 @@ Point = tuple[int, ...]
 
 def grid_size(spec: StudySpec) -> int:
     """Return the number of points of the grid; every float range has a step (the contract checks)."""
-    return math.prod(_axis_size(distribution) for distribution in spec.search_space.values())
+    return math.prod(_axis_size(distribution) for distribution in _space(spec).values())
 
 
 def grid_points(spec: StudySpec) -> Iterator[Params]:
     """Yield all points in the order in which the study visits them."""
-    for point in _points(spec.search_space, spec.seed):
-        yield _params(spec.search_space, point)
+    space = _space(spec)
+    for point in _points(space, spec.seed):
+        yield _params(space, point)
 
 
 def next_grid_point(spec: StudySpec, trials: Sequence[FrozenTrial], fixed: Params) -> Params | None:
@@ -39,15 +42,20 @@ def next_grid_point(spec: StudySpec, trials: Sequence[FrozenTrial], fixed: Param
 
     Without ``fixed``, ``None`` says that the grid is exhausted. An enqueued trial always gets a point.
     """
-    free = {name: distribution for name, distribution in spec.search_space.items() if name not in fixed}
-    taken = {_key(spec.search_space, _known_params(trial)) for trial in trials}
+    space = _space(spec)
+    free = {name: distribution for name, distribution in space.items() if name not in fixed}
+    taken = {_key(space, _known_params(trial)) for trial in trials}
     for point in _points(free, spec.seed):
         params = fixed | _params(free, point)
-        if _key(spec.search_space, params) not in taken:
+        if _key(space, params) not in taken:
             return params
     if not fixed:
         return None
     return fixed | _params(free, next(_points(free, spec.seed)))
+
+
+def _space(spec: StudySpec) -> Space:
+    return {dimension.name: dimension.distribution for dimension in dimensions(spec.search_space)}
 
 
 def _points(space: Space, seed: int) -> Iterator[Point]:

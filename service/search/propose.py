@@ -7,14 +7,15 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from service.contract.search import GridSampler
+from service.contract.space import dimensions
 from service.contract.study import Params, StudySpec
 from service.search.grid import FIXED_PARAMS, next_grid_point
 from service.search.samplers import build_sampler
 from service.search.snapshot import SnapshotStorage, running_trial
-from service.search.space import to_optuna
+from service.search.space import one_to_optuna, to_keys, to_optuna
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class ProposalRequest:
     """Of the study, in any order. Samplers see those that have started; a grid also skips those that wait."""
     study_system_attrs: Mapping[str, Any] = field(default_factory=dict)
     fixed: Params = field(default_factory=dict)
-    """Params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
+    """Plain params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,9 @@ class Proposal:
     """A trial to run, and what its sampler wants stored with it, in the same transaction."""
 
     params: Params
-    """All searched params, in the types that the spec gives them."""
+    """All searched params that the trial has, by `Dimension.key`, in the types that the spec gives them."""
     distributions: dict[str, BaseDistribution]
+    """Of the same params."""
     system_attrs: dict[str, Any]
     """Of the trial."""
     study_system_attrs: dict[str, Any]
@@ -51,7 +53,8 @@ def propose(request: ProposalRequest) -> Proposal | None:
     The same request gives the same proposal in every process. For sampler ``gp`` this may import torch:
     the service asks `Proposer` instead.
     """
-    own = running_trial(request.number, {FIXED_PARAMS: request.fixed} if request.fixed else {})
+    fixed = to_keys(request.spec, request.fixed)
+    own = running_trial(request.number, {FIXED_PARAMS: fixed} if fixed else {})
     if isinstance(request.spec.sampler, GridSampler):
         others = [trial for trial in request.trials if trial.number != request.number]
         point = next_grid_point(request.spec, others, request.fixed)
@@ -69,12 +72,21 @@ def propose(request: ProposalRequest) -> Proposal | None:
         sampler=build_sampler(request.spec, request.number, request.trials),
         pruner=NopPruner(),
     )
-    study.ask(to_optuna(request.spec.search_space))
+    _suggest_active(study.ask(), request.spec)
     return _proposal(request.spec, storage.own, storage.own.params, storage.written_study_system_attrs)
 
 
+def _suggest_active(trial: Trial, spec: StudySpec) -> None:
+    """Draw one parameter after the other, of those that hang on others only the ones that are active."""
+    params = dict(spec.fixed)
+    for dimension in dimensions(spec.search_space):
+        if dimension.is_active(params):
+            # what `Study.ask` does for each range that it is given
+            params[dimension.name] = trial._suggest(dimension.key, one_to_optuna(dimension.distribution))
+
+
 def _proposal(spec: StudySpec, own: FrozenTrial, params: Params, study_system_attrs: dict[str, Any]) -> Proposal:
-    distributions = to_optuna(spec.search_space)
+    distributions = {key: one for key, one in to_optuna(spec.search_space).items() if key in params}
     return Proposal(
         params={
             name: distribution.to_external_repr(distribution.to_internal_repr(params[name]))

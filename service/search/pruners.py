@@ -12,6 +12,7 @@ from optuna.pruners import (
 
 from service.contract import search
 from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.space import dimensions
 from service.contract.study import StudySpec
 from service.search.quiet import quiet
 
@@ -46,15 +47,14 @@ def build_pruner(spec: StudySpec) -> BasePruner:
 
 def longest_schedule(spec: StudySpec) -> int:
     """Return how many evaluations the longest trial that the study allows has."""
-    searched = spec.search_space.get("epochs")
-    if searched is None:
-        epochs = spec.fixed.get("epochs", HYPERPARAMETERS["epochs"].default)
-    elif isinstance(searched, search.Choices):
-        epochs = max(choice for choice in searched.choices if isinstance(choice, int))
-    else:
-        epochs = searched.high
-    assert isinstance(epochs, int), epochs
-    return epochs * spec.training.evaluations_per_epoch
+    ranges = [one.distribution for one in dimensions(spec.search_space) if one.name == "epochs"]
+    searched = [choice for one in ranges for choice in (one.choices if isinstance(one, search.Choices) else [one.high])]
+    # where every range of epochs has a condition, trials outside them have the default
+    if not searched or all(one.when for one in ranges):
+        default = HYPERPARAMETERS["epochs"].default
+        assert default is not None
+        searched.append(spec.fixed.get("epochs", default))
+    return max(map(int, searched)) * spec.training.evaluations_per_epoch
 
 
 def _percentile(percentile: float, options: search.MedianOptions) -> BasePruner:

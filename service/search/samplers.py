@@ -19,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract import search
+from service.contract.space import is_conditional
 from service.contract.study import StudySpec
 from service.search.quiet import quiet
 from service.search.space import to_optuna
@@ -59,7 +60,8 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
         return RandomSampler(seed=trial_seed(spec.seed, number))
     with quiet():
         sampler = _build(spec, trial_seed(spec.seed, number))
-    _tell_space(sampler, spec)
+    if not is_conditional(spec.search_space):
+        _tell_space(sampler, spec)
     return sampler
 
 
@@ -73,7 +75,9 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
     options = spec.sampler.options.model_dump()
     match spec.sampler:
         case search.TpeSampler():
-            return TPESampler(seed=seed, **options)
+            # groups of parameters that trials have together; without, all but the common ones are drawn one by one
+            group = options.pop("group") or is_conditional(spec.search_space)
+            return TPESampler(seed=seed, group=group, **options)
         case search.GpSampler():
             return GPSampler(seed=seed, warn_independent_sampling=False, **options)
         case search.RandomSampler():

@@ -10,9 +10,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
-from service.contract.search import Choices, Distribution, FloatRange, IntRange
+from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
+from service.contract.search import Choices, Distribution, FloatRange, IntRange, SearchSpace
+from service.contract.space import dimensions, plain_name
 from service.contract.study import Facts, Params, StudySpec
+from service.search.presets import preset_default
 
 USUAL_DROPOUT = 0.1
 """Of BERT and most of its descendants; used when the checkpoint names none."""
@@ -23,14 +25,43 @@ class Defaults:
     """Where the baseline starts."""
 
     params: Params
-    """A value for every searched parameter, inside its range."""
+    """A value for every searched parameter that the baseline has, inside its range."""
     warnings: list[str]
     """One sentence for each default that its range does not allow."""
 
 
-def to_optuna(search_space: dict[str, Distribution]) -> dict[str, BaseDistribution]:
-    """Return Optuna's distributions of a search space, in the same order."""
-    return {name: _one_to_optuna(distribution) for name, distribution in search_space.items()}
+def to_optuna(search_space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions by `Dimension.key`, each behind those that it hangs on."""
+    return {dimension.key: one_to_optuna(dimension.distribution) for dimension in dimensions(search_space)}
+
+
+def to_keys(spec: StudySpec, params: Params) -> Params:
+    """Return a trial's plain ``params`` as Optuna's tables name them."""
+    known = spec.fixed | params
+    return {
+        one.key: params[one.name]
+        for one in dimensions(spec.search_space)
+        if one.name in params and one.is_active(known)
+    }
+
+
+def plain_params(params: Params) -> Params:
+    """Return what Optuna's tables call a trial's params as plain params."""
+    return {plain_name(key): value for key, value in params.items()}
+
+
+def trial_params(spec: StudySpec, params: Params) -> Params:
+    """Return what a trial with Optuna's ``params`` is run with: of the fixed ones those that its method has."""
+    chosen = plain_params(params)
+    if spec.task == "script":
+        return spec.fixed | chosen
+    method = (spec.fixed | chosen).get("method", HYPERPARAMETERS["method"].default)
+    fixed = {
+        name: value
+        for name, value in spec.fixed.items()
+        if name not in HYPERPARAMETERS or method in HYPERPARAMETERS[name].methods
+    }
+    return fixed | chosen
 
 
 def from_optuna(distribution: BaseDistribution) -> Distribution:
@@ -51,12 +82,20 @@ def from_optuna(distribution: BaseDistribution) -> Distribution:
 
 
 def defaults(spec: StudySpec, facts: Facts) -> Defaults:
-    """Return the params of the baseline: every searched parameter's default, moved into its range."""
+    """Return the params of the baseline: every searched parameter's default, moved into its range.
+
+    The defaults of the study's preset come before those of the hyperparameters.
+    """
     params: Params = {}
     warnings: list[str] = []
-    for name, distribution in spec.search_space.items():
-        wanted = _default(name, facts)
-        params[name] = nearest(distribution, wanted)
+    for dimension in dimensions(spec.search_space):
+        if not dimension.is_active(spec.fixed | params):
+            continue
+        name = dimension.name
+        wanted = preset_default(spec, name)
+        if wanted is None:
+            wanted = _default(name, spec.fixed | params, facts)
+        params[name] = nearest(dimension.distribution, wanted)
         if params[name] != wanted:
             warnings.append(
                 f"baseline: the default {name} = {_words(wanted)} is not in search_space;"
@@ -79,7 +118,8 @@ def nearest(distribution: Distribution, value: ParamValue) -> ParamValue:
     return min(distribution.low + steps * distribution.step, distribution.high)
 
 
-def _one_to_optuna(distribution: Distribution) -> BaseDistribution:
+def one_to_optuna(distribution: Distribution) -> BaseDistribution:
+    """Return Optuna's form of one range."""
     if isinstance(distribution, FloatRange):
         # the contract checks no step of a range of one value, and Optuna refuses those below 0
         step = distribution.step if distribution.low < distribution.high else None
@@ -89,8 +129,8 @@ def _one_to_optuna(distribution: Distribution) -> BaseDistribution:
     return CategoricalDistribution(distribution.choices)
 
 
-def _default(name: str, facts: Facts) -> ParamValue:
-    default = HYPERPARAMETERS[name].default
+def _default(name: str, params: Params, facts: Facts) -> ParamValue:
+    default = default_of(name, params)
     if default is not None:
         return default
     assert name == "dropout", name

@@ -9,7 +9,8 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.study import Direction, distribution_problem
+from service.contract.space import value_problem
+from service.contract.tasks import Direction
 from service.search.best import best_trial
 from service.search.propose import ProposalRequest, propose
 from service.search.samplers import build_sampler, trial_seed
@@ -41,7 +42,9 @@ def test_thirty_trials_stay_inside_the_space_and_do_not_repeat(sampler: dict[str
     for trial in history.trials:
         assert list(trial.params) == list(SPACE)
         for name, value in trial.params.items():
-            assert distribution_problem(history.spec.search_space[name], value) is None
+            distribution = history.spec.search_space[name]
+            assert not isinstance(distribution, list)
+            assert value_problem(distribution, value) is None
     assert len(set(params_of(history.trials[:5]))) == 5
     if not sampler["name"].startswith("nsga"):  # a child may be its parent's twin
         assert len(set(params_of(history.trials))) == 30

@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from pydantic import TypeAdapter
 
 from service.contract.search import Distribution
-from service.contract.study import distribution_problem
+from service.contract.space import value_problem
 from service.search.space import defaults, from_optuna, nearest, to_optuna
 from tests.service.search.builders import make_facts, make_spec
 
@@ -59,7 +59,7 @@ def test_round_trip_is_the_identity(distribution: Distribution) -> None:
 @given(distributions, st.floats(-2e3, 2e3))
 def test_nearest_is_allowed_and_keeps_what_is_allowed(distribution: Distribution, value: float) -> None:
     found = nearest(distribution, value)
-    assert distribution_problem(distribution, found) is None
+    assert value_problem(distribution, found) is None
     assert nearest(distribution, found) == found
     (converted,) = to_optuna({"x": distribution}).values()
     assert _contains(converted, found)

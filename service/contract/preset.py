@@ -1,0 +1,73 @@
+"""What the service recommends to search (`Preset`), and what it thinks of a study before it starts (`Validation`)."""
+
+from service.contract.hyperparameters import ParamValue
+from service.contract.search import Distribution, SearchSpace
+from service.contract.study import Params, StudySpec
+from service.contract.tasks import Task
+from service.contract.wire import Count, Name, Reply, Text
+
+
+class PresetParameter(Reply):
+    """One line of a preset."""
+
+    default: ParamValue | None
+    """What trial 0 runs; without a distribution, what every trial runs. Null: as its method has by default."""
+    distribution: Distribution | list[Distribution] | None
+    """Several where the range hangs on others."""
+    source: Text
+    """Where default and range come from: a paper, a library, or our own measurement."""
+
+
+class Preset(Reply):
+    """A search space taken from published recipes, for some tasks."""
+
+    name: Name
+    tasks: list[Task]
+    summary: Text
+    """When to use it."""
+    parameters: dict[str, PresetParameter]
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The ranges, as a study has them."""
+        return {name: line.distribution for name, line in self.parameters.items() if line.distribution is not None}
+
+    @property
+    def fixed(self) -> Params:
+        """The values that are not searched, as a study has them."""
+        lines = self.parameters.items()
+        return {name: line.default for name, line in lines if line.distribution is None and line.default is not None}
+
+
+class PresetList(Reply):
+    presets: list[Preset]
+
+
+class SpecWarning(Reply):
+    """Something that is allowed and will likely disappoint."""
+
+    field: Text
+    message: Text
+    advice: Text
+    """What to do instead."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}; {self.advice}"
+
+
+class Validation(Reply):
+    """What ``POST /v1/studies:validate`` found; a spec that it refuses is a problem of status 422 instead."""
+
+    spec: StudySpec
+    """As it would be stored: defaults and preset filled in."""
+    warnings: list[SpecWarning]
+    n_parameters: Count
+    """Searched ones."""
+    size_of_space: Count | None
+    """Distinct trials that the space holds; null when a range is continuous, or they are too many to count."""
+    n_trials: Count
+    """That differ from each other: those of the spec, or as many as the space holds."""
+    n_trials_advised: Count
+    """That a space of this many parameters deserves."""
+    longest_trial_evaluations: Count | None
+    """Reports of the longest trial that the space allows; null for a script, which reports when it likes."""

@@ -1,0 +1,28 @@
+"""What a spec must pass beyond the contract, before a study is created or validated."""
+
+from service.contract.problem import FieldProblem
+from service.contract.study import StudySpec, whole_space_errors
+from service.errors import Invalid
+from service.search.fill_preset import fill_preset
+from service.search.requirements import missing_requirement, refused_options
+
+
+def check_spec(spec: StudySpec) -> StudySpec:
+    """Return the spec as it is stored: its preset filled in.
+
+    Raises:
+        Invalid: The preset is none for this study, what it brings does not go with the rest, or this service lacks
+            something for the study; each with its field.
+    """
+    filled = fill_preset(spec)
+    problems = [
+        FieldProblem(field=".".join(map(str, path)), message=message, value=value)
+        for path, message, value in whole_space_errors(filled)
+    ]
+    if not problems:
+        missing = missing_requirement(filled)
+        refused = ("sampler.name", missing) if missing else refused_options(filled)
+        problems = [FieldProblem(field=refused[0], message=refused[1])] if refused else []
+    if problems:
+        raise Invalid("; ".join(f"{one.field}: {one.message}" for one in problems), problems)
+    return filled

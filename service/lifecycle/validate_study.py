@@ -1,0 +1,27 @@
+"""POST /v1/studies:validate: what a study would be, and what to think about again, without starting it."""
+
+from service.contract.preset import Validation
+from service.contract.study import StudySpec
+from service.lifecycle.check_spec import check_spec
+from service.search.lint import lint
+from service.search.pruners import longest_schedule
+from service.search.space_size import n_searched, space_size, trials_advised
+
+
+def validate_study(spec: StudySpec) -> Validation:
+    """Describe the study that this spec would be.
+
+    Raises:
+        Invalid: As `check_spec` finds.
+    """
+    filled = check_spec(spec)
+    size = space_size(filled)
+    return Validation(
+        spec=filled,
+        warnings=lint(filled),
+        n_parameters=n_searched(filled),
+        size_of_space=size,
+        n_trials=filled.n_trials if size is None else min(size, filled.n_trials),
+        n_trials_advised=trials_advised(filled),
+        longest_trial_evaluations=None if filled.task == "script" else longest_schedule(filled),
+    )

@@ -1,0 +1,45 @@
+"""What a spec allows one parameter to be."""
+
+from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from service.contract.search import Choices, Distribution
+from service.contract.study import StudySpec
+
+
+def ranges_of(spec: StudySpec, name: str) -> list[Distribution]:
+    """The ranges of a searched parameter: several where it depends on others, none where it is not searched."""
+    entry = spec.search_space.get(name, [])
+    return entry if isinstance(entry, list) else [entry]
+
+
+def choices_of(spec: StudySpec, name: str) -> set[ParamValue]:
+    """The names that a parameter may have, searched, fixed or by default."""
+    searched = [choice for one in ranges_of(spec, name) if isinstance(one, Choices) for choice in one.choices]
+    if searched:
+        return set(searched)
+    default = spec.fixed.get(name, HYPERPARAMETERS[name].default)
+    return set() if default is None else {default}
+
+
+def largest(spec: StudySpec, name: str) -> float:
+    """The largest number that a parameter may be, searched, fixed or by default; 0 where that is the checkpoint's."""
+    searched = [edge for one in ranges_of(spec, name) for edge in edges_of(one)]
+    default = spec.fixed.get(name, HYPERPARAMETERS[name].default)
+    return max(searched) if searched else float(default or 0)
+
+
+def edges_of(distribution: Distribution) -> list[float]:
+    """Its bounds, or its choices, as numbers; none of a list of names."""
+    if isinstance(distribution, Choices):
+        return [float(choice) for choice in distribution.choices if isinstance(choice, int | float)]
+    return [float(distribution.low), float(distribution.high)]
+
+
+def n_values(distribution: Distribution) -> int | None:
+    """How many values it has; `None`: it is continuous."""
+    if isinstance(distribution, Choices):
+        return len(distribution.choices)
+    if distribution.low == distribution.high:
+        return 1
+    if distribution.step is None:
+        return None
+    return round((distribution.high - distribution.low) / distribution.step) + 1

@@ -1,0 +1,67 @@
+"""A preset written into the spec of a study.
+
+It happens once, when a study is created or validated: from then on the study owns its ranges, so that a later version
+of the table changes no study that exists. Filling in again changes nothing.
+"""
+
+from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.preset import Preset
+from service.contract.problem import FieldProblem
+from service.contract.search import Distribution, SearchSpace
+from service.contract.space import values_of
+from service.contract.study import StudySpec
+from service.contract.wire import nearest_name_hint
+from service.errors import Invalid
+from service.search.allowed import choices_of
+from service.search.presets import PRESETS
+
+_SAME = {"frozen_layers": "frozen_fraction", "frozen_fraction": "frozen_layers"}
+"""Two names of one thing: who says one does not want the other."""
+
+
+def fill_preset(spec: StudySpec) -> StudySpec:
+    """Return the spec with the ranges and values of its preset, except where the spec says otherwise itself.
+
+    Raises:
+        Invalid: There is no such preset, or it is for other tasks.
+    """
+    if spec.preset is None:
+        return spec
+    preset = _find(spec.preset, spec)
+    said = spec.search_space.keys() | spec.fixed.keys()
+    left_out = said | {_SAME[name] for name in said if name in _SAME}
+    if "method" in said:
+        methods = choices_of(spec, "method")
+        left_out |= {name for name in preset.parameters if methods.isdisjoint(HYPERPARAMETERS[name].methods)}
+    fixed = {name: value for name, value in preset.fixed.items() if name not in left_out}
+    searched: SearchSpace = {}
+    for name, entry in preset.search_space.items():
+        ranges = [] if name in left_out else _possible(entry, spec)
+        if ranges:
+            searched[name] = ranges if len(ranges) > 1 else ranges[0]
+    return spec.model_copy(update={"search_space": searched | spec.search_space, "fixed": fixed | spec.fixed})
+
+
+def _possible(entry: Distribution | list[Distribution], spec: StudySpec) -> list[Distribution]:
+    """The ranges that a trial can have, given what the spec says itself; a condition that always holds is gone."""
+    ranges = entry if isinstance(entry, list) else [entry]
+    said = spec.search_space.keys() | spec.fixed.keys()
+    return [
+        one.model_copy(update={"when": {parent: when for parent, when in one.when.items() if parent not in spec.fixed}})
+        for one in ranges
+        if all(choices_of(spec, parent) & set(values_of(when)) for parent, when in one.when.items() if parent in said)
+    ]
+
+
+def _find(name: str, spec: StudySpec) -> Preset:
+    preset = PRESETS.get(name)
+    if preset is not None and spec.task in preset.tasks:
+        return preset
+    fitting = [known.name for known in PRESETS.values() if spec.task in known.tasks]
+    if preset is None:
+        message = f"unknown preset{nearest_name_hint(name, PRESETS)}"
+    elif fitting:
+        message = f"is for {' and '.join(preset.tasks)}; for {spec.task} there are {', '.join(fitting)}"
+    else:
+        message = f"is for {' and '.join(preset.tasks)}; there is none for {spec.task}: give a search_space"
+    raise Invalid(f"preset: {message}", [FieldProblem(field="preset", message=message, value=name)])

@@ -1,0 +1,23 @@
+"""What is allowed and will likely disappoint, said before a study starts.
+
+The rules are those of the deep learning tuning playbook (Godbole et al. 2023), of the papers that `presets` names,
+and of what our own samplers and pruners do; nothing here looks at data or model.
+"""
+
+from collections.abc import Callable, Iterator
+
+from service.contract.preset import SpecWarning
+from service.contract.study import StudySpec
+from service.search.lint_budget import budget_warnings
+from service.search.lint_pruner import pruner_warnings
+from service.search.lint_rate import rate_warnings
+from service.search.lint_training import training_warnings
+
+_OF_EVERY_STUDY: tuple[Callable[[StudySpec], Iterator[SpecWarning]], ...] = (budget_warnings,)
+_OF_FINE_TUNING = (rate_warnings, pruner_warnings, training_warnings)
+
+
+def lint(spec: StudySpec) -> list[SpecWarning]:
+    """Return what to think about again in a spec whose preset is filled in; of a script's own params little."""
+    rules = _OF_EVERY_STUDY if spec.task == "script" else _OF_EVERY_STUDY + _OF_FINE_TUNING
+    return [warning for rule in rules for warning in rule(spec)]

@@ -1,0 +1,64 @@
+"""How large a search space is, and how many trials it deserves."""
+
+from service.contract.hyperparameters import ParamValue
+from service.contract.search import Choices
+from service.contract.space import dimensions
+from service.contract.study import StudySpec
+from service.search.allowed import n_values, ranges_of
+
+_ENOUGH = ((1, 1), (3, 9), (6, 20))
+_ENOUGH_FOR_MORE = 40
+"""Up to so many parameters, at least so many trials. Our adaptation of the deep learning tuning playbook (Godbole et
+al. 2023: below 10 trials search the rate alone, from 10 one more, from 25 more) to fine-tuning, whose defaults are
+better known."""
+
+_MAX_CASES = 10_000
+_MAX_SIZE = 2**53
+"""JSON counts no further."""
+
+
+def n_searched(spec: StudySpec) -> int:
+    """Return the number of parameters that can differ between trials."""
+    return sum(not is_constant(spec, name) for name in spec.search_space)
+
+
+def is_constant(spec: StudySpec, name: str) -> bool:
+    """Whether a parameter of the search space has a single value, in all its ranges together."""
+    ranges = ranges_of(spec, name)
+    return len(ranges) == 1 and n_values(ranges[0]) == 1
+
+
+def space_size(spec: StudySpec) -> int | None:
+    """Return how many different trials there can be; `None`: a range is continuous, or they are too many to count."""
+    parents = {name for one in dimensions(spec.search_space) for name in one.distribution.when}
+    known = tuple((name, value) for name, value in spec.fixed.items() if name in parents)
+    # how many choices of the parameters seen so far lead to each choice of those that others hang on
+    cases: dict[tuple[tuple[str, ParamValue], ...], int] = {known: 1}
+    for one in dimensions(spec.search_space):
+        n = n_values(one.distribution)
+        if n is None or len(cases) > _MAX_CASES:
+            return None
+        later: dict[tuple[tuple[str, ParamValue], ...], int] = {}
+        for case, count in cases.items():
+            if not one.is_active(dict(case)):
+                later[case] = later.get(case, 0) + count
+            elif one.name in parents and isinstance(one.distribution, Choices):
+                later |= {(*case, (one.name, choice)): count for choice in one.distribution.choices}
+            else:
+                later[case] = later.get(case, 0) + count * n
+        cases = later
+    size = sum(cases.values())
+    return size if size <= _MAX_SIZE else None
+
+
+def trials_advised(spec: StudySpec) -> int:
+    """Return how many trials a space of so many parameters deserves; a small discrete one no more than it holds."""
+    searched = n_searched(spec)
+    enough = next((n_trials for up_to, n_trials in _ENOUGH if searched <= up_to), _ENOUGH_FOR_MORE)
+    size = space_size(spec)
+    return enough if size is None else min(enough, size)
+
+
+def n_advised(n_trials: int) -> int:
+    """Return how many parameters so many trials can tell apart."""
+    return max(up_to for up_to, enough in _ENOUGH if enough <= n_trials)

@@ -1,0 +1,77 @@
+"""docs/presets.md is written from the table of presets: `python -m tests.test_presets_page` writes it anew."""
+
+import re
+from pathlib import Path
+
+from service.advice import default_words, range_words
+from service.contract.preset import Preset
+from service.search import presets
+from service.search.presets import PRESETS
+
+PAGE = Path(__file__).parent.parent / "docs" / "presets.md"
+INTRODUCTION = """\
+# Presets
+
+A preset is a search space taken from published recipes: ranges, defaults and values for a task, a method and a size
+of data, each with its source. This page is written from the table in `service/search/presets.py`; `GET /v1/presets`
+and `spezia presets` show the same.
+
+```yaml
+task: text-classification
+model: {name: sentence-transformers/all-MiniLM-L6-v2}
+data: {train: train.csv}
+preset: encoder-small-data                # the whole search space, or …
+search_space:
+  dropout: {type: float, low: 0.0, high: 0.3}     # … more parameters, or other ranges of the same
+fixed: {weight_decay: 0.1}                # … or values: these are not searched then
+```
+
+What a study says itself comes first. When the study is created the rest of the preset is written into its
+`search_space` and `fixed`, and that is what reading the study back shows: a later version of the table changes no
+study that exists. Trial 0 runs the defaults below, so that the search has something to beat
+(`baseline: false` switches it off).
+
+`spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns where a
+setting is allowed and will likely disappoint; a study that is started keeps the same warnings. How many trials a
+space deserves: 1 parameter any number, up to 3 parameters 9, up to 6 parameters 20, more 40.
+
+A model that does not split into blocks (ALBERT, Swin, ConvNeXt) cannot freeze some of them: give
+`fixed: {frozen_fraction: 0.0}` beside a preset that searches it.
+"""
+
+
+def page() -> str:
+    """Return the page as the table has it."""
+    return "\n".join([INTRODUCTION, *(_section(preset) for preset in PRESETS.values()), _sources()])
+
+
+def _section(preset: Preset) -> str:
+    rows = [
+        f"| `{name}` | {default_words(line)} | {range_words(line)} | {line.source} |"
+        for name, line in preset.parameters.items()
+    ]
+    head = ["| parameter | default | range | source |", "|---|---|---|---|"]
+    tasks = f"For {', '.join(preset.tasks)}: {preset.summary}."
+    return "\n".join([f"## {preset.name}", "", tasks, "", *head, *rows, ""])
+
+
+def _sources() -> str:
+    listed = re.findall(r"^(\S.*?)  +(\S.*)$", presets.__doc__ or "", flags=re.MULTILINE)
+    return "\n".join(["## Sources", "", *(f"- **{name}**: {work}" for name, work in listed), ""])
+
+
+def test_the_page_is_in_step_with_the_table() -> None:
+    assert PAGE.read_text() == page(), "run `python -m tests.test_presets_page`"
+
+
+def test_every_source_that_a_line_names_is_listed() -> None:
+    listed = set(re.findall(r"^- \*\*(.+?)\*\*", _sources(), flags=re.MULTILINE))
+    for preset in PRESETS.values():
+        for line in preset.parameters.values():
+            assert any(name in line.source for name in listed) or "ours" in line.source, line.source
+    used = " ".join(line.source for preset in PRESETS.values() for line in preset.parameters.values())
+    assert {name for name in listed if name not in used} <= {"Playbook"}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
