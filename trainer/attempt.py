@@ -8,20 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from service.contract.study import Failure
-from service.contract.worker import Assignment, HeldLease, Report, TrialAssignment
-from trainer.child import Child, Directed, Gone
+from service.contract.worker import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
+from trainer.child import Child, Directed, Gone, Terminating
 from trainer.client import LeaseLost, ServiceRefused
 from trainer.ending import Ending
 from trainer.patience import STALL_SECONDS, Patience
-from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Work
+from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
 from trainer.retry import Retry
 from trainer.spool import Spool, Verdict
 
 _LOOK_SECONDS = 1.0
-_HARMLESS = ("data_error", "config_error", "diverged")
+_HARMLESS = ("data_error", "config_error", "diverged", "lost")
 """Failures after which an engine is as good as new."""
 
+PREEMPT_SECONDS = 20.0
+"""For an engine that was asked to stop to end its step and write a checkpoint; Kubernetes kills after 30."""
+
 _LOG = logging.getLogger(__name__)
+
+
+class Terminated(BaseException):
+    """Somebody wants this process to end; raised by signal handlers, anywhere in the main thread."""
 
 
 class Attempt:
@@ -35,6 +42,7 @@ class Attempt:
         retry: Retry,
         spool: Spool,
         on_evaluation: Callable[[], None] = lambda: None,
+        can_save: bool = False,
         stall_seconds: float = STALL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,16 +52,33 @@ class Attempt:
         self._retry = retry
         self._spool = spool
         self._on_evaluation = on_evaluation
+        self._can_save = can_save and isinstance(assignment, TrialAssignment)
+        self._is_driving = False
+        self._terminating: tuple[Terminating, float] | None = None
         self._clock = clock
         self._patience = Patience(stall_seconds=stall_seconds, clock=clock)
         self._started_at = clock()
         self._n_reports = 0
+        if isinstance(assignment, TrialAssignment) and assignment.resume:
+            self._n_reports = assignment.resume.step  # those of an earlier attempt count, too
         self._stopped_as: Ending | None = None
+
+    def terminate(self, reason: str) -> bool:
+        """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
+
+        Returns:
+            Whether that is possible: ``run`` will raise ``Terminated`` itself, in ``PREEMPT_SECONDS`` at most.
+        """
+        if self._can_save and self._is_driving:
+            self._child.inbox.put(Terminating(reason))  # SimpleQueue.put is safe in the middle of its own get
+            return True
+        return False
 
     def run(self, directory: Path) -> Ending:
         """Let the engine carry it out; ``directory`` is where models are passed.
 
         Raises:
+            Terminated: it was asked to end, and had a checkpoint written if there was time for it.
             LeaseLost: it is no longer ours; nothing is to be said about it.
             OutOfContact: the service has been away for too long.
         """
@@ -70,12 +95,18 @@ class Attempt:
 
     def _drive(self) -> Ending:
         while True:
+            self._is_driving = True
             event = self._next()
             if isinstance(event, Evaluated):
+                # The last report is insisted on, however long the service is away: a signal breaks that off
+                self._is_driving = not event.final
                 self._answer(event)
                 continue
+            if isinstance(event, Preempted):
+                raise Terminated(self._terminating[0].reason if self._terminating else "preempted")
             ending = self._ending(event)
             if ending is not None:
+                self._is_driving = False
                 return self._stopped_as or ending
 
     def _next(self) -> Event | Gone | Failure:
@@ -84,10 +115,15 @@ class Attempt:
             try:
                 item = self._child.inbox.get(timeout=self._seconds_to_wait())
             except queue.Empty:
+                self._end_if_out_of_time()
                 if overdue := self._overdue():
                     return overdue
                 self._child.free_pipe()
                 self._retry.check_contact()
+                continue
+            if isinstance(item, Terminating):
+                self._terminating = item, self._clock() + PREEMPT_SECONDS
+                self._child.send(Stop())
                 continue
             if not isinstance(item, Directed):
                 self._patience.heard()
@@ -97,12 +133,17 @@ class Attempt:
             if item.lease == self.lease:
                 return _failure("cancelled", "cancelled while it ran")
 
+    def _end_if_out_of_time(self) -> None:
+        if self._terminating and self._clock() > self._terminating[1]:
+            _LOG.warning("no checkpoint within %.0f s", PREEMPT_SECONDS)
+            raise Terminated(self._terminating[0].reason)
+
     def _seconds_to_wait(self) -> float:
         left = (_LOOK_SECONDS, self._patience.seconds_left(), self._budget_left())
         return max(0.0, min(left))
 
     def _budget_left(self) -> float:
-        if not isinstance(self._assignment, TrialAssignment) or self._assignment.seconds_left is None:
+        if not isinstance(self._assignment, TrialAssignment | SmallAssignment) or self._assignment.seconds_left is None:
             return float("inf")
         return self._started_at + self._assignment.seconds_left - self._clock()
 

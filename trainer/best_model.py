@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft import LoraConfig
 from transformers import PreTrainedModel
 
+from trainer.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
 from trainer.prepare import Prepared
 
 
@@ -17,6 +19,8 @@ from trainer.prepare import Prepared
 class _Kept:
     prepared: Prepared
     trained: dict[str, torch.Tensor]
+    adapters: LoraConfig | None
+    """Of the trial's model."""
 
 
 class BestModel:
@@ -33,13 +37,22 @@ class BestModel:
             for name, tensor in model.state_dict().items()
             if name not in frozen
         }
-        self._kept = _Kept(prepared, trained)
+        self._kept = _Kept(prepared, trained, adapters_of(model))
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What is kept; nothing before the first evaluation."""
+        return {} if self._kept is None else self._kept.trained
+
+    def restore(self, prepared: Prepared, model: PreTrainedModel, state_dict: dict[str, torch.Tensor]) -> None:
+        """Keep what was kept of ``model`` when the trial was interrupted."""
+        self._kept = _Kept(prepared, state_dict, adapters_of(model)) if state_dict else None
 
     def save(self, directory: Path) -> None:
-        """Write a directory that ``from_pretrained`` and ``pipeline("text-classification")`` open.
+        """Write a directory that ``from_pretrained`` and the task's ``pipeline`` open.
 
         The tokenizer's ``model_max_length`` is the study's ``max_length``: a pipeline called with
-        ``truncation=True`` cuts texts as training did.
+        ``truncation=True`` cuts texts as training did. Of a trial with LoRA the adapters are merged; as they
+        were trained they lie in the folder ``adapter``, for ``PeftModel.from_pretrained`` over the base model.
 
         Raises:
             ValueError: nothing is kept, because no evaluation has been made.
@@ -48,6 +61,11 @@ class BestModel:
             raise ValueError("no model to save: the trial has no evaluation yet")
         prepared = self._kept.prepared
         model = copy.deepcopy(prepared.checkpoint.model)
+        if self._kept.adapters:
+            insert_adapters(model, self._kept.adapters)
         model.load_state_dict(self._kept.trained, strict=False)
+        if self._kept.adapters:
+            save_adapter(model, self._kept.adapters, self._kept.trained, directory / "adapter")
+            merge_adapters(model)
         model.save_pretrained(directory)
-        prepared.tokenizer.save_pretrained(directory)
+        prepared.processor.save_pretrained(directory)

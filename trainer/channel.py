@@ -5,7 +5,7 @@ import queue
 import sys
 import threading
 
-from trainer.pipe import Command, Event, decode_command, encode
+from trainer.pipe import Command, Event, Stop, decode_command, encode
 
 
 class Channel:
@@ -16,6 +16,8 @@ class Channel:
     """
 
     def __init__(self) -> None:
+        self.stop_wanted = threading.Event()
+        """Set for good by ``Stop``, which overtakes all other commands."""
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._sending = threading.Lock()
         self._in = os.fdopen(os.dup(0), "rb")
@@ -42,5 +44,9 @@ class Channel:
 
     def _listen(self) -> None:
         for line in self._in:
-            self._commands.put(decode_command(line))
+            command = decode_command(line)
+            if isinstance(command, Stop):
+                self.stop_wanted.set()
+            else:
+                self._commands.put(command)
         os._exit(0)  # the supervisor is gone; whatever the main thread does is of no use to anybody

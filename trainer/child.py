@@ -50,12 +50,19 @@ class Directed:
     directive: Directive
 
 
+@dataclass(frozen=True)
+class Terminating:
+    """The supervisor was told to end while an assignment runs."""
+
+    reason: str
+
+
 class Child:
     """One engine process, in a process group of its own. Must be started from the main thread: the engine
     is killed when the thread that started it ends."""
 
     def __init__(self, command: Sequence[str], *, count_oom_kills: Callable[[], int] = count_oom_kills) -> None:
-        self.inbox: queue.SimpleQueue[Event | Gone | Directed] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Event | Gone | Directed | Terminating] = queue.SimpleQueue()
         self._is_killed = False
         self.has_greeted = False
         self._count_oom_kills = count_oom_kills

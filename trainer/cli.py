@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -16,7 +17,8 @@ import typer
 
 from trainer.client import ServiceClient
 from trainer.parent import die_with_parent
-from trainer.worker import Supervisor, Terminated
+from trainer.user_cache import user_cache
+from trainer.worker import Supervisor
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
 
@@ -30,7 +32,19 @@ _app = typer.Typer(add_completion=False)
 def work(
     server: Annotated[str, typer.Option(help="Address of the service.")],
     data_root: Annotated[list[Path], typer.Option(help="Folder under which data and models may lie.")] = [],  # noqa: B006 - typer's way
+    allow_scripts: Annotated[
+        list[Path], typer.Option(help="Folder of Python files that studies of the task script may run, as you.")
+    ] = [],  # noqa: B006 - typer's way
     worker_id: Annotated[str | None, typer.Option(help="32 hexadecimal digits; drawn when absent.")] = None,
+    checkpoint_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder where trials that are interrupted wait to go on. Absent: in the user's cache."),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of frozen blocks' outputs, for all workers here. Absent: in the user's cache."),
+    ] = None,
+    cache_bytes: Annotated[int | None, typer.Option(min=0, help="What that folder may hold. Absent: 20 GiB.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
     exit_with_parent: Annotated[
         bool, typer.Option("--exit-with-parent", help="End when stdin closes or the parent process ends.")
@@ -41,25 +55,52 @@ def work(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     client = ServiceClient(server)
+    folder = checkpoint_dir or user_cache() / "checkpoints"
     supervisor = Supervisor(
         client,
-        engine_command(engine, data_roots=data_root, threads=threads),
+        engine_command(
+            engine,
+            data_roots=data_root,
+            allow_scripts=allow_scripts,
+            threads=threads,
+            checkpoint_dir=folder,
+            cache_dir=cache_dir or user_cache() / "trunks",
+            cache_bytes=cache_bytes,
+        ),
         worker_id=worker_id or secrets.token_hex(16),
+        checkpoint_dir=folder,
     )
-    _end_on_signals()
+    _end_on_signals(supervisor)
     if exit_with_parent:
         _end_with_parent()
     with contextlib.closing(client):
         raise typer.Exit(supervisor.run())
 
 
-def engine_command(engine: str, *, data_roots: list[Path], threads: int | None) -> list[str]:
+def engine_command(
+    engine: str,
+    *,
+    data_roots: list[Path],
+    threads: int | None,
+    allow_scripts: Sequence[Path] = (),
+    checkpoint_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    cache_bytes: int | None = None,
+) -> list[str]:
     """What a supervisor starts for its training."""
     command = [*shlex.split(engine), "--parent", str(os.getpid())]
     if threads:
         command += ["--threads", str(threads)]
     for root in data_roots:
         command += ["--data-root", str(root.absolute())]
+    for folder in allow_scripts:
+        command += ["--allow-scripts", str(folder.absolute())]
+    if checkpoint_dir:
+        command += ["--checkpoint-dir", str(checkpoint_dir.absolute())]
+    if cache_dir:
+        command += ["--cache-dir", str(cache_dir.absolute())]
+    if cache_bytes is not None:
+        command += ["--cache-bytes", str(cache_bytes)]
     return command
 
 
@@ -68,7 +109,7 @@ def main() -> None:
     _app()
 
 
-def _end_on_signals() -> None:
+def _end_on_signals(supervisor: Supervisor) -> None:
     """The first signal ends the worker in order, a second SIGTERM or SIGINT at once."""
     is_ending = False
 
@@ -76,8 +117,8 @@ def _end_on_signals() -> None:
         nonlocal is_ending
         if not is_ending:
             is_ending = True
-            raise Terminated("the parent is gone" if number == _PARENT_GONE else signal.Signals(number).name)
-        if number != _PARENT_GONE:
+            supervisor.terminate("the parent is gone" if number == _PARENT_GONE else signal.Signals(number).name)
+        elif number != _PARENT_GONE:
             os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT, _PARENT_GONE):

@@ -119,9 +119,9 @@ class ServiceClient:
         path = f"/v1/leases/{lease.lease_id}/log"
         self._call("PUT", path, text.encode(), lease=lease, media_type="text/plain; charset=utf-8")
 
-    def upload(self, lease: HeldLease, file: Path) -> None:
-        """Stream ``file`` as an artifact of the same name."""
-        path = f"/v1/leases/{lease.lease_id}/artifacts/{file.name}"
+    def upload(self, lease: HeldLease, file: Path, name: str) -> None:
+        """Stream ``file`` as the artifact ``name``, a path inside the model's directory."""
+        path = f"/v1/leases/{lease.lease_id}/artifacts/{name}"
         headers = {TOKEN_HEADER: lease.token, "Content-Type": "application/octet-stream"}
         try:
             with file.open("rb") as content:
@@ -139,6 +139,7 @@ class ServiceClient:
                 if not response.is_success:
                     response.read()
                 self._check(response)
+                destination.parent.mkdir(parents=True, exist_ok=True)
                 with destination.open("wb") as out:
                     for chunk in response.iter_bytes():
                         out.write(chunk)

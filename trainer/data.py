@@ -2,169 +2,162 @@
 
 import hashlib
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from service.contract.study import Columns, Data
+from service.contract.data import Data
+from service.contract.tasks import Task as TaskName
 from service.contract.wire import nearest_name_hint
-from trainer.data_files import RawColumns, parse_file
+from trainer.data_files import Table, parse_file
 from trainer.data_hub import PREFIX, read_hub
 from trainer.errors import DataError
+from trainer.image_files import ImageFile, find_image, read_class_folders
 from trainer.roots import describe_search, find_allowed
+from trainer.rows import BadRow, Rows, Splits
 from trainer.seeds import derive_seed
+from trainer.tasks.choose import AnyTask, choose_task
 
 _VALIDATION_SHARE = 5
 """One in this many training rows validates, where a study names no validation data."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The examples of one split, in the order of their file."""
-
-    source: str
-    """As the study names it."""
-    texts: list[str]
-    labels: list[str]
-
-    def take(self, rows: Sequence[int]) -> "Rows":
-        """Some of the rows, counted from 0, in the order given."""
-        return Rows(source=self.source, texts=[self.texts[i] for i in rows], labels=[self.labels[i] for i in rows])
+AnyRows = Rows[Any, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Splits:
-    """The examples of a study. Every label is one of ``class_names``."""
-
-    train: Rows
-    validation: Rows
-    test: Rows | None
-    class_names: tuple[str, ...]
-    """Sorted, whole numbers by value."""
-    sha256: str
-    """Over the examples of all files, the columns' names and ``max_length``."""
-
-
-def read_splits(data: Data, *, seed: int, roots: Sequence[Path]) -> Splits:
+def read_splits(name: TaskName, data: Data, *, seed: int, roots: Sequence[Path]) -> tuple[AnyTask, Splits[Any, Any]]:
     """Read what a study names and check that one can train on it.
 
     Args:
         seed: draws the validation split where the study names none.
         roots: folders that relative paths are tried under and all paths must lie in.
 
+    Returns:
+        The task that fits the data, without its classes, and the data.
+
     Raises:
         DataError: names the file, and the row (counted from 1) where there is one.
     """
-    train = _read(data.train, data.columns, roots)
-    validation = _read(data.validation, data.columns, roots) if data.validation is not None else None
-    test = _read(data.test, data.columns, roots) if data.test is not None else None
-    digest = _digest(data, [train, validation, test])
-    class_names = _class_names(train)
-    for split in (validation, test):
+    table = _read(name, data.train, data, roots)
+    task = choose_task(name, data, table)
+    train = _check_rows(task, data.train, table)
+    held_out = [
+        None if source is None else _check_rows(task, source, _read(name, source, data, roots))
+        for source in (data.validation, data.test)
+    ]
+    digest = _digest(data, [train, *held_out])
+    class_names = _class_names(task, train)
+    for split in held_out:
         if split is not None:
-            _check_labels_known(split, train, class_names)
+            _check_classes_known(task, split, train, class_names)
+    validation, test = held_out
     if validation is None:
-        train, validation = _draw_validation(train, class_names, seed)
-    return Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest)
+        train, validation = _draw_validation(task, train, class_names, seed)
+    splits = Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest)
+    return task, splits
 
 
-def _read(source: str, columns: Columns, roots: Sequence[Path]) -> Rows:
+def _read(name: TaskName, source: str, data: Data, roots: Sequence[Path]) -> Table:
     if source.startswith(PREFIX):
-        raw = read_hub(source, columns)
+        table = read_hub(source, data.columns)
     else:
-        raw = parse_file(source, _read_bytes(source, roots), columns)
-    if not raw.texts:
-        raise DataError(f"{source} has no rows; give a file with at least two classes of examples")
-    return _check_rows(source, raw)
+        try:
+            table = _read_path(name, source, data, roots)
+        except PermissionError as error:  # find_allowed's own, or the operating system's
+            raise DataError(str(error)) from error
+    if not all(table.values()):
+        raise DataError(f"{source} has no rows; give a file of examples")
+    if name == "image-classification":
+        table["image"] = [_image(source, row, value, roots) for row, value in enumerate(table["image"], start=1)]
+    return table
 
 
-def _read_bytes(source: str, roots: Sequence[Path]) -> bytes:
+def _read_path(name: TaskName, source: str, data: Data, roots: Sequence[Path]) -> Table:
+    path = find_allowed(source, roots)
+    if path is None:
+        raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
+    if path.is_dir() and name == "image-classification":
+        images, labels = read_class_folders(source, path, roots)
+        return {"image": images, "label": labels}
+    if not path.is_file():
+        raise DataError(f"{source} is not a file; name one file for each split")
+    return parse_file(source, path.read_bytes(), data.columns)
+
+
+def _image(source: str, row: int, value: Any, roots: Sequence[Path]) -> ImageFile:
+    if isinstance(value, ImageFile):
+        return value
     try:
-        path = find_allowed(source, roots)
-        if path is None:
-            raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
-        if not path.is_file():
-            raise DataError(f"{source} is not a file; name one file for each split")
-        return path.read_bytes()
-    except PermissionError as error:  # find_allowed's own, or the operating system's
-        raise DataError(str(error)) from error
+        return find_image(value, source, roots)
+    except BadRow as bad:
+        raise DataError(f"{source}, row {row}: {bad}") from None
 
 
-def _check_rows(source: str, raw: RawColumns) -> Rows:
-    labels = []
-    for row, (text, label) in enumerate(zip(raw.texts, raw.labels, strict=True), start=1):
-        if not isinstance(text, str):
-            found = "there is no text" if text is None else f"the text is {text!r}, not a string"
-            raise DataError(f"{source}, row {row}: {found}; fill it in or remove the row")
-        if not text.isascii() and _has_lone_surrogate(text):
-            raise DataError(
-                f"{source}, row {row}: the text holds half of a surrogate pair, which is no character; correct it"
-            )
-        # A float is a measurement, or a class id that a reader has turned into one (1 into 1.0)
-        if label is not None and not isinstance(label, str | int):
-            raise DataError(
-                f"{source}, row {row}: the label {label!r} is neither a name nor a whole number; write class names"
-            )
-        if label is None or not str(label).strip():
-            raise DataError(f"{source}, row {row}: there is no label; fill it in or remove the row")
-        labels.append(str(label))
-    return Rows(source=source, texts=raw.texts, labels=labels)
+def _check_rows(task: AnyTask, source: str, table: Table) -> AnyRows:
+    inputs, targets = [], []
+    for row, values in enumerate(zip(*table.values(), strict=True), start=1):
+        try:
+            example, target = task.check_row(dict(zip(table, values, strict=True)))
+        except BadRow as bad:
+            raise DataError(f"{source}, row {row}: {bad}") from None
+        inputs.append(example)
+        targets.append(target)
+    return Rows(source=source, inputs=inputs, targets=targets)
 
 
-def _has_lone_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _class_names(train: Rows) -> tuple[str, ...]:
-    names = set(train.labels)
-    if len(names) < 2:
+def _class_names(task: AnyTask, train: AnyRows) -> tuple[str, ...]:
+    names = {name for target in train.targets for name in task.classes_of(target)}
+    if len(names) < task.min_classes:
+        found = f"one class only, {next(iter(names))!r}" if names else "no class"
         raise DataError(
-            f"{train.source} holds one class only, {train.labels[0]!r}; a classifier needs at least two: "
-            "check data.columns.label"
+            f"{train.source} holds {found}; a classifier needs at least {task.min_classes}: check data.columns"
         )
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 
-def _check_labels_known(split: Rows, train: Rows, class_names: tuple[str, ...]) -> None:
+def _check_classes_known(task: AnyTask, split: AnyRows, train: AnyRows, class_names: tuple[str, ...]) -> None:
     known = set(class_names)
-    for row, label in enumerate(split.labels, start=1):
-        if label not in known:
-            raise DataError(
-                f"{split.source}, row {row}: the label {label!r} does not occur in "
-                f"{train.source}{nearest_name_hint(label, class_names[:50])}; correct it or add training "
-                "examples"
-            )
+    for row, target in enumerate(split.targets, start=1):
+        for name in task.classes_of(target):
+            if name not in known:
+                raise DataError(
+                    f"{split.source}, row {row}: the label {name!r} does not occur in "
+                    f"{train.source}{nearest_name_hint(name, class_names[:50])}; correct it or add training examples"
+                )
 
 
-def _draw_validation(train: Rows, class_names: tuple[str, ...], seed: int) -> tuple[Rows, Rows]:
+def _draw_validation(task: AnyTask, train: AnyRows, class_names: tuple[str, ...], seed: int) -> tuple[AnyRows, AnyRows]:
     """Move a fifth of each class, at least one row, to the validation split; both keep the file's order."""
-    counts = Counter(train.labels)
-    for name in class_names:
-        if counts[name] < 2:
-            row = train.labels.index(name) + 1
-            raise DataError(
-                f"{train.source}, row {row}: the only example of class {name!r}, so a validation split "
-                "cannot be drawn; add a second one, remove it, or name a file as data.validation"
-            )
+    strata: dict[str, list[int]] = defaultdict(list)
+    for row, target in enumerate(train.targets):
+        strata[task.stratum(target) or ""].append(row)
     generator = np.random.default_rng(derive_seed("split", seed))
-    labels_N = np.asarray(train.labels, dtype=object)
     drawn: set[int] = set()
-    for name in class_names:
-        rows = generator.permutation(np.flatnonzero(labels_N == name))
+    for name in class_names if "" not in strata else ("",):
+        if len(strata[name]) < 2:
+            raise DataError(
+                f"{train.source}, row {strata[name][0] + 1}: the only example{f' of class {name!r}' if name else ''}, "
+                "so a validation split cannot be drawn; add a second one, remove it, or name a file as data.validation"
+            )
+        rows = generator.permutation(strata[name])
         drawn.update(rows[: max(1, round(len(rows) / _VALIDATION_SHARE))].tolist())
-    kept = [row for row in range(len(train.labels)) if row not in drawn]
+    kept = [row for row in range(len(train)) if row not in drawn]
     return train.take(kept), train.take(sorted(drawn))
 
 
-def _digest(data: Data, splits: list[Rows | None]) -> str:
+def _digest(data: Data, splits: Sequence[AnyRows | None]) -> str:
     """Hash what was read, not how it was written: the same rows as CSV or Parquet train the same."""
-    digest = hashlib.sha256(f"{data.columns.model_dump_json()} {data.max_length}\n".encode())
+    identity = [data.columns, data.label_separator, data.max_length]
+    digest = hashlib.sha256(json.dumps(identity).encode() + b"\n")
     for split in splits:
-        pairs = None if split is None else list(zip(split.texts, split.labels, strict=True))
-        digest.update(json.dumps(pairs).encode() + b"\n")
+        pairs = None if split is None else list(zip(split.inputs, split.targets, strict=True))
+        digest.update(json.dumps(pairs, default=_image_sha256).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _image_sha256(image: ImageFile) -> str:
+    return image.sha256

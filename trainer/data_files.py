@@ -1,8 +1,7 @@
-"""Reads the two columns of a CSV, JSONL or Parquet file. What is in them is checked in ``data.py``."""
+"""Reads the columns of a CSV, JSONL or Parquet file. What is in them is checked in ``data.py``."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
@@ -11,22 +10,20 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from service.contract.study import Columns
 from trainer.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True)
-class RawColumns:
-    """The values as the file holds them, row by row; ``None`` where there is none."""
+Columns = Mapping[str, str]
+"""What the data calls each of the task's columns."""
 
-    texts: list[Any]
-    labels: list[Any]
+Table = dict[str, list[Any]]
+"""The values of each of the task's columns, row by row, as the file holds them; ``None`` where there is none."""
 
 
-def parse_file(source: str, content: bytes, columns: Columns) -> RawColumns:
-    """Read the text and the label column of a file's content; ``source`` decides the format and names it.
+def parse_file(source: str, content: bytes, columns: Columns) -> Table:
+    """Read ``columns`` of a file's content; ``source`` decides the format and names it.
 
     Raises:
         DataError: unknown suffix, empty, not UTF-8, malformed, or without one of the columns.
@@ -37,13 +34,13 @@ def parse_file(source: str, content: bytes, columns: Columns) -> RawColumns:
         raise DataError(f"{source}: unknown suffix {suffix!r}; use {', '.join(_PARSERS)}{hint}")
     content = content.removeprefix(_BYTE_ORDER_MARK)
     if not content.strip():
-        raise DataError(f"{source} is empty; give a file with at least two classes of examples")
+        raise DataError(f"{source} is empty; give a file of examples")
     return _PARSERS[suffix](source, content, columns)
 
 
 def check_columns(source: str, names: list[str], columns: Columns) -> None:
-    """Raise ``DataError`` unless both columns are among ``names``, once each."""
-    for field, wanted in (("text", columns.text), ("label", columns.label)):
+    """Raise ``DataError`` unless all ``columns`` are among ``names``, once each."""
+    for field, wanted in columns.items():
         if wanted not in names:
             near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(wanted, names, n=1))
             listed = ", ".join(map(repr, names[:20]))
@@ -52,7 +49,7 @@ def check_columns(source: str, names: list[str], columns: Columns) -> None:
             raise DataError(f"{source} has {names.count(wanted)} columns {wanted!r}; rename all but one")
 
 
-def _parse_csv(source: str, content: bytes, columns: Columns) -> RawColumns:
+def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
     _check_utf8(source, content)
     # One block: a quoted text may be longer than the default megabyte. Newlines inside quotes are text
     read = pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1))
@@ -62,17 +59,17 @@ def _parse_csv(source: str, content: bytes, columns: Columns) -> RawColumns:
         check_columns(source, names, columns)
         # Typed as strings, so that "NA" and "null" stay words and "007" keeps its zeros
         convert = pyarrow.csv.ConvertOptions(
-            include_columns=[columns.text, columns.label],
-            column_types={columns.text: pyarrow.string(), columns.label: pyarrow.string()},
+            include_columns=list(columns.values()),
+            column_types=dict.fromkeys(columns.values(), pyarrow.string()),
             strings_can_be_null=False,
         )
         table = pyarrow.csv.read_csv(pyarrow.BufferReader(content), read, parse, convert)
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{source} is not a well-formed CSV file: {error}. Row 1 is the header") from error
-    return RawColumns(table[columns.text].to_pylist(), table[columns.label].to_pylist())
+    return {field: table[name].to_pylist() for field, name in columns.items()}
 
 
-def _parse_jsonl(source: str, content: bytes, columns: Columns) -> RawColumns:
+def _parse_jsonl(source: str, content: bytes, columns: Columns) -> Table:
     # Not by pyarrow, which turns texts that look like dates into timestamps
     _check_utf8(source, content)
     rows: list[dict[str, Any]] = []
@@ -87,17 +84,17 @@ def _parse_jsonl(source: str, content: bytes, columns: Columns) -> RawColumns:
             raise DataError(f"{source}, line {number}: not an object; give one object a line")
         rows.append(row)
     check_columns(source, list(rows[0]), columns)
-    return RawColumns([row.get(columns.text) for row in rows], [row.get(columns.label) for row in rows])
+    return {field: [row.get(name) for row in rows] for field, name in columns.items()}
 
 
-def _parse_parquet(source: str, content: bytes, columns: Columns) -> RawColumns:
+def _parse_parquet(source: str, content: bytes, columns: Columns) -> Table:
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         check_columns(source, file.schema_arrow.names, columns)
-        table = file.read(columns=[columns.text, columns.label])
+        table = file.read(columns=list(columns.values()))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{source} is not a readable Parquet file: {error}; write it again") from error
-    return RawColumns(table[columns.text].to_pylist(), table[columns.label].to_pylist())
+    return {field: table[name].to_pylist() for field, name in columns.items()}
 
 
 def _check_utf8(source: str, content: bytes) -> None:
@@ -111,7 +108,7 @@ def _check_utf8(source: str, content: bytes) -> None:
         ) from error
 
 
-_PARSERS: dict[str, Callable[[str, bytes, Columns], RawColumns]] = {
+_PARSERS: dict[str, Callable[[str, bytes, Columns], Table]] = {
     ".csv": _parse_csv,
     ".jsonl": _parse_jsonl,
     ".parquet": _parse_parquet,

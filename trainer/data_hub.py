@@ -1,19 +1,19 @@
-"""Reads the two columns of a data set on the hub."""
+"""Reads the columns of a data set on the hub."""
 
 import re
+from typing import Any
 
 import datasets
 
-from service.contract.study import Columns
-from trainer.data_files import RawColumns, check_columns
+from trainer.data_files import Columns, Table, check_columns
 from trainer.errors import DataError
 
 PREFIX = "hub://"
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")
 
 
-def read_hub(source: str, columns: Columns) -> RawColumns:
-    """Read a split, ``hub://owner/name[:config]#split``; class ids become their names.
+def read_hub(source: str, columns: Columns) -> Table:
+    """Read a split, ``hub://owner/name[:config]#split``; class ids become their names, images stay encoded.
 
     Raises:
         DataError: malformed address, unknown data set, config, split or column, or no connection.
@@ -28,9 +28,22 @@ def read_hub(source: str, columns: Columns) -> RawColumns:
             f"{source} cannot be read: {error}. Correct the address, or download it and give a file"
         ) from error
     check_columns(source, rows.column_names, columns)
-    labels = rows[columns.label]
-    feature = rows.features[columns.label]
+    return {field: _values(rows, name) for field, name in columns.items()}
+
+
+def _values(rows: datasets.Dataset, name: str) -> list[Any]:
+    feature = rows.features[name]
+    if isinstance(feature, datasets.Image):
+        rows = rows.cast_column(name, datasets.Image(decode=False))
+    values = list(rows[name])
     if isinstance(feature, datasets.ClassLabel):
-        # -1 is how data sets on the hub say that an example has no label
-        labels = [feature.int2str(label) if label is not None and label >= 0 else None for label in labels]
-    return RawColumns(list(rows[columns.text]), list(labels))
+        return [_class_name(feature, value) for value in values]
+    inner = getattr(feature, "feature", None)  # of a list
+    if isinstance(inner, datasets.ClassLabel):
+        return [None if each is None else [_class_name(inner, value) for value in each] for each in values]
+    return values
+
+
+def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
+    # -1 is how data sets on the hub say that an example has no label
+    return feature.int2str(value) if value is not None and value >= 0 else None

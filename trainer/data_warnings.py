@@ -1,47 +1,47 @@
 """What is odd about a study's data, in words: nothing here ends a study."""
 
 from collections import Counter
+from typing import Any
 
-from trainer.data import Rows, Splits
+from trainer.rows import Rows, Splits
+from trainer.tasks.choose import AnyTask
 
 _UNBALANCED = 20
 """Warn where the largest class has this many times the rows of the smallest."""
 
 
-def data_warnings(splits: Splits) -> list[str]:
+def data_warnings(task: AnyTask, splits: Splits[Any, Any]) -> list[str]:
     """Empty texts, training examples seen again in validation or test, unbalanced classes."""
-    held_out = [("validation", splits.validation)] + ([("test", splits.test)] if splits.test else [])
-    warnings = [
-        message
-        for name, rows in [("train", splits.train), *held_out]
-        if (message := _empty_texts(name, rows)) is not None
-    ]
-    warnings += [message for name, rows in held_out if (message := _duplicates(splits.train, name, rows)) is not None]
-    return warnings + _unbalanced(splits.train)
+    held_out = splits.held_out
+    warnings = [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
+    warnings += [_duplicates(task, splits.train, name, rows) for name, rows in held_out.items()]
+    return [warning for warning in [*warnings, _unbalanced(task, splits.train)] if warning is not None]
 
 
-def _empty_texts(name: str, rows: Rows) -> str | None:
-    n_empty = sum(not text.strip() for text in rows.texts)
+def _empty(task: AnyTask, name: str, rows: Rows[Any, Any]) -> str | None:
+    n_empty = sum(map(task.is_empty, rows.inputs))
     if not n_empty:
         return None
-    return f"{n_empty} of {len(rows.texts)} {name} texts are empty; the model can only guess their class"
+    return f"{n_empty} of {len(rows)} {name} {task.noun} are empty; the model can only guess there"
 
 
-def _duplicates(train: Rows, name: str, rows: Rows) -> str | None:
-    known = set(train.texts)
-    n_known = sum(text in known for text in rows.texts)
+def _duplicates(task: AnyTask, train: Rows[Any, Any], name: str, rows: Rows[Any, Any]) -> str | None:
+    known = set(train.inputs)
+    n_known = sum(example in known for example in rows.inputs)
     if not n_known:
         return None
-    return f"{n_known} of {len(rows.texts)} {name} texts also occur in train; {name} looks better than it is"
+    return f"{n_known} of {len(rows)} {name} {task.noun} also occur in train; {name} looks better than it is"
 
 
-def _unbalanced(train: Rows) -> list[str]:
-    ordered = Counter(train.labels).most_common()
+def _unbalanced(task: AnyTask, train: Rows[Any, Any]) -> str | None:
+    strata = [stratum for target in train.targets if (stratum := task.stratum(target)) is not None]
+    if not strata:
+        return None
+    ordered = Counter(strata).most_common()
     (largest, n_largest), (smallest, n_smallest) = ordered[0], ordered[-1]
     if n_largest < _UNBALANCED * n_smallest:
-        return []
-    message = (
+        return None
+    return (
         f"classes are very unbalanced, {n_largest} training rows of {largest!r} and {n_smallest} of "
         f"{smallest!r}: accuracy can mislead, consider the metric f1_macro"
     )
-    return [message]

@@ -65,8 +65,8 @@ class Delivery:
         self._retry.insist(self._send_log)
         try:
             if ending.has_model:
-                for file in sorted(directory.iterdir()):
-                    self._insist(self._client.upload, file)
+                for file in sorted(path for path in directory.rglob("*") if path.is_file()):
+                    self._insist(self._client.upload, file, file.relative_to(directory).as_posix())
             self._tell(ending)
         except LeaseLost:
             raise

@@ -16,16 +16,21 @@ from trainer.errors import ConfigError
 _PLACES: dict[str, frozenset[str]] = {
     "bert": frozenset(),
     "camembert": frozenset(),
+    "deberta-v2": frozenset(),
     "distilbert": frozenset(),
     "electra": frozenset(),
+    "gpt2": frozenset(),
+    "llama": frozenset({"LlamaAttention.attention_dropout"}),
     "modernbert": frozenset({"ModernBertAttention.attention_dropout", "ModernBertAttention.out_drop"}),
     "mpnet": frozenset(),
+    "qwen2": frozenset({"Qwen2Attention.attention_dropout"}),
     "roberta": frozenset(),
+    "vit": frozenset({"ViTAttention.attention_dropout"}),
     "xlm-roberta": frozenset(),
 }
 """By model type, ``Class.attribute`` of every dropout that is not an ``nn.Dropout``."""
 
-_CONFIG_NAMES = ("hidden_dropout_prob", "dropout", "hidden_dropout", "resid_pdrop", "mlp_dropout")
+_CONFIG_NAMES = ("hidden_dropout_prob", "dropout", "hidden_dropout", "resid_pdrop", "mlp_dropout", "attention_dropout")
 """What configs call the dropout of hidden states; the first that a config has counts."""
 
 

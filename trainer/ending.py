@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.contract.study import Facts, Failure
-from service.contract.worker import Metrics, Outcome, PreparedOutcome, ScoreOutcome, TrialOutcome
+from service.contract.worker import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
 
 _KEEP_REPORTS = ("diverged", "budget")
 """Ends after which the reports made so far still count."""
@@ -25,13 +25,15 @@ class Ending:
     """The engine has saved the best model."""
 
 
-def outcome_of(kind: Literal["prepare", "trial", "score"], ending: Ending) -> Outcome:
+def outcome_of(kind: Literal["prepare", "small", "trial", "score"], ending: Ending) -> Outcome:
     """What to tell the service."""
     seconds = ending.device_seconds
     if kind == "prepare":
         return PreparedOutcome(kind=kind, facts=ending.facts, failure=ending.failure, device_seconds=seconds)
     if kind == "score":
         return ScoreOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
+    if kind == "small":
+        return SmallOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
     failure = ending.failure
     if failure is None and ending.n_reports == 0:
         failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")

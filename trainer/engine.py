@@ -11,6 +11,7 @@ import signal
 import traceback
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -18,59 +19,102 @@ import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from service.contract.study import Failure
-from service.contract.worker import Assignment, PrepareAssignment, ScoreAssignment, TrialAssignment
+from service.contract.worker import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
 from trainer import pipe
 from trainer.best_model import BestModel
 from trainer.channel import Channel
+from trainer.checkpoint import Checkpoints, Preempted
+from trainer.checkpoint_folder import CheckpointFolder
 from trainer.config import TrialConfig
 from trainer.device import choose_device, describe_device
 from trainer.errors import TrainerError
 from trainer.fine_tune import Evaluation, fine_tune
+from trainer.memory import MemoryHints, is_out_of_memory, peak_memory, reset_peak_memory
 from trainer.parent import die_with_parent
 from trainer.prepare import Prepared, prepare
 from trainer.pulse import Pulse
 from trainer.score import score
+from trainer.script import run_script
+from trainer.script_file import load_script
+from trainer.small_run import run_small
+from trainer.trunk_cache import DEFAULT_BYTES, TrunkCache
 
+_VERSIONS = {
+    "python": platform.python_version(),
+    "torch": torch.__version__,
+    "transformers": transformers.__version__,
+}
 _WARM_STUDIES = 2
 _MAX_MESSAGE = 1_000
+
+_LOG = logging.getLogger(__name__)
 
 
 class Engine:
     """Carries out one assignment after the other."""
 
-    def __init__(self, channel: Channel, *, roots: Sequence[Path], device: torch.device) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        roots: Sequence[Path],
+        device: torch.device,
+        checkpoint_dir: Path | None = None,
+        cache: TrunkCache | None = None,
+        script_folders: Sequence[Path] = (),
+    ) -> None:
+        """Without ``checkpoint_dir`` no trial outlives the process, without ``cache`` no frozen block's output."""
         self._channel = channel
         self._roots = roots
         self._device = device
+        self._script_folders = script_folders
+        self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
+        self._cache = cache
+        self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
         self._warm: OrderedDict[str, Prepared] = OrderedDict()
 
     def run(self) -> None:
         """Work until the supervisor is gone, which ends the process."""
-        versions = {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        }
-        self._channel.send(pipe.Hello(device=describe_device(self._device), versions=versions))
+        self._channel.send(pipe.Hello(device=describe_device(self._device), versions=_VERSIONS))
         while True:
             command = self._channel.receive()
             if isinstance(command, pipe.Work):  # an answer to a trial that has failed meanwhile is void
                 self._channel.send(self._carry_out(command))
 
-    def _carry_out(self, work: pipe.Work) -> pipe.Ended | pipe.Failed:
+    def _carry_out(self, work: pipe.Work) -> pipe.Ended | pipe.Failed | pipe.Preempted:
         try:
             return self._end_of(work.assignment, Path(work.directory))
+        except Preempted:
+            return pipe.Preempted()
         except Exception as error:  # a trial may raise anything; all of it is reported, in its class
             traceback.print_exc()
             return pipe.Failed(failure=failure_of(error))
 
     def _end_of(self, assignment: Assignment, directory: Path) -> pipe.Ended:
+        if assignment.spec.task == "script":
+            return self._end_of_script(assignment)
         prepared = self._prepared(assignment)
         if isinstance(assignment, PrepareAssignment):
             return pipe.Ended(facts=prepared.facts)
         if isinstance(assignment, ScoreAssignment):
             return pipe.Ended(metrics=score(directory, prepared))
+        if isinstance(assignment, SmallAssignment):
+            return pipe.Ended(metrics=self._small(assignment, prepared))
         return self._trial(assignment, prepared, directory)
+
+    def _end_of_script(self, assignment: Assignment) -> pipe.Ended:
+        assert assignment.spec.script is not None
+        facts = None if isinstance(assignment, PrepareAssignment) else assignment.facts
+        script = load_script(assignment.spec.script, self._script_folders, facts)
+        if not isinstance(assignment, TrialAssignment):
+            return pipe.Ended(facts=script.facts)
+        with closing(run_script(script.train, assignment.params, assignment.spec.objective.metric)) as evaluations:
+            for evaluation in evaluations:
+                if self._channel.stop_wanted.is_set():
+                    raise Preempted
+                if not self._ask(evaluation).go_on:
+                    break
+        return pipe.Ended()
 
     def _prepared(self, assignment: Assignment) -> Prepared:
         key = assignment.study_id
@@ -82,18 +126,53 @@ class Engine:
             self._warm.popitem(last=False)
         return self._warm[key]
 
+    def _small(self, assignment: SmallAssignment, prepared: Prepared) -> dict[str, float]:
+        return run_small(
+            prepared,
+            TrialConfig.from_params(assignment.params),
+            fraction=assignment.fraction,
+            number=assignment.number,
+            hints=self._hints,
+            cache=self._cache,
+        )
+
     def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> pipe.Ended:
         config = TrialConfig.from_params(assignment.params)
         best = BestModel()
         answer = pipe.Answer(go_on=True)
-        for evaluation in fine_tune(prepared, config, seed=assignment.spec.seed, number=assignment.number, best=best):
+        reset_peak_memory()
+        for evaluation in fine_tune(
+            prepared,
+            config,
+            seed=assignment.spec.seed,
+            number=assignment.number,
+            best=best,
+            checkpoints=self._checkpoints_of(assignment),
+            hints=self._hints,
+            cache=self._cache,
+        ):
             answer = self._ask(evaluation)
             if not answer.go_on:
                 break
+        if peak := peak_memory():
+            _LOG.info("peak memory on the device: %.2f GB", peak / 1e9)
         if answer.go_on and answer.keep_model:
             best.save(directory)
             return pipe.Ended(model_saved=True)
         return pipe.Ended()
+
+    def _checkpoints_of(self, assignment: TrialAssignment) -> Checkpoints | None:
+        if self._checkpoints is None:
+            return None
+        return Checkpoints(
+            folder=self._checkpoints,
+            study_id=assignment.study_id,
+            number=assignment.number,
+            attempt=assignment.attempt,
+            versions=_VERSIONS,
+            resume=assignment.resume,
+            is_stop_wanted=self._channel.stop_wanted.is_set,
+        )
 
     def _ask(self, evaluation: Evaluation) -> pipe.Answer:
         self._channel.send(
@@ -126,8 +205,15 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="process that this one must not outlive")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--data-root", type=Path, action="append", default=[])
+    parser.add_argument("--checkpoint-dir", type=Path)
+    parser.add_argument("--allow-scripts", type=Path, action="append", default=[])
+    parser.add_argument("--cache-dir", type=Path)
+    parser.add_argument("--cache-bytes", type=int, default=DEFAULT_BYTES)
     options = parser.parse_args()
     die_with_parent(options.parent, signal.SIGKILL)
+    # Whoever ends a whole group of processes: the supervisor asks for a checkpoint, and ends this one after that
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     channel = Channel()
     channel.start()
@@ -136,12 +222,19 @@ def main() -> None:
     pulse = Pulse(lambda: channel.send(pipe.Pulse()))
     register_optimizer_step_post_hook(pulse.count_step)
     pulse.start()
-    Engine(channel, roots=options.data_root, device=choose_device()).run()
+    Engine(
+        channel,
+        roots=options.data_root,
+        device=choose_device(),
+        checkpoint_dir=options.checkpoint_dir,
+        cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,
+        script_folders=options.allow_scripts,
+    ).run()
 
 
 def _class_of(error: Exception) -> str:
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error) and "DefaultCPUAllocator" not in text:
         return "out_of_memory"
     if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in text):
         return "device_error"

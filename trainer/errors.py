@@ -3,7 +3,9 @@
 TrainerError
 ├── DataError     data_error: a data file is wrong; names file and row
 ├── ConfigError   config_error: model, space or setting is wrong; names the field
-└── Diverged      diverged: a loss is no longer a finite number
+├── Diverged      diverged: a loss is no longer a finite number
+├── NoMetric      no_metric: a script ended without a report
+└── CheckpointLost  lost: what the trial was to go on from cannot be read
 """
 
 from typing import ClassVar
@@ -32,3 +34,15 @@ class Diverged(TrainerError):
     """A training or validation loss is NaN or infinite."""
 
     failure_class = "diverged"
+
+
+class CheckpointLost(TrainerError):
+    """The checkpoint that an attempt was to go on from is gone or cannot be read; the trial begins anew."""
+
+    failure_class = "lost"
+
+
+class NoMetric(TrainerError):
+    """A user's script returned without having reported its objective."""
+
+    failure_class = "no_metric"

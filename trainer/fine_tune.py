@@ -3,9 +3,12 @@
 B = rows of a batch, T = tokens of its longest row.
 """
 
+import json
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +17,34 @@ from transformers import PreTrainedModel
 
 from trainer.batches import epoch_batches, evaluation_steps, steps_per_epoch
 from trainer.best_model import BestModel
+from trainer.checkpoint import Checkpoints, TrialState, Watch
 from trainer.config import TrialConfig
-from trainer.dropout import set_dropout
+from trainer.device import describe_device
 from trainer.errors import ConfigError, Diverged
 from trainer.evaluate import evaluate
-from trainer.freeze import freeze, train_mode
+from trainer.forward import forward
+from trainer.memory import Fit, MemoryHints
+from trainer.open_trunk import open_trunk
 from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
 from trainer.prepare import Prepared
 from trainer.seeds import derive_seed
 from trainer.train_step import accumulate_gradients
+from trainer.trainee import Trainee, make_trainee
+from trainer.trunk_cache import TrunkCache
 
 MICRO_BATCH_TOKENS = 8_192
 """Padded tokens of one forward and backward pass: a few GB for a model of BERT's size."""
+
+_MEMORY_KNOBS = (
+    "method",
+    "frozen_layers",
+    "frozen_fraction",
+    "unfreeze",
+    "gradient_checkpointing",
+    "lora_rank",
+    "lora_targets",
+)
+"""Hyperparameters that decide what a training pass must remember."""
 
 FINITE_CHECK_STEPS = 50
 """Optimizer steps between two looks at the training loss, each of which waits for the device."""
@@ -43,14 +62,22 @@ class Evaluation:
     value: float
     """The objective's metric."""
     metrics: dict[str, float]
-    """validation_loss and train_loss (nats), accuracy, f1_macro, matthews. train_loss is the mean over the
+    """validation_loss and train_loss (nats) and the task's own. train_loss is the mean over the
     optimizer steps since the evaluation before, with dropout."""
     final: bool
     """The last planned one, or early stopping has run out of patience here."""
 
 
 def fine_tune(
-    prepared: Prepared, config: TrialConfig, *, seed: int, number: int, best: BestModel
+    prepared: Prepared,
+    config: TrialConfig,
+    *,
+    seed: int,
+    number: int,
+    best: BestModel,
+    checkpoints: Checkpoints | None = None,
+    hints: MemoryHints | None = None,
+    cache: TrunkCache | None = None,
 ) -> Generator[Evaluation, None, None]:
     """Train one trial and yield its evaluations; the caller may close it after any of them.
 
@@ -61,27 +88,37 @@ def fine_tune(
         seed: the study's.
         number: the trial's; with ``seed`` it decides batches, a new head and dropout.
         best: filled with the model of the best evaluation so far, before that is yielded.
+        checkpoints: where an interrupted trial goes on from and is saved; ``None``: nowhere.
+        hints: what earlier trials found out about memory.
+        cache: of frozen blocks' outputs; ``None``: they are computed for every batch.
 
     Raises:
+        Preempted: it was asked to stop and has written a checkpoint.
+        CheckpointLost: the checkpoint to go on from cannot be read.
         Diverged: the training or validation loss is not finite.
         ConfigError: ``config`` cannot run on this model and data.
     """
     n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
     due = _plan(prepared, config, n_steps)
-    model = prepared.checkpoint.new_model(seed=seed, number=number).to(prepared.device)
-    if config.dropout is not None:
-        set_dropout(model, config.dropout)
-    frozen = freeze(model, config.frozen_layers, probe_BT=_probe(prepared), missing=prepared.checkpoint.missing)
-    optimizer = make_optimizer(model, config)
+    trainee = _make_trainee(prepared, config, n_steps * config.epochs, seed=seed, number=number)
+    model = trainee.model
+    if cache is not None:
+        prepared = open_trunk(cache, prepared, model, trainee.depth)
+    optimizer = make_optimizer(model, config, trainee.rate_shares)
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared)
     losses: list[torch.Tensor] = []
-    train_mode(model, frozen)
-    for optimizer_steps, rows_B in enumerate(_all_batches(prepared, config, seed, number), start=1):
+    tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
+    fit = Fit(tokens, hints, _memory_key(prepared, config))
+    watch = Watch(checkpoints, TrialState(prepared, model, optimizer, progress, best, losses))
+    batches = enumerate(_all_batches(prepared, config, seed, number), start=1)
+    for optimizer_steps, rows_B in islice(batches, watch.optimizer_steps, None):
+        watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
+        trainee.begin_step(optimizer_steps - 1)
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
         # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
-        torch.manual_seed(derive_seed("dropout", seed, number, optimizer_steps))
-        losses.append(_train_step(prepared, model, optimizer, rows_B))
+        step_seed = derive_seed("dropout", seed, number, optimizer_steps)
+        losses.append(_train_step(prepared, config, model, optimizer, rows_B, fit, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
         if optimizer_steps != due[progress.step]:
@@ -90,18 +127,11 @@ def fine_tune(
         if progress.note(metrics[prepared.spec.objective.metric]):
             best.keep(prepared, model)
         final = progress.step == len(due) or progress.is_out_of_patience
-        yield Evaluation(
-            step=progress.step,
-            epoch=optimizer_steps / n_steps,
-            optimizer_steps=optimizer_steps,
-            value=progress.value,
-            metrics=metrics,
-            final=final,
-        )
+        yield _evaluation(progress, metrics, optimizer_steps, n_steps, final=final)
         if final:
             return
         losses.clear()
-        train_mode(model, frozen)
+        trainee.train_mode()
 
 
 class _Progress:
@@ -125,6 +155,13 @@ class _Progress:
         self._best_step = self.step
         return True
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "value": self.value, "best": self._best, "best_step": self._best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.step, self.value = state_dict["step"], state_dict["value"]
+        self._best, self._best_step = state_dict["best"], state_dict["best_step"]
+
     @property
     def is_out_of_patience(self) -> bool:
         return self._patience is not None and self.step - self._best_step >= self._patience
@@ -140,8 +177,20 @@ def _plan(prepared: Prepared, config: TrialConfig, n_steps: int) -> list[int]:
     return evaluation_steps(n_steps, wanted, config.epochs)
 
 
-def _probe(prepared: Prepared) -> torch.Tensor:
-    return torch.from_numpy(prepared.train.row(0).astype(np.int64))[None].to(prepared.device)
+def _make_trainee(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> Trainee:
+    model = prepared.checkpoint.new_model(seed=seed, number=number).to(prepared.device)
+
+    def probe() -> None:
+        forward(model, prepared.train.collate(np.zeros(1, dtype=np.int64), model.device), prepared.facts.precision)
+
+    return make_trainee(
+        model,
+        prepared.checkpoint,
+        config,
+        probe=probe,
+        n_steps=n_steps,
+        seed=derive_seed("adapters", seed, number),
+    )
 
 
 def _all_batches(prepared: Prepared, config: TrialConfig, seed: int, number: int) -> Iterator[NDArray[np.int64]]:
@@ -151,30 +200,64 @@ def _all_batches(prepared: Prepared, config: TrialConfig, seed: int, number: int
 
 
 def _train_step(
-    prepared: Prepared, model: PreTrainedModel, optimizer: torch.optim.Optimizer, rows_B: NDArray[np.int64]
+    prepared: Prepared,
+    config: TrialConfig,
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    rows_B: NDArray[np.int64],
+    fit: Fit,
+    seed: int,
 ) -> torch.Tensor:
+    def gradients(n_rows: int) -> torch.Tensor:
+        optimizer.zero_grad()  # of a try that ran out of memory
+        torch.manual_seed(seed)
+        return accumulate_gradients(
+            model,
+            prepared.task,
+            prepared.train,
+            rows_B,
+            prepared.facts.precision,
+            micro_batch_size=n_rows,
+            label_smoothing=config.label_smoothing,
+        )
+
     longest = int(prepared.train.lengths_N[rows_B].max())
-    loss = accumulate_gradients(
-        model,
-        prepared.train,
-        rows_B,
-        prepared.facts.precision,
-        micro_batch_size=max(1, MICRO_BATCH_TOKENS // longest),
-    )
-    clip_gradients(optimizer)
+    loss = fit.run(gradients, n_rows=len(rows_B), longest=longest)
+    clip_gradients(optimizer, config.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
     return loss
+
+
+def _memory_key(prepared: Prepared, config: TrialConfig) -> str:
+    """What decides how many tokens fit into a training pass."""
+    facts = prepared.facts
+    knobs = {name: value for name, value in asdict(config).items() if name in _MEMORY_KNOBS}
+    key = {"model": facts.model_sha256, "max_tokens": facts.max_tokens, "precision": facts.precision}
+    return json.dumps(key | knobs | {"device": describe_device(prepared.device).name}, sort_keys=True)
 
 
 def _measure(prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor]) -> dict[str, float]:
     """Metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
     train_loss = float(torch.stack(losses).cpu().double().mean())
     _check_finite("training", train_loss)
-    scores = evaluate(model, prepared.validation, prepared.facts.precision)
+    scores = evaluate(model, prepared.task, prepared.validation, prepared.facts.precision)
     loss = scores.pop("loss")
     _check_finite("validation", loss)
     return {"validation_loss": loss, "train_loss": train_loss, **scores}
+
+
+def _evaluation(
+    progress: _Progress, metrics: dict[str, float], optimizer_steps: int, n_steps: int, *, final: bool
+) -> Evaluation:
+    return Evaluation(
+        step=progress.step,
+        epoch=optimizer_steps / n_steps,
+        optimizer_steps=optimizer_steps,
+        value=progress.value,
+        metrics=metrics,
+        final=final,
+    )
 
 
 def _check_finite(name: str, loss: float) -> None:

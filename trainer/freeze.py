@@ -1,20 +1,25 @@
-"""Finds the blocks of a model and freezes its first ones, with everything that feeds them.
+"""Finds the blocks of a model, freezes its first ones with everything that feeds them, and paces the rest.
 
-B = 1, T = tokens of the probe, H = hidden size.
+B = rows of a batch, T = tokens of its longest row, H = hidden size.
 """
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.errors import ConfigError
+Probe = Callable[[], object]
+"""Runs the model on any example. What depends on what is found by watching that, never guessed from names."""
 
 
 def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
     """The transformer blocks in order, or ``None`` where the model cannot be split.
 
     They are the longest list of modules of one class in the base model. It must be as long as the config
-    says there are layers: ALBERT lists one block for all, encoder-decoders list two stacks.
+    says there are layers: ALBERT lists one block for all, encoder-decoders list two stacks. A block that
+    holds a list of its own is a stage, as in Swin and ConvNeXt.
     """
     lists = [module for module in model.base_model.modules() if isinstance(module, nn.ModuleList)]
     equal = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
@@ -22,56 +27,102 @@ def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
     candidates = [blocks for blocks in equal if len(blocks) == longest]
     if len(candidates) != 1 or longest != getattr(model.config, "num_hidden_layers", None):
         return None
-    return list(candidates[0])
+    blocks = list(candidates[0])
+    nested = any(isinstance(module, nn.ModuleList) for block in blocks for module in block.modules())
+    return None if nested else blocks
 
 
-def freeze(
-    model: PreTrainedModel, n_blocks: int, *, probe_BT: torch.Tensor, missing: frozenset[str]
-) -> list[nn.Module]:
-    """Freeze the embeddings, the first ``n_blocks`` blocks and every parameter that those read.
+@dataclass(frozen=True)
+class Stage:
+    """Which of a model trains during some of its trial's steps."""
 
-    What feeds the blocks is not guessed from names: it is what the output of the last frozen block depends
-    on, found with one forward pass and its gradients. DeBERTa's shared relative embeddings, read by every
-    block and part of none, are found like this.
+    frozen: list[nn.Module]
+    """Modules that do not train at all."""
+    trained: frozenset[nn.Parameter]
+
+    def enter(self, model: PreTrainedModel) -> None:
+        """Let it be so in ``model``, and put it into train mode."""
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter in self.trained)
+        self.train_mode(model)
+
+    def train_mode(self, model: PreTrainedModel) -> None:
+        """Train mode for all but what is frozen, whose output must be a function of the example alone."""
+        model.train()
+        for module in self.frozen:
+            module.eval()
+
+
+def make_stage(
+    model: PreTrainedModel,
+    blocks: list[nn.Module],
+    *,
+    probe: Probe,
+    trainable: Collection[nn.Parameter],
+    always: Collection[nn.Parameter],
+) -> Stage:
+    """Find out what trains when the embeddings, ``blocks`` and every parameter that those read are frozen.
+
+    DeBERTa's shared relative embeddings, read by every block and part of none, are found like this.
 
     Args:
-        n_blocks: 0 freezes nothing.
-        probe_BT: token ids of any example, on the model's device.
-        missing: parameters that the checkpoint lacks; they train wherever they are.
-
-    Returns:
-        The frozen modules, for ``train_mode``; none if ``n_blocks`` is 0.
-
-    Raises:
-        ConfigError: the model has fewer blocks, or cannot be split.
+        blocks: from the first on; none: nothing is frozen.
+        trainable: what may train at all, by the trial's method.
+        always: parameters that the checkpoint lacks; they train wherever they are.
     """
-    if n_blocks == 0:
-        return []
-    blocks = find_blocks(model)
-    if blocks is None:
-        raise ConfigError("frozen_layers: the blocks of this model cannot be told apart; only 0 works")
-    if n_blocks > len(blocks):
-        raise ConfigError(f"frozen_layers = {n_blocks}: the model has {len(blocks)} blocks; use at most that")
-    finished, output_BTH = _trace(model, blocks[n_blocks - 1], probe_BT)
+    if not blocks:
+        return Stage([], frozenset(trainable) | frozenset(always))
+    below = _below(model, blocks[-1], probe)
+    inside = {parameter for module in below.modules for parameter in module.parameters()}
+    return Stage(below.modules, frozenset(trainable) - below.parameters - inside | frozenset(always))
+
+
+def rate_shares(
+    model: PreTrainedModel, blocks: list[nn.Module], decay: float, probe: Probe
+) -> dict[nn.Parameter, float]:
+    """The rate of each parameter as a share of the trial's: layer-wise decay (Howard & Ruder 2018, ELECTRA).
+
+    Of L blocks, block i has ``decay ** (L - i)``, counted from 0; what lies below or between them, such as
+    embeddings, counts as block -1. The head is left out: it has the full rate.
+    """
+    n_blocks = len(blocks)
+    shares = dict.fromkeys(_below(model, blocks[-1], probe).parameters, decay ** (n_blocks + 1))
+    for i, block in enumerate(blocks):
+        shares |= dict.fromkeys(block.parameters(), decay ** (n_blocks - i))
+    return shares
+
+
+def frozen_at(step: int, *, n_steps: int, n_blocks: int, depth: int) -> int:
+    """Frozen blocks at optimizer step ``step``, counted from 0, under gradual unfreezing (ULMFiT, 2018).
+
+    All ``n_blocks`` at first; they thaw from the top at equal fractions of the first third of the trial's
+    ``n_steps``, until ``depth`` are left, and with a ``depth`` of 0 the embeddings thaw with the last.
+    """
+    n_thawed = 3 * step * (n_blocks - depth) // n_steps
+    return max(depth, n_blocks - n_thawed)
+
+
+@dataclass(frozen=True)
+class _Below:
+    modules: list[nn.Module]
+    """Those whose forward pass ends no later than that of a block."""
+    parameters: frozenset[nn.Parameter]
+    """Those that its output depends on."""
+
+
+def _below(model: PreTrainedModel, block: nn.Module, probe: Probe) -> _Below:
     parameters = list(model.parameters())
+    trained = [parameter.requires_grad for parameter in parameters]
+    model.requires_grad_(True)
+    modules, output_BTH = _trace(model, block, probe)
     gradients = torch.autograd.grad(output_BTH.sum(), parameters, allow_unused=True)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(gradient is None)
-    for module in finished:
-        module.requires_grad_(False)
-    for name in missing:
-        model.get_parameter(name).requires_grad_(True)
-    return finished
+    for parameter, is_trained in zip(parameters, trained, strict=True):
+        parameter.requires_grad_(is_trained)
+    read = (parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
+    return _Below(modules, frozenset(read))
 
 
-def train_mode(model: PreTrainedModel, frozen: list[nn.Module]) -> None:
-    """Train mode for all but the ``frozen`` modules, whose output must be a function of the example alone."""
-    model.train()
-    for module in frozen:
-        module.eval()
-
-
-def _trace(model: PreTrainedModel, last: nn.Module, probe_BT: torch.Tensor) -> tuple[list[nn.Module], torch.Tensor]:
+def _trace(model: PreTrainedModel, last: nn.Module, probe: Probe) -> tuple[list[nn.Module], torch.Tensor]:
     """The modules whose forward pass ends no later than that of ``last``, and its output."""
     finished: list[nn.Module] = []
     outputs: list[torch.Tensor] = []
@@ -84,7 +135,7 @@ def _trace(model: PreTrainedModel, last: nn.Module, probe_BT: torch.Tensor) -> t
 
     handles = [module.register_forward_hook(note) for module in model.modules()]
     model.eval()
-    model(input_ids=probe_BT, attention_mask=torch.ones_like(probe_BT))
+    probe()
     for handle in handles:
         handle.remove()
     return finished, outputs[0]

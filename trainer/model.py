@@ -3,15 +3,16 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.errors import ConfigError
 from trainer.seeds import derive_seed
-from trainer.tasks import text_classification as task
+from trainer.tasks.choose import AnyTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +44,20 @@ class Checkpoint:
         return model
 
 
-def load_checkpoint(directory: Path, *, class_names: tuple[str, ...], pad_id: int) -> Checkpoint:
-    """Open a model for ``class_names`` in fp32, safetensors only, with no code but transformers'.
+def load_checkpoint(directory: Path, *, task: AnyTask, pad_id: int | None) -> Checkpoint:
+    """Open a model for ``task`` in fp32, safetensors only, with no code but transformers'.
+
+    Args:
+        pad_id: of the tokenizer; ``None`` where the model reads no text.
 
     Raises:
         ConfigError: the files cannot be opened as a model of this task.
     """
     try:
-        model, report = task.MODEL_CLASS.from_pretrained(
+        model, report = task.model_class.from_pretrained(
             directory,
-            num_labels=len(class_names),
-            id2label=dict(enumerate(class_names)),
-            label2id={name: position for position, name in enumerate(class_names)},
-            problem_type="single_label_classification",
-            pad_token_id=pad_id,
+            **task.head(),
+            **({} if pad_id is None else {"pad_token_id": pad_id}),
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # a head for another number of classes is drawn anew
             local_files_only=True,
@@ -65,7 +66,10 @@ def load_checkpoint(directory: Path, *, class_names: tuple[str, ...], pad_id: in
             use_safetensors=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConfigError(f"model.name: {directory} cannot be opened for classification: {error}") from error
+        raise ConfigError(
+            f"model.name: {directory} cannot be opened as {task.model_class.__name__}: {error}"
+        ) from error
+    _check_no_experts(directory, model)
     mismatched = {entry[0] for entry in report["mismatched_keys"]}
     body = {name for name in mismatched if name.startswith(f"{model.base_model_prefix}.")}
     if body:
@@ -74,6 +78,29 @@ def load_checkpoint(directory: Path, *, class_names: tuple[str, ...], pad_id: in
             f"{', '.join(sorted(body))}; save the model again"
         )
     return Checkpoint(model=model, missing=frozenset(report["missing_keys"]) | mismatched)
+
+
+def _check_no_experts(directory: Path, model: PreTrainedModel) -> None:
+    for name in ("router_aux_loss_coef", "output_router_logits"):
+        if hasattr(model.config.get_text_config(), name):
+            raise ConfigError(
+                f"model.name: {directory} is a mixture of experts (its config has {name}), whose routers need "
+                "a loss of their own; take a dense model"
+            )
+
+
+def load_image_processor(directory: Path) -> Any:
+    """Open the image processor that computes with PIL: the same pixels with and without torchvision.
+
+    Raises:
+        ConfigError: none there.
+    """
+    try:
+        return AutoImageProcessor.from_pretrained(
+            directory, backend="pil", local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"model.name: no image processor can be opened in {directory}: {error}") from error
 
 
 def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
@@ -88,6 +115,9 @@ def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"model.name: no tokenizer can be opened in {directory}: {error}") from error
+    if tokenizer.pad_token_id is None:
+        # Padding is masked, so any token serves; decoders usually lack one and have an end
+        tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ConfigError(f"model.name: the tokenizer in {directory} has no padding token; give it one")
     n_special = tokenizer.num_special_tokens_to_add()

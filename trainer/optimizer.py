@@ -1,36 +1,56 @@
 """AdamW and the learning rate of every step."""
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 from transformers import get_scheduler
 
+from service.contract.hyperparameters import schedule_arguments
 from trainer.config import TrialConfig
+from trainer.errors import ConfigError
 
-BETAS = (0.9, 0.999)
+BETA1 = 0.9
 EPSILON = 1e-8
-MAX_GRADIENT_NORM = 1.0
-"""Gradients of an effective batch with a larger L2 norm are scaled down to it."""
+
+_SHARE = "rate_share"
+"""Key of a parameter group: its rate as a share of the trial's."""
 
 
-def make_optimizer(model: nn.Module, config: TrialConfig) -> torch.optim.AdamW:
-    """AdamW over what trains; weights of fewer than two dimensions (biases, norms) do not decay."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(
+    model: nn.Module, config: TrialConfig, rate_shares: Mapping[nn.Parameter, float]
+) -> torch.optim.AdamW:
+    """AdamW over what trains; weights of fewer than two dimensions (biases, norms) do not decay.
+
+    Args:
+        rate_shares: of parameters whose rate is not the trial's, its share of that.
+
+    Raises:
+        ConfigError: nothing trains.
+    """
+    grouped: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            grouped[rate_shares.get(parameter, 1.0), parameter.ndim >= 2].append(parameter)
+    if not grouped:
+        raise ConfigError("nothing of the model trains with these hyperparameters; freeze less of it")
     groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, _SHARE: share}
+        for (share, decays), parameters in sorted(grouped.items(), reverse=True)
     ]
     # One kernel for all parameters: five times as fast on a CPU, too
-    fused = trained[0].device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=BETAS, eps=EPSILON, fused=fused)
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    betas = (BETA1, config.adam_beta2)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=EPSILON, fused=fused)
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Scale the gradients down to ``MAX_GRADIENT_NORM`` if they are larger."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
+    """Scale the gradients down to an L2 norm of ``max_norm`` if theirs is larger; 0: leave them."""
+    if max_norm > 0:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
 def make_schedule(config: TrialConfig, n_steps: int) -> Callable[[int], float]:
@@ -47,12 +67,13 @@ def make_schedule(config: TrialConfig, n_steps: int) -> Callable[[int], float]:
         stand_in,
         num_warmup_steps=math.ceil(config.warmup_ratio * n_steps),
         num_training_steps=n_steps,
+        scheduler_specific_kwargs=schedule_arguments(config.lr_schedule, n_steps, config.warmup_ratio),
     )
     (shape,) = schedule.lr_lambdas
     return lambda step: config.learning_rate * float(shape(step))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step use ``rate``."""
+    """Let the next step use ``rate``, and parameters with a share of it their share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[_SHARE]

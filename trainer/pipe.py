@@ -27,6 +27,12 @@ class Answer(Reply):
     """Should the trial end here by itself: save the best model."""
 
 
+class Stop(Reply):
+    """Save the trial before its next optimizer step and end it; answered by ``Preempted``, or by its end."""
+
+    kind: Literal["stop"] = "stop"
+
+
 class Hello(Reply):
     """First message of every engine: it can be given work."""
 
@@ -65,8 +71,14 @@ class Failed(Reply):
     failure: Failure
 
 
-Command = Annotated[Work | Answer, Field(discriminator="kind")]
-Event = Annotated[Hello | Pulse | Evaluated | Ended | Failed, Field(discriminator="kind")]
+class Preempted(Reply):
+    """The trial has been saved, as it was asked to."""
+
+    kind: Literal["preempted"] = "preempted"
+
+
+Command = Annotated[Work | Answer | Stop, Field(discriminator="kind")]
+Event = Annotated[Hello | Pulse | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

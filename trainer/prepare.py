@@ -1,23 +1,30 @@
 """Everything that the trials of a study share: data, model, facts. Made once per study and process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from service.contract.study import Facts, StudySpec
-from trainer.data import Splits, read_splits
+from service.contract.data import Data
+from service.contract.study import Facts, Model, StudySpec
+from trainer.causality import check_causal
+from trainer.data import read_splits
 from trainer.data_warnings import data_warnings
 from trainer.device import Precision, choose_precision
 from trainer.dropout import checkpoint_dropout
 from trainer.errors import ConfigError, DataError
 from trainer.freeze import find_blocks
-from trainer.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
+from trainer.model import Checkpoint, load_checkpoint, load_image_processor, load_tokenizer, max_positions
 from trainer.model_source import ModelSource, resolve_model
+from trainer.rows import Splits
+from trainer.similarity import with_similarity
 from trainer.space_checks import check_space
-from trainer.tokenise import TokenisedSplit, tokenise
+from trainer.split import Split, TokenisedSplit
+from trainer.tasks.causal_lm import CausalLm
+from trainer.tasks.choose import AnyTask
+from trainer.tasks.text_multi_label import MultiLabelClassification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,13 @@ class Prepared:
     spec: StudySpec
     facts: Facts
     device: torch.device
+    task: AnyTask
     checkpoint: Checkpoint
-    tokenizer: PreTrainedTokenizerBase
-    class_names: tuple[str, ...]
-    train: TokenisedSplit
-    validation: TokenisedSplit
-    test: TokenisedSplit | None
+    processor: Any
+    """The model's tokenizer or image processor."""
+    train: Split
+    validation: Split
+    test: Split | None
 
 
 def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, facts: Facts | None = None) -> Prepared:
@@ -48,44 +56,64 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         DataError: bad data, or changed since the study was prepared.
         ConfigError: unknown model, impossible space, or a precision that this device cannot keep.
     """
+    assert spec.model is not None
+    assert spec.data is not None
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
-    splits = read_splits(spec.data, seed=spec.seed, roots=roots)
+    task, splits = read_splits(spec.task, spec.data, seed=spec.seed, roots=roots)
+    task = replace(task, class_names=splits.class_names)
+    _check_objective(spec, task)
     revision = facts.model_commit if facts and facts.model_commit else spec.model.revision
     source = resolve_model(spec.model.name, revision, roots)
     if facts is not None:
-        _check_unchanged(spec, facts, splits, source)
-    tokenizer = load_tokenizer(source.directory, spec.data.max_length)
-    checkpoint = load_checkpoint(source.directory, class_names=splits.class_names, pad_id=tokenizer.pad_token_id)
-    tokenised = _tokenise(splits, tokenizer, spec.data.max_length)
-    _check_fits(spec, checkpoint, tokenised)
+        _check_unchanged(spec.model, spec.data, facts, splits, source)
+    if task.reads_images:
+        processor, pad_id = load_image_processor(source.directory), None
+    else:
+        processor = load_tokenizer(source.directory, spec.data.max_length)
+        pad_id = processor.pad_token_id
+    checkpoint = load_checkpoint(source.directory, task=task, pad_id=pad_id)
+    named = {"train": splits.train} | splits.held_out
+    encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}
+    if not task.reads_images:
+        _check_fits(spec.model, spec.data, checkpoint, encoded)
+    if isinstance(task, CausalLm):
+        check_causal(checkpoint.model, encoded["train"])
+    is_first = facts is None
     if facts is None:
-        facts = _state_facts(splits, tokenised, source, checkpoint, precision)
+        facts = _state_facts(task, splits, encoded, source, checkpoint, precision)
     check_space(spec, checkpoint.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
+    if is_first and spec.training.similarity:
+        model = checkpoint.new_model(seed=spec.seed, number=0).to(device)
+        facts = with_similarity(facts, spec, model, task, encoded["train"], encoded["validation"])
     return Prepared(
         spec=spec,
         facts=facts,
         device=device,
+        task=task,
         checkpoint=checkpoint,
-        tokenizer=tokenizer,
-        class_names=splits.class_names,
-        train=tokenised["train"],
-        validation=tokenised["validation"],
-        test=tokenised.get("test"),
+        processor=processor,
+        train=encoded["train"],
+        validation=encoded["validation"],
+        test=encoded.get("test"),
     )
 
 
-def _tokenise(splits: Splits, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, TokenisedSplit]:
-    named = {"train": splits.train, "validation": splits.validation}
-    if splits.test is not None:
-        named["test"] = splits.test
-    return {name: tokenise(rows, tokenizer, splits.class_names, max_length) for name, rows in named.items()}
+def _check_objective(spec: StudySpec, task: AnyTask) -> None:
+    """What the contract cannot know: whether the data's texts have one class each."""
+    metric = spec.objective.metric
+    if metric not in ("validation_loss", *task.metric_names):
+        classes = "several classes" if isinstance(task, MultiLabelClassification) else "one class"
+        raise ConfigError(
+            f"objective.metric = {metric}: this study's texts have {classes} each; use validation_loss, "
+            f"{', '.join(task.metric_names)}"
+        )
 
 
-def _check_unchanged(spec: StudySpec, facts: Facts, splits: Splits, source: ModelSource) -> None:
-    named = (spec.data.train, spec.data.validation, spec.data.test)
+def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any, Any], source: ModelSource) -> None:
+    named = (data.train, data.validation, data.test)
     for what, before, now in (
         (", ".join(file for file in named if file is not None), facts.data_sha256, splits.sha256),
-        (f"{spec.model.name} in {source.directory}", facts.model_sha256, source.sha256),
+        (f"{model.name} in {source.directory}", facts.model_sha256, source.sha256),
     ):
         if before != now:
             raise DataError(
@@ -94,36 +122,37 @@ def _check_unchanged(spec: StudySpec, facts: Facts, splits: Splits, source: Mode
             )
 
 
-def _check_fits(spec: StudySpec, checkpoint: Checkpoint, tokenised: dict[str, TokenisedSplit]) -> None:
+def _check_fits(model: Model, data: Data, checkpoint: Checkpoint, encoded: dict[str, Split]) -> None:
     limit = max_positions(checkpoint.model)
-    if limit is not None and spec.data.max_length > limit:
+    if limit is not None and data.max_length > limit:
         raise ConfigError(
-            f"data.max_length = {spec.data.max_length}: {spec.model.name} reads {limit} tokens; use at most {limit}"
+            f"data.max_length = {data.max_length}: {model.name} reads {limit} tokens; use at most {limit}"
         )
     n_embeddings = checkpoint.model.get_input_embeddings().num_embeddings
-    largest = max(int(split.tokens_S.max()) for split in tokenised.values())
+    largest = max(int(split.tokens_S.max()) for split in encoded.values() if isinstance(split, TokenisedSplit))
     if largest >= n_embeddings:
         raise ConfigError(
-            f"model.name: the tokenizer of {spec.model.name} knows token {largest}, the model only "
+            f"model.name: the tokenizer of {model.name} knows token {largest}, the model only "
             f"{n_embeddings}; resize its embeddings and save it again"
         )
 
 
 def _state_facts(
-    splits: Splits,
-    tokenised: dict[str, TokenisedSplit],
+    task: AnyTask,
+    splits: Splits[Any, Any],
+    encoded: dict[str, Split],
     source: ModelSource,
     checkpoint: Checkpoint,
     precision: Precision,
 ) -> Facts:
     blocks = find_blocks(checkpoint.model)
-    n_truncated = sum(split.truncated_rows for split in tokenised.values())
+    n_truncated = sum(split.truncated_rows for split in encoded.values())
     return Facts(
-        train_rows=len(tokenised["train"]),
-        validation_rows=len(tokenised["validation"]),
-        test_rows=len(tokenised["test"]) if "test" in tokenised else None,
+        train_rows=len(encoded["train"]),
+        validation_rows=len(encoded["validation"]),
+        test_rows=len(encoded["test"]) if "test" in encoded else None,
         classes=list(splits.class_names),
-        max_tokens=max(int(split.lengths_N.max()) for split in tokenised.values()),
+        max_tokens=0 if task.reads_images else max(int(split.lengths_N.max()) for split in encoded.values()),
         truncated_rows=n_truncated,
         blocks=None if blocks is None else len(blocks),
         parameters=checkpoint.model.num_parameters(),
@@ -133,22 +162,22 @@ def _state_facts(
         data_sha256=splits.sha256,
         precision=precision,
         warnings=[
-            *data_warnings(splits),
-            *_truncation(n_truncated, sum(map(len, tokenised.values()))),
-            *_drawn_body(checkpoint),
+            *data_warnings(task, splits),
+            *_truncation(task, n_truncated, sum(map(len, encoded.values()))),
+            *_drawn_body(task, checkpoint),
         ],
     )
 
 
-def _truncation(n_truncated: int, n_rows: int) -> list[str]:
+def _truncation(task: AnyTask, n_truncated: int, n_rows: int) -> list[str]:
     if not n_truncated:
         return []
     share = n_truncated / n_rows
-    return [f"{n_truncated} of {n_rows} texts ({share:.1%}) are cut at data.max_length; raise it to read more"]
+    return [f"{n_truncated} of {n_rows} {task.noun} ({share:.1%}) are cut at data.max_length; raise it to read more"]
 
 
-def _drawn_body(checkpoint: Checkpoint) -> list[str]:
-    prefix = f"{checkpoint.model.base_model_prefix}."
+def _drawn_body(task: AnyTask, checkpoint: Checkpoint) -> list[str]:
+    prefix = f"{checkpoint.model.base_model_prefix}." if task.has_new_head else ""
     names = sorted(name for name in checkpoint.missing if name.startswith(prefix))
     if not names:
         return []

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def find_allowed(name: str, roots: Sequence[Path]) -> Path | None:
+def find_allowed(name: str, roots: Sequence[Path], *, option: str = "--data-root") -> Path | None:
     """Find ``name``, absolute or relative to each root in turn, with symlinks resolved.
+
+    Args:
+        option: of the worker, which allows folders.
 
     Returns:
         The existing file or directory, or ``None`` if there is none.
@@ -23,7 +26,7 @@ def find_allowed(name: str, roots: Sequence[Path]) -> Path | None:
         if not any(resolved.is_relative_to(root.resolve()) for root in roots):
             raise PermissionError(
                 f"{name} lies outside the folders that this worker may read ({_list(roots)}); move it "
-                f"there, or start the worker with --data-root {resolved.parent}"
+                f"there, or start the worker with {option} {resolved.parent}"
             )
         if os.path.exists(resolved):  # not Path.exists, which raises for a name too long for the file system
             return resolved

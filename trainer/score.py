@@ -8,7 +8,6 @@ import torch
 from trainer.errors import ConfigError, Diverged
 from trainer.evaluate import evaluate
 from trainer.prepare import Prepared
-from trainer.tasks import text_classification as task
 
 
 def score(directory: Path, prepared: Prepared) -> dict[str, float]:
@@ -21,7 +20,7 @@ def score(directory: Path, prepared: Prepared) -> dict[str, float]:
     if prepared.test is None:
         raise ConfigError("data.test: the study has no test split to score on; name a file")
     try:
-        model = task.MODEL_CLASS.from_pretrained(
+        model = prepared.task.model_class.from_pretrained(
             directory,
             dtype=torch.float32,
             local_files_only=True,
@@ -31,9 +30,9 @@ def score(directory: Path, prepared: Prepared) -> dict[str, float]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{directory} cannot be opened as a model: {error}") from error
     names = tuple(name for _, name in sorted(model.config.id2label.items()))
-    if names != prepared.class_names:
+    if prepared.task.class_names and names != prepared.task.class_names:
         raise ConfigError(f"{directory} holds a model of other classes ({', '.join(names)}) than the study's")
-    scores = evaluate(model.to(prepared.device), prepared.test, prepared.facts.precision)
+    scores = evaluate(model.to(prepared.device), prepared.task, prepared.test, prepared.facts.precision)
     if not math.isfinite(scores["loss"]):
         raise Diverged(f"the test loss is {scores['loss']}")
     return {f"test_{name}": value for name, value in scores.items()}

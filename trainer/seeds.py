@@ -4,10 +4,10 @@ from typing import Literal
 
 import numpy as np
 
-_PURPOSES = {"split": 0, "head": 1, "dropout": 2, "batches": 3}
+_PURPOSES = {"split": 0, "head": 1, "dropout": 2, "batches": 3, "adapters": 4, "subset": 5}
 
 
-def derive_seed(purpose: Literal["split", "head", "dropout", "batches"], *parts: int) -> int:
+def derive_seed(purpose: Literal["split", "head", "dropout", "batches", "adapters", "subset"], *parts: int) -> int:
     """Mix the study's seed with trial number, epoch or step into 63 bits of its own for each purpose.
 
     Neighbouring inputs give unrelated seeds, which ``seed + number`` would not.

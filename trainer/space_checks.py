@@ -1,13 +1,19 @@
 """What a search space asks of model and data, checked before the first trial."""
 
+from collections.abc import Iterator
+
 from transformers import PreTrainedModel
 
-from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.hyperparameters import BLOCK_PARAMS, HYPERPARAMETERS, ParamValue
 from service.contract.search import Choices
+from service.contract.space import dimensions
 from service.contract.study import StudySpec
 from trainer.batches import steps_per_epoch
 from trainer.dropout import check_dropout_known
 from trainer.errors import ConfigError
+from trainer.freeze import find_blocks
+from trainer.lora import adaptable_layers
+from trainer.trainee import check_checkpointing, check_head
 
 
 def check_space(spec: StudySpec, model: PreTrainedModel, *, n_blocks: int | None, n_rows: int) -> None:
@@ -20,18 +26,35 @@ def check_space(spec: StudySpec, model: PreTrainedModel, *, n_blocks: int | None
     Raises:
         ConfigError: names the field and what it may be.
     """
-    _check_frozen_layers(spec, n_blocks)
+    _check_blocks(spec, model, n_blocks)
     _check_evaluations(spec, n_rows)
     if "dropout" in spec.search_space or "dropout" in spec.fixed:
         check_dropout_known(model)
+    if True in _possible(spec, "gradient_checkpointing"):
+        check_checkpointing(model)
+    if "lora" in _possible(spec, "method"):
+        for targets in _possible(spec, "lora_targets"):
+            adaptable_layers(model, find_blocks(model) or [model.base_model], str(targets))
+    if "head_only" in _possible(spec, "method"):
+        check_head(model)
 
 
-def _check_frozen_layers(spec: StudySpec, n_blocks: int | None) -> None:
+def _check_blocks(spec: StudySpec, model: PreTrainedModel, n_blocks: int | None) -> None:
+    for name in BLOCK_PARAMS:
+        for field, value in _given(spec, name):
+            if n_blocks is None and value != HYPERPARAMETERS[name].default:
+                raise ConfigError(
+                    f"{field} = {value}: the blocks of {_name(spec)} cannot be told apart, since the architecture "
+                    f"{model.config.model_type!r} has no list of them; drop {name}"
+                )
     largest, field = _largest(spec, "frozen_layers")
-    if n_blocks is None and largest > 0:
-        raise ConfigError(f"{field} = {largest}: the blocks of {spec.model.name} cannot be told apart; only 0 works")
     if n_blocks is not None and largest > n_blocks:
-        raise ConfigError(f"{field} = {largest}: {spec.model.name} has {n_blocks} blocks; use at most {n_blocks}")
+        raise ConfigError(f"{field} = {largest}: {_name(spec)} has {n_blocks} blocks; use at most {n_blocks}")
+
+
+def _name(spec: StudySpec) -> str:
+    assert spec.model is not None
+    return spec.model.name
 
 
 def _check_evaluations(spec: StudySpec, n_rows: int) -> None:
@@ -47,13 +70,26 @@ def _check_evaluations(spec: StudySpec, n_rows: int) -> None:
 
 def _largest(spec: StudySpec, name: str) -> tuple[int, str]:
     """The largest whole number that a trial may get as ``name``, and the field that says so."""
-    distribution = spec.search_space.get(name)
+    default = HYPERPARAMETERS[name].default
+    assert isinstance(default, int)
+    return max(((int(value), field) for field, value in _given(spec, name)), default=(default, name))
+
+
+def _possible(spec: StudySpec, name: str) -> set[ParamValue | None]:
+    """Values that a trial may get as ``name``; of a range its ends."""
+    return {value for _, value in _given(spec, name)} or {HYPERPARAMETERS[name].default}
+
+
+def _given(spec: StudySpec, name: str) -> Iterator[tuple[str, ParamValue]]:
+    """Fields that give ``name`` a value, and that value; of a range its ends."""
     if name in spec.fixed:
-        return int(spec.fixed[name]), f"fixed.{name}"
-    if distribution is None:
-        default = HYPERPARAMETERS[name].default
-        assert isinstance(default, int)
-        return default, name
-    if isinstance(distribution, Choices):
-        return max(map(int, distribution.choices)), f"search_space.{name}.choices"
-    return int(distribution.high), f"search_space.{name}.high"
+        yield f"fixed.{name}", spec.fixed[name]
+    for dimension in dimensions(spec.search_space):
+        field = ".".join(map(str, dimension.path))
+        if dimension.name != name:
+            continue
+        if isinstance(dimension.distribution, Choices):
+            yield from ((f"{field}.choices", choice) for choice in dimension.distribution.choices)
+        else:
+            yield f"{field}.low", dimension.distribution.low
+            yield f"{field}.high", dimension.distribution.high

@@ -9,19 +9,22 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from trainer.device import Precision
-from trainer.tasks import text_classification as task
-from trainer.tokenise import TokenisedSplit
+from trainer.forward import forward
+from trainer.split import Split
+from trainer.tasks.choose import AnyTask
 
 
 def accumulate_gradients(
     model: PreTrainedModel,
-    split: TokenisedSplit,
+    task: AnyTask,
+    split: Split,
     rows_B: NDArray[np.int64],
     precision: Precision,
     *,
     micro_batch_size: int,
+    label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """Add the gradients of the mean loss over ``rows_B`` to ``model``.
+    """Add the gradients of the mean loss over the counted targets of ``rows_B`` to ``model``.
 
     Each micro-batch contributes its sum divided by the targets of the whole batch, so its size changes
     nothing but memory, unequal remainders included.
@@ -29,10 +32,12 @@ def accumulate_gradients(
     Returns:
         The mean training loss of the batch in nats, a scalar on the device: reading it would wait.
     """
+    n_targets = int(split.n_targets_N[rows_B].sum())
     loss = torch.zeros((), device=model.device)
     for start in range(0, len(rows_B), micro_batch_size):
-        batch = task.collate(split, rows_B[start : start + micro_batch_size], model.device)
-        micro_loss = task.loss_sum(task.forward(model, batch, precision), batch.labels_B) / len(rows_B)
+        batch = split.collate(rows_B[start : start + micro_batch_size], model.device)
+        logits = forward(model, batch, precision)
+        micro_loss = task.loss_sum(logits, batch.targets, label_smoothing=label_smoothing) / n_targets
         torch.autograd.backward(micro_loss)
         loss += micro_loss.detach()
     return loss

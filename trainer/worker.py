@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from service.contract.study import Failure
 from service.contract.worker import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
@@ -23,9 +24,11 @@ from service.contract.worker import (
     HeldLease,
     PrepareAssignment,
     Release,
+    TrialAssignment,
     WorkerRegistration,
 )
-from trainer.attempt import Attempt
+from trainer.attempt import Attempt, Terminated
+from trainer.checkpoint_folder import CheckpointFolder
 from trainer.child import Child, Directed, Gone, WorkerBroken
 from trainer.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.delivery import Delivery
@@ -36,10 +39,6 @@ from trainer.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.spool import Spool
 
 _LOG = logging.getLogger(__name__)
-
-
-class Terminated(BaseException):
-    """Somebody wants this process to end; raised by signal handlers, anywhere in the main thread."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +65,17 @@ class Supervisor:
         *,
         worker_id: str,
         limits: Limits = Limits(),
+        checkpoint_dir: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Without ``checkpoint_dir``, the engine's, trials that are interrupted begin anew."""
         self._client = client
         self._engine = engine
+        self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
+        self._versions: dict[str, str] = {}
+        self._attempt: Attempt | None = None
+        self._is_terminating: str | None = None
         self._worker_id = worker_id
         self._limits = limits
         self._clock = clock
@@ -101,10 +106,24 @@ class Supervisor:
             if self._heartbeat:
                 self._heartbeat.stop()
 
+    def terminate(self, reason: str) -> None:
+        """End ``run`` soon; to be called from a signal handler of the thread that runs it.
+
+        Raises:
+            Terminated: at once, unless a trial can be saved first.
+        """
+        if self._attempt is None or not self._attempt.terminate(reason):
+            raise Terminated(reason)
+        self._is_terminating = reason
+
     def _work(self) -> NoReturn:
-        registration = self._describe(self._wait_for_hello(self._ready_child()))
+        if self._checkpoints:
+            self._checkpoints.tidy()
+        hello = self._wait_for_hello(self._ready_child())
+        self._versions = hello.versions
+        registration = self._describe(hello)
         self._register(registration)
-        while True:
+        while self._is_terminating is None:  # else the trial ended before it could be saved
             self._ready_child()  # a new one starts up while we wait for work
             try:
                 assignments = self._ask()
@@ -115,9 +134,11 @@ class Supervisor:
                 self._sleep(next(waits()))
             for assignment in assignments:
                 self._carry_out(assignment)
+        raise Terminated(self._is_terminating)
 
     def _ask(self) -> list[Assignment]:
-        request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds)
+        held = self._checkpoints.held(self._versions) if self._checkpoints else []
+        request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds, checkpoints=held)
         return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request)).assignments
 
     def _describe(self, hello: Hello) -> WorkerRegistration:
@@ -193,16 +214,37 @@ class Supervisor:
             retry=self._retry,
             spool=Spool(self._client, self._retry, clock=self._clock),
             on_evaluation=delivery.pass_on_log,
+            can_save=self._checkpoints is not None,
             stall_seconds=self._limits.stall_seconds,
             clock=self._clock,
         )
-        ending = attempt.run(directory)
+        self._attempt = attempt
+        try:
+            ending = attempt.run(directory)
+        finally:
+            self._attempt = None
         failure = ending.failure
+        if failure and failure.failure_class == "lost":
+            self._begin_anew(assignment, failure)
+            return
         if failure and failure.failure_class == "disk_full":
             raise WorkerBroken(failure.message, "disk_full")
         delivery.hand_in(ending, directory)
+        self._forget_checkpoints(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"
         _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
+
+    def _begin_anew(self, assignment: Assignment, failure: Failure) -> None:
+        """The checkpoint that the trial was to go on from is lost: without it the service gives it out anew."""
+        assert self._held is not None
+        held = self._held
+        _LOG.warning("%s: %s", _name(assignment), failure.message)
+        self._forget_checkpoints(assignment)
+        self._retry.insist(lambda: self._client.release(held, Release(reason="checkpoint_lost")))
+
+    def _forget_checkpoints(self, assignment: Assignment) -> None:
+        if self._checkpoints and isinstance(assignment, TrialAssignment):
+            self._checkpoints.forget(assignment.study_id, assignment.number)
 
     def _give_back(self, reason: Literal["preempted", "bystander", "disk_full"]) -> None:
         """Release what is held; tried once: the lease expires by itself if that fails."""

@@ -47,12 +47,13 @@ def test_calls_of_one_lease_carry_its_token(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"weights")
     client.append_log(LEASE, "step 1 · 0.7\n")
-    client.upload(LEASE, file)
+    client.upload(LEASE, file, "model.safetensors")
+    client.upload(LEASE, file, "adapter/model.safetensors")
     client.release(LEASE, Release(reason="preempted"))
     failure = Failure(failure_class="exception", message="boom")
     client.tell(LEASE, TrialOutcome(kind="trial", state="FAIL", failure=failure, device_seconds=1.5))
     assert service.logs == {LEASE.lease_id: "step 1 · 0.7\n"}
-    assert service.artifacts == {"model.safetensors": b"weights"}
+    assert service.artifacts == {"model.safetensors": b"weights", "adapter/model.safetensors": b"weights"}
     assert service.released == ["preempted"]
     assert service.outcomes[0]["failure"] == {"failure_class": "exception", "message": "boom"}
 
@@ -109,7 +110,7 @@ def test_broken_connection_is_unavailability(error: httpx2.TransportError, tmp_p
     with pytest.raises(ServiceUnavailable, match=type(error).__name__):
         client.heartbeat(HeartbeatRequest(leases=[LEASE]))
     with pytest.raises(ServiceUnavailable):
-        client.upload(LEASE, file)
+        client.upload(LEASE, file, "file")
     with pytest.raises(ServiceUnavailable):
         client.fetch_model_file(LEASE, "config.json", file)
 

@@ -22,6 +22,11 @@ def test_what_is_left_out_gets_its_default() -> None:
     assert (config.learning_rate, config.epochs, config.lr_schedule) == (2e-5, 3, "linear")
 
 
+@pytest.mark.parametrize(("method", "rate"), [("full", 2e-5), ("lora", 2e-4), ("head_only", 1e-3)])
+def test_the_default_rate_is_the_methods(method: str, rate: float) -> None:
+    assert TrialConfig.from_params({"method": method}).learning_rate == rate
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
@@ -37,6 +42,16 @@ def test_what_is_left_out_gets_its_default() -> None:
         ({"warmup_ratio": 1.0}, "warmup_ratio = 1.0 must lie in"),
         ({"frozen_layers": -1}, "frozen_layers = -1 must lie in"),
         ({"lr_schedule": "polynomial", "learning_rate": 1e-7}, "learning_rate = 1e-07 must lie above 1e-07"),
+        ({"lora_rank": 8}, "lora_rank: only method lora has it, not full"),
+        ({"method": "head_only", "frozen_layers": 1}, "frozen_layers: only method full and lora has it, not head_only"),
+        ({"method": "head_only", "unfreeze": "gradual"}, "unfreeze: only method full and lora"),
+        ({"method": "head_only", "layer_lr_decay": 0.9}, "layer_lr_decay: only method full and lora"),
+        ({"frozen_layers": 1, "frozen_fraction": 0.5}, "frozen_layers and frozen_fraction say the same"),
+        ({"layer_lr_decay": 0.0}, "layer_lr_decay = 0.0 must lie in (0, 1]"),
+        ({"method": "qlora"}, "method = 'qlora' must be one of full, head_only, lora"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing = 1 must be true or false"),
+        ({"method": "lora", "lora_rank": 0}, "lora_rank = 0 must lie in [1,"),
+        ({"label_smoothing": 1.0}, "label_smoothing = 1.0 must lie in [0, 1)"),
     ],
 )
 def test_impossible_params_are_refused_by_name(params: dict[str, Any], message: str) -> None:

@@ -9,19 +9,22 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from service.contract.study import Data
+from service.contract.data import Data
 from tests.trainer import tiny
-from trainer.data import Rows, Splits, read_splits
+from trainer.data import read_splits
 from trainer.data_warnings import data_warnings
 from trainer.errors import DataError
+from trainer.rows import Rows, Splits
+from trainer.tasks.text_classification import TextClassification
 
 GOOD = [("a b", "x"), ("c d", "y"), ("e f", "x"), ("g h", "y")]
 
 
-def read(root: Path, *, seed: int = 0, roots: list[Path] | None = None, **data: Any) -> Splits:
-    return read_splits(
-        Data.model_validate({"train": "train.csv"} | data), seed=seed, roots=[root] if roots is None else roots
-    )
+def read(root: Path, *, seed: int = 0, roots: list[Path] | None = None, **data: Any) -> Splits[str, str]:
+    columns = {"text": "text", "label": "label"} | data.pop("columns", {})
+    named = Data.model_validate({"train": "train.csv", "columns": columns} | data)
+    _, splits = read_splits("text-classification", named, seed=seed, roots=[root] if roots is None else roots)
+    return splits
 
 
 def write(root: Path, content: str | bytes, name: str = "train.csv") -> None:
@@ -36,8 +39,8 @@ def write_parquet(root: Path, columns: dict[str, Any], name: str = "train.parque
     pyarrow.parquet.write_table(pyarrow.table(columns), root / name)
 
 
-def pairs(rows: Rows) -> list[tuple[str, str]]:
-    return list(zip(rows.texts, rows.labels, strict=True))
+def pairs(rows: Rows[str, str]) -> list[tuple[str, str]]:
+    return list(zip(rows.inputs, rows.targets, strict=True))
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def test_csv_is_read_word_by_word(with_validation: Path) -> None:
 def test_one_long_text_is_longer_than_a_reading_block(with_validation: Path) -> None:
     long = "many words\n" * 300_000
     tiny.write_csv(with_validation / "train.csv", [*GOOD, (long, "x")])
-    assert read(with_validation, validation="validation.csv").train.texts[-1] == long
+    assert read(with_validation, validation="validation.csv").train.inputs[-1] == long
 
 
 @pytest.mark.parametrize(("labels", "names"), [([2, 10, 2, 10], ("2", "10")), ([True, False] * 2, ("False", "True"))])
@@ -82,7 +85,7 @@ def test_labels_that_are_numbers_become_names(with_validation: Path, labels: lis
 def test_jsonl_texts_that_look_like_dates_stay_texts(with_validation: Path) -> None:
     write_jsonl(with_validation, [{"text": "2024-01-01", "label": "x"}, {"text": "2024-01-02", "label": "y"}])
     splits = read(with_validation, train="train.jsonl", validation="validation.csv")
-    assert splits.train.texts == ["2024-01-01", "2024-01-02"]
+    assert splits.train.inputs == ["2024-01-01", "2024-01-02"]
 
 
 def test_columns_may_have_other_names(with_validation: Path) -> None:
@@ -127,7 +130,7 @@ def test_bad_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> Non
         ('{"text": "\\ud83d", "label": "x"}', "train.jsonl, row 1: the text holds half of a surrogate pair"),
         ('{"text": "a", "label": null}', "train.jsonl, row 1: there is no label"),
         ('{"text": "a", "label": 1.0}', "train.jsonl, row 1: the label 1.0 is neither a name nor a whole"),
-        ('{"text": "a", "label": ["x"]}', "train.jsonl, row 1: the label ['x'] is neither"),
+        ('{"text": "a", "label": {"x": 1}}', "train.jsonl, row 1: the label {'x': 1} is neither"),
         ("[" * 200_000, "train.jsonl, line 1: not JSON"),
     ],
 )
@@ -227,16 +230,16 @@ def test_absent_validation_is_a_stratified_fifth_drawn_by_the_seed(tmp_path: Pat
     tiny.write_csv(tmp_path / "train.csv", examples)
     splits, again, other = (read(tmp_path, seed=seed) for seed in (1, 1, 2))
     assert sorted(pairs(splits.train) + pairs(splits.validation)) == sorted(examples)
-    assert splits.validation.labels.count("rare") == 2
-    assert splits.validation.labels.count("common") == 18
-    assert splits.validation.texts == again.validation.texts
-    assert splits.validation.texts != other.validation.texts
+    assert splits.validation.targets.count("rare") == 2
+    assert splits.validation.targets.count("common") == 18
+    assert splits.validation.inputs == again.validation.inputs
+    assert splits.validation.inputs != other.validation.inputs
 
 
 def test_two_rows_of_a_class_are_one_for_each_split(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "train.csv", GOOD)
     splits = read(tmp_path)
-    assert sorted(splits.train.labels) == sorted(splits.validation.labels) == ["x", "y"]
+    assert sorted(splits.train.targets) == sorted(splits.validation.targets) == ["x", "y"]
 
 
 def test_the_hash_covers_every_split_the_columns_and_the_length(with_validation: Path) -> None:
@@ -261,10 +264,10 @@ def test_odd_data_is_told_in_words(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "validation.csv", [("same", "x"), ("new", "y")])
     tiny.write_csv(tmp_path / "test.csv", [("b", "y"), ("c", "y"), (" ", "x")])
     splits = read(tmp_path, validation="validation.csv", test="test.csv")
-    *others, unbalanced = data_warnings(splits)
+    *others, unbalanced = data_warnings(TextClassification(), splits)
     assert others == [
-        "1 of 64 train texts are empty; the model can only guess their class",
-        "1 of 3 test texts are empty; the model can only guess their class",
+        "1 of 64 train texts are empty; the model can only guess there",
+        "1 of 3 test texts are empty; the model can only guess there",
         "1 of 2 validation texts also occur in train; validation looks better than it is",
         "2 of 3 test texts also occur in train; test looks better than it is",
     ]
@@ -273,4 +276,4 @@ def test_odd_data_is_told_in_words(tmp_path: Path) -> None:
 
 def test_ordinary_data_warns_of_nothing(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "train.csv", GOOD)
-    assert data_warnings(read(tmp_path)) == []
+    assert data_warnings(TextClassification(), read(tmp_path)) == []

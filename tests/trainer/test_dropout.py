@@ -11,21 +11,16 @@ from torch.overrides import TorchFunctionMode
 from transformers import (
     AlbertConfig,
     AlbertForSequenceClassification,
-    BertForSequenceClassification,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
     CamembertConfig,
     CamembertForSequenceClassification,
     DistilBertConfig,
-    DistilBertForSequenceClassification,
-    ElectraConfig,
-    ElectraForSequenceClassification,
     ModernBertConfig,
-    ModernBertForSequenceClassification,
     MPNetConfig,
     MPNetForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -43,20 +38,31 @@ SMALL: dict[str, Any] = {
     "max_position_embeddings": 64,
     "pad_token_id": 0,
 }
-DISTILBERT = DistilBertConfig(vocab_size=44, dim=32, hidden_dim=48, n_layers=2, n_heads=2, pad_token_id=0)
-ELECTRA = ElectraConfig(**SMALL | {"embedding_size": 16})
 
-FAMILIES: dict[str, tuple[PreTrainedConfig, type[PreTrainedModel], int]] = {
+N_DROPOUTS = {
     # embeddings 1, each of 2 blocks: attention weights, attention output, feed-forward output; classifier
-    "bert": (tiny.make_config(num_hidden_layers=2), BertForSequenceClassification, 1 + 2 * 3 + 1),
-    "camembert": (CamembertConfig(**SMALL), CamembertForSequenceClassification, 1 + 2 * 3 + 2),
-    "distilbert": (DISTILBERT, DistilBertForSequenceClassification, 1 + 2 * 2 + 1),
-    "electra": (ELECTRA, ElectraForSequenceClassification, 1 + 2 * 3 + 2),
-    "modernbert": (ModernBertConfig(**SMALL), ModernBertForSequenceClassification, 1 + 2 * 3 + 1),
-    "mpnet": (MPNetConfig(**SMALL), MPNetForSequenceClassification, 1 + 2 * 3 + 2),
-    "roberta": (RobertaConfig(**SMALL), RobertaForSequenceClassification, 1 + 2 * 3 + 2),
-    "xlm-roberta": (XLMRobertaConfig(**SMALL), XLMRobertaForSequenceClassification, 1 + 2 * 3 + 2),
+    "bert": 1 + 2 * 3 + 1,
+    "camembert": 1 + 2 * 3 + 2,
+    # the relative embeddings, too
+    "deberta-v2": 1 + 2 * (3 + 1) + 2,
+    "distilbert": 1 + 2 * 2 + 1,
+    "electra": 1 + 2 * 3 + 2,
+    "gpt2": 1 + 2 * 3,
+    # attention weights only
+    "llama": 2,
+    "modernbert": 1 + 2 * 3 + 1,
+    "mpnet": 1 + 2 * 3 + 2,
+    "qwen2": 2,
+    "roberta": 1 + 2 * 3 + 2,
+    "vit": 1 + 2 * 3,
+    "xlm-roberta": 1 + 2 * 3 + 2,
 }
+OTHERS: dict[str, tuple[PreTrainedConfig, type[PreTrainedModel]]] = {
+    "camembert": (CamembertConfig(**SMALL), CamembertForSequenceClassification),
+    "mpnet": (MPNetConfig(**SMALL), MPNetForSequenceClassification),
+    "xlm-roberta": (XLMRobertaConfig(**SMALL), XLMRobertaForSequenceClassification),
+}
+FAMILIES = tuple(N_DROPOUTS)
 IDS_BT = torch.tensor([[2, 5, 6, 7, 3]])
 
 
@@ -79,42 +85,49 @@ class SeenDropouts(TorchFunctionMode):
 
 
 def make(family: str) -> PreTrainedModel:
-    config, model_class, _ = FAMILIES[family]
-    return tiny.make_model(config, model_class)
+    if family in OTHERS:
+        return tiny.make_model(*OTHERS[family])
+    auto_class = AutoModelForImageClassification if family == "vit" else AutoModelForSequenceClassification
+    return tiny.make_family(family, auto_class, num_hidden_layers=2)
+
+
+def logits_of(model: PreTrainedModel) -> torch.Tensor:
+    if model.config.model_type == "vit":
+        logits_BC: torch.Tensor = model(pixel_values=torch.ones(1, 3, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)).logits
+    else:
+        logits_BC = model(input_ids=IDS_BT, attention_mask=torch.ones_like(IDS_BT)).logits
+    return logits_BC
 
 
 def test_every_listed_family_is_tested() -> None:
-    assert FAMILIES.keys() == _PLACES.keys()
+    assert N_DROPOUTS.keys() == _PLACES.keys()
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_probability_reaches_every_dropout(family: str, attention: str) -> None:
     model = make(family)
+    if attention == "sdpa" and not model._supports_sdpa:
+        pytest.skip("has only eager attention")
     model.set_attn_implementation(attention)
     set_dropout(model, 0.375)
     with SeenDropouts() as seen:
-        model.train()(input_ids=IDS_BT, attention_mask=torch.ones_like(IDS_BT))
-    assert seen.probabilities == [0.375] * FAMILIES[family][2]
+        logits_of(model.train())
+    assert seen.probabilities == [0.375] * N_DROPOUTS[family]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropout_0_makes_training_equal_to_evaluation(family: str) -> None:
     model = make(family)
     set_dropout(model, 0.0)
-    mask_BT = torch.ones_like(IDS_BT)
-    trained_BC = model.train()(input_ids=IDS_BT, attention_mask=mask_BT).logits
-    evaluated_BC = model.eval()(input_ids=IDS_BT, attention_mask=mask_BT).logits
-    assert torch.equal(trained_BC, evaluated_BC)
+    assert torch.equal(logits_of(model.train()), logits_of(model.eval()))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropout_is_drawn_in_train_mode(family: str) -> None:
     model = make(family)
     set_dropout(model, 0.5)
-    mask_BT = torch.ones_like(IDS_BT)
-    one_BC, other_BC = (model.train()(input_ids=IDS_BT, attention_mask=mask_BT).logits for _ in range(2))
-    assert not torch.equal(one_BC, other_BC)
+    assert not torch.equal(logits_of(model.train()), logits_of(model.train()))
 
 
 def test_an_unknown_architecture_is_refused_by_name() -> None:

@@ -11,6 +11,7 @@ import torch
 from service.contract.study import Facts
 from tests.fake_service import assignment
 from tests.trainer import tiny
+from trainer import fine_tune as fine_tune_module
 from trainer import pipe
 from trainer.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
@@ -114,6 +115,41 @@ def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., li
 )
 def test_error_has_its_class(error: Exception, failure_class: str) -> None:
     assert failure_of(error).failure_class == failure_class
+
+
+class Broken:
+    """Stands for the gradients of a step, on a device where they cannot be had."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, *_args: object, **_options: object) -> torch.Tensor:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "failure_class"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "out_of_memory"),
+        (RuntimeError("MPS backend out of memory"), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "host_out_of_memory"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "device_error"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (ZeroDivisionError("a bug"), "exception"),
+    ],
+)
+def test_what_breaks_in_a_step_ends_the_trial_in_its_class(
+    play: Callable[..., list[Any]],
+    facts: Facts,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    failure_class: str,
+) -> None:
+    monkeypatch.setattr(fine_tune_module, "accumulate_gradients", Broken(error))
+    (failed,) = play(trial(facts))
+    assert failed.failure.failure_class == failure_class
+    assert str(error) in failed.failure.message
 
 
 def test_message_is_one_line_with_the_type_of_what_we_did_not_expect() -> None:

@@ -9,8 +9,10 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import PreTrainedModel
 
 from trainer.evaluate import evaluate
+from trainer.forward import forward
 from trainer.prepare import Prepared
-from trainer.tasks.text_classification import collate, forward, metrics
+from trainer.split import TokenisedSplit
+from trainer.tasks.text_classification import class_metrics
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +26,18 @@ def row_by_row(model: PreTrainedModel, prepared: Prepared) -> tuple[float, list[
     total, predictions = 0.0, []
     model.eval()
     for row in range(len(split)):
-        ids_BT = torch.from_numpy(split.row(row).astype(np.int64))[None]
+        inputs = split.collate(np.array([row]), torch.device("cpu")).inputs
         with torch.no_grad():
-            logits_C = model(input_ids=ids_BT).logits[0].double()
-        total -= float(logits_C.log_softmax(dim=0)[split.labels_N[row]])
+            logits_C = model(input_ids=inputs["input_ids"]).logits[0].double()
+        total -= float(logits_C.log_softmax(dim=0)[split.targets[row]])
         predictions.append(int(logits_C.argmax()))
     return total / len(split), predictions
 
 
 def test_loss_is_the_mean_over_examples_in_nats(model: PreTrainedModel, prepared: Prepared) -> None:
     loss, predictions = row_by_row(model, prepared)
-    scores = evaluate(model, prepared.validation, "fp32")
-    labels = prepared.validation.labels_N.tolist()
+    scores = evaluate(model, prepared.task, prepared.validation, "fp32")
+    labels = prepared.validation.targets.tolist()
     assert scores["loss"] == pytest.approx(loss, abs=1e-6)
     assert scores["accuracy"] == np.mean(np.equal(predictions, labels))
     assert scores["f1_macro"] == f1_score(labels, predictions, average="macro", zero_division=0)
@@ -44,14 +46,14 @@ def test_loss_is_the_mean_over_examples_in_nats(model: PreTrainedModel, prepared
 
 @pytest.mark.parametrize("tokens", [1, 60, 100, 300, 10_000])
 def test_loss_does_not_depend_on_batches_or_padding(model: PreTrainedModel, prepared: Prepared, tokens: int) -> None:
-    one_batch = evaluate(model, prepared.validation, "fp32")
-    scores = evaluate(model, prepared.validation, "fp32", tokens=tokens)
+    one_batch = evaluate(model, prepared.task, prepared.validation, "fp32")
+    scores = evaluate(model, prepared.task, prepared.validation, "fp32", tokens=tokens)
     assert scores == pytest.approx(one_batch, abs=1e-6)
 
 
 def test_evaluation_ignores_dropout_and_keeps_no_graph(model: PreTrainedModel, prepared: Prepared) -> None:
-    first = evaluate(model.train(), prepared.validation, "fp32")
-    assert evaluate(model.train(), prepared.validation, "fp32") == first
+    first = evaluate(model.train(), prepared.task, prepared.validation, "fp32")
+    assert evaluate(model.train(), prepared.task, prepared.validation, "fp32") == first
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -59,29 +61,30 @@ def test_evaluation_ignores_dropout_and_keeps_no_graph(model: PreTrainedModel, p
 def test_a_broken_model_has_a_loss_that_is_not_finite(prepared: Prepared) -> None:
     broken = prepared.checkpoint.new_model(seed=0, number=0)
     torch.nn.init.constant_(broken.classifier.bias, math.nan)
-    assert math.isnan(evaluate(broken, prepared.validation, "fp32")["loss"])
+    assert math.isnan(evaluate(broken, prepared.task, prepared.validation, "fp32")["loss"])
 
 
 def test_metrics_of_a_model_that_sees_one_class_are_finite() -> None:
-    logits_NC = torch.tensor([[1.0, 0.0, 0.0]] * 4)
-    scores = metrics(logits_NC, torch.tensor([0, 1, 2, 2]))
+    scores = class_metrics(np.zeros(4, dtype=np.int64), np.array([0, 1, 2, 2]))
     assert scores == pytest.approx({"accuracy": 0.25, "f1_macro": 0.4 / 3, "matthews": 0.0})
 
 
 def test_batches_are_padded_on_the_right_to_their_longest_row(prepared: Prepared) -> None:
-    lengths_N = prepared.train.lengths_N
+    split = prepared.train
+    assert isinstance(split, TokenisedSplit)
+    lengths_N = split.lengths_N
     rows_B = np.asarray([int(lengths_N.argmin()), int(lengths_N.argmax())])
-    batch = collate(prepared.train, rows_B, torch.device("cpu"))
+    batch = prepared.train.collate(rows_B, torch.device("cpu"))
     short, long = (int(lengths_N[row]) for row in rows_B)
-    assert batch.input_ids_BT.shape == batch.attention_mask_BT.shape == (2, long)
-    assert batch.attention_mask_BT.sum(dim=1).tolist() == [short, long]
-    assert batch.input_ids_BT[0, :short].tolist() == prepared.train.row(rows_B[0]).tolist()
-    assert batch.input_ids_BT[0, short:].tolist() == [prepared.train.pad_id] * (long - short)
-    assert batch.labels_B.tolist() == prepared.train.labels_N[rows_B].tolist()
+    assert batch.inputs["input_ids"].shape == batch.inputs["attention_mask"].shape == (2, long)
+    assert batch.inputs["attention_mask"].sum(dim=1).tolist() == [short, long]
+    assert batch.inputs["input_ids"][0, :short].tolist() == split.row(rows_B[0]).tolist()
+    assert batch.inputs["input_ids"][0, short:].tolist() == [split.pad_id] * (long - short)
+    assert batch.targets.tolist() == prepared.train.targets[rows_B].tolist()
 
 
 def test_bf16_computes_in_half_precision_and_counts_in_full(model: PreTrainedModel, prepared: Prepared) -> None:
-    batch = collate(prepared.validation, np.arange(8), torch.device("cpu"))
+    batch = prepared.validation.collate(np.arange(8), torch.device("cpu"))
     model.eval()
     with torch.no_grad():
         full_BC, half_BC = forward(model, batch, "fp32"), forward(model, batch, "bf16")

@@ -19,6 +19,7 @@ from transformers import (
 from tests.trainer import tiny
 from trainer.errors import ConfigError
 from trainer.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
+from trainer.tasks.text_classification import TextClassification
 
 
 def weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
@@ -32,7 +33,7 @@ def differing(one: PreTrainedModel, other: PreTrainedModel) -> set[str]:
 
 
 def load(directory: Path, class_names: tuple[str, ...] = tiny.CLASSES) -> Checkpoint:
-    return load_checkpoint(directory, class_names=class_names, pad_id=0)
+    return load_checkpoint(directory, task=TextClassification(class_names=class_names), pad_id=0)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +97,14 @@ def test_a_body_that_contradicts_its_config_is_refused(pristine: Path, tmp_path:
 def test_what_is_no_text_classifier_is_refused(pristine: Path, tmp_path: Path, content: str) -> None:
     directory = Path(shutil.copytree(pristine / "model", tmp_path / "model"))
     (directory / "config.json").write_text(content)
-    with pytest.raises(ConfigError, match="cannot be opened for classification"):
+    with pytest.raises(ConfigError, match="cannot be opened as AutoModelForSequenceClassification"):
         load(directory)
 
 
 def test_broken_weights_are_refused(pristine: Path, tmp_path: Path) -> None:
     directory = Path(shutil.copytree(pristine / "model", tmp_path / "model"))
     (directory / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(ConfigError, match="cannot be opened for classification"):
+    with pytest.raises(ConfigError, match="cannot be opened as AutoModelForSequenceClassification"):
         load(directory)
 
 

@@ -7,7 +7,14 @@ from transformers import get_scheduler
 
 from service.contract.hyperparameters import SCHEDULES
 from trainer.config import TrialConfig
+from trainer.errors import ConfigError
 from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+
+ARGUMENTS: dict[str, dict[str, float | str]] = {
+    "cosine_with_min_lr": {"min_lr_rate": 0.1},
+    "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1},
+    "warmup_stable_decay": {"num_decay_steps": 9, "decay_type": "1-sqrt"},
+}
 
 
 def make_net() -> nn.Sequential:
@@ -19,7 +26,13 @@ def test_rates_equal_those_of_transformers(name: str) -> None:
     config = TrialConfig.from_params({"learning_rate": 3e-4, "lr_schedule": name, "warmup_ratio": 0.15})
     rate_of = make_schedule(config, 41)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=3e-4)
-    schedule = get_scheduler(name, optimizer, num_warmup_steps=7, num_training_steps=41)
+    schedule = get_scheduler(
+        name,
+        optimizer,
+        num_warmup_steps=7,
+        num_training_steps=41,
+        scheduler_specific_kwargs=ARGUMENTS.get(name),
+    )
     expected = []
     for _ in range(41):
         expected.append(optimizer.param_groups[0]["lr"])
@@ -39,7 +52,7 @@ def test_linear_rate_rises_to_the_peak_and_falls_to_zero() -> None:
 
 def test_only_matrices_decay() -> None:
     net = make_net()
-    optimizer = make_optimizer(net, TrialConfig.from_params({"weight_decay": 0.3}))
+    optimizer = make_optimizer(net, TrialConfig.from_params({"weight_decay": 0.3}), {})
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in net.named_parameters()} == {
         "0.weight": 0.3,
@@ -55,7 +68,7 @@ def test_only_matrices_decay() -> None:
 def test_decay_is_decoupled_from_the_gradient() -> None:
     net = nn.Linear(2, 2)
     before = net.weight.detach().clone()
-    optimizer = make_optimizer(net, TrialConfig.from_params({"learning_rate": 0.1, "weight_decay": 0.5}))
+    optimizer = make_optimizer(net, TrialConfig.from_params({"learning_rate": 0.1, "weight_decay": 0.5}), {})
     net.weight.grad, net.bias.grad = torch.zeros(2, 2), torch.zeros(2)
     optimizer.step()
     torch.testing.assert_close(net.weight.detach(), before * (1 - 0.1 * 0.5))
@@ -64,20 +77,47 @@ def test_decay_is_decoupled_from_the_gradient() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     net = make_net()
     net[0].requires_grad_(False)
-    optimizer = make_optimizer(net, TrialConfig.from_params({}))
+    optimizer = make_optimizer(net, TrialConfig.from_params({}), {})
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
 
 
-@pytest.mark.parametrize(("norm", "expected"), [(10.0, 1.0), (0.5, 0.5)])
-def test_gradients_are_clipped_to_norm_1(norm: float, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("norm", "limit", "expected"), [(10.0, 1.0, 1.0), (0.5, 1.0, 0.5), (10.0, 3.0, 3.0), (10.0, 0.0, 10.0)]
+)
+def test_gradients_are_clipped_to_the_norm_and_never_at_0(norm: float, limit: float, expected: float) -> None:
     net = nn.Linear(3, 1, bias=False)
-    optimizer = make_optimizer(net, TrialConfig.from_params({}))
+    optimizer = make_optimizer(net, TrialConfig.from_params({}), {})
     net.weight.grad = torch.tensor([[norm, 0.0, 0.0]])
-    clip_gradients(optimizer)
+    clip_gradients(optimizer, limit)
     assert float(net.weight.grad.norm()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_set_rate_reaches_every_group() -> None:
-    optimizer = make_optimizer(make_net(), TrialConfig.from_params({}))
+def test_set_rate_reaches_every_group_by_its_share() -> None:
+    net = make_net()
+    optimizer = make_optimizer(net, TrialConfig.from_params({}), dict.fromkeys(net[0].parameters(), 0.5))
     set_learning_rate(optimizer, 0.125)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
+    rates = {p: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: rates[p] for name, p in net.named_parameters() if name.endswith("weight")} == {
+        "0.weight": 0.0625,
+        "1.weight": 0.125,
+        "2.weight": 0.125,
+        "3.weight": 0.125,
+    }
+
+
+def test_beta2_reaches_adam() -> None:
+    optimizer = make_optimizer(make_net(), TrialConfig.from_params({"adam_beta2": 0.95}), {})
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.95)}
+
+
+def test_a_model_of_which_nothing_trains_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing of the model trains"):
+        make_optimizer(make_net().requires_grad_(False), TrialConfig.from_params({}), {})
+
+
+def test_the_decay_of_a_stable_schedule_never_begins_in_warm_up() -> None:
+    config = TrialConfig.from_params({"learning_rate": 1e-3, "lr_schedule": "warmup_stable_decay", "warmup_ratio": 0.9})
+    rate_of = make_schedule(config, 20)
+    assert [rate_of(step) for step in range(18)] == pytest.approx([1e-3 * step / 18 for step in range(18)])
+    assert rate_of(18) == 1e-3
+    assert 0 < rate_of(19) < 1e-3

@@ -84,7 +84,8 @@ def test_the_pinned_precision_is_kept_where_auto_would_choose_another(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     cuda = torch.device("cuda")
-    assert prepare(prepared.spec, roots=[pristine], device=cuda).facts.precision == "bf16"
+    unprobed = tiny.make_spec(training={"similarity": False})  # the probe would compute on that device
+    assert prepare(unprobed, roots=[pristine], device=cuda).facts.precision == "bf16"
     later = prepare(prepared.spec, roots=[pristine], device=cuda, facts=prepared.facts)
     assert later.facts.precision == "fp32"
 

@@ -18,12 +18,14 @@ def train(prepared: Prepared, batch_size: int, micro_batch_size: int) -> tuple[l
     """Losses and model after an epoch without dropout, rows in the order of the file."""
     model = prepared.checkpoint.new_model(seed=0, number=0)
     set_dropout(model, 0.0)
-    optimizer = make_optimizer(model, CONFIG)
+    optimizer = make_optimizer(model, CONFIG, {})
     losses = []
     for start in range(0, len(prepared.train), batch_size):
         rows_B = np.arange(start, min(start + batch_size, len(prepared.train)))
-        loss = accumulate_gradients(model.train(), prepared.train, rows_B, "fp32", micro_batch_size=micro_batch_size)
-        clip_gradients(optimizer)
+        loss = accumulate_gradients(
+            model.train(), prepared.task, prepared.train, rows_B, "fp32", micro_batch_size=micro_batch_size
+        )
+        clip_gradients(optimizer, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss))
@@ -49,7 +51,9 @@ def test_gradients_of_micro_batches_add_up(prepared: Prepared) -> None:
     gradients = []
     for micro_batch_size in (32, 8, 5):
         model = prepared.checkpoint.new_model(seed=0, number=0).eval()
-        accumulate_gradients(model, prepared.train, np.arange(32), "fp32", micro_batch_size=micro_batch_size)
+        accumulate_gradients(
+            model, prepared.task, prepared.train, np.arange(32), "fp32", micro_batch_size=micro_batch_size
+        )
         gradients.append([parameter.grad for parameter in model.parameters()])
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], atol=1e-6, rtol=1e-4)
@@ -58,9 +62,9 @@ def test_gradients_of_micro_batches_add_up(prepared: Prepared) -> None:
 def test_loss_is_the_mean_over_the_effective_batch(prepared: Prepared) -> None:
     model = prepared.checkpoint.new_model(seed=0, number=0).eval()
     rows_B = np.arange(7)
-    loss = accumulate_gradients(model, prepared.train, rows_B, "fp32", micro_batch_size=3)
+    loss = accumulate_gradients(model, prepared.task, prepared.train, rows_B, "fp32", micro_batch_size=3)
     alone = [
-        float(accumulate_gradients(model, prepared.train, rows_B[i : i + 1], "fp32", micro_batch_size=1))
+        float(accumulate_gradients(model, prepared.task, prepared.train, rows_B[i : i + 1], "fp32", micro_batch_size=1))
         for i in range(7)
     ]
     assert float(loss) == pytest.approx(np.mean(alone), abs=1e-6)

@@ -8,7 +8,7 @@ import socket
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,12 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def search(server: str, engine: str, spec: dict[str, Any], roots: list[Path]) -> Iterator[httpx2.Client]:
+def search(
+    server: str, engine: str, spec: dict[str, Any], roots: list[Path], scripts: Sequence[Path] = ()
+) -> Iterator[httpx2.Client]:
     """Run a study to its end with one worker; a client to look at it with."""
     client = ServiceClient(server, transport=UntilStudyEnds())
-    command = engine_command(engine, data_roots=roots, threads=1)
+    command = engine_command(engine, data_roots=roots, threads=1, allow_scripts=scripts)
     http = httpx2.Client(base_url=f"{server}/v1/studies", timeout=10)
     with http, contextlib.closing(client):
         created = http.post(f"{server}/v1/studies", json=spec)
@@ -92,7 +94,8 @@ def test_study_runs_to_its_end_with_a_scripted_engine(server: str, tmp_path: Pat
 
 
 def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path) -> None:
-    spec = tiny.make_spec(name="b", n_trials=3, fixed={"epochs": 2, "batch_size": 8})
+    small = {"fraction": 0.5, "trials": 3}
+    spec = tiny.make_spec(name="b", n_trials=3, fixed={"epochs": 2, "batch_size": 8}, start_small=small)
     with search(server, REAL, spec.model_dump(), [pristine]) as http:
         study = http.get("/b").json()
         assert study["state"] == "complete", study
@@ -100,7 +103,36 @@ def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path)
         assert http.get("/b/best/model").status_code == 200
     assert study["facts"]["classes"] == list(tiny.CLASSES)
     assert study["trials"]["complete"] == 3
+    assert study["start_small"]["n_compared"] == 3
+    assert all(run["value"] > 0 for run in study["start_small"]["runs"])
     assert best["metrics"]["test_loss"] > 0
+
+
+SCRIPT = """
+def train(params, report):
+    for step in range(1, 5):
+        report(step=step, error=params["slope"] * step)
+"""
+
+
+@pytest.mark.slow
+def test_a_study_of_a_script_runs_to_its_end(server: str, tmp_path: Path) -> None:
+    (tmp_path / "slopes.py").write_text(SCRIPT)
+    spec = {
+        "name": "c",
+        "task": "script",
+        "script": "slopes.py",
+        "search_space": {"slope": {"type": "int", "low": 1, "high": 3}},
+        "sampler": {"name": "grid"},
+        "enqueue": [{"slope": 1}],
+        "objective": {"metric": "error", "direction": "minimize"},
+        "pruner": {"name": "median", "options": {"n_startup_trials": 1}},
+    }
+    with search(server, REAL, spec, [], scripts=[tmp_path]) as http:
+        study = http.get("/c").json()
+        assert study["state"] == "complete", study
+        assert (study["trials"]["complete"], study["trials"]["pruned"]) == (1, 2)
+        assert http.get("/c/best").json()["params"] == {"slope": 1}
 
 
 def test_the_same_study_again_has_the_same_params_and_losses(server: str, pristine: Path) -> None:

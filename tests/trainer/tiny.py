@@ -2,7 +2,8 @@
 
 import csv
 import random
-from collections.abc import Iterable
+import string
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,24 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    GPT2Config,
+    LlamaConfig,
+    ModernBertConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Tokenizer,
+    RobertaConfig,
+    ViTConfig,
+    ViTImageProcessorPil,
 )
 
 from service.contract.study import StudySpec
@@ -30,6 +43,68 @@ _VOCABULARY = {word: position for position, word in enumerate((*_SPECIAL, *_WORD
 
 Example = tuple[str, str]
 """Text and label."""
+
+
+IMAGE_SIZE = 16
+"""Pixels of a side of what the tiny ViT reads."""
+
+_SMALL: dict[str, Any] = {
+    "vocab_size": len(_VOCABULARY),
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+}
+_DISENTANGLED: dict[str, Any] = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "norm_rel_ebd": "layer_norm",
+}
+_EDGES = {"bos_token_id": 2, "eos_token_id": 3}
+_FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+    "bert": (BertConfig, _SMALL),
+    "deberta-v2": (DebertaV2Config, _SMALL | _DISENTANGLED),
+    "distilbert": (DistilBertConfig, _SMALL | {"hidden_dim": 64}),
+    "electra": (ElectraConfig, _SMALL | {"embedding_size": 16}),
+    "gpt2": (GPT2Config, _SMALL | _EDGES | {"n_inner": 64}),
+    "llama": (LlamaConfig, _SMALL | _EDGES | {"num_key_value_heads": 1}),
+    "modernbert": (ModernBertConfig, _SMALL | {"global_attn_every_n_layers": 2, "local_attention": 16}),
+    "qwen2": (Qwen2Config, _SMALL | _EDGES | {"num_key_value_heads": 1}),
+    "roberta": (RobertaConfig, _SMALL),
+    "vit": (ViTConfig, _SMALL | {"image_size": IMAGE_SIZE, "patch_size": 8}),
+}
+FAMILIES = tuple(_FAMILIES)
+"""Architectures with a tiny random configuration."""
+DECODERS = ("gpt2", "llama", "qwen2")
+ENCODERS = ("bert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta")
+
+
+def family_config(family: str, **overrides: Any) -> PreTrainedConfig:
+    """Three blocks of width 32; names of ``overrides`` as in ``BertConfig``, or the family's own."""
+    config_class, values = _FAMILIES[family]
+    return config_class(**values | overrides)
+
+
+def make_family(family: str, auto_class: Any = AutoModelForSequenceClassification, **overrides: Any) -> PreTrainedModel:
+    """A random model of ``family`` for the task of ``auto_class``, such as ``AutoModel`` for a body."""
+    torch.manual_seed(0)
+    model: PreTrainedModel = auto_class.from_config(family_config(family, **overrides))
+    return model
+
+
+def save_family(
+    directory: Path, family: str, auto_class: Any = AutoModelForSequenceClassification, **overrides: Any
+) -> Path:
+    """Save ``make_family`` with the tokenizer, or the image processor, that it needs."""
+    model = make_family(family, auto_class, **overrides)
+    if family != "vit":
+        return save(model, directory, _TOKENIZERS.get(family, make_tokenizer)())
+    model.save_pretrained(directory)
+    ViTImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}).save_pretrained(directory)
+    return directory
 
 
 def make_config(**overrides: Any) -> BertConfig:
@@ -62,10 +137,32 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save(model: PreTrainedModel, directory: Path) -> Path:
+def make_decoder_tokenizer() -> PreTrainedTokenizerFast:
+    """It begins texts and leaves their end open, and has no padding, as decoders' tokenizers."""
+    tokenizer = Tokenizer(WordPiece(_VOCABULARY, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", _VOCABULARY["[CLS]"])])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", bos_token="[CLS]", eos_token="[SEP]")
+
+
+def make_qwen2_tokenizer() -> Qwen2Tokenizer:
+    """One token a character: transformers opens the tokenizer of a Qwen2 as bytes and merges, whatever it was."""
+    characters = ["Ġ", *string.ascii_lowercase, *string.digits]
+    vocabulary = {token: position for position, token in enumerate((*_SPECIAL, *characters))}
+    return Qwen2Tokenizer(vocab=vocabulary, merges=[], unk_token="[UNK]", eos_token="[SEP]", pad_token="[PAD]")
+
+
+def save(model: PreTrainedModel, directory: Path, tokenizer: PreTrainedTokenizerFast | None = None) -> Path:
     model.save_pretrained(directory)
-    make_tokenizer().save_pretrained(directory)
+    (tokenizer or make_tokenizer()).save_pretrained(directory)
     return directory
+
+
+_TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "gpt2": make_decoder_tokenizer,
+    "llama": make_decoder_tokenizer,
+    "qwen2": make_qwen2_tokenizer,
+}
 
 
 def save_bert(directory: Path, **overrides: Any) -> Path:

@@ -1,66 +1,74 @@
-"""One class per text: batches, the model's class, its loss and its metrics.
+"""One class per text.
 
-B = rows of a batch, T = tokens of its longest row, C = classes, N = rows of a split.
+B = rows of a batch, C = classes, N = rows of a split.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
-from trainer.device import Precision
-from trainer.tokenise import TokenisedSplit
-
-MODEL_CLASS = AutoModelForSequenceClassification
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Some rows of a split on the device, padded on the right to the longest of them."""
-
-    input_ids_BT: torch.Tensor
-    attention_mask_BT: torch.Tensor
-    """1 where there is a token, 0 where there is padding."""
-    labels_B: torch.Tensor
+from trainer.row_checks import check_label, check_text
+from trainer.rows import Rows
+from trainer.split import TokenisedSplit
+from trainer.tasks.task import Task, class_positions, joined
+from trainer.tokenise import encode_texts
 
 
-def collate(split: TokenisedSplit, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-    """Put ``rows_B`` of ``split`` on ``device``."""
-    lengths_B = split.lengths_N[rows_B]
-    mask_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
-    ids_BT = np.full(mask_BT.shape, split.pad_id, dtype=np.int64)
-    ids_BT[mask_BT] = np.concatenate([split.row(row) for row in rows_B])
-    return Batch(
-        input_ids_BT=torch.from_numpy(ids_BT).to(device),
-        attention_mask_BT=torch.from_numpy(mask_BT.astype(np.int64)).to(device),
-        labels_B=torch.from_numpy(split.labels_N[rows_B]).to(device),
-    )
+class TextClassification(Task[str, str]):
+    """An example is a text and the name of its class."""
+
+    model_class: ClassVar[Any] = AutoModelForSequenceClassification
+    metric_names = ("accuracy", "f1_macro", "matthews")
+    min_classes = 2
+
+    def check_row(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        return check_text(row["text"]), check_label(row["label"])
+
+    def classes_of(self, target: str) -> Iterable[str]:
+        return (target,)
+
+    def stratum(self, target: str) -> str:
+        return target
+
+    def is_empty(self, example: str) -> bool:
+        return not example.strip()
+
+    def encode(self, rows: Rows[str, str], processor: Any, max_length: int) -> TokenisedSplit:
+        targets_N = np.asarray(class_positions(self.class_names, rows.targets), dtype=np.int64)
+        return encode_texts(rows.inputs, targets_N, processor, max_length)
+
+    def head(self) -> dict[str, Any]:
+        return super().head() | {"problem_type": "single_label_classification"}
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        return class_losses(logits, targets, label_smoothing)
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.argmax(dim=-1)
+
+    def metrics(
+        self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
+    ) -> dict[str, float]:
+        del loss
+        return class_metrics(joined(predicted), joined(actual))
 
 
-def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
-    """Compute ``logits_BC`` in fp32, whatever the model computes in."""
-    with torch.autocast(batch.labels_B.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        output = model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT)
-    logits_BC: torch.Tensor = output.logits.float()
-    return logits_BC
+def class_losses(logits_BC: torch.Tensor, targets_B: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """Cross-entropy of each row in nats."""
+    return functional.cross_entropy(logits_BC, targets_B, reduction="none", label_smoothing=label_smoothing)
 
 
-def loss_sum(logits_BC: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in nats, summed over the rows, each of which is one counted target."""
-    return functional.cross_entropy(logits_BC, labels_B, reduction="sum")
-
-
-def metrics(logits_NC: torch.Tensor, labels_N: torch.Tensor) -> dict[str, float]:
+def class_metrics(predicted_N: NDArray[np.int64], actual_N: NDArray[np.int64]) -> dict[str, float]:
     """Accuracy, macro F1 and Matthews' correlation, as scikit-learn computes them."""
-    predicted = logits_NC.argmax(dim=-1).numpy()
-    actual = labels_N.numpy()
     return {
-        "accuracy": float(accuracy_score(actual, predicted)),
+        "accuracy": float(accuracy_score(actual_N, predicted_N)),
         # A class that is never predicted counts as 0, which scikit-learn would do with a warning
-        "f1_macro": float(f1_score(actual, predicted, average="macro", zero_division=0)),
-        "matthews": float(matthews_corrcoef(actual, predicted)),
+        "f1_macro": float(f1_score(actual_N, predicted_N, average="macro", zero_division=0)),
+        "matthews": float(matthews_corrcoef(actual_N, predicted_N)),
     }

@@ -1,0 +1,215 @@
+"""Interrupted trials: what is saved, what counts as whole, and that going on gives the same numbers."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from service.contract.worker import Resume
+from tests.trainer.conftest import Prepare
+from trainer import checkpoint_folder
+from trainer.best_model import BestModel
+from trainer.checkpoint import Checkpoints, Preempted
+from trainer.checkpoint_folder import MARKER, STATE, CheckpointFolder
+from trainer.config import TrialConfig
+from trainer.errors import CheckpointLost
+from trainer.fine_tune import Evaluation, fine_tune
+from trainer.prepare import Prepared
+
+STUDY = "f" * 32
+PARAMS = {"learning_rate": 3e-3, "epochs": 3, "batch_size": 10, "dropout": 0.2, "lr_schedule": "cosine"}
+
+
+def checkpoints(root: Path, **changes: Any) -> Checkpoints:
+    fields: dict[str, Any] = {
+        "folder": CheckpointFolder(root),
+        "study_id": STUDY,
+        "number": 4,
+        "attempt": 1,
+        "versions": {"torch": torch.__version__},
+        "resume": None,
+        "is_stop_wanted": lambda: False,
+    }
+    return Checkpoints(**(fields | changes))
+
+
+def after(n_looks: int) -> Callable[[], bool]:
+    """Wants a stop at the look of this number, counted from 1: before the optimizer step of the same number."""
+    looks = iter(range(1, 10**6))
+    return lambda: next(looks) >= n_looks
+
+
+def run(prepared: Prepared, best: BestModel, kept: Checkpoints | None, **params: Any) -> list[Evaluation]:
+    """The evaluations of a trial until it ends or is preempted."""
+    evaluations = []
+    config = TrialConfig.from_params(PARAMS | params)
+    try:
+        for evaluation in fine_tune(prepared, config, seed=7, number=4, best=best, checkpoints=kept):
+            evaluations.append(evaluation)
+            torch.rand(3)
+    except Preempted:
+        assert kept is not None
+    return evaluations
+
+
+@pytest.mark.parametrize("stop_at", [2, 4, 10, 11, 14, 30])
+def test_resumed_trial_ends_with_the_numbers_of_an_uninterrupted_one(
+    prepare_study: Prepare, tmp_path: Path, stop_at: int
+) -> None:
+    prepared = prepare_study(training={"evaluations_per_epoch": 3, "early_stopping_patience": 6})
+    whole, first, second = BestModel(), BestModel(), BestModel()
+    uninterrupted = run(prepared, whole, None, frozen_layers=1)
+    before = run(prepared, first, checkpoints(tmp_path, is_stop_wanted=after(stop_at)), frozen_layers=1)
+    (held,) = CheckpointFolder(tmp_path).held({"torch": torch.__version__})
+    assert (held.study_id, held.number, held.attempt, held.step) == (STUDY, 4, 1, len(before))
+    resume = Resume(attempt=1, step=held.step)
+    rest = run(prepared, second, checkpoints(tmp_path, attempt=2, resume=resume), frozen_layers=1)
+    assert 0 < len(rest) < len(uninterrupted) or before == []
+    assert before + rest == uninterrupted
+    for best, name in ((whole, "whole"), (second, "second")):
+        best.save(tmp_path / name)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "second")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"method": "lora", "lora_rank": 4, "lora_dropout": 0.1},
+        {"method": "head_only"},
+        {"unfreeze": "gradual"},
+        {"layer_lr_decay": 0.8, "gradient_checkpointing": True},
+    ],
+    ids=["lora", "head_only", "gradual", "layer_lr_decay"],
+)
+@pytest.mark.parametrize("stop_at", [4, 17])
+def test_every_method_resumes(prepared: Prepared, tmp_path: Path, params: dict[str, Any], stop_at: int) -> None:
+    uninterrupted = run(prepared, BestModel(), None, **params)
+    before = run(prepared, BestModel(), checkpoints(tmp_path, is_stop_wanted=after(stop_at)), **params)
+    resume = Resume(attempt=1, step=len(before))
+    rest = run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=resume), **params)
+    assert before + rest == uninterrupted
+
+
+def test_trial_may_be_interrupted_twice(prepared: Prepared, tmp_path: Path) -> None:
+    uninterrupted = run(prepared, BestModel(), None)
+    first = run(prepared, BestModel(), checkpoints(tmp_path, is_stop_wanted=after(13)))
+    resume = Resume(attempt=1, step=len(first))
+    second = run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=resume, is_stop_wanted=after(5)))
+    resume = Resume(attempt=2, step=len(first) + len(second))
+    third = run(prepared, BestModel(), checkpoints(tmp_path, attempt=3, resume=resume))
+    assert first + second + third == uninterrupted
+    assert [len(first), len(second), len(third)] == [1, 0, 2]
+
+
+def test_trial_that_made_no_step_leaves_no_checkpoint(prepared: Prepared, tmp_path: Path) -> None:
+    assert run(prepared, BestModel(), checkpoints(tmp_path, is_stop_wanted=lambda: True)) == []
+    assert CheckpointFolder(tmp_path).held({"torch": torch.__version__}) == []
+
+
+def test_every_so_often_an_evaluation_is_followed_by_a_checkpoint(prepared: Prepared, tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    steps = []
+    kept = checkpoints(tmp_path, every_seconds=0.0)
+    for _ in fine_tune(prepared, TrialConfig.from_params(PARAMS), seed=7, number=4, best=BestModel(), checkpoints=kept):
+        steps.append([held.step for held in folder.held(kept.versions)])
+    assert steps == [[], [1], [2]]  # written once the answer to the evaluation is known; one at a time
+    seldom = checkpoints(tmp_path / "seldom")
+    run(prepared, BestModel(), seldom)
+    assert not (tmp_path / "seldom").exists()
+
+
+def interrupted(prepared: Prepared, root: Path) -> Path:
+    """A checkpoint of step 1."""
+    run(prepared, BestModel(), checkpoints(root, is_stop_wanted=after(13)))
+    found = checkpoint_folder.newest(CheckpointFolder(root).of_attempt(STUDY, 4, 1))
+    assert found is not None
+    return found[0]
+
+
+@pytest.mark.parametrize("damage", ["no marker", "half a marker", "short state", "not renamed"])
+def test_truncated_checkpoint_does_not_count(prepared: Prepared, tmp_path: Path, damage: str) -> None:
+    folder = interrupted(prepared, tmp_path)
+    versions = {"torch": torch.__version__}
+    assert len(CheckpointFolder(tmp_path).held(versions)) == 1
+    if damage == "no marker":
+        (folder / MARKER).unlink()
+    elif damage == "half a marker":
+        (folder / MARKER).write_bytes((folder / MARKER).read_bytes()[:20])
+    elif damage == "short state":
+        os.truncate(folder / STATE, (folder / STATE).stat().st_size - 1)
+    else:
+        folder.rename(folder.parent / ".0123")
+    assert CheckpointFolder(tmp_path).held(versions) == []
+    with pytest.raises(CheckpointLost, match="no checkpoint of step 1"):
+        run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1)))
+
+
+def test_state_that_cannot_be_read_is_lost_and_not_a_bug(prepared: Prepared, tmp_path: Path) -> None:
+    folder = interrupted(prepared, tmp_path)
+    (folder / STATE).write_bytes(bytes((folder / STATE).stat().st_size))
+    with pytest.raises(CheckpointLost, match="cannot be read"):
+        run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1)))
+
+
+def test_other_software_does_not_go_on(prepared: Prepared, tmp_path: Path) -> None:
+    interrupted(prepared, tmp_path)
+    assert CheckpointFolder(tmp_path).held({"torch": "0.1"}) == []
+
+
+def test_failed_write_leaves_the_checkpoint_before(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = interrupted(prepared, tmp_path)
+
+    def fill(contents: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill)
+    with pytest.raises(OSError, match="No space left"):
+        run(
+            prepared,
+            BestModel(),
+            checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1), is_stop_wanted=after(3)),
+        )
+    assert list(tmp_path.glob("*/*/*/*")) == [folder]
+
+
+def test_new_checkpoint_replaces_those_of_earlier_attempts(prepared: Prepared, tmp_path: Path) -> None:
+    interrupted(prepared, tmp_path)
+    kept = checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1), is_stop_wanted=after(3))
+    run(prepared, BestModel(), kept)
+    assert [path.parent.name for path in tmp_path.glob("*/*/*/*")] == ["2"]
+
+
+def test_ended_and_forgotten_trials_leave_nothing(prepared: Prepared, tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path)
+    interrupted(prepared, tmp_path)
+    shutil.copytree(tmp_path / STUDY / "4", tmp_path / STUDY / "5")
+    folder.forget(STUDY, 4)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["5"]
+    written_at = (tmp_path / STUDY / "5").stat().st_mtime
+    folder.tidy(now=written_at + 6 * 24 * 3600)
+    assert list(tmp_path.glob("*/*"))
+    folder.tidy(now=written_at + 8 * 24 * 3600)
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_checkpoint_holds_what_trains_and_nothing_frozen(prepared: Prepared, tmp_path: Path) -> None:
+    kept = checkpoints(tmp_path, is_stop_wanted=after(13))
+    run(prepared, BestModel(), kept, frozen_layers=2)
+    found = checkpoint_folder.newest(kept.folder.of_attempt(STUDY, 4, 1))
+    assert found is not None
+    saved = torch.load(found[0] / STATE, weights_only=True)
+    names = set(saved["model"])
+    assert any("layer.2." in name for name in names)
+    assert not any("layer.0." in name or "embeddings.word" in name for name in names)
+    assert len(saved["losses"]) == 2
+    assert replace(kept, number=5).number == 5

@@ -1,0 +1,396 @@
+"""Every hyperparameter acts, on every architecture and in every method: seen in weights and losses, not in settings.
+
+A normal run takes each architecture with one method and each knob with a few; ``-m slow`` takes all pairs.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from PIL import Image
+from torch import nn
+from transformers import (
+    AlbertConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    get_cosine_schedule_with_warmup,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.trainer_pt_utils import LabelSmoother
+
+from tests.trainer import tiny
+from tests.trainer.observed import NUMBER, SEED, Observed, count_calls, observe
+from trainer import fine_tune as loop
+from trainer.batches import epoch_batches
+from trainer.config import TrialConfig
+from trainer.errors import ConfigError
+from trainer.forward import forward
+from trainer.freeze import find_blocks
+from trainer.prepare import Prepared, prepare
+from trainer.seeds import derive_seed
+
+METHODS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "head_only": {"method": "head_only"},
+    "lora": {"method": "lora", "lora_rank": 4, "lora_dropout": 0.1},
+    "frozen": {"frozen_layers": 2},
+    "lora-frozen": {"method": "lora", "lora_rank": 4, "frozen_fraction": 0.34, "lora_targets": "attention"},
+    "gradual": {"unfreeze": "gradual"},
+}
+N_ROWS, N_BLOCKS = 48, 3
+SHORT: dict[str, Any] = {"batch_size": 8, "epochs": 1, "learning_rate": 1e-3}
+"""Six optimizer steps."""
+AFTER_BLOCKS = ("pooler", "final_norm", "ln_f", "model.norm", "vit.layernorm")
+"""What of a base model comes behind its blocks."""
+
+Study = Callable[..., Prepared]
+
+
+def pairwise() -> list[Any]:
+    names = list(METHODS)
+    return [
+        pytest.param(family, method, marks=() if (i - j) % len(names) == 0 else pytest.mark.slow)
+        for i, family in enumerate(tiny.FAMILIES)
+        for j, method in enumerate(names)
+    ]
+
+
+def mostly_slow(kept: tuple[str, ...]) -> list[Any]:
+    return [pytest.param(one, marks=() if one in kept else pytest.mark.slow) for one in tiny.FAMILIES]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data for texts and for images; models are saved beside it when they are asked for."""
+    root = tmp_path_factory.mktemp("knobs")
+    tiny.write_csv(root / "train.csv", tiny.make_examples(N_ROWS, seed=1))
+    tiny.write_csv(root / "validation.csv", tiny.make_examples(12, seed=2))
+    tiny.write_csv(root / "test.csv", tiny.make_examples(6, seed=3))
+    generator = np.random.default_rng(0)
+    for split, n_rows in (("train", N_ROWS), ("validation", 12)):
+        for row in range(n_rows):
+            pixels = generator.integers(0, 256, (tiny.IMAGE_SIZE, tiny.IMAGE_SIZE, 3), dtype=np.uint8)
+            file = root / "images" / split / tiny.CLASSES[row % 3] / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    return root
+
+
+@pytest.fixture(scope="session")
+def study(folder: Path) -> Study:
+    """Prepare a study of a family, with a head in the checkpoint so that nothing is drawn; once each."""
+    known: dict[str, Prepared] = {}
+
+    def make(family: str, *, head: bool = True, **overrides: Any) -> Prepared:
+        name = f"{family}{'' if head else '-body'}"
+        key = f"{name}{overrides}"
+        if key not in known:
+            auto_class = AutoModelForImageClassification if family == "vit" else AutoModelForSequenceClassification
+            if not (folder / name).exists():
+                tiny.save_family(folder / name, family, auto_class, num_labels=3 if head else 2)
+            known[key] = prepare(spec_of(family, name, **overrides), roots=[folder], device=tiny.CPU)
+        return known[key]
+
+    return make
+
+
+def spec_of(family: str, name: str, **overrides: Any) -> Any:
+    if family != "vit":
+        return tiny.make_spec(model={"name": name}, **overrides)
+    data = {"train": "images/train", "validation": "images/validation", "test": None}
+    return tiny.make_spec(task="image-classification", model={"name": name}, data=data, **overrides)
+
+
+def every_step(study: Study, family: str, n_steps: int = 6) -> Prepared:
+    """A study that evaluates after each of its optimizer steps."""
+    return study(family, training={"evaluations_per_epoch": n_steps}, fixed={"batch_size": N_ROWS // n_steps})
+
+
+def blocks_of(model: PreTrainedModel) -> list[nn.Module]:
+    blocks = find_blocks(model)
+    assert blocks is not None
+    return blocks
+
+
+def attention_of(block: nn.Module) -> nn.Module:
+    return next(child for child in block.children() if "Attention" in type(child).__name__)
+
+
+def head_of(model: PreTrainedModel) -> set[str]:
+    """Names of what lies outside of the base model."""
+    return {name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")}
+
+
+def expected_to_move(model: PreTrainedModel, method: str) -> set[str]:
+    """By the table of docs: written here without any of the trainer's own rules but the list of blocks."""
+    names = {name for name, _ in model.named_parameters()}
+    if method in ("full", "gradual"):
+        return names
+    if method.startswith("lora"):
+        return {name for name in names if ".lora_" in name} | head_of(model)
+    first = {"head_only": 3, "frozen": 2}[method]
+    blocks = {p for block in blocks_of(model)[first:] for p in block.parameters()}
+    after = {name for name in names if any(part in name for part in AFTER_BLOCKS)}
+    return {name for name, p in model.named_parameters() if p in blocks} | after | head_of(model)
+
+
+def first_batch(prepared: Prepared, batch_size: int) -> np.ndarray[Any, Any]:
+    return epoch_batches(prepared.train.lengths_N, batch_size, derive_seed("batches", SEED, NUMBER, 0))[0]
+
+
+@pytest.mark.parametrize(("family", "method"), pairwise())
+def test_what_is_frozen_stays_to_the_bit_and_all_else_moves_and_is_saved(
+    study: Study, family: str, method: str, tmp_path: Path
+) -> None:
+    prepared = study(family)
+    start = prepared.checkpoint.model.state_dict()
+    trial = observe(prepared, SHORT | METHODS[method])
+    assert trial.moved(start) == expected_to_move(trial.model, method)
+    trial.best.save(tmp_path)
+    saved = prepared.task.model_class.from_pretrained(tmp_path)
+    batch = prepared.validation.collate(np.arange(4), tiny.CPU)
+    torch.testing.assert_close(forward(saved, batch, "fp32"), forward(trial.model.eval(), batch, "fp32"))
+
+
+@pytest.mark.parametrize("family", mostly_slow(("deberta-v2", "gpt2")))
+def test_blocks_thaw_at_the_right_steps(study: Study, family: str) -> None:
+    trial = observe(study(family), SHORT | {"unfreeze": "gradual", "frozen_layers": 1, "epochs": 2})
+    blocks = blocks_of(trial.model)
+    thawed = [[any(p in step.rates for p in block.parameters()) for block in blocks] for step in trial.steps]
+    # 2 blocks in the first 4 of 12 steps
+    assert thawed == [[False] * 3] * 2 + [[False, False, True]] * 2 + [[False, True, True]] * 8
+    start = study(family).checkpoint.model.state_dict()
+    names = {name for name, p in trial.model.named_parameters() if p in set(blocks[0].parameters())}
+    assert not names & trial.moved(start)
+
+
+def test_the_embeddings_thaw_with_the_first_block(study: Study) -> None:
+    trial = observe(study("bert"), SHORT | {"unfreeze": "gradual", "epochs": 3})
+    embedding = trial.model.get_input_embeddings().weight
+    first = next(blocks_of(trial.model)[0].parameters())
+    for parameter in (embedding, first):
+        assert [parameter in step.rates for step in trial.steps] == [False] * 6 + [True] * 12
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_the_checkpoint_lacks_trains_in_a_frozen_model(study: Study, method: str) -> None:
+    prepared = study("roberta", head=False)
+    assert prepared.checkpoint.missing == {"classifier.out_proj.weight", "classifier.out_proj.bias"}
+    trial = observe(prepared, SHORT | {"frozen_layers": 3 if method == "full" else 2, "method": method})
+    assert prepared.checkpoint.missing <= trial.moved(prepared.checkpoint.model.state_dict())
+
+
+@pytest.mark.parametrize("family", mostly_slow(("electra", "qwen2", "vit")))
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_each_block_has_its_rate(study: Study, family: str, method: str) -> None:
+    trial = observe(study(family), SHORT | {"layer_lr_decay": 0.5, "method": method})
+    step = trial.steps[2]
+    rate = max(step.rates.values())
+    assert rate == pytest.approx(1e-3 * 4 / 5)  # linear, behind one step of warm-up
+    for i, block in enumerate(blocks_of(trial.model)):
+        found = {step.rates[p] for p in block.parameters() if p in step.rates}
+        assert list(found) == [pytest.approx(rate * 0.5 ** (N_BLOCKS - i))]
+    named = dict(trial.model.named_parameters())
+    assert {step.rates[named[name]] for name in head_of(trial.model)} == {rate}
+    if method == "full":
+        embedding = next(trial.model.get_input_embeddings().parameters())
+        assert step.rates[embedding] == pytest.approx(rate * 0.5 ** (N_BLOCKS + 1))
+
+
+@pytest.mark.parametrize("family", mostly_slow(("modernbert", "llama")))
+def test_only_matrices_decay(study: Study, family: str) -> None:
+    trial = observe(study(family), SHORT | {"weight_decay": 0.25})
+    assert {p.ndim >= 2: decay for p, decay in trial.steps[0].decay.items()} == {True: 0.25, False: 0.0}
+
+
+def test_the_rates_of_a_trial_are_those_of_transformers(study: Study) -> None:
+    trial = observe(study("bert"), SHORT | {"epochs": 4, "lr_schedule": "cosine", "warmup_ratio": 0.25})
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 6, 24)
+    expected = []
+    for _ in range(24):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    found = [max(step.rates.values()) for step in trial.steps]
+    assert [found[step] for step in (0, 3, 6, 15, 23)] == [expected[step] for step in (0, 3, 6, 15, 23)]
+
+
+def test_dropout_0_is_deterministic_and_more_is_not(study: Study) -> None:
+    prepared = every_step(study, "bert")
+    losses = {p: observe(prepared, SHORT | {"dropout": p, "learning_rate": 1e-12}).train_losses[0] for p in (0.0, 0.5)}
+    batch = prepared.train.collate(first_batch(prepared, 8), tiny.CPU)
+    logits_BC = forward(prepared.checkpoint.model.eval(), batch, "fp32")
+    expected = nn.functional.cross_entropy(logits_BC, batch.targets).item()
+    assert losses[0.0] == pytest.approx(expected, abs=1e-6)
+    assert abs(losses[0.5] - expected) > 1e-3
+
+
+def test_label_smoothing_is_that_of_transformers_and_leaves_validation_alone(study: Study) -> None:
+    prepared = every_step(study, "bert")
+    still = SHORT | {"dropout": 0.0, "learning_rate": 1e-12}
+    plain, smooth = (observe(prepared, still | {"label_smoothing": share}) for share in (0.0, 0.3))
+    batch = prepared.train.collate(first_batch(prepared, 8), tiny.CPU)
+    logits_BC = forward(prepared.checkpoint.model.eval(), batch, "fp32")
+    expected = LabelSmoother(epsilon=0.3)(SequenceClassifierOutput(logits=logits_BC), batch.targets)
+    assert smooth.train_losses[0] == pytest.approx(expected.item(), abs=1e-6)
+    assert smooth.train_losses[0] != pytest.approx(plain.train_losses[0], abs=1e-3)
+    assert smooth.validation_losses[0] == plain.validation_losses[0]
+
+
+@pytest.mark.parametrize("family", mostly_slow(("distilbert", "gpt2")))
+def test_a_batch_of_32_in_4_parts_is_one_of_32(study: Study, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = every_step(study, family, 2)
+    params = SHORT | {"batch_size": 32, "epochs": 3, "dropout": 0.0}
+    whole = observe(prepared, params)
+    longest = int(prepared.train.lengths_N.max())
+    monkeypatch.setattr(loop, "MICRO_BATCH_TOKENS", 8 * longest)
+    attention = type(attention_of(blocks_of(prepared.checkpoint.model)[0]))
+    parts: list[Observed] = []
+    calls = count_calls(attention, lambda: parts.append(observe(prepared, params)))
+    assert max(calls.values()) >= 3 * (4 + 2)  # 32 and 16 rows of 3 epochs, 8 at once
+    assert parts[0].train_losses == pytest.approx(whole.train_losses, abs=1e-5)
+    assert parts[0].validation_losses == pytest.approx(whole.validation_losses, abs=1e-5)
+
+
+def test_beta2_and_the_gradient_norm_reach_the_step(study: Study) -> None:
+    free = observe(study("bert"), SHORT | {"max_grad_norm": 0.0})
+    clipped = observe(study("bert"), SHORT | {"max_grad_norm": 0.125, "adam_beta2": 0.9})
+    assert free.steps[0].betas == (0.9, 0.999)
+    assert clipped.steps[0].betas == (0.9, 0.9)
+    assert min(step.gradient_norm for step in free.steps) > 0.125
+    assert [step.gradient_norm for step in clipped.steps] == pytest.approx([0.125] * 6, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", mostly_slow(("bert", "llama")))
+@pytest.mark.parametrize("method", ["full", "frozen", "lora-frozen"])
+def test_gradient_checkpointing_computes_twice_what_trains_and_changes_no_loss(
+    study: Study, family: str, method: str
+) -> None:
+    prepared = every_step(study, family)
+    params = SHORT | METHODS[method]
+    plain = observe(prepared, params)
+    attention = type(attention_of(blocks_of(prepared.checkpoint.model)[0]))
+    saving: list[Observed] = []
+    calls = count_calls(attention, lambda: saving.append(observe(prepared, params | {"gradient_checkpointing": True})))
+    assert saving[0].train_losses == plain.train_losses
+    assert saving[0].validation_losses == plain.validation_losses
+    depth = {"full": 0, "frozen": 2, "lora-frozen": 1}[method]
+    counted = [calls[attention_of(block)] for block in blocks_of(saving[0].model)]
+    # once more for each trace that finds out what is frozen
+    assert counted == [pytest.approx(6, abs=1)] * depth + [pytest.approx(12, abs=1)] * (3 - depth)
+
+
+def test_checkpointing_is_refused_where_the_architecture_does_not_know_it(folder: Path) -> None:
+    config = AlbertConfig(**{**tiny.make_config().to_dict(), "model_type": "albert", "embedding_size": 16})
+    torch.manual_seed(0)
+    tiny.save(AutoModelForSequenceClassification.from_config(config), folder / "albert")
+    prepared = prepare(tiny.make_spec(model={"name": "albert"}), roots=[folder], device=tiny.CPU)
+    with pytest.raises(ConfigError, match="gradient_checkpointing: the architecture 'albert' does not know it"):
+        observe(prepared, SHORT | {"gradient_checkpointing": True})
+    for method in ("head_only", "lora"):
+        trial = observe(prepared, SHORT | METHODS[method])
+        moved = trial.moved(prepared.checkpoint.model.state_dict())
+        assert moved == {name for name, _ in trial.model.named_parameters() if "lora_" in name or "classifier" in name}
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_lora_has_the_losses_of_peft_in_a_plain_loop(study: Study, folder: Path) -> None:
+    prepared = every_step(study, "bert")
+    params = {"method": "lora", "lora_rank": 4, "lora_alpha_ratio": 3.0, "dropout": 0.0, "weight_decay": 0.0}
+    ours = observe(prepared, SHORT | params | {"epochs": 4, "lr_schedule": "constant"})
+    described = LoraConfig(
+        r=4,
+        lora_alpha=12,
+        target_modules=r".*encoder\.layer\.\d+\..*(query|key|value|dense)",
+        modules_to_save=["classifier"],
+        task_type="SEQ_CLS",
+    )
+    base = AutoModelForSequenceClassification.from_pretrained(
+        folder / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+    torch.manual_seed(derive_seed("adapters", SEED, NUMBER))
+    model = get_peft_model(base, described).train()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert len(trained) == len(ours.steps[0].rates)
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    losses = []
+    for epoch in range(4):
+        for rows in epoch_batches(prepared.train.lengths_N, 8, derive_seed("batches", SEED, NUMBER, epoch)):
+            batch = prepared.train.collate(rows, tiny.CPU)
+            loss = model(**batch.inputs, labels=batch.targets).loss
+            torch.autograd.backward(loss)
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+    assert ours.train_losses == pytest.approx(losses, abs=1e-5)
+    assert losses[-1] != pytest.approx(losses[0], abs=1e-3)
+
+
+# peft asks transformers by an old name
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("family", mostly_slow(("bert", "gpt2")))
+def test_the_saved_adapter_opens_over_the_base_model(study: Study, family: str, tmp_path: Path) -> None:
+    prepared = study(family)
+    trial = observe(prepared, SHORT | METHODS["lora"] | {"lora_alpha_ratio": 0.5})
+    trial.best.save(tmp_path)
+    base = copy.deepcopy(prepared.checkpoint.model)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    batch = prepared.validation.collate(np.arange(4), tiny.CPU)
+    expected = forward(trial.model.eval(), batch, "fp32")
+    torch.testing.assert_close(adapted(**batch.inputs).logits, expected)
+    assert not torch.allclose(expected, forward(prepared.checkpoint.model.eval(), batch, "fp32"), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", mostly_slow(("bert", "distilbert", "gpt2")))
+def test_lora_targets_are_the_layers_of_attention_or_all(study: Study, family: str) -> None:
+    adapted = {}
+    for targets in ("all-linear", "attention"):
+        params = {"method": "lora", "frozen_layers": 1, "lora_targets": targets}
+        model = observe(study(family), SHORT | params).model
+        adapted[targets] = {name.partition(".lora_A")[0] for name, _ in model.named_parameters() if ".lora_A" in name}
+        inside = {name for name in adapted[targets] if any(f".{i}." in name for i in (1, 2))}
+        assert adapted[targets] == inside  # none in the frozen block, none in the head
+    assert adapted["attention"] == {name for name in adapted["all-linear"] if "attention" in name or "attn" in name}
+    assert adapted["attention"] < adapted["all-linear"]
+
+
+@pytest.mark.parametrize("family", tiny.DECODERS)
+def test_lora_leaves_the_output_layer_of_a_language_model_alone(folder: Path, family: str) -> None:
+    name = f"{family}-lm"
+    tiny.save_family(folder / name, family, AutoModelForCausalLM, tie_word_embeddings=family == "gpt2")
+    data = {"train": "train.csv", "validation": "validation.csv", "test": None, "columns": {"text": "text"}}
+    prepared = prepare(
+        tiny.make_spec(task="causal-lm", model={"name": name}, data=data), roots=[folder], device=tiny.CPU
+    )
+    trial = observe(prepared, SHORT | METHODS["lora"])
+    moved = trial.moved(prepared.checkpoint.model.state_dict())
+    assert moved == {name for name, _ in trial.model.named_parameters() if ".lora_" in name}
+    if family == "gpt2":
+        with pytest.raises(ConfigError, match="method head_only: the model's head shares its weights"):
+            observe(prepared, SHORT | METHODS["head_only"])
+    else:
+        assert "lm_head.weight" in observe(prepared, SHORT | METHODS["head_only"]).moved(
+            prepared.checkpoint.model.state_dict()
+        )
+
+
+def test_lora_on_nothing_is_refused(study: Study) -> None:
+    with pytest.raises(ConfigError, match="method lora: the 0 blocks"):
+        observe(study("bert"), SHORT | {"method": "lora", "frozen_layers": 3})
+
+
+def test_a_share_of_a_block_is_rounded(study: Study) -> None:
+    trial = observe(study("bert"), SHORT | {"frozen_fraction": 0.5})
+    assert TrialConfig.from_params({"frozen_fraction": 0.5}).depth(3) == math.floor(0.5 * 3 + 0.5)
+    first, second, third = ([p in trial.steps[0].rates for p in b.parameters()] for b in blocks_of(trial.model))
+    assert (any(first), any(second), all(third)) == (False, False, True)

@@ -1,0 +1,190 @@
+"""Running out of memory is healed: smaller pieces, the same effective batch, the same losses."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainer import evaluate as evaluate_module
+from trainer import fine_tune as module
+from trainer.best_model import BestModel
+from trainer.config import TrialConfig
+from trainer.fine_tune import Evaluation, fine_tune
+from trainer.memory import Fit, MemoryHints, is_out_of_memory
+from trainer.prepare import Prepared
+from trainer.train_step import accumulate_gradients
+
+PARAMS = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 16}
+SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+class SmallDevice:
+    """More than 100 padded tokens at once do not fit; the failure comes after half of the work."""
+
+    def __init__(self, error: Exception = SHORT) -> None:
+        self.error = error
+        self.pieces: list[int] = []
+
+    def __call__(
+        self, model: Any, task: Any, split: Any, rows_B: Any, *more: Any, micro_batch_size: int, **options: Any
+    ) -> torch.Tensor:
+        self.pieces.append(micro_batch_size)
+        if micro_batch_size * split.lengths_N[rows_B].max() > 100:
+            rows_B = rows_B[: len(rows_B) // 2]
+            accumulate_gradients(model, task, split, rows_B, *more, micro_batch_size=1, **options)
+            raise self.error
+        return accumulate_gradients(model, task, split, rows_B, *more, micro_batch_size=micro_batch_size, **options)
+
+
+def run(prepared: Prepared, hints: MemoryHints | None = None, **params: Any) -> list[Evaluation]:
+    config = TrialConfig.from_params(PARAMS | params)
+    return list(fine_tune(prepared, config, seed=0, number=0, best=BestModel(), hints=hints))
+
+
+def losses(evaluations: list[Evaluation]) -> list[float]:
+    return [value for one in evaluations for value in (one.value, one.metrics["train_loss"])]
+
+
+@pytest.fixture
+def small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SmallDevice]:
+    def make(error: Exception = SHORT) -> SmallDevice:
+        device = SmallDevice(error)
+        monkeypatch.setattr(module, "accumulate_gradients", device)
+        return device
+
+    return make
+
+
+def test_healed_trial_has_the_losses_of_one_that_fits(
+    prepared: Prepared, small_device: Callable[..., SmallDevice]
+) -> None:
+    whole = run(prepared, dropout=0.0)
+    device = small_device()
+    healed = run(prepared, dropout=0.0)
+    assert device.pieces[:4] == [16, 8, 4, 4]  # what fits is remembered for the next step
+    assert 16 not in device.pieces[1:]
+    assert losses(healed) == pytest.approx(losses(whole), rel=1e-5)
+    assert [one.optimizer_steps for one in healed] == [one.optimizer_steps for one in whole]
+
+
+def test_healed_step_restarts_from_its_own_seed(prepared: Prepared, small_device: Callable[..., SmallDevice]) -> None:
+    hints = MemoryHints()
+    device = small_device()
+    healed = run(prepared, hints, dropout=0.3)
+    device.pieces.clear()
+    again = run(prepared, hints, dropout=0.3)
+    assert 16 not in device.pieces
+    assert losses(again) == losses(healed)  # to the last bit: nothing of the failed tries is left
+
+
+def test_the_next_trial_starts_with_what_fits_after_a_restart_too(
+    prepared: Prepared, small_device: Callable[..., SmallDevice], tmp_path: Path
+) -> None:
+    device = small_device()
+    run(prepared, MemoryHints(tmp_path))
+    for hints, changes, starts_small in (
+        (MemoryHints(tmp_path), {}, True),
+        (MemoryHints(tmp_path), {"learning_rate": 1e-4, "weight_decay": 0.3}, True),
+        (MemoryHints(tmp_path), {"frozen_layers": 2}, False),
+        (MemoryHints(), {}, False),
+    ):
+        device.pieces.clear()
+        run(prepared, hints, **changes)
+        assert (device.pieces[0] < 16) == starts_small, changes
+    assert not [name for name in os.listdir(tmp_path) if not name.endswith(".json")]
+
+
+def test_hint_that_was_cut_short_is_none(tmp_path: Path) -> None:
+    MemoryHints(tmp_path).remember("key", 5)
+    (file,) = tmp_path.iterdir()
+    assert MemoryHints(tmp_path).recall("key") == 5
+    file.write_text("")
+    assert MemoryHints(tmp_path).recall("key") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SHORT,
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_every_kind_of_memory_is_healed(
+    prepared: Prepared, small_device: Callable[..., SmallDevice], error: Exception
+) -> None:
+    small_device(error)
+    assert len(run(prepared)) == 2
+
+
+def test_single_row_that_does_not_fit_is_out_of_memory() -> None:
+    tried: list[int] = []
+    with pytest.raises(torch.OutOfMemoryError):
+        Fit(1_000).run(lambda rows: tried.append(rows) or _fail(SHORT), n_rows=16, longest=10)
+    assert tried == [16, 8, 4, 2, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error: device-side assert triggered"), ValueError("shape")])
+def test_nothing_else_is_tried_again(error: Exception) -> None:
+    tried: list[int] = []
+    with pytest.raises(type(error)):
+        Fit(1_000).run(lambda rows: tried.append(rows) or _fail(error), n_rows=16, longest=10)
+    assert tried == [16]
+    assert not is_out_of_memory(error)
+
+
+def test_pieces_shrink_below_a_batch_that_was_never_cut() -> None:
+    fit = Fit(100_000)
+    tried: list[int] = []
+
+    def work(rows: int) -> int:
+        tried.append(rows)
+        return rows if rows <= 4 else _fail(SHORT)
+
+    assert fit.run(work, n_rows=16, longest=10) == 4
+    assert tried == [16, 8, 4]
+    assert fit.rows(64, 20) == 2
+
+
+def test_failed_try_lets_go_of_its_tensors() -> None:
+    """An exception that is still held, in `sys.exc_info` or a variable, would keep what the retry needs."""
+    alive: list[int] = []
+
+    class Big:
+        def __init__(self) -> None:
+            alive.append(1)
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    def work(rows: int) -> int:
+        assert alive == []
+        big = Big()
+        return rows if rows == 1 else _fail(torch.OutOfMemoryError("CUDA out of memory"), big)
+
+    assert Fit(100).run(work, n_rows=4, longest=10) == 1
+
+
+def test_evaluation_is_healed(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(prepared)
+    real = evaluate_module.forward
+    sizes: list[int] = []
+
+    def forward(model: Any, batch: Any, precision: Any) -> Any:
+        sizes.append(len(batch.targets))
+        if sizes[-1] > 8:
+            raise SHORT
+        return real(model, batch, precision)
+
+    monkeypatch.setattr(evaluate_module, "forward", forward)
+    healed = run(prepared)
+    assert sizes[:3] == [30, 15, 7]
+    assert losses(healed) == pytest.approx(losses(whole), rel=1e-6)
+
+
+def _fail(error: Exception, *_held: object) -> Any:
+    raise error

@@ -1,0 +1,183 @@
+"""A worker that is told to end saves its trial first, and another one goes on with it: `spezia-worker` as a process."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.contract.worker import Resume
+from tests import fake_engine
+from tests.fake_service import FakeService, assignment, served
+from tests.trainer.test_worker import GOOD, is_dead
+from tests.trainer.test_worker_process import SECONDS, until
+from trainer import attempt as attempt_module
+from trainer.client import ServiceClient
+from trainer.worker import Supervisor
+
+STUDY = "f" * 32
+
+
+class Scene:
+    """A service, workers with a scripted engine, and the folder where they leave checkpoints."""
+
+    def __init__(self, folder: Path, server: str, service: FakeService, stack: ExitStack) -> None:
+        self.service = service
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self._server = server
+        self._stack = stack
+
+    def start(self, **trials: list[dict[str, Any]]) -> subprocess.Popen[bytes]:
+        script = self.folder / "script.json"
+        script.write_text(json.dumps({"trials": {name.replace("_", "/")[1:]: done for name, done in trials.items()}}))
+        engine = shlex.join([sys.executable, "-P", fake_engine.__file__, "--script", str(script)])
+        command = [sys.executable, "-P", "-m", "trainer.cli", "--server", self._server, "--engine", engine]
+        command += ["--checkpoint-dir", str(self.checkpoints)]
+        process = self._stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        self._stack.callback(process.kill)
+        return process
+
+    def offered(self) -> list[dict[str, Any]]:
+        """The checkpoints that workers have asked with."""
+        return [offer for request in self.service.dispatches for offer in request["checkpoints"]]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    service = FakeService(assignment())
+    with served(service) as server, ExitStack() as stack:
+        yield Scene(tmp_path, server, service, stack)
+
+
+def test_terminated_worker_saves_its_trial_and_the_next_one_offers_it(scene: Scene, tmp_path: Path) -> None:
+    pid = tmp_path / "engine"
+    saved = [{"evaluate": 0.5}, {"save": 1}, {"pid": str(pid)}, {"hang": True}]
+    worker = scene.start(_0=saved)
+    until(pid.exists)
+    worker.terminate()
+    assert worker.wait(SECONDS) == 0
+    assert scene.service.released == ["preempted"]
+    assert is_dead(int(pid.read_text()))
+    scene.service.assignments.append(assignment(attempt=2, resume=Resume(attempt=1, step=1)))
+    second = scene.start(_0=[{"evaluate": 0.4, "final": True}])
+    until(lambda: len(scene.service.outcomes) == 1)
+    assert scene.offered()[0] == {"study_id": STUDY, "number": 0, "attempt": 1, "step": 1}
+    assert [report.step for report in scene.service.reports] == [1, 2]
+    assert scene.service.outcomes[0]["state"] == "COMPLETE"
+    until(lambda: not list(scene.checkpoints.glob("*/*")))  # of a trial that has ended nothing is left
+    second.terminate()
+    assert second.wait(SECONDS) == 0
+
+
+def test_checkpoint_outlives_a_worker_that_is_killed(scene: Scene, tmp_path: Path) -> None:
+    pid = tmp_path / "engine"
+    worker = scene.start(_0=[{"evaluate": 0.5}, {"save": 1}, {"pid": str(pid)}, {"hang": "deaf"}])
+    until(pid.exists)
+    worker.kill()
+    worker.wait(SECONDS)
+    until(lambda: is_dead(int(pid.read_text())))
+    scene.start()
+    until(lambda: bool(scene.offered()))
+    assert scene.offered()[0]["step"] == 1
+
+
+def test_report_in_flight_is_delivered_before_the_worker_ends(scene: Scene) -> None:
+    is_reporting, may_answer = threading.Event(), threading.Event()
+
+    def block(request: Any) -> None:
+        if scene.service.calls[-1].endswith("/report"):
+            is_reporting.set()
+            may_answer.wait(SECONDS)
+
+    scene.service.fault = block
+    worker = scene.start(_0=[{"evaluate": 0.5}, {"save": 1}, {"hang": True}])
+    assert is_reporting.wait(SECONDS)
+    worker.terminate()
+    may_answer.set()
+    assert worker.wait(SECONDS) == 0
+    assert [report.step for report in scene.service.reports] == [1]
+    assert scene.service.released == ["preempted"]
+    assert list(scene.checkpoints.glob("*/*/*/at-*"))
+
+
+def test_trial_that_ends_by_itself_first_is_told(scene: Scene, tmp_path: Path) -> None:
+    pid, go_on = tmp_path / "engine", tmp_path / "go_on"
+    scene.service.assignments.append(assignment(number=1))
+    worker = scene.start(_0=[{"pid": str(pid)}, {"until": str(go_on)}, *GOOD])
+    until(pid.exists)
+    worker.terminate()
+    threading.Event().wait(0.1)
+    go_on.touch()
+    assert worker.wait(SECONDS) == 0
+    assert [outcome["state"] for outcome in scene.service.outcomes] == ["COMPLETE"]
+    assert (scene.service.released, len(scene.service.assignments)) == ([], 1)
+
+
+class InProcess:
+    """A worker in this process, told to end after its first report."""
+
+    def __init__(self, tmp_path: Path, service: FakeService) -> None:
+        self._service = service
+        self._folder = tmp_path
+
+    def run(self, *actions: dict[str, Any], trial: str = "*") -> int:
+        script = self._folder / "script.json"
+        script.write_text(json.dumps({"trials": {trial: list(actions), "*": GOOD}}))
+        command = [sys.executable, "-P", fake_engine.__file__, "--parent", str(os.getpid()), "--script", str(script)]
+        folder = self._folder / "checkpoints"
+        supervisor = Supervisor(
+            ServiceClient("http://service", transport=self._service.transport),
+            [*command, "--checkpoint-dir", str(folder)],
+            worker_id="e" * 32,
+            checkpoint_dir=folder,
+            sleep=lambda seconds: None,
+        )
+        self.terminate: Callable[[str], None] = supervisor.terminate
+        return supervisor.run()
+
+
+def test_deaf_engine_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_module, "PREEMPT_SECONDS", 0.2)
+    service = FakeService(assignment())
+    worker = InProcess(tmp_path, service)
+
+    def answer(report: Any) -> dict[str, Any]:
+        worker.terminate("SIGTERM")
+        return {}
+
+    service.answer = answer
+    assert worker.run({"evaluate": 0.5}, {"hang": "deaf"}, trial="0") == 0
+    assert service.released == ["preempted"]
+    assert service.outcomes == []
+
+
+def test_lost_checkpoint_gives_the_trial_back_to_begin_anew(tmp_path: Path) -> None:
+    service = FakeService(assignment(attempt=2), assignment(attempt=3, number=1))
+    assert InProcess(tmp_path, service).run({"fail": "lost"}, trial="0/2") == 0
+    assert service.released == ["checkpoint_lost"]
+    assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE"]
+
+
+def test_reports_of_an_earlier_attempt_count(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    service = FakeService(assignment())
+    InProcess(tmp_path, service).run({"evaluate": 0.5}, {"save": 1}, {"fail": "diverged"}, trial="0/1")
+    assert service.outcomes[0]["state"] == "PRUNED"
+    assert not list(folder.glob("*/*"))
+    saved = FakeService(assignment())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(attempt_module, "PREEMPT_SECONDS", 0.1)
+        worker = InProcess(tmp_path, saved)
+        saved.answer = lambda report: worker.terminate("SIGTERM") or {}
+        worker.run({"evaluate": 0.5}, {"save": 1}, {"hang": True}, trial="0/1")
+    resumed = FakeService(assignment(attempt=2, resume=Resume(attempt=1, step=1)))
+    InProcess(tmp_path, resumed).run({"fail": "diverged"}, trial="0/2")
+    assert resumed.outcomes[0]["state"] == "PRUNED"

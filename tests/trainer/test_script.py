@@ -1,0 +1,225 @@
+"""A person's own training function, in the shape of our loop."""
+
+import re
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.contract.study import StudySpec
+from service.launch.local import WorkerPlan
+from tests.fake_service import assignment
+from tests.trainer import tiny
+from trainer import pipe
+from trainer.cli import engine_command
+from trainer.engine import Engine
+from trainer.errors import ConfigError, Diverged, NoMetric
+from trainer.script import ScriptStuck, TrialPruned, run_script
+from trainer.script_file import load_script
+
+Report = Callable[..., None]
+
+
+def run(train: Callable[[dict[str, Any], Report], object]) -> list[tuple[int, float]]:
+    """Steps and values of all evaluations."""
+    return [(evaluation.step, evaluation.value) for evaluation in run_script(train, {"depth": 3}, "loss")]
+
+
+def test_reports_become_evaluations() -> None:
+    def train(params: dict[str, Any], report: Report) -> None:
+        report(loss=params["depth"], accuracy=0.5)
+        report(step=4, loss=2)
+        report(loss=1.5)
+
+    assert run(train) == [(1, 3.0), (4, 2.0), (5, 1.5)]
+    first = next(run_script(train, {"depth": 3}, "accuracy"))
+    assert (first.value, first.metrics, first.final) == (0.5, {"loss": 3.0, "accuracy": 0.5}, False)
+
+
+def test_a_script_stands_still_until_its_report_is_dealt_with() -> None:
+    seen = []
+
+    def train(params: dict[str, Any], report: Report) -> None:
+        for step in range(3):
+            seen.append(step)
+            report(loss=step)
+
+    with closing(run_script(train, {}, "loss")) as evaluations:
+        next(evaluations)
+        assert seen == [0]
+        next(evaluations)
+        assert seen == [0, 1]
+
+
+def test_a_pruned_script_is_closed_and_cleans_up() -> None:
+    ended = []
+
+    def train(params: dict[str, Any], report: Report) -> None:
+        try:
+            while True:
+                try:
+                    report(loss=1.0)
+                except Exception:  # as scripts have it
+                    ended.append("swallowed")
+        finally:
+            ended.append("cleaned up")
+
+    evaluations = run_script(train, {}, "loss")
+    next(evaluations)
+    evaluations.close()
+    assert ended == ["cleaned up"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "script"]
+
+
+def test_a_script_that_goes_on_after_its_end_spoils_the_process() -> None:
+    release = threading.Event()
+
+    def train(params: dict[str, Any], report: Report) -> None:
+        try:
+            report(loss=1.0)
+        except TrialPruned:
+            release.wait(10)
+
+    evaluations = run_script(train, {}, "loss", close_seconds=0.01)
+    next(evaluations)
+    with pytest.raises(ScriptStuck, match="the script has not ended 0 s after it was told to; let TrialPruned pass"):
+        evaluations.close()
+    release.set()
+
+
+def reports(**values: Any) -> Callable[[dict[str, Any], Report], None]:
+    return lambda params, report: report(**values)
+
+
+def broken(params: dict[str, Any], report: Report) -> None:
+    report(loss=1.0)
+    raise KeyError("lost")
+
+
+@pytest.mark.parametrize(
+    ("train", "error", "message"),
+    [
+        (reports(accuracy=1.0), ConfigError, "report: the objective's metric loss is missing; given are accuracy"),
+        (reports(), ConfigError, "the objective's metric loss is missing; given are none"),
+        (reports(loss=1.0, step=0), ConfigError, "report: step = 0 must be a whole number above 0, the step before"),
+        (reports(loss=1.0, step=1.5), ConfigError, "report: step = 1.5 must be a whole number"),
+        (reports(loss=float("nan")), Diverged, "the script reported loss = nan"),
+        (reports(loss=1.0, other=float("inf")), Diverged, "the script reported other = inf"),
+        (lambda params, report: None, NoMetric, "the script returned without a report; call report(loss=…)"),
+        (broken, KeyError, "lost"),
+        (lambda params, report: exit(3), RuntimeError, "the script ended itself: SystemExit(3)"),
+    ],
+)
+def test_what_goes_wrong_in_a_script_is_raised(train: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        run(train)
+
+
+GOOD = """
+def train(params, report):
+    for step in range(1, 4):
+        report(step=step, loss=params["start"] / step)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "good.py").write_text(GOOD)
+    return tmp_path / "scripts"
+
+
+def test_facts_of_a_script_are_its_hash(folder: Path) -> None:
+    facts = load_script("good.py", [folder]).facts
+    assert (facts.classes, facts.train_rows, facts.model_sha256) == ([], 0, "")
+    assert load_script("good.py", [folder], facts).facts is facts
+    (folder / "good.py").write_text(GOOD + "# changed\n")
+    with pytest.raises(ConfigError, match=r"script: good\.py changed since the study was prepared"):
+        load_script("good.py", [folder], facts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("bad.py", "def train(:", "script: bad.py cannot be loaded: invalid syntax"),
+        ("bad.py", "import nowhere_to_be_found", "script: bad.py cannot be loaded: No module named"),
+        ("bad.py", "train = 3", "script: bad.py defines no function train(params, report); add it"),
+        ("bad.py", "def train(params): pass", "script: train in bad.py must take (params, report): too many"),
+        ("bad.txt", "", "script: bad.txt is no Python file; its name must end in .py"),
+        ("absent.py", None, "script: absent.py under {folder} is no file; correct the path"),
+        ("../out.py", None, "script: ../out.py lies outside the folders"),
+    ],
+)
+def test_what_is_no_script_is_refused(folder: Path, name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (folder / name).write_text(content)
+    with pytest.raises(ConfigError, match=re.escape(message.format(folder=folder))):
+        load_script(name, [folder])
+
+
+def test_without_an_allowed_folder_nothing_runs(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="this worker runs no scripts; start it with --allow-scripts"):
+        load_script(str(folder / "good.py"), [])
+    with pytest.raises(ConfigError, match=f"or start the worker with --allow-scripts {folder}"):
+        load_script(str(folder / "good.py"), [folder / "other"])
+
+
+class Commands:
+    """Stands for the channel: gives commands and remembers events."""
+
+    def __init__(self, *commands: pipe.Command) -> None:
+        self.stop_wanted = threading.Event()
+        self.events: list[Any] = []
+        self._commands = list(commands)
+
+    def receive(self) -> pipe.Command:
+        if not self._commands:
+            raise EOFError
+        return self._commands.pop(0)
+
+    def send(self, event: pipe.Event) -> None:
+        self.events.append(event)
+
+
+def play(folder: Path, *commands: pipe.Command, stop: bool = False) -> list[Any]:
+    channel = Commands(*commands)
+    if stop:
+        channel.stop_wanted.set()
+    engine = Engine(channel, roots=[], device=tiny.CPU, script_folders=[folder])  # type: ignore[arg-type]
+    with pytest.raises(EOFError):
+        engine.run()
+    return channel.events[1:]
+
+
+def work(folder: Path, kind: str) -> pipe.Work:
+    body = {"task": "script", "script": "good.py", "search_space": {"start": {"type": "int", "low": 1, "high": 9}}}
+    spec = StudySpec.model_validate(body | {"objective": {"metric": "loss", "direction": "minimize"}})
+    changes: dict[str, Any] = {"spec": spec, "token": ""}
+    if kind == "trial":
+        changes |= {"params": {"start": 6}, "facts": load_script("good.py", [folder]).facts}
+    return pipe.Work(assignment=assignment(kind, **changes), directory="")
+
+
+def test_allowed_folders_reach_the_engine(tmp_path: Path) -> None:
+    command = engine_command("engine", data_roots=[], threads=None, allow_scripts=[tmp_path, Path("here")])
+    assert command[3:] == ["--allow-scripts", str(tmp_path), "--allow-scripts", str(Path.cwd() / "here")]
+    plan = WorkerPlan(server="http://x", data_roots=[], allow_scripts=[tmp_path], gpus=[], n_workers=1)
+    assert plan.command("id")[-2:] == ["--allow-scripts", str(tmp_path)]
+
+
+def test_an_engine_runs_a_script(folder: Path) -> None:
+    go_on = pipe.Answer(go_on=True, keep_model=True)
+    (prepared,) = play(folder, work(folder, "prepare"))
+    assert prepared.facts == load_script("good.py", [folder]).facts
+    *evaluated, ended = play(folder, work(folder, "trial"), go_on, go_on, go_on)
+    assert [(event.step, event.value) for event in evaluated] == [(1, 6.0), (2, 3.0), (3, 2.0)]
+    assert ended == pipe.Ended()
+
+
+def test_an_engine_stops_a_script_when_told_to(folder: Path) -> None:
+    evaluated, ended = play(folder, work(folder, "trial"), pipe.Answer(go_on=False))
+    assert (evaluated.step, ended) == (1, pipe.Ended())
+    assert play(folder, work(folder, "trial"), stop=True) == [pipe.Preempted()]

@@ -1,0 +1,146 @@
+"""How close a task is to what the checkpoint knows: the probe, and what it suggests."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from service.contract.similarity import Similarity
+from tests.trainer import tiny
+from tests.trainer.conftest import Prepare
+from tests.trainer.task_cases import CASES, TaskCase
+from trainer import prepare as prepare_module
+from trainer import similarity as module
+from trainer.prepare import Prepared, prepare
+from trainer.similarity import measure_similarity
+from trainer.split import TokenisedSplit
+
+_ACCURACY = {"probe_accuracy", "majority_accuracy", "skill"}
+METRICS = {
+    "text-classification": _ACCURACY,
+    "text-regression": {"probe_r2", "skill"},
+    "token-classification": _ACCURACY,
+    "image-classification": _ACCURACY,
+    "causal-lm": {"validation_loss"},
+}
+
+
+def measure(prepared: Prepared) -> Similarity | None:
+    model = prepared.checkpoint.new_model(seed=0, number=0)
+    return measure_similarity(model, prepared.task, prepared.train, prepared.validation, "fp32", seed=0)
+
+
+def relabelled(prepared: Prepared, train: Any, validation: Any) -> Prepared:
+    assert isinstance(prepared.train, TokenisedSplit)
+    assert isinstance(prepared.validation, TokenisedSplit)
+    return replace(
+        prepared,
+        train=replace(prepared.train, targets=np.asarray(train)),
+        validation=replace(prepared.validation, targets=np.asarray(validation)),
+    )
+
+
+def test_the_probe_is_logistic_regression_on_mean_hidden_states(prepared: Prepared) -> None:
+    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+
+    def features(split: Any) -> np.ndarray[Any, Any]:
+        rows = [torch.from_numpy(split.row(row).astype(np.int64))[None] for row in range(len(split))]
+        with torch.no_grad():
+            return np.stack([model.bert(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy() for ids in rows])
+
+    scaler = StandardScaler().fit(features(prepared.train))
+    probe = LogisticRegression(max_iter=200).fit(scaler.transform(features(prepared.train)), prepared.train.targets)
+    accuracy = probe.score(scaler.transform(features(prepared.validation)), prepared.validation.targets)
+    found = measure(prepared)
+    assert found is not None
+    assert found.metrics["probe_accuracy"] == pytest.approx(accuracy)
+    assert found.metrics["majority_accuracy"] == pytest.approx(1 / 3)
+    assert found.metrics["skill"] == pytest.approx((accuracy - 1 / 3) / (2 / 3))
+
+
+def test_what_hidden_states_show_suggests_freezing_and_what_they_hide_does_not(prepared: Prepared) -> None:
+    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+    (train, _), (validation, _) = (module._examples(model, s, "fp32") for s in (prepared.train, prepared.validation))
+    axis = np.linalg.svd(train - train.mean(axis=0))[2][0]
+    # features come longest row first
+    order, new_order = (np.argsort(-s.lengths_N, kind="stable") for s in (prepared.train, prepared.validation))
+    labels, new_labels = np.zeros(len(train), dtype=int), np.zeros(len(validation), dtype=int)
+    labels[order], new_labels[new_order] = (
+        (train - train.mean(axis=0)) @ axis > 0,
+        (validation - train.mean(axis=0)) @ axis > 0,
+    )
+    shown = measure(relabelled(prepared, labels, new_labels))
+    dice = np.random.default_rng(0)
+    hidden = measure(relabelled(prepared, dice.integers(0, 2, len(train)), dice.integers(0, 2, len(validation))))
+    assert shown is not None
+    assert hidden is not None
+    assert shown.metrics["skill"] > 0.75 > 0.4 > hidden.metrics["skill"]
+    assert (shown.suggestion, hidden.suggestion) == ("similar-task", "different-task")
+    assert "preset similar-task" in shown.why
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_task_has_a_measure(case: TaskCase, tmp_path: Path) -> None:
+    case.write(tmp_path)
+    found = prepare(tiny.make_spec(**case.spec()), roots=[tmp_path], device=tiny.CPU).facts.similarity
+    assert found is not None
+    assert found.why
+    assert set(found.metrics) == METRICS[case.task] or set(found.metrics) == {"probe_f1_micro", "skill"}
+
+
+def test_between_the_two_nothing_is_suggested(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_probe", lambda *_: {"probe_accuracy": 0.7, "skill": 0.6})
+    found = measure(prepared)
+    assert found is not None
+    assert found.suggestion is None
+    assert "60%" in found.why
+
+
+def test_targets_that_are_all_alike_tell_nothing(prepared: Prepared) -> None:
+    labels = [0] * len(prepared.train), [0] * len(prepared.validation)
+    assert measure(relabelled(prepared, *labels)) is None
+
+
+def test_large_models_and_long_splits_are_probed_on_fewer_rows(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = module._examples
+
+    def examples(model: Any, split: Any, precision: Any) -> Any:
+        sizes.append(len(split))
+        return real(model, split, precision)
+
+    monkeypatch.setattr(module, "_examples", examples)
+    n_tokens = int(prepared.train.lengths_N.sum())
+    n_parameters = prepared.checkpoint.model.num_parameters()
+    monkeypatch.setitem(module._PARAMETER_TOKENS, "cpu", n_parameters * n_tokens * 0.75)
+    assert measure(prepared) is not None
+    assert sizes == [pytest.approx(48, abs=4), pytest.approx(24, abs=4)]
+
+
+def test_it_is_a_fact_of_the_study_and_a_word_on_it(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Similarity(metrics={"skill": 0.9}, suggestion="similar-task", why="it fits")
+    monkeypatch.setattr(module, "measure_similarity", lambda *_, **__: said)
+    facts = prepare_study().facts
+    assert facts.similarity == said
+    assert "it fits" in facts.warnings
+
+
+def test_a_study_may_do_without(prepare_study: Prepare) -> None:
+    assert prepare_study().facts.similarity is not None
+    assert prepare_study(training={"similarity": False}).facts.similarity is None
+
+
+def test_it_is_measured_once_a_study(prepared: Prepared, pristine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(prepare_module, "with_similarity", refuse)
+    again = prepare(tiny.make_spec(), roots=[pristine], device=tiny.CPU, facts=prepared.facts)
+    assert again.facts == prepared.facts

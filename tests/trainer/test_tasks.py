@@ -1,0 +1,250 @@
+"""Every task against plain transformers, and its saved model against its pipeline."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup, pipeline
+
+from tests.trainer import tiny
+from tests.trainer.task_cases import CASES, TAGS, TaskCase
+from trainer.batches import epoch_batches
+from trainer.best_model import BestModel
+from trainer.config import TrialConfig
+from trainer.evaluate import evaluate
+from trainer.fine_tune import Evaluation, fine_tune
+from trainer.prepare import Prepared, prepare
+from trainer.score import score
+from trainer.seeds import derive_seed
+from trainer.train_step import accumulate_gradients
+
+BATCH_SIZE = 8
+EPOCHS = 2
+N_STEPS = 10
+RATE = 5e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    case: TaskCase
+    root: Path
+    prepared: Prepared
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.id)
+def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    case: TaskCase = request.param
+    root = tmp_path_factory.mktemp(case.id)
+    case.write(root)
+    spec = tiny.make_spec(**case.spec(fixed={"batch_size": BATCH_SIZE}, training={"evaluations_per_epoch": 5}))
+    return Study(case=case, root=root, prepared=prepare(spec, roots=[root], device=tiny.CPU))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    study: Study
+    evaluations: list[Evaluation]
+    directory: Path
+    """Of the best model."""
+
+
+@pytest.fixture(scope="module")
+def trial(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    config = TrialConfig.from_params(
+        {"learning_rate": RATE, "batch_size": BATCH_SIZE, "epochs": EPOCHS, "weight_decay": 0.1, "warmup_ratio": 0.2}
+    )
+    best = BestModel()
+    evaluations = list(fine_tune(study.prepared, config, seed=7, number=3, best=best))
+    directory = tmp_path_factory.mktemp("best")
+    best.save(directory)
+    return Trial(study=study, evaluations=evaluations, directory=directory)
+
+
+def plain_model(study: Study, directory: Path | None = None) -> PreTrainedModel:
+    model: PreTrainedModel = study.case.auto_class.from_pretrained(directory or study.root / "model")
+    return model
+
+
+def plain_loss(study: Study, model: PreTrainedModel, split: str, rows: Sequence[int] | None = None) -> torch.Tensor:
+    """transformers' own loss of one batch."""
+    all_rows = study.case.rows(split)
+    chosen = all_rows if rows is None else [all_rows[row] for row in rows]
+    inputs = study.case.inputs_of(study.case.processor(study.root / "model"), chosen, study.root)
+    loss: torch.Tensor = model(**inputs).loss
+    return loss
+
+
+def plain_loop(study: Study, orders: list[list[int]]) -> tuple[list[float], list[float]]:
+    model = plain_model(study)
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    no_decay = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decay, "weight_decay": 0.1}, {"params": no_decay, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=RATE)
+    schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=N_STEPS)
+    train_losses, validation_losses = [], []
+    for rows in orders:
+        loss = plain_loss(study, model.train(), "train", rows)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        train_losses.append(loss.item())
+        with torch.no_grad():
+            validation_losses.append(plain_loss(study, model.eval(), "validation").item())
+    return train_losses, validation_losses
+
+
+def test_a_trial_has_the_losses_of_a_plain_loop(trial: Trial) -> None:
+    lengths_N = trial.study.prepared.train.lengths_N
+    orders = [
+        rows.tolist()
+        for epoch in range(EPOCHS)
+        for rows in epoch_batches(lengths_N, BATCH_SIZE, derive_seed("batches", 7, 3, epoch))
+    ]
+    train_losses, validation_losses = plain_loop(trial.study, orders)
+    assert len(trial.evaluations) == len(train_losses) == N_STEPS
+    ours = [evaluation.metrics for evaluation in trial.evaluations]
+    assert [metrics["train_loss"] for metrics in ours] == pytest.approx(train_losses, abs=1e-4)
+    assert [metrics["validation_loss"] for metrics in ours] == pytest.approx(validation_losses, abs=1e-4)
+    assert min(validation_losses) < 0.97 * validation_losses[0]  # it did learn something
+
+
+def test_the_validation_loss_depends_on_no_batch_size_and_no_padding(study: Study) -> None:
+    prepared = study.prepared
+    model = prepared.checkpoint.new_model(seed=0, number=0)
+    scores = [
+        evaluate(model, prepared.task, prepared.validation, "fp32", tokens=tokens) for tokens in (1, 20, 50, 10_000)
+    ]
+    for other in scores[1:]:
+        assert other == pytest.approx(scores[0], abs=2e-6)
+
+
+def test_a_batch_in_unequal_pieces_has_the_same_gradients(study: Study) -> None:
+    prepared = study.prepared
+    gradients = []
+    for micro_batch_size in (12, 5):
+        model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+        accumulate_gradients(
+            model, prepared.task, prepared.train, np.arange(12), "fp32", micro_batch_size=micro_batch_size
+        )
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-6, rtol=1e-4)
+
+
+def test_metrics_are_those_of_the_contract(trial: Trial) -> None:
+    task = trial.study.prepared.task
+    expected = {"validation_loss", "train_loss", *task.metric_names}
+    for evaluation in trial.evaluations:
+        assert evaluation.metrics.keys() == expected
+        assert all(math.isfinite(value) for value in evaluation.metrics.values())
+
+
+def test_the_saved_model_scores_on_the_test_split_what_transformers_finds(trial: Trial) -> None:
+    scores = score(trial.directory, trial.study.prepared)
+    assert scores.keys() == {"test_loss", *(f"test_{name}" for name in trial.study.prepared.task.metric_names)}
+    model = plain_model(trial.study, trial.directory)
+    with torch.no_grad():
+        loss = plain_loss(trial.study, model.eval(), "test").item()
+    assert scores["test_loss"] == pytest.approx(loss, abs=1e-5)
+
+
+def test_a_pipeline_has_the_figures_of_the_best_evaluation(trial: Trial) -> None:
+    best = min(trial.evaluations, key=lambda evaluation: evaluation.value)
+    figures = PIPELINES[trial.study.case.id](trial)
+    assert figures == pytest.approx({name: best.metrics[name] for name in figures}, rel=1e-5, abs=1e-5)
+
+
+def test_rows_may_be_taken(study: Study) -> None:
+    split = study.prepared.train
+    some = split.take([5, 2, 11])
+    whole = split.collate(np.array([5, 2, 11]), tiny.CPU)
+    part = some.collate(np.arange(3), tiny.CPU)
+    assert len(some) == 3
+    torch.testing.assert_close((part.inputs, part.targets), (whole.inputs, whole.targets), atol=0, rtol=0)
+    assert some.n_targets_N.tolist() == split.n_targets_N[[5, 2, 11]].tolist()
+    assert some.inputs_sha256 != split.inputs_sha256 == copy.copy(split).inputs_sha256
+
+
+def open_pipeline(trial: Trial, name: str, **options: Any) -> Any:
+    return pipeline(name, model=str(trial.directory), device="cpu", **options)
+
+
+def one_class(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    answers = open_pipeline(trial, "text-classification")([row["text"] for row in rows])
+    return {"accuracy": accuracy_score([row["label"] for row in rows], [answer["label"] for answer in answers])}
+
+
+def several_classes(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    answers = open_pipeline(trial, "text-classification", top_k=None)([row["text"] for row in rows])
+    probability = [{entry["label"]: entry["score"] for entry in answer} for answer in answers]
+    predicted = np.array([[scores[name] > 0.5 for name in tiny.CLASSES] for scores in probability])
+    actual = np.array([[name in row["label"] for name in tiny.CLASSES] for row in rows])
+    p = np.array([[scores[name] for name in tiny.CLASSES] for scores in probability])
+    return {
+        "f1_micro": f1_score(actual, predicted, average="micro", zero_division=0),
+        "f1_macro": f1_score(actual, predicted, average="macro", zero_division=0),
+        "subset_accuracy": float((predicted == actual).all(axis=1).mean()),
+        "validation_loss": float(-np.where(actual, np.log(p), np.log1p(-p)).mean()),
+    }
+
+
+def regression(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    answers = open_pipeline(trial, "text-classification")([row["text"] for row in rows])
+    predicted = np.array([answer["score"] for answer in answers])
+    actual = np.array([row["label"] for row in rows])
+    return {
+        "mse": float(((predicted - actual) ** 2).mean()),
+        "mae": float(np.abs(predicted - actual).mean()),
+        "pearson": float(np.corrcoef(predicted, actual)[0, 1]),
+    }
+
+
+def tags(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    answers = open_pipeline(trial, "token-classification", ignore_labels=[])([" ".join(row["tokens"]) for row in rows])
+    n_right = 0
+    for row, answer in zip(rows, answers, strict=True):
+        starts = np.cumsum([0, *(len(token) + 1 for token in row["tokens"])])
+        by_start = {entry["start"]: entry["entity"] for entry in answer}
+        n_right += sum(by_start[start] == tag for start, tag in zip(starts, row["tags"], strict=False))
+    assert set(TAGS) == set(trial.study.prepared.task.class_names)
+    return {"accuracy": n_right / sum(len(row["tags"]) for row in rows)}
+
+
+def images(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    files = [str(trial.study.root / f"validation{number}.png") for number in range(len(rows))]
+    answers = open_pipeline(trial, "image-classification", top_k=1)(files)
+    return {"accuracy": accuracy_score([row["label"] for row in rows], [answer[0]["label"] for answer in answers])}
+
+
+def language(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    write = open_pipeline(trial, "text-generation")
+    start = rows[0].get("prompt") or "word1"
+    assert write(start, max_new_tokens=3, do_sample=False)[0]["generated_text"].startswith(start)
+    inputs = trial.study.case.inputs_of(write.tokenizer, rows, trial.study.root)
+    with torch.no_grad():
+        return {"perplexity": math.exp(write.model(**inputs).loss.item())}
+
+
+PIPELINES = {
+    "one-class": one_class,
+    "several-classes": several_classes,
+    "regression": regression,
+    "tags": tags,
+    "images": images,
+    "texts-to-write": language,
+    "completions": language,
+}

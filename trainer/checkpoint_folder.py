@@ -1,0 +1,156 @@
+"""Where checkpoints lie, which of them are whole, and when they go. Imports no torch.
+
+    ROOT / study id / trial number / attempt / at-OPTIMIZER_STEPS / {state.pt, COMPLETE}
+
+``COMPLETE`` is written last and the folder renamed after that: a checkpoint without it, or of another size than it
+says, was cut short and does not count.
+"""
+
+import contextlib
+import glob
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from service.contract.wire import Reply
+from service.contract.worker import MAX_CHECKPOINTS, HeldCheckpoint
+
+STATE = "state.pt"
+MARKER = "COMPLETE"
+_FORMAT = 1
+"""Raised when older checkpoints cannot be read any more."""
+_KEEP_SECONDS = 7 * 24 * 3600.0
+"""A trial that was interrupted for longer has most likely been finished elsewhere."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Marker(Reply):
+    """What stands in ``COMPLETE``."""
+
+    format: int = _FORMAT
+    study_id: str
+    number: int
+    attempt: int
+    step: int
+    """Evaluations made."""
+    optimizer_steps: int
+    versions: dict[str, str]
+    """Of what computes: another one may not read the state, or go on with other numbers."""
+    size_bytes: int
+    """Of ``state.pt``."""
+    written_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The checkpoints of all trials on one machine; several workers may share it."""
+
+    root: Path
+
+    def of_attempt(self, study_id: str, number: int, attempt: int) -> Path:
+        """Where an attempt writes, and nobody else."""
+        return self._of_trial(study_id, number) / str(attempt)
+
+    def held(self, versions: dict[str, str]) -> list[HeldCheckpoint]:
+        """The furthest checkpoint of each trial that this software can go on from, newest first."""
+        found = [marker for folder in _find(self.root, "*/*/*/at-*") if (marker := read_marker(folder))]
+        furthest: dict[tuple[str, int], Marker] = {}
+        for marker in sorted(found, key=lambda one: one.optimizer_steps):
+            if marker.versions == versions:
+                furthest[marker.study_id, marker.number] = marker
+        newest_first = sorted(furthest.values(), key=lambda one: one.written_at, reverse=True)
+        return [
+            HeldCheckpoint(study_id=one.study_id, number=one.number, attempt=one.attempt, step=one.step)
+            for one in newest_first[:MAX_CHECKPOINTS]
+        ]
+
+    def forget(self, study_id: str, number: int) -> None:
+        """The trial has ended: delete its checkpoints."""
+        shutil.rmtree(self._of_trial(study_id, number), ignore_errors=True)
+
+    def tidy(self, now: float | None = None) -> None:
+        """Delete the checkpoints of trials that nobody has come back to for a week."""
+        oldest = (time.time() if now is None else now) - _KEEP_SECONDS
+        for trial in _find(self.root, "*/[0-9]*"):
+            with contextlib.suppress(FileNotFoundError):  # another worker has just deleted it
+                if max(path.stat().st_mtime for path in (trial, *_find(trial, "*"))) < oldest:
+                    _LOG.info("deleting the old checkpoints in %s", trial)
+                    shutil.rmtree(trial, ignore_errors=True)
+
+    def _of_trial(self, study_id: str, number: int) -> Path:
+        return self.root / study_id / str(number)
+
+
+def read_marker(folder: Path) -> Marker | None:
+    """What a whole checkpoint says of itself; ``None``: it is none."""
+    try:
+        marker = Marker.model_validate_json((folder / MARKER).read_bytes())
+        size_bytes = (folder / STATE).stat().st_size
+    except (OSError, ValidationError):
+        return None
+    return marker if marker.format == _FORMAT and marker.size_bytes == size_bytes else None
+
+
+def newest(folder: Path) -> tuple[Path, Marker] | None:
+    """The furthest whole checkpoint of an attempt's ``folder``."""
+    found = [(path, marker) for path in _find(folder, "at-*") if (marker := read_marker(path))]
+    return max(found, key=lambda one: one[1].optimizer_steps, default=None)
+
+
+@contextmanager
+def begun(folder: Path) -> Iterator[Path]:
+    """A new folder to write a checkpoint of an attempt into; gone again unless it is committed."""
+    partial = folder / f".{uuid4().hex}"
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def commit(partial: Path, marker: Marker) -> Path:
+    """Make a checkpoint whole, under its name, and only then delete what it replaces.
+
+    Earlier checkpoints of the same trial go, other attempts' too.
+    """
+    _write_durably(partial / MARKER, marker.model_dump_json().encode())
+    _sync(partial)
+    attempt = partial.parent
+    final = attempt / f"at-{marker.optimizer_steps}"
+    shutil.rmtree(final, ignore_errors=True)  # of an earlier run of this very attempt, with the same numbers
+    partial.rename(final)
+    _sync(attempt)
+    for old in (*_find(attempt.parent, "*/at-*"), *_find(attempt.parent, "*/.*")):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def _find(folder: Path, pattern: str) -> list[Path]:
+    """As ``Path.glob``, which raises when another worker deletes a folder meanwhile."""
+    return [folder / name for name in glob.glob(pattern, root_dir=folder)]
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    with file.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

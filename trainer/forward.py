@@ -1,0 +1,15 @@
+"""A model's forward pass over a batch."""
+
+import torch
+from transformers import PreTrainedModel
+
+from trainer.device import Precision
+from trainer.split import Batch
+
+
+def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
+    """Compute logits in fp32, whatever the model computes in: ``[B, C]``, or ``[B, T, C]`` for each token."""
+    with torch.autocast(batch.targets.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        output = model(**batch.inputs)
+    logits: torch.Tensor = output.logits.float()
+    return logits

@@ -1,0 +1,109 @@
+"""The images of a study as pixels, once per study.
+
+N = images of a split, B = images of a batch, C = channels, H = height, W = width.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.errors import ConfigError, DataError
+from trainer.image_files import ImageFile
+from trainer.rows import Rows
+from trainer.split import Batch
+
+_CHUNK = 32
+"""Images decoded at a time."""
+
+_TOKEN_PIXELS = 256
+"""Pixels that cost as much as a token: a patch of ViT-B/16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSplit:
+    """One split as the image processor leaves it, in a temporary file that the system pages in and out."""
+
+    pixels_NCHW: NDArray[np.float32]
+    targets: NDArray[Any]
+    order: NDArray[np.int64]
+    """Which images these rows are, counted in ``pixels_NCHW``."""
+    sha256: str
+    """Over all images before they were processed."""
+    truncated_rows: int = 0
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @cached_property
+    def lengths_N(self) -> NDArray[np.int64]:
+        """All alike: so batches are a plain shuffle."""
+        height, width = self.pixels_NCHW.shape[2:]
+        return np.full(len(self), max(1, height * width // _TOKEN_PIXELS), dtype=np.int64)
+
+    @cached_property
+    def n_targets_N(self) -> NDArray[np.int64]:
+        """One class an image."""
+        return np.ones(len(self), dtype=np.int64)
+
+    @cached_property
+    def inputs_sha256(self) -> str:
+        """Over the encoded images, their order and the size that they were brought to."""
+        shape = str(self.pixels_NCHW.shape).encode()
+        return hashlib.sha256(self.sha256.encode() + shape + self.order.tobytes()).hexdigest()
+
+    def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
+        """Put ``rows_B`` on ``device``."""
+        pixels_BCHW = np.array(self.pixels_NCHW[self.order[rows_B]])  # a copy: torch wants no read-only memory
+        return Batch(
+            inputs={"pixel_values": torch.from_numpy(pixels_BCHW).to(device)},
+            targets=torch.from_numpy(self.targets[rows_B]).to(device),
+        )
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, counted from 0, in the order given."""
+        chosen = np.asarray(rows)
+        return replace(self, targets=self.targets[chosen], order=self.order[chosen])
+
+
+def encode_images(rows: Rows[ImageFile, Any], targets_N: NDArray[np.int64], processor: Any) -> ImageSplit:
+    """Decode and process every image once.
+
+    Raises:
+        DataError: an image cannot be read; names file and row.
+        ConfigError: the processor gives images of different sizes.
+    """
+    digest = hashlib.sha256()
+    shape: tuple[int, ...] | None = None
+    # Written, not mapped for writing: a full disk is then an error and no signal
+    with tempfile.TemporaryFile() as file:
+        for start in range(0, len(rows), _CHUNK):
+            images = [_open(rows, row) for row in range(start, min(start + _CHUNK, len(rows)))]
+            for pixels_CHW in processor(images=images, return_tensors=None)["pixel_values"]:
+                pixels = np.ascontiguousarray(pixels_CHW, dtype=np.float32)
+                if pixels.shape != (shape or pixels.shape):
+                    raise ConfigError(
+                        f"model.name: its image processor gives images of {shape} and {pixels.shape}; take "
+                        "a model whose processor resizes them all alike"
+                    )
+                shape = pixels.shape
+                file.write(pixels.data)
+        assert shape is not None
+        file.flush()
+        pixels_NCHW = np.memmap(file, dtype=np.float32, mode="r", shape=(len(rows), *shape))
+    for image in rows.inputs:
+        digest.update(image.sha256.encode())
+    return ImageSplit(pixels_NCHW=pixels_NCHW, targets=targets_N, order=np.arange(len(rows)), sha256=digest.hexdigest())
+
+
+def _open(rows: Rows[ImageFile, Any], row: int) -> Any:
+    try:
+        return rows.inputs[row].open()
+    except DataError as error:
+        raise DataError(f"{rows.source}, row {row + 1}: {error}") from error

@@ -1,0 +1,216 @@
+"""Opens the cached trunk of a trial: makes it where it is missing, and checks that it changes nothing.
+
+The output of frozen blocks is a pure function of the example: they run in eval mode and never change. So it is
+computed once for a model, a depth, the inputs of a split and a number format, and kept for all trials, workers
+and later studies of the machine.
+
+B = rows of a batch, T = tokens of its longest row, D = width of a hidden state, N = rows of a split.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from trainer.device import Precision
+from trainer.forward import forward
+from trainer.freeze import find_blocks
+from trainer.prepare import Prepared
+from trainer.split import Split
+from trainer.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
+from trainer.trunk_cache import CacheUnavailable, TrunkCache
+from trainer.trunk_entry import Stored, TrunkEntry, entry_bytes, write_entry
+
+TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
+"""By which logits may differ from those of the plain forward pass, as a share of the largest where that is above
+1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
+
+_TOKENS = 2_048
+"""Padded tokens of one forward pass. MiniLM on one CPU thread takes half as long again with 4,096, and 2.5 times
+as long with 16,384, whose activations no cache of the processor holds."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Unequal(Exception):
+    """With the cache the model puts out something else."""
+
+
+class _Reached(Exception):
+    """The last frozen block has put out its hidden states; the rest of the forward pass is not needed."""
+
+
+def open_trunk(cache: TrunkCache, prepared: Prepared, model: PreTrainedModel, depth: int) -> Prepared:
+    """Replace the first ``depth`` blocks of ``model`` by their cached output for training and validation rows.
+
+    Cached or not, losses are equal within ``TOLERANCES``. Whatever speaks against the cache is logged, and
+    training goes on without: no trial fails because of it.
+
+    Args:
+        model: of one trial, with its frozen parameters frozen.
+        depth: blocks from the first that stay frozen for the whole trial.
+
+    Returns:
+        What to train on: splits whose batches ``model`` is fed for; ``prepared`` itself if nothing is cached.
+    """
+    if depth == 0:
+        return prepared
+    source = _Source(model, (find_blocks(model) or [])[:depth], prepared)
+    try:
+        with _eval_mode(model):
+            train, validation = _open(cache, source)
+    except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
+        _LOG.warning("the trunk cache is not used: %s", reason)
+        return prepared
+    _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
+    return replace(prepared, train=train, validation=validation)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What hidden states are computed from, besides the rows."""
+
+    model: PreTrainedModel
+    blocks: Sequence[nn.Module]
+    """The frozen ones."""
+    prepared: Prepared
+
+    @property
+    def precision(self) -> Precision:
+        return self.prepared.facts.precision
+
+    def key(self, split: Split) -> str:
+        """Name everything that hidden states depend on: frozen weights are the checkpoint's own."""
+        identity = {
+            "model": self.prepared.facts.model_sha256,
+            "class": type(self.model).__name__,
+            "depth": len(self.blocks),
+            "inputs": split.inputs_sha256,
+            "precision": self.precision,
+            "device": self.model.device.type,
+            "versions": [torch.__version__, transformers.__version__],
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def logits(self, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
+        return forward(self.model, split.collate(rows_B, self.model.device), self.precision)
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    in_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in in_training:
+            module.training = True
+
+
+def _open(cache: TrunkCache, source: _Source) -> tuple[FedSplit, FedSplit]:
+    splits = source.prepared.train, source.prepared.validation
+    outputs = _outputs(source, splits[0])
+    entries = [_entry(cache, source, split) for split in splits]
+    plain = [_check_logits(source, split) for split in splits]
+    trunk = Trunk()
+    trunk.replace_blocks(source.blocks, outputs)
+    train, validation = (
+        FedSplit(split=split, trunk=trunk, entry=entry) for split, entry in zip(splits, entries, strict=True)
+    )
+    for split, expected in zip((train, validation), plain, strict=True):
+        error = _error(expected, _check_logits(source, split))
+        if trunk.is_selected or not error <= TOLERANCES[source.precision]:
+            restore_blocks(source.blocks)
+            raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
+    return train, validation
+
+
+def _entry(cache: TrunkCache, source: _Source, split: Split) -> TrunkEntry:
+    hidden_BTD = _hidden(source, split, _check_rows(split))
+    n_tokens = int(_tokens(split, np.arange(len(split)), hidden_BTD).sum())
+    size = entry_bytes(len(split), n_tokens, hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4)
+    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=_all_rows(source, split)))
+
+
+def _all_rows(source: _Source, split: Split) -> Iterator[tuple[int, Stored]]:
+    """Hidden states of every row, longest first: no padding to speak of."""
+    order_N = np.argsort(-split.lengths_N, kind="stable")
+    start = 0
+    while start < len(order_N):
+        rows_B = order_N[start : start + max(1, _TOKENS // int(split.lengths_N[order_N[start]]))]
+        hidden_BTD = _hidden(source, split, rows_B)
+        stored_BTD = to_stored(hidden_BTD, as_bf16=source.precision == "bf16")
+        for row, stored_TD, length in zip(rows_B, stored_BTD, _tokens(split, rows_B, hidden_BTD), strict=True):
+            yield int(row), stored_TD[:length]
+        start += len(rows_B)
+
+
+def _tokens(split: Split, rows: NDArray[np.int64], hidden_BTD: torch.Tensor) -> NDArray[np.int64]:
+    """Hidden states of each row: as many as it has tokens, or, where that is no measure (images), all."""
+    if hidden_BTD.shape[1] == split.lengths_N[rows].max():
+        return split.lengths_N[rows]
+    return np.full(len(rows), hidden_BTD.shape[1], dtype=np.int64)
+
+
+@torch.no_grad()
+def _hidden(source: _Source, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
+    """Hidden states ``[B, T, D]`` behind the frozen blocks."""
+    outputs: list[torch.Tensor] = []
+
+    def stop(_module: nn.Module, _args: object, output: Any) -> None:
+        outputs.append(BlockOutput.of(output).hidden_BTD)
+        raise _Reached
+
+    handle = source.blocks[-1].register_forward_hook(stop)
+    try:
+        source.logits(split, rows_B)
+    except _Reached:
+        return outputs[0]
+    finally:
+        handle.remove()
+    raise UnknownBlock("the forward pass leaves the last frozen block out")
+
+
+def _outputs(source: _Source, split: Split) -> list[BlockOutput]:
+    """What each of the frozen blocks returns.
+
+    Raises:
+        UnknownBlock: it cannot be replaced, or depends on a parameter that trains.
+    """
+    returned: list[Any] = []
+    hooks = [block.register_forward_hook(lambda *call: returned.append(call[2])) for block in source.blocks]
+    try:
+        with torch.enable_grad():
+            source.logits(split, _check_rows(split))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    outputs = [BlockOutput.of(output) for output in returned]
+    if len(outputs) != len(source.blocks) or outputs[-1].hidden_BTD.requires_grad:
+        raise UnknownBlock("a parameter that trains lies below the last frozen block")
+    return outputs
+
+
+def _check_rows(split: Split) -> NDArray[np.int64]:
+    """The longest row and the shortest: the widest padding there can be."""
+    return np.array([split.lengths_N.argmax(), split.lengths_N.argmin()])
+
+
+@torch.no_grad()
+def _check_logits(source: _Source, split: Split) -> torch.Tensor:
+    return source.logits(split, _check_rows(split))
+
+
+def _error(expected: torch.Tensor, found: torch.Tensor) -> float:
+    return float((expected - found).abs().max()) / max(1.0, float(expected.abs().max()))

@@ -1,0 +1,25 @@
+"""Checks of single values that several tasks share. Each raises ``BadRow``, which says what to do."""
+
+from typing import Any
+
+from trainer.rows import BadRow
+
+
+def check_text(value: Any, what: str = "text") -> str:
+    """A string without half characters; it may be empty."""
+    if not isinstance(value, str):
+        found = f"there is no {what}" if value is None else f"the {what} is {value!r}, not a string"
+        raise BadRow(f"{found}; fill it in or remove the row")
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        raise BadRow(f"the {what} holds half of a surrogate pair, which is no character; correct it")
+    return value
+
+
+def check_label(value: Any, what: str = "label") -> str:
+    """The name of a class; a whole number is one."""
+    # A float is a measurement, or a class id that a reader has turned into one (1 into 1.0)
+    if value is not None and not isinstance(value, str | int):
+        raise BadRow(f"the {what} {value!r} is neither a name nor a whole number; write class names")
+    if value is None or not str(value).strip():
+        raise BadRow(f"there is no {what}; fill it in or remove the row")
+    return str(value)

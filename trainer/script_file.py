@@ -1,0 +1,98 @@
+"""Finds and loads the ``train`` function of a ``script`` study. Loading a script is running it."""
+
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.contract.study import Facts
+from trainer.errors import ConfigError
+from trainer.roots import describe_search, find_allowed
+
+Train = Callable[[dict[str, Any], Callable[..., None]], object]
+"""``train(params, report)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A file that this worker's operator allows, and the function in it."""
+
+    train: Train
+    facts: Facts
+
+
+def load_script(name: str, folders: Sequence[Path], facts: Facts | None = None) -> Script:
+    """Run the file ``name``, absolute or relative to one of ``folders``, and take its ``train``.
+
+    Args:
+        folders: from ``--allow-scripts``.
+        facts: what the study's first worker found; the file must still be that one.
+
+    Raises:
+        ConfigError: not allowed, not found, changed, broken, or without a function ``train(params, report)``.
+    """
+    path = _find(name, folders)
+    content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if facts is not None and facts.data_sha256 != sha256:
+        raise ConfigError(
+            f"script: {name} changed since the study was prepared, so its trials would not compare; restore it, or "
+            "make a new study"
+        )
+    return Script(train=_train_function(name, path), facts=facts or _facts(sha256))
+
+
+def _find(name: str, folders: Sequence[Path]) -> Path:
+    if not folders:
+        raise ConfigError(
+            "script: this worker runs no scripts; start it with --allow-scripts and the folder of those that it may run"
+        )
+    try:
+        path = find_allowed(name, folders, option="--allow-scripts")
+    except PermissionError as refused:
+        raise ConfigError(f"script: {refused}") from None
+    if path is None or not path.is_file():
+        raise ConfigError(f"script: {describe_search(name, folders)} is no file; correct the path")
+    return path
+
+
+def _train_function(name: str, path: Path) -> Train:
+    spec = importlib.util.spec_from_file_location("spezia_script", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"script: {name} is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise ConfigError(f"script: {name} cannot be loaded: {error}") from error
+    train = getattr(module, "train", None)
+    if not callable(train):
+        raise ConfigError(f"script: {name} defines no function train(params, report); add it")
+    try:
+        inspect.signature(train).bind({}, print)
+    except TypeError as error:
+        raise ConfigError(f"script: train in {name} must take (params, report): {error}") from error
+    function: Train = train
+    return function
+
+
+def _facts(sha256: str) -> Facts:
+    """Nothing is known about a script but its content."""
+    return Facts(
+        train_rows=0,
+        validation_rows=0,
+        test_rows=None,
+        classes=[],
+        max_tokens=0,
+        truncated_rows=0,
+        blocks=None,
+        parameters=0,
+        checkpoint_dropout=None,
+        model_commit=None,
+        model_sha256="",
+        data_sha256=sha256,
+        precision="fp32",
+    )

@@ -1,0 +1,170 @@
+"""Task similarity: how well a linear probe on the frozen trunk already does.
+
+Features that separate the classes without any fine-tuning need little of it: most layers can stay frozen. Where
+they do not, the model must change. Linear probes as a measure of what a representation holds: Alain and Bengio
+(2016), arXiv:1610.01644.
+
+B = rows of a batch, T = tokens of its longest row, H = hidden size, K = examples of the probe.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import accuracy_score, f1_score, r2_score
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from transformers import PreTrainedModel
+
+from service.contract.similarity import Similarity
+from service.contract.study import Facts, StudySpec
+from trainer.device import Precision
+from trainer.evaluate import evaluate
+from trainer.split import IGNORED, Batch, Split
+from trainer.subset import subset_rows
+from trainer.tasks.causal_lm import CausalLm
+from trainer.tasks.choose import AnyTask
+
+_SIMILAR, _DIFFERENT = 0.75, 0.4
+"""Skill from which on, and up to which, a preset is suggested. Our judgement, without a study behind it: a probe
+that goes three quarters of the way leaves little for the body to learn, one that goes less than 40 % needs other
+features."""
+
+_MAX_ROWS = 2_000
+_TOKENS = 2_048
+"""Padded tokens of one forward pass, as for the trunk cache."""
+
+_PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
+"""Parameters times tokens that the measure may cost: about 10 s on one CPU core (at 0.085 TFLOP/s, measured), and less
+on a GPU. Above it fewer rows are taken."""
+
+
+def with_similarity(
+    facts: Facts, spec: StudySpec, model: PreTrainedModel, task: AnyTask, train: Split, validation: Split
+) -> Facts:
+    """Add the measure to ``facts``, and a word on it where it suggests another preset than the study's."""
+    found = measure_similarity(model, task, train, validation, facts.precision, seed=spec.seed)
+    if found is None or found.suggestion in (None, spec.preset):
+        return facts.model_copy(update={"similarity": found})
+    return facts.model_copy(update={"similarity": found, "warnings": [*facts.warnings, found.why]})
+
+
+def measure_similarity(
+    model: PreTrainedModel, task: AnyTask, train: Split, validation: Split, precision: Precision, *, seed: int
+) -> Similarity | None:
+    """Probe an untouched ``model``, whose device decides how many rows are taken. Leaves it in eval mode.
+
+    Returns:
+        ``None`` where nothing can be told: hidden states that are not finite, or targets that are all alike.
+    """
+    budget = _PARAMETER_TOKENS[model.device.type] / model.num_parameters()
+    validation = _some(validation, budget / 3, seed)
+    if isinstance(task, CausalLm):
+        loss = evaluate(model, task, validation, precision)["loss"]
+        return _of_language_model(loss) if math.isfinite(loss) else None
+    train = _some(train, budget * 2 / 3, seed)
+    model.eval()
+    (seen_KH, targets), (new_KH, expected) = (_examples(model, split, precision) for split in (train, validation))
+    if not np.isfinite(seen_KH).all() or not np.isfinite(new_KH).all() or (targets == targets[0]).all():
+        return None
+    return _judge(_probe(seen_KH, targets, new_KH, expected))
+
+
+def _some(split: Split, max_tokens: float, seed: int) -> Split:
+    fraction = min(_MAX_ROWS / len(split), max_tokens / int(split.lengths_N.sum()))
+    return split if fraction >= 1 else split.take(subset_rows(split, fraction, seed))
+
+
+@torch.no_grad()
+def _examples(
+    model: PreTrainedModel, split: Split, precision: Precision
+) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """Features ``[K, H]`` and targets: of each row, or of each token that counts where tokens have targets."""
+    order_N = np.argsort(-split.lengths_N, kind="stable")
+    features: list[torch.Tensor] = []
+    targets: list[torch.Tensor] = []
+    start = 0
+    while start < len(order_N):
+        rows_B = order_N[start : start + max(1, _TOKENS // int(split.lengths_N[order_N[start]]))]
+        batch = split.collate(rows_B, model.device)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            hidden = model.base_model(**batch.inputs)[0].float()
+        if len(split.targets) == len(split):
+            features.append(_mean(hidden, batch))
+            targets.append(batch.targets)
+        else:
+            counted_BT = batch.targets != IGNORED
+            features.append(hidden[counted_BT])
+            targets.append(batch.targets[counted_BT])
+        start += len(rows_B)
+    return torch.cat(features).cpu().numpy(), torch.cat(targets).cpu().numpy()
+
+
+def _mean(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """``[B, H]``: the mean of hidden states ``[B, T, H]`` over tokens, or of feature maps ``[B, H, …]`` over pixels."""
+    if hidden.ndim > 3:
+        return hidden.flatten(2).mean(dim=2)
+    if "attention_mask" not in batch.inputs:
+        return hidden.mean(dim=1)
+    weights_BT1 = batch.inputs["attention_mask"][..., None].float()
+    return (hidden * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1)
+
+
+def _probe(
+    seen_KH: NDArray[np.float32],
+    targets: NDArray[np.generic],
+    new_KH: NDArray[np.float32],
+    expected: NDArray[np.generic],
+) -> dict[str, float]:
+    """Train a linear model on some features, score it on others, and say how far it is from guessing."""
+    if targets.ndim == 1 and np.issubdtype(targets.dtype, np.floating):
+        predicted = make_pipeline(StandardScaler(), Ridge()).fit(seen_KH, targets).predict(new_KH)
+        r2 = float(r2_score(expected, predicted)) if len(expected) > 1 else 0.0
+        return {"probe_r2": r2, "skill": r2}
+    logistic = LogisticRegression(max_iter=200)
+    probe = make_pipeline(StandardScaler(), logistic if targets.ndim == 1 else OneVsRestClassifier(logistic))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe that is nearly there is good enough
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        warnings.filterwarnings("ignore", message="Label not .* is present in all training examples")
+        predicted = probe.fit(seen_KH, targets).predict(new_KH)
+    if targets.ndim == 2:
+        f1 = float(f1_score(expected, predicted, average="micro", zero_division=0))
+        return {"probe_f1_micro": f1, "skill": f1}
+    return _accuracies(targets, expected, predicted)
+
+
+def _accuracies(
+    targets: NDArray[np.generic], expected: NDArray[np.generic], predicted: Sequence[object]
+) -> dict[str, float]:
+    names, counts = np.unique(targets, return_counts=True)
+    majority = float(np.mean(expected == names[counts.argmax()]))
+    accuracy = float(accuracy_score(expected, predicted))
+    skill = (accuracy - majority) / (1 - majority) if majority < 1 else 0.0
+    return {"probe_accuracy": accuracy, "majority_accuracy": majority, "skill": skill}
+
+
+def _judge(metrics: dict[str, float]) -> Similarity:
+    skill = metrics["skill"]
+    found = f"a linear probe on the untouched checkpoint goes {max(0.0, skill):.0%} of the way from guessing to perfect"
+    if skill >= _SIMILAR:
+        why = f"{found}: its features fit, so freezing most layers should cost little (preset similar-task)"
+        return Similarity(metrics=metrics, suggestion="similar-task", why=why)
+    if skill <= _DIFFERENT:
+        why = f"{found}: its features fit badly, so few layers should be frozen (preset different-task)"
+        return Similarity(metrics=metrics, suggestion="different-task", why=why)
+    return Similarity(metrics=metrics, suggestion=None, why=f"{found}: let the search decide how much to freeze")
+
+
+def _of_language_model(loss: float) -> Similarity:
+    why = (
+        f"the untouched checkpoint's validation loss is {loss:.3f} nats a token (perplexity {math.exp(loss):.4g}); how "
+        "much of it can be gained depends on the texts, so nothing is suggested"
+    )
+    return Similarity(metrics={"validation_loss": loss}, suggestion=None, why=why)

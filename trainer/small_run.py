@@ -1,0 +1,39 @@
+"""A trial's params on a fraction of the training data, to see errors and promise before it costs much."""
+
+from dataclasses import replace
+
+from trainer.best_model import BestModel
+from trainer.config import TrialConfig
+from trainer.fine_tune import fine_tune
+from trainer.memory import MemoryHints
+from trainer.prepare import Prepared
+from trainer.subset import subset_rows
+from trainer.trunk_cache import TrunkCache
+
+
+def run_small(
+    prepared: Prepared,
+    config: TrialConfig,
+    *,
+    fraction: float,
+    number: int,
+    hints: MemoryHints | None = None,
+    cache: TrunkCache | None = None,
+) -> dict[str, float]:
+    """Fine-tune on ``fraction`` of the training rows and return the metrics of the best evaluation.
+
+    Head, dropout and data order are drawn as in trial ``number``; validation rows are all of the study's. It is
+    evaluated once an epoch, since a small epoch may be too short for more.
+
+    Raises:
+        TrainerError: as ``fine_tune``.
+    """
+    spec = prepared.spec
+    small = replace(
+        prepared,
+        spec=spec.model_copy(update={"training": spec.training.model_copy(update={"evaluations_per_epoch": 1})}),
+        train=prepared.train.take(subset_rows(prepared.train, fraction, spec.seed)),
+    )
+    trial = fine_tune(small, config, seed=spec.seed, number=number, best=BestModel(), hints=hints, cache=cache)
+    better = min if spec.direction == "minimize" else max
+    return better(trial, key=lambda evaluation: evaluation.value).metrics

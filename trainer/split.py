@@ -1,0 +1,130 @@
+"""The examples of a study as numbers, and batches of them on a device.
+
+N = rows of a split, B = rows of a batch, S = tokens of all rows together, T = tokens of the batch's longest row.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+IGNORED = -100
+"""The target of a token that does not count; torch and transformers use the same number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Some rows of a split on the device."""
+
+    inputs: dict[str, torch.Tensor]
+    """The model's arguments: ``input_ids`` and ``attention_mask`` ``[B, T]``, or ``pixel_values``
+    ``[B, channels, height, width]``."""
+    targets: torch.Tensor
+    """``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
+
+
+class Split(Protocol):
+    """What every task's splits can do."""
+
+    @property
+    def targets(self) -> NDArray[Any]: ...
+
+    @property
+    def lengths_N(self) -> NDArray[np.int64]:
+        """What a forward pass over each row costs, in tokens."""
+
+    @property
+    def n_targets_N(self) -> NDArray[np.int64]:
+        """Targets of each row that its loss is a sum over; at least 1."""
+
+    @property
+    def truncated_rows(self) -> int: ...
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Over what the model reads, not over targets."""
+
+    def __len__(self) -> int: ...
+
+    def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
+        """Put ``rows_B``, counted from 0, on ``device``."""
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, in the order given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenisedSplit:
+    """One split as token ids, without padding: a tenth of the memory of lists."""
+
+    tokens_S: NDArray[np.int32]
+    """The rows' ids, special tokens included, one row after another."""
+    starts_N1: NDArray[np.int64]
+    """Where each row starts in ``tokens_S``, and the end of the last."""
+    targets: NDArray[Any]
+    """One for each row, ``[N]`` or ``[N, C]``; or, where each token has one, ``[S]`` with ``IGNORED``."""
+    has_token_targets: bool = False
+    pad_id: int
+    truncated_rows: int
+
+    def __len__(self) -> int:
+        return len(self.starts_N1) - 1
+
+    @cached_property
+    def lengths_N(self) -> NDArray[np.int64]:
+        """Tokens of each row."""
+        return np.diff(self.starts_N1)
+
+    @cached_property
+    def n_targets_N(self) -> NDArray[np.int64]:
+        """Counted targets of each row."""
+        if self.has_token_targets:
+            counted_S1 = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
+            return np.diff(counted_S1[self.starts_N1])
+        return np.full(len(self), self.targets[0].size, dtype=np.int64)
+
+    @cached_property
+    def inputs_sha256(self) -> str:
+        """Over the token ids of all rows."""
+        return hashlib.sha256(self.starts_N1.tobytes() + self.tokens_S.tobytes()).hexdigest()
+
+    def row(self, row: int) -> NDArray[np.int32]:
+        """Token ids of one row, counted from 0."""
+        return self.tokens_S[self._places(row)]
+
+    def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
+        """Put ``rows_B`` on ``device``, padded on the right to the longest of them."""
+        lengths_B = self.lengths_N[rows_B]
+        mask_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
+        ids_BT = np.full(mask_BT.shape, self.pad_id, dtype=np.int64)
+        ids_BT[mask_BT] = np.concatenate([self.row(row) for row in rows_B])
+        if self.has_token_targets:
+            targets = np.full(mask_BT.shape, IGNORED, dtype=np.int64)
+            targets[mask_BT] = np.concatenate([self.targets[self._places(row)] for row in rows_B])
+        else:
+            targets = self.targets[rows_B]
+        return Batch(
+            inputs={
+                "input_ids": torch.from_numpy(ids_BT).to(device),
+                "attention_mask": torch.from_numpy(mask_BT.astype(np.int64)).to(device),
+            },
+            targets=torch.from_numpy(targets).to(device),
+        )
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, counted from 0, in the order given."""
+        places = np.concatenate([np.arange(self.starts_N1[row], self.starts_N1[row + 1]) for row in rows])
+        return replace(
+            self,
+            tokens_S=self.tokens_S[places],
+            starts_N1=np.cumsum([0, *self.lengths_N[rows]], dtype=np.int64),
+            targets=self.targets[places if self.has_token_targets else np.asarray(rows)],
+        )
+
+    def _places(self, row: int) -> slice:
+        return slice(self.starts_N1[row], self.starts_N1[row + 1])

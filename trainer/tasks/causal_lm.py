@@ -1,0 +1,115 @@
+"""The next token of a text, or of a completion given its prompt.
+
+A batch's ``targets[t]`` is the token at ``t``, or ``IGNORED``; the logits at ``t`` predict ``t + 1``, as in
+transformers. So the first token of a row never counts, nor does a prompt.
+
+B = rows of a batch, T = tokens of its longest row, V = vocabulary.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from trainer.errors import DataError
+from trainer.row_checks import check_text
+from trainer.rows import Rows
+from trainer.split import IGNORED, TokenisedSplit
+from trainer.tasks.task import Task
+from trainer.tokenise import encode, pack_labelled
+
+LOGITS = 2**26
+"""Logits of one forward pass: 256 MB in fp32, of which training holds about four times as many."""
+
+_LARGEST_EXPONENT = 700.0
+
+
+Written = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLm(Task[Written, None]):
+    """An example is a prompt, which may be empty, and what is to follow it; it has no target but itself."""
+
+    model_class: ClassVar[Any] = AutoModelForCausalLM
+    metric_names = ("perplexity",)
+    has_new_head: ClassVar[bool] = False
+    has_prompts: bool = False
+
+    def check_row(self, row: Mapping[str, Any]) -> tuple[Written, None]:
+        if self.has_prompts:
+            return (check_text(row["prompt"], "prompt"), check_text(row["completion"], "completion")), None
+        return ("", check_text(row["text"])), None
+
+    def is_empty(self, example: Written) -> bool:
+        return not example[1].strip()
+
+    def encode(self, rows: Rows[Written, None], processor: Any, max_length: int) -> TokenisedSplit:
+        """Tokenise prompt and completion apart, as generation will, and end each row with the tokenizer's end.
+
+        Raises:
+            DataError: rows of which nothing is left to predict.
+        """
+        texts = [rest for _, rest in rows.inputs]
+        if self.has_prompts:
+            prompts = encode(processor, [prompt for prompt, _ in rows.inputs])
+            rests = encode(processor, texts, add_special_tokens=False)
+        else:
+            prompts = [[] for _ in texts]
+            rests = encode(processor, texts)
+        ids, labels, n_truncated = [], [], 0
+        for prompt, rest in zip(prompts, rests, strict=True):
+            whole = prompt + _ended(rest, processor)
+            n_truncated += len(whole) > max_length
+            ids.append(whole[:max_length])
+            n_given = max(1, len(prompt))
+            labels.append(([IGNORED] * n_given + whole[n_given:])[:max_length])
+        _check_something_left(rows.source, labels, max_length)
+        return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
+
+    def head(self) -> dict[str, Any]:
+        return {}
+
+    def tokens_per_pass(self, model: PreTrainedModel, tokens: int) -> int:
+        vocabulary: int = model.config.get_text_config().vocab_size
+        return max(1, min(tokens, LOGITS // vocabulary))
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        return functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1),
+            targets[:, 1:].flatten(),
+            ignore_index=IGNORED,
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Nothing: perplexity follows from the loss."""
+        return logits.new_empty(0)
+
+    def metrics(
+        self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
+    ) -> dict[str, float]:
+        """Perplexity is e to the loss, capped where that leaves fp64."""
+        del predicted, actual
+        return {"perplexity": math.exp(min(loss, _LARGEST_EXPONENT))}
+
+
+def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    end = tokenizer.eos_token_id
+    return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
+
+
+def _check_something_left(source: str, labels: list[list[int]], max_length: int) -> None:
+    bad = [row for row, labels_T in enumerate(labels, start=1) if all(label == IGNORED for label in labels_T)]
+    if bad:
+        others = f" (and {len(bad) - 1} rows more)" if len(bad) > 1 else ""
+        raise DataError(
+            f"{source}, row {bad[0]}{others}: within data.max_length = {max_length} tokens nothing is left to learn "
+            "from, since the text is empty or the prompt fills it; raise data.max_length, or shorten or remove the row"
+        )

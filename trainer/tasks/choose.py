@@ -1,0 +1,36 @@
+"""The registry: from the name of a task, and a look at its data, to the task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.contract.data import Data
+from service.contract.tasks import Task as TaskName
+from trainer.tasks.causal_lm import CausalLm
+from trainer.tasks.image_classification import ImageClassification
+from trainer.tasks.task import Task
+from trainer.tasks.text_classification import TextClassification
+from trainer.tasks.text_multi_label import MultiLabelClassification
+from trainer.tasks.text_regression import TextRegression
+from trainer.tasks.token_classification import TokenClassification
+
+AnyTask = Task[Any, Any]
+
+_TASKS: dict[TaskName, AnyTask] = {
+    "text-classification": TextClassification(),
+    "text-regression": TextRegression(),
+    "token-classification": TokenClassification(),
+    "image-classification": ImageClassification(),
+    "causal-lm": CausalLm(),
+}
+
+
+def choose_task(name: TaskName, data: Data, train: Mapping[str, Sequence[Any]]) -> AnyTask:
+    """The task ``name`` for data whose training columns hold ``train``.
+
+    Texts have several classes each where a separator is named or the first label is a list.
+    """
+    if name == "text-classification" and (data.label_separator is not None or isinstance(train["label"][0], list)):
+        return MultiLabelClassification(separator=data.label_separator)
+    if name == "causal-lm" and "prompt" in train:
+        return CausalLm(has_prompts=True)
+    return _TASKS[name]

@@ -1,0 +1,83 @@
+"""Any number of classes per text: each is a question of yes or no.
+
+B = rows of a batch, C = classes, N = rows of a split.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification
+
+from trainer.row_checks import check_label, check_text
+from trainer.rows import BadRow, Rows
+from trainer.split import TokenisedSplit
+from trainer.tasks.task import Task, class_positions, joined
+from trainer.tokenise import encode_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelClassification(Task[str, tuple[str, ...]]):
+    """An example is a text and the names of its classes, of which there may be none."""
+
+    model_class: ClassVar[Any] = AutoModelForSequenceClassification
+    metric_names = ("f1_micro", "f1_macro", "subset_accuracy")
+    min_classes = 1
+    separator: str | None = None
+    """What stands between the classes of a text; ``None``: they come as lists."""
+
+    def check_row(self, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        labels = row["label"]
+        if self.separator is not None and isinstance(labels, str):
+            labels = [part.strip() for part in labels.split(self.separator)] if labels.strip() else []
+        if not isinstance(labels, list):
+            raise BadRow(f"the label {labels!r} is no list of classes, as other rows have; write a list in every row")
+        names = tuple(check_label(label) for label in labels)
+        if len(set(names)) < len(names):
+            raise BadRow(f"a class is listed twice in {labels!r}; list each once")
+        return check_text(row["text"]), names
+
+    def classes_of(self, target: tuple[str, ...]) -> Iterable[str]:
+        return target
+
+    def is_empty(self, example: str) -> bool:
+        return not example.strip()
+
+    def encode(self, rows: Rows[str, tuple[str, ...]], processor: Any, max_length: int) -> TokenisedSplit:
+        targets_NC = np.zeros((len(rows), len(self.class_names)), dtype=np.float32)
+        for row, names in enumerate(rows.targets):
+            targets_NC[row, class_positions(self.class_names, names)] = 1.0
+        return encode_texts(rows.inputs, targets_NC, processor, max_length)
+
+    def head(self) -> dict[str, Any]:
+        return super().head() | {"problem_type": "multi_label_classification"}
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Binary cross-entropy in nats of each row and class.
+
+        Smoothing moves both answers towards one half, as in Keras' ``BinaryCrossentropy``.
+        """
+        smoothed_BC = targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
+        return functional.binary_cross_entropy_with_logits(logits, smoothed_BC, reduction="none")
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Yes where the probability is above one half."""
+        return logits > 0.0
+
+    def metrics(
+        self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
+    ) -> dict[str, float]:
+        """F1 over all answers and mean F1 of the classes, and the share of texts with every class right."""
+        del loss
+        predicted_NC, actual_NC = joined(predicted).astype(np.int64), joined(actual).astype(np.int64)
+        return {
+            # 0 where nothing is predicted or nothing is there
+            "f1_micro": float(f1_score(actual_NC, predicted_NC, average="micro", zero_division=0)),
+            "f1_macro": float(f1_score(actual_NC, predicted_NC, average="macro", zero_division=0)),
+            "subset_accuracy": float(accuracy_score(actual_NC, predicted_NC)),
+        }

@@ -1,0 +1,80 @@
+"""A number per text, learnt as it stands: scale labels yourself where they are far from 0.
+
+B = rows of a batch, N = rows of a split.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+from torch.nn import functional
+from transformers import AutoModelForSequenceClassification
+
+from trainer.row_checks import check_text
+from trainer.rows import BadRow, Rows
+from trainer.split import TokenisedSplit
+from trainer.tasks.task import Task, joined
+from trainer.tokenise import encode_texts
+
+
+class TextRegression(Task[str, float]):
+    """An example is a text and its number."""
+
+    model_class: ClassVar[Any] = AutoModelForSequenceClassification
+    metric_names = ("mse", "mae", "pearson", "spearman")
+
+    def check_row(self, row: Mapping[str, Any]) -> tuple[str, float]:
+        return check_text(row["text"]), _check_number(row["label"])
+
+    def is_empty(self, example: str) -> bool:
+        return not example.strip()
+
+    def encode(self, rows: Rows[str, float], processor: Any, max_length: int) -> TokenisedSplit:
+        return encode_texts(rows.inputs, np.asarray(rows.targets, dtype=np.float32), processor, max_length)
+
+    def head(self) -> dict[str, Any]:
+        return {"num_labels": 1, "problem_type": "regression"}
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Squared error of each row; numbers cannot be smoothed, and the contract refuses it."""
+        del label_smoothing
+        return functional.mse_loss(logits.squeeze(-1), targets, reduction="none")
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.squeeze(-1)
+
+    def metrics(
+        self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
+    ) -> dict[str, float]:
+        """Mean squared and absolute error, Pearson's and Spearman's correlation."""
+        predicted_N, actual_N = joined(predicted).astype(np.float64), joined(actual).astype(np.float64)
+        is_defined = _varies(predicted_N) and _varies(actual_N)
+        return {
+            "mse": loss,
+            "mae": float(np.abs(predicted_N - actual_N).mean()),
+            # Not defined where all predictions, or all labels, are equal: then no correlation is found
+            "pearson": float(pearsonr(predicted_N, actual_N).statistic) if is_defined else 0.0,
+            "spearman": float(spearmanr(predicted_N, actual_N).statistic) if is_defined else 0.0,
+        }
+
+
+def _varies(values_N: NDArray[np.float64]) -> bool:
+    """By more than the rounding of fp64, below which a correlation is noise."""
+    return bool(np.ptp(values_N) > 1e-12 * np.abs(values_N).max())
+
+
+def _check_number(value: Any) -> float:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise BadRow("there is no label; fill it in or remove the row")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRow(f"the label {value!r} is not a number; correct it")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise BadRow(f"the label {value!r} is not a number; correct it") from None
+    if not abs(number) <= float(np.finfo(np.float32).max):
+        raise BadRow(f"the label {value!r} is no finite number of single precision; correct it")
+    return number

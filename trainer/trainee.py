@@ -1,0 +1,142 @@
+"""The model of one trial: its dropouts, adapters and checkpointing, and which of it trains when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from trainer import lora
+from trainer.config import TrialConfig
+from trainer.dropout import set_dropout
+from trainer.errors import ConfigError
+from trainer.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
+from trainer.model import Checkpoint
+
+
+@dataclass(kw_only=True)
+class Trainee:
+    """A model and the plan of its freezing. `begin_step` comes before every optimizer step."""
+
+    model: PreTrainedModel
+    depth: int
+    """Blocks from the first on that stay frozen for the whole trial."""
+    n_blocks: int
+    """0 where the model cannot be split."""
+    n_steps: int
+    """Optimizer steps of the trial."""
+    rate_shares: Mapping[nn.Parameter, float]
+    """For `make_optimizer`."""
+    stages: Mapping[int, Stage]
+    """By frozen blocks."""
+    _now: Stage | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        # What trains at the end is what the optimizer must know
+        self.stages[self.depth].enter(self.model)
+
+    def begin_step(self, step: int) -> None:
+        """Thaw what is to train at optimizer step ``step``, counted from 0; freeze what is not.
+
+        The first call puts the model into train mode, whatever has been done with it.
+        """
+        stage = self.stages[self.depth]
+        if len(self.stages) > 1:
+            n_frozen = frozen_at(step, n_steps=self.n_steps, n_blocks=self.n_blocks, depth=self.depth)
+            stage = self.stages[n_frozen]
+        if stage is not self._now:
+            self._now = stage
+            stage.enter(self.model)
+
+    def train_mode(self) -> None:
+        """Go back to train mode after an evaluation."""
+        assert self._now is not None
+        self._now.train_mode(self.model)
+
+
+def make_trainee(
+    model: PreTrainedModel, source: Checkpoint, config: TrialConfig, *, probe: Probe, n_steps: int, seed: int
+) -> Trainee:
+    """Make ``model``, a new one of ``source`` on its device, what ``config`` asks for.
+
+    Args:
+        probe: runs ``model`` on any example.
+        n_steps: optimizer steps of the trial.
+        seed: of the adapters' first weights.
+
+    Raises:
+        ConfigError: the model does not allow it.
+    """
+    always = {model.get_parameter(name) for name in source.missing}
+    blocks = find_blocks(model)
+    check_blocks(config, blocks, model)
+    blocks = blocks or []
+    depth = config.depth(len(blocks))
+    if config.dropout is not None:
+        set_dropout(model, config.dropout)
+    trainable = set(model.parameters())
+    if config.method == "lora":
+        torch.manual_seed(seed)
+        lora.add_adapters(model, config, blocks[depth:] if blocks else [model.base_model], source.missing)
+        trainable = lora.trainable_parameters(model)
+    if config.method == "head_only":
+        check_head(model)
+    if config.gradient_checkpointing:
+        _recompute_activations(model)
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False  # for generating only; here it would keep keys and values for nothing
+    shares = rate_shares(model, blocks, config.layer_lr_decay, probe) if config.layer_lr_decay < 1 else {}
+    depths = range(depth, len(blocks) + 1) if config.unfreeze == "gradual" else [depth]
+    if config.method == "head_only" and not blocks:
+        stages = {0: _body_frozen(model, always)}
+    else:
+        stages = {n: make_stage(model, blocks[:n], probe=probe, trainable=trainable, always=always) for n in depths}
+    return Trainee(model=model, depth=depth, n_blocks=len(blocks), n_steps=n_steps, rate_shares=shares, stages=stages)
+
+
+def check_blocks(config: TrialConfig, blocks: list[nn.Module] | None, model: PreTrainedModel) -> None:
+    """Raise ``ConfigError`` where ``config`` needs blocks and ``model`` cannot be split."""
+    if blocks is None and config.needs_blocks:
+        raise ConfigError(
+            f"the architecture {model.config.model_type!r} cannot be split into blocks, so frozen_layers, "
+            "frozen_fraction, unfreeze and layer_lr_decay do not work on it; leave them out"
+        )
+
+
+def check_checkpointing(model: PreTrainedModel) -> None:
+    """Raise ``ConfigError`` where the architecture does not know gradient checkpointing."""
+    if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+        raise ConfigError(
+            f"gradient_checkpointing: the architecture {model.config.model_type!r} does not know it; drop it"
+        )
+
+
+def _recompute_activations(model: PreTrainedModel) -> None:
+    """Let the blocks of ``model`` that are in train mode compute their activations again in the backward pass.
+
+    Not by ``gradient_checkpointing_enable``, which also gives the embeddings' output a gradient, and so all
+    frozen blocks something to keep.
+    """
+    check_checkpointing(model)
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer):
+            module.gradient_checkpointing = True
+            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Raise ``ConfigError`` where the head shares its weights with the embeddings, which ``head_only`` freezes."""
+    output, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if output is not None and output.weight is getattr(embeddings, "weight", None):
+        raise ConfigError(
+            "method head_only: the model's head shares its weights with the embeddings; use another method"
+        )
+
+
+def _body_frozen(model: PreTrainedModel, always: set[nn.Parameter]) -> Stage:
+    head = set(model.parameters()) - set(model.base_model.parameters())
+    return Stage([model.base_model], frozenset(head | always))

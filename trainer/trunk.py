@@ -1,0 +1,161 @@
+"""The frozen blocks of a model, replaced by what they put out before.
+
+B = rows of a batch, T = tokens of its longest row, D = width of a hidden state.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from trainer.split import Batch, Split
+from trainer.trunk_entry import Stored, TrunkEntry
+
+
+class UnknownBlock(Exception):
+    """A block cannot be replaced by what it put out before."""
+
+
+@dataclass(frozen=True)
+class BlockOutput:
+    """What a block returns: hidden states, in some architectures as the first of a tuple, before Nones."""
+
+    hidden_BTD: torch.Tensor
+    rest: tuple[None, ...] | None
+    """What follows in the tuple; ``None``: it is none."""
+
+    @classmethod
+    def of(cls, output: Any) -> Self:
+        """Take apart what a block returned.
+
+        Raises:
+            UnknownBlock: it is more than hidden states.
+        """
+        if isinstance(output, torch.Tensor):
+            return cls(output, None)
+        if isinstance(output, tuple) and isinstance(output[0], torch.Tensor) and set(output[1:]) <= {None}:
+            return cls(output[0], output[1:])
+        raise UnknownBlock(f"a block returns more than hidden states ({type(output).__name__})")
+
+
+@dataclass(eq=False)
+class Trunk:
+    """Feeds the first trained block from files, once ``replace_blocks`` has been called.
+
+    A forward pass that ``select`` has not announced runs the blocks as ever.
+    """
+
+    _selected: tuple[TrunkEntry, NDArray[np.int64]] | None = field(default=None, init=False)
+
+    def select(self, entry: TrunkEntry, rows_B: NDArray[np.int64]) -> None:
+        """The next forward pass of the model is of these rows."""
+        self._selected = entry, rows_B
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether rows have been announced and not been fed since."""
+        return self._selected is not None
+
+    def replace_blocks(self, blocks: Sequence[nn.Module], outputs: Sequence[BlockOutput]) -> None:
+        """Let ``blocks``, the frozen ones in order, pass on what is cached; ``outputs``: what each returns."""
+        for position, (block, output) in enumerate(zip(blocks, outputs, strict=True)):
+            is_last = position == len(blocks) - 1
+            block.forward = _stand_in(weakref.ref(block), self, output, is_last=is_last)
+
+    def take(self, like_BTD: torch.Tensor) -> torch.Tensor:
+        """Hidden states of the selected rows, in the shape and place of ``like_BTD``; padding is 0."""
+        assert self._selected is not None
+        (entry, rows_B), self._selected = self._selected, None
+        assert len(rows_B) == len(like_BTD)
+        hidden_BTD = np.zeros(like_BTD.shape, dtype=entry.hidden_SD.dtype)
+        for position, row in enumerate(rows_B):
+            hidden_TD = entry.row(row)
+            hidden_BTD[position, : len(hidden_TD)] = hidden_TD
+        return to_tensor(hidden_BTD).to(like_BTD.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedSplit:
+    """A split whose batches tell the model which rows they are; else it is ``split``."""
+
+    split: Split
+    trunk: Trunk
+    entry: TrunkEntry
+
+    def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
+        """Put ``rows_B`` on ``device``; the next forward pass must be of this batch."""
+        self.trunk.select(self.entry, rows_B)
+        return self.split.collate(rows_B, device)
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, in the order given."""
+        return replace(self, split=self.split.take(rows), entry=self.entry.take(rows))
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        return self.split.targets
+
+    @property
+    def lengths_N(self) -> NDArray[np.int64]:
+        return self.split.lengths_N
+
+    @property
+    def n_targets_N(self) -> NDArray[np.int64]:
+        return self.split.n_targets_N
+
+    @property
+    def truncated_rows(self) -> int:
+        return self.split.truncated_rows
+
+    @property
+    def inputs_sha256(self) -> str:
+        return self.split.inputs_sha256
+
+
+def restore_blocks(blocks: Sequence[nn.Module]) -> None:
+    """Undo ``Trunk.replace_blocks``."""
+    for block in blocks:
+        del block.forward
+
+
+def to_stored(hidden_BTD: torch.Tensor, *, as_bf16: bool) -> Stored:
+    """Hidden states as they are written."""
+    if as_bf16:
+        bits: NDArray[np.uint16] = hidden_BTD.bfloat16().cpu().contiguous().view(torch.int16).numpy().view(np.uint16)
+        return bits
+    full: NDArray[np.float32] = hidden_BTD.float().cpu().numpy()
+    return full
+
+
+def to_tensor(stored: Stored) -> torch.Tensor:
+    """Hidden states as they were before `to_stored`, on the host."""
+    if stored.dtype == np.uint16:
+        return torch.from_numpy(stored.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(stored)
+
+
+def _stand_in(
+    reference: Callable[[], nn.Module | None], trunk: Trunk, output: BlockOutput, *, is_last: bool
+) -> Callable[..., Any]:
+    # By a weak reference, or the block would hold itself and a closed trial its memory
+    dtype, rest = output.hidden_BTD.dtype, output.rest
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        block = reference()
+        assert block is not None
+        if not trunk.is_selected:
+            return type(block).forward(block, *args, **kwargs)
+        hidden_BTD = args[0] if args else kwargs["hidden_states"]
+        if is_last:
+            hidden_BTD = trunk.take(hidden_BTD).to(dtype)
+        return hidden_BTD if rest is None else (hidden_BTD, *rest)
+
+    return forward
