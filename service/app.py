@@ -11,7 +11,8 @@ from service.dependencies import Parts
 from service.errors import SpeziaError
 from service.lifecycle.reap import REAP_SECONDS, reap
 from service.lifecycle.sweep import sweep
-from service.routes import health, leases, problems, studies, trials, workers
+from service.lifecycle.write_card import write_missing_cards
+from service.routes import health, leases, presets, problems, studies, trials, workers
 from service.search.proposer import Proposer
 from service.settings import Settings
 from service.store.engine import Clock, DatabaseClock, open_engine
@@ -38,7 +39,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     )
     app.state.parts = parts
     app.state.settings = settings
-    for resource in (studies, trials, workers, leases, health):
+    for resource in (studies, trials, presets, workers, leases, health):
         app.include_router(resource.router)
     problems.install(app)
     return app
@@ -64,8 +65,9 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
         try:
             reap(parts.store)
             sweep(parts.store, parts.artifacts)
-        except SpeziaError as error:
+            write_missing_cards(parts.store, parts.artifacts)
+        except (SpeziaError, OSError) as error:
             # the next round tries again; the leases keep
-            log.warning("could not reap: %s", error)
+            log.warning("could not reap, or not write a model card: %s", error)
         if ended.wait(REAP_SECONDS):
             return

@@ -10,7 +10,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from service.advice import preset_table, presets_table, show_validation
 from service.client import ClientError, SpeziaClient
+from service.contract.wire import nearest_name_hint
 from service.launch.parent import end_with_parent
 from service.local_service import NoLocalService, local_service
 from service.progress import show_result, trials_table
@@ -35,6 +37,9 @@ Workers = Annotated[
     int | None, typer.Option(min=0, help="Local workers; absent: one per GPU, else one per core, at most 4.")
 ]
 DataRoots = Annotated[list[Path] | None, typer.Option(help="Folder that workers may read data and models from.")]
+AllowScripts = Annotated[
+    list[Path] | None, typer.Option(help="Folder of Python files that studies of the task script may run.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the best trial as JSON, and nothing else.")]
 
 
@@ -44,12 +49,20 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free port.")] = None,
     database: Database = None,
     data_root: DataRoots = None,
+    allow_scripts: AllowScripts = None,
     workers: Workers = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
 ) -> None:
     """Run the service, with workers of this machine beside it."""
     with _plain_errors():
-        settings = _settings(host=host, port=port, database_url=database, n_workers=workers, data_roots=data_root)
+        settings = _settings(
+            host=host,
+            port=port,
+            database_url=database,
+            n_workers=workers,
+            data_roots=data_root,
+            allow_scripts=allow_scripts,
+        )
         if not _is_loopback(settings.host):
             raise typer.BadParameter(
                 f"{settings.host} is reachable by others, and there are no API keys yet; use 127.0.0.1",
@@ -67,6 +80,7 @@ def run(
     as_json: AsJson = False,
     new: Annotated[bool, typer.Option("--new", help="Run it afresh, under the next free name.")] = False,
     database: Database = None,
+    allow_scripts: AllowScripts = None,
     workers: Workers = None,
 ) -> None:
     """Run a study here, starting a service if none runs, and print the best trial.
@@ -75,7 +89,7 @@ def run(
     """
     console = Console(stderr=as_json)
     with _plain_errors():
-        settings = _settings(database_url=database, n_workers=workers)
+        settings = _settings(database_url=database, n_workers=workers, allow_scripts=allow_scripts)
         spec = with_name(load_study_file(study), study)
         with local_service(settings, [study.absolute().parent]) as (url, is_ours), SpeziaClient(url) as client:
             submitted = submit(client, spec, is_new=new)
@@ -101,6 +115,29 @@ def submit_study(study: StudyFile, server: Server = None) -> None:
     with _plain_errors(), SpeziaClient(_address(server)) as client:
         created = client.create_study(with_name(load_study_file(study), study))
         typer.echo(f"{created.name}: {created.state}; follow it: spezia watch {created.name}")
+        for warning in created.warnings:
+            typer.echo(f"note: {warning}")
+
+
+@app.command()
+def validate(study: StudyFile, server: Server = None) -> None:
+    """Check a study without starting it: ranges, budget, and what to think about again."""
+    with _plain_errors(), SpeziaClient(_address(server)) as client:
+        show_validation(client.validate(with_name(load_study_file(study), study)), Console())
+
+
+@app.command()
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Show its ranges, defaults and sources.")] = None,
+    server: Server = None,
+) -> None:
+    """List the search spaces that a study may take as `preset`."""
+    with _plain_errors(), SpeziaClient(_address(server)) as client:
+        known = {preset.name: preset for preset in client.presets().presets}
+        if name is not None and name not in known:
+            raise typer.BadParameter(f"unknown preset{nearest_name_hint(name, known)}", param_hint="NAME")
+        table = presets_table(list(known.values())) if name is None else preset_table(known[name])
+        Console().print(table)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
 from service.contract.study import BestTrial, Study, StudyList, StudySpec, StudyState
 from service.contract.trial import Trial, TrialDetail, TrialList, TrialState
@@ -74,9 +75,15 @@ class SpeziaClient:
 
     def create_study(self, spec: StudySpec) -> Study:
         """Create a study and start it. The same name and spec again returns the study as it is."""
-        body = spec.model_dump_json()
-        headers = {"Content-Type": "application/json"}
-        return _read(Study, self._send("POST", "/v1/studies", content=body, headers=headers))
+        return self._post_spec(Study, "/v1/studies", spec)
+
+    def validate(self, spec: StudySpec) -> Validation:
+        """Check a spec without starting it; what the service refuses is a `SpeziaError`."""
+        return self._post_spec(Validation, "/v1/studies:validate", spec)
+
+    def presets(self) -> PresetList:
+        """Return the search spaces that the service recommends."""
+        return self._get(PresetList, "/v1/presets")
 
     def get_study(self, name: str) -> Study:
         """Return one study as it is now."""
@@ -160,6 +167,10 @@ class SpeziaClient:
             if study.state in ENDED:
                 return study
             self._sleep(poll_seconds)
+
+    def _post_spec(self, model: type[Body], path: str, spec: StudySpec) -> Body:
+        headers = {"Content-Type": "application/json"}
+        return _read(model, self._send("POST", path, content=spec.model_dump_json(), headers=headers))
 
     def _act(self, name: str, verb: str) -> Study:
         return _read(Study, self._send("POST", f"{_study(name)}/{verb}"))

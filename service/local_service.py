@@ -12,7 +12,7 @@ from service.running import find, uses
 from service.settings import Settings
 
 START_SECONDS = 60.0
-STOP_SECONDS = 20.0
+STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.05
 _LOG_TAIL_LINES = 15
 
@@ -68,6 +68,8 @@ def _command(settings: Settings, data_roots: Sequence[Path]) -> list[str]:
         command += ["--workers", str(settings.n_workers)]
     for root in (*settings.data_roots, *data_roots):
         command += ["--data-root", str(root.absolute())]
+    for folder in settings.allow_scripts:
+        command += ["--allow-scripts", str(folder.absolute())]
     return command
 
 

@@ -63,7 +63,17 @@ def _serve(settings: Settings, held: Hold, listener: socket.socket, url: str, wo
 def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
     gpus = find_gpus()
     n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
-    return WorkerPlan(server=url, data_roots=settings.data_roots, gpus=gpus, n_workers=n_workers, program=program)
+    return WorkerPlan(
+        server=url,
+        data_roots=settings.data_roots,
+        allow_scripts=settings.allow_scripts,
+        gpus=gpus,
+        n_workers=n_workers,
+        checkpoint_dir=settings.home / "checkpoints",
+        cache_dir=settings.cache_dir or settings.home / "cache",
+        cache_bytes=settings.cache_bytes,
+        program=program,
+    )
 
 
 class _Server(uvicorn.Server):

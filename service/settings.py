@@ -14,9 +14,15 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; absent: SQLite in ``home``."""
     data_roots: tuple[Path, ...] = ()
     """Folders under which local workers may read data and models."""
+    allow_scripts: tuple[Path, ...] = ()
+    """Folders of Python files that local workers may run for studies of the task ``script``."""
     host: str = "127.0.0.1"
     """Loopback only, until there are keys."""
     port: int = 8765
+    cache_dir: Path | None = None
+    """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
+    cache_bytes: int | None = None
+    """What that folder may hold; absent: 20 GiB."""
     n_workers: int | None = None
     """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
 

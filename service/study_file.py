@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from service.contract.search import ONE, SEVERAL
 from service.contract.study import StudySpec
 
 _ELSEWHERE = ("hub://", "sha256:")
@@ -60,6 +61,8 @@ def _with_absolute_paths(document: dict[Any, Any], folder: Path) -> dict[Any, An
             for split in ("train", "validation", "test")
             if isinstance(data.get(split), str)
         }
+    if isinstance(document.get("script"), str):
+        document["script"] = _absolute(document["script"], folder)
     if isinstance(model, dict) and isinstance(model.get("name"), str) and (folder / model["name"]).is_dir():
         document["model"] = model | {"name": str(folder / model["name"])}
     return document
@@ -92,7 +95,7 @@ def _locate(node: Node | None, loc: Sequence[int | str]) -> tuple[str, int]:
         found = _child(node, part)
         if found is not None:
             node, line = found
-        elif depth < len(loc) - 1 or not isinstance(node, MappingNode):
+        elif depth < len(loc) - 1 or not isinstance(node, MappingNode) or part in (ONE, SEVERAL):
             continue
         field += f"[{part}]" if isinstance(part, int) else f".{part}" if field else part
     return field, line

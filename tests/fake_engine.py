@@ -9,7 +9,9 @@ says, the better the nearer its learning rate is to 3e-5, and everything else su
     {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end if it says so
     {"fail": "diverged"}                end with a failure of this class
     {"signal": 9} {"exit": 3}           die
-    {"hang": true}                      do nothing for ever
+    {"hang": true}                      do nothing until told to stop; then say that the trial is saved
+    {"hang": "deaf"}                    do nothing for ever
+    {"save": 3}                         leave a checkpoint of this step, where the trial is resumed from later
     {"until": "path"}                   wait until a file is there
     {"print": "text"} {"garble": "x"}   write to stdout, as a library may; write nonsense to the pipe
     {"pid": "path"}                     write its pid into a file
@@ -23,15 +25,19 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from service.contract.study import Facts, Failure
 from service.contract.worker import Assignment, Device, TrialAssignment
+from trainer import checkpoint_folder
 from trainer.channel import Channel
+from trainer.checkpoint_folder import CheckpointFolder
 from trainer.parent import die_with_parent
-from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Hello, Work
+from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
 
+VERSIONS = {"python": "3"}
 DEVICE = Device(kind="cpu", name="fake", memory_bytes=0, bf16=False)
 FACTS = Facts(
     train_rows=80,
@@ -56,12 +62,13 @@ Action = dict[str, Any]
 class FakeEngine:
     """One assignment after the other, by the script."""
 
-    def __init__(self, channel: Channel, script: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, script: dict[str, Any], checkpoint_dir: Path | None) -> None:
         self._channel = channel
         self._script = script
+        self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
 
     def run(self) -> None:
-        self._channel.send(Hello(device=DEVICE, versions={"python": "3"}))
+        self._channel.send(Hello(device=DEVICE, versions=VERSIONS))
         while True:
             command = self._channel.receive()
             if isinstance(command, Work):
@@ -69,7 +76,7 @@ class FakeEngine:
 
     def _carry_out(self, work: Work) -> Event:
         answer = Answer(go_on=True)
-        step = 0
+        step = self._resume(work.assignment)
         for action in actions_of(work.assignment, self._script):
             (verb, argument), *_ = action.items()
             if verb == "evaluate":
@@ -77,6 +84,11 @@ class FakeEngine:
                 answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
                 if not answer.go_on:
                     return Ended()
+            elif verb == "hang" and argument != "deaf":
+                self._channel.stop_wanted.wait()
+                return Preempted()
+            elif verb == "save":
+                self._save(work.assignment, argument)
             elif verb == "fail":
                 failure = {"failure_class": argument, "message": action.get("message", "as scripted")}
                 return Failed(failure=Failure.model_validate(failure))
@@ -100,6 +112,34 @@ class FakeEngine:
         answer = self._channel.receive()
         assert isinstance(answer, Answer)
         return answer
+
+    def _save(self, assignment: Assignment, step: int) -> None:
+        assert isinstance(assignment, TrialAssignment)
+        assert self._checkpoints is not None
+        folder = self._checkpoints.of_attempt(assignment.study_id, assignment.number, assignment.attempt)
+        with checkpoint_folder.begun(folder) as partial:
+            (partial / checkpoint_folder.STATE).write_bytes(b"state")
+            marker = checkpoint_folder.Marker(
+                study_id=assignment.study_id,
+                number=assignment.number,
+                attempt=assignment.attempt,
+                step=step,
+                optimizer_steps=10 * step,
+                versions=VERSIONS,
+                size_bytes=5,
+                written_at=time.time(),
+            )
+            checkpoint_folder.commit(partial, marker)
+
+    def _resume(self, assignment: Assignment) -> int:
+        if not isinstance(assignment, TrialAssignment) or assignment.resume is None:
+            return 0
+        assert self._checkpoints is not None
+        folder = self._checkpoints.of_attempt(assignment.study_id, assignment.number, assignment.resume.attempt)
+        found = checkpoint_folder.newest(folder)
+        assert found is not None
+        assert found[1].step == assignment.resume.step
+        return found[1].step
 
     def _misbehave(self, verb: str, argument: Any) -> None:
         if verb == "signal":
@@ -154,6 +194,7 @@ def main() -> None:
     parser.add_argument("--script", type=Path)
     parser.add_argument("--dead-on-arrival", action="store_true")
     parser.add_argument("--parent", type=int)
+    parser.add_argument("--checkpoint-dir", type=Path)
     options, _ = parser.parse_known_args()
     if options.parent:
         die_with_parent(options.parent, signal.SIGKILL)
@@ -161,7 +202,8 @@ def main() -> None:
         sys.exit("no device")
     channel = Channel()
     channel.start()
-    FakeEngine(channel, json.loads(options.script.read_text()) if options.script else {}).run()
+    script = json.loads(options.script.read_text()) if options.script else {}
+    FakeEngine(channel, script, options.checkpoint_dir).run()
 
 
 def _end(work: Work, answer: Answer) -> Ended:

@@ -84,6 +84,8 @@ class FakeService:
         self.heartbeat_seconds = 0.01
         self.calls: list[str] = []
         self.workers: list[dict[str, Any]] = []
+        self.dispatches: list[dict[str, Any]] = []
+        """What workers asked with."""
         self.reports: list[Report] = []
         self.batches: list[int] = []
         self.outcomes: list[dict[str, Any]] = []
@@ -106,6 +108,7 @@ class FakeService:
             self.workers.append(json.loads(request.content))
             return _json(WorkerTerms(heartbeat_seconds=self.heartbeat_seconds, lease_seconds=90.0))
         if path.endswith("/dispatch"):
+            self.dispatches.append(json.loads(request.content))
             return self._dispatch()
         if path == "leases/heartbeat":
             return self._heartbeat(request)
@@ -148,9 +151,9 @@ class FakeService:
         elif what == "log":
             self.logs[lease_id] = self.logs.get(lease_id, "") + request.content.decode()
         elif what == "artifacts":
-            self.artifacts[file[0]] = request.content
+            self.artifacts["/".join(file)] = request.content
         else:
-            return httpx2.Response(200, content=MODEL[file[0]])
+            return httpx2.Response(200, content=MODEL["/".join(file)])
         return httpx2.Response(204)
 
 

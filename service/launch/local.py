@@ -21,6 +21,8 @@ WORKER_PROGRAM = (sys.executable, "-P", "-m", "trainer.cli")
 """``-P`` keeps the current folder off the module path."""
 
 MAX_BACKOFF_SECONDS = 60.0
+GRACE_SECONDS = 25.0
+"""For workers that are told to end: they save their trials first, which may take 20 s."""
 HEALTHY_SECONDS = 60.0
 """A worker that lived this long is replaced at once; others after 1, 2, 4, … seconds."""
 
@@ -31,9 +33,16 @@ class WorkerPlan:
 
     server: str
     data_roots: Sequence[Path]
+    allow_scripts: Sequence[Path] = ()
     gpus: Sequence[str]
     """Values of ``CUDA_VISIBLE_DEVICES``, dealt out in turn; none: workers compute on the CPU."""
     n_workers: int
+    checkpoint_dir: Path | None = None
+    """Where interrupted trials wait to go on; absent: each worker's own choice."""
+    cache_dir: Path | None = None
+    """Where workers share what they can compute again; absent: each worker's own choice."""
+    cache_bytes: int | None = None
+    """What ``cache_dir`` may hold; absent: the workers' own choice."""
     program: Sequence[str] = WORKER_PROGRAM
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -43,6 +52,14 @@ class WorkerPlan:
         command += ["--threads", str(self._threads())]
         for root in self.data_roots:
             command += ["--data-root", str(root.absolute())]
+        for folder in self.allow_scripts:
+            command += ["--allow-scripts", str(folder.absolute())]
+        if self.checkpoint_dir:
+            command += ["--checkpoint-dir", str(self.checkpoint_dir.absolute())]
+        if self.cache_dir:
+            command += ["--cache-dir", str(self.cache_dir.absolute())]
+        if self.cache_bytes is not None:
+            command += ["--cache-bytes", str(self.cache_bytes)]
         return command
 
     def device_environment(self, slot: int) -> dict[str, str]:
@@ -96,7 +113,7 @@ class LocalWorkers:
         """Start the workers and return at once."""
         self._thread.start()
 
-    def stop(self, grace_seconds: float = 10.0) -> None:
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """End all workers: SIGTERM, then SIGKILL after the grace; return when none is left."""
         self._grace_seconds = grace_seconds
         self._ending.set()

@@ -2,10 +2,10 @@
 
 import secrets
 
-from service.contract.problem import FieldProblem
 from service.contract.study import StudySpec
-from service.errors import Invalid, StudyExists, StudyNotFound
-from service.search.requirements import missing_requirement, refused_options
+from service.errors import StudyExists, StudyNotFound
+from service.lifecycle.check_spec import check_spec
+from service.search.lint import lint
 from service.store import studies
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
@@ -17,16 +17,16 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     The same name and spec again is the same study, so a repeated POST is harmless.
 
     Raises:
-        Invalid: What this service lacks for the study.
+        Invalid: As `check_spec` finds.
         StudyExists: The name belongs to a study of another spec; the fields that differ are named.
     """
-    _check_requirements(spec)
+    spec = check_spec(spec)
     named = spec if spec.name else spec.model_copy(update={"name": _made_up_name()})
     assert named.name is not None
     with store.writing() as tx:
         existing = _find(tx, named.name)
         if existing is None:
-            studies.create(tx, named)
+            studies.create(tx, named, [str(warning) for warning in lint(named)])
             return named.name, True
     differing = different_fields(existing.spec, named)
     if differing:
@@ -40,14 +40,6 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
 def different_fields(one: StudySpec, other: StudySpec) -> list[str]:
     """The top-level fields in which two specs differ."""
     return [name for name in StudySpec.model_fields if getattr(one, name) != getattr(other, name)]
-
-
-def _check_requirements(spec: StudySpec) -> None:
-    missing = missing_requirement(spec)
-    refused = ("sampler.name", missing) if missing else refused_options(spec)
-    if refused:
-        field, message = refused
-        raise Invalid(f"{field}: {message}", [FieldProblem(field=field, message=message)])
 
 
 def _find(tx: Transaction, name: str) -> StudyRow | None:

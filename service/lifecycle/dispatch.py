@@ -5,30 +5,45 @@ What a worker gets, first to last: its own unfinished assignments, `prepare`, a 
 study has not moved on meanwhile, and if it has, the proposal is thrown away and made again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from service.contract.worker import Assignment, PrepareAssignment, ScoreAssignment, TrialAssignment
+from service.contract.worker import (
+    Assignment,
+    HeldCheckpoint,
+    PrepareAssignment,
+    ScoreAssignment,
+    SmallAssignment,
+    TrialAssignment,
+)
 from service.errors import WorkerUnknown
+from service.lifecycle.begin_again import begin_again
 from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
+from service.lifecycle.start_small import is_starting_small, start_small
 from service.search.best import best_trial
 from service.search.propose import Proposal, ProposalRequest
 from service.search.proposer import Proposer
+from service.search.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
-from service.store.leases import Lease
+from service.store.leases import Asker, Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 
 
 @dataclass(frozen=True)
-class _Asker:
-    worker_id: str
-    device: str
+class _Asker(Asker):
+    checkpoints: Sequence[HeldCheckpoint]
 
 
-def dispatch(store: Store, proposer: Proposer, worker_id: str, slots: int) -> list[Assignment]:
+def dispatch(
+    store: Store, proposer: Proposer, worker_id: str, slots: int, checkpoints: Sequence[HeldCheckpoint] = ()
+) -> list[Assignment]:
     """Return up to ``slots`` assignments of one study; none if there is nothing to do now.
+
+    Args:
+        checkpoints: What the worker could go on from.
 
     Raises:
         WorkerUnknown: The worker is not registered.
@@ -37,7 +52,7 @@ def dispatch(store: Store, proposer: Proposer, worker_id: str, slots: int) -> li
         worker = workers.find(tx, worker_id)
         if worker is None:
             raise WorkerUnknown
-        asker = _Asker(worker_id, str(worker.device["name"])[:256])
+        asker = _Asker(worker_id, str(worker.device["name"])[:256], checkpoints)
         own = [held.study_uuid for held in leases.of_worker(tx, worker_id)]
         live = leases.counts_of_live(tx)
         # the study with the fewest leased trials, then the oldest
@@ -114,10 +129,12 @@ def _grant_next(
         settle(tx, study)
         return "again"
     if study.state == "running" and not _is_full(tx, study):
-        waiting = trials.first_waiting(tx, study)
-        if waiting is not None:
-            trials.start(tx, waiting)
-            return _grant(tx, study, "trial", waiting.number, asker)
+        if is_starting_small(tx, study):
+            small = start_small(tx, study, asker)
+            return None if small is None else _assignment(tx, study, small)
+        begun = begin_again(tx, study, asker, asker.checkpoints)
+        if begun is not None:
+            return _assignment(tx, study, begun)
         counts = trials.counts(tx, study)
         number = counts.waiting + counts.running + counts.complete + counts.pruned + counts.fail
         if number < study.spec.n_trials:
@@ -167,7 +184,7 @@ def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: in
 
 
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment:
-    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker.worker_id, asker.device))
+    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker))
 
 
 def _is_full(tx: Transaction, study: StudyRow) -> bool:
@@ -190,10 +207,14 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     trial = trials.find(tx, study, held.number)
     assert trial is not None
     assert study.facts is not None
-    common |= {"number": held.number, "params": study.spec.fixed | trial.params, "facts": study.facts}
+    common |= {"number": held.number, "params": trial_params(study.spec, trial.params), "facts": study.facts}
+    if held.kind == "small":
+        assert study.spec.start_small is not None
+        fraction = study.spec.start_small.fraction
+        return SmallAssignment(**common, fraction=fraction, seconds_left=_seconds_left(tx, study))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    return TrialAssignment(**common, seconds_left=_seconds_left(tx, study))
+    return TrialAssignment(**common, seconds_left=_seconds_left(tx, study), resume=leases.resume_of(tx, held))
 
 
 def _seconds_left(tx: Transaction, study: StudyRow) -> float | None:

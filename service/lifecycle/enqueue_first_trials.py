@@ -1,6 +1,7 @@
 """The trials that a study begins with: the baseline, then what its spec enqueues."""
 
 from service.contract.study import Facts, Params
+from service.search.lint_facts import lint_facts
 from service.search.propose import ProposalRequest
 from service.search.proposer import Proposer
 from service.search.space import defaults
@@ -11,13 +12,17 @@ from service.store.transaction import Transaction
 
 def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, facts: Facts) -> StudyRow:
     """Write them as WAITING, in the transaction that accepts the facts, so that no study has half of them."""
-    warnings = [*study.warnings, *facts.warnings]
+    warnings = [*study.warnings, *facts.warnings, *map(str, lint_facts(study.spec, facts))]
     if study.spec.baseline:
         start = defaults(study.spec, facts)
         warnings += start.warnings
         _enqueue(tx, proposer, study, start.params, {trials.BASELINE: True})
     for params in study.spec.enqueue:
         _enqueue(tx, proposer, study, params, {})
+    if study.spec.start_small is not None:
+        # small runs need their params now; a sampler has seen nothing, and so would draw the same ones later
+        for _ in range(study.spec.start_small.trials - len(trials.all_of(tx, study))):
+            _enqueue(tx, proposer, study, {}, {})
     return studies.change(tx, study, warnings=warnings)
 
 
@@ -25,10 +30,19 @@ def _enqueue(tx: Transaction, proposer: Proposer, study: StudyRow, fixed: Params
     seen = trials.all_of(tx, study)
     # nothing has been seen yet, so a sampler only fills what is left out, by chance: this takes no time
     proposal = proposer.propose(
-        ProposalRequest(spec=study.spec, study_name=study.name, number=len(seen), trials=seen, fixed=fixed)
+        ProposalRequest(
+            spec=study.spec,
+            study_name=study.name,
+            number=len(seen),
+            trials=seen,
+            fixed=fixed,
+            study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
+        )
     )
     if proposal is None:
         return  # a grid that ends before the enqueued trials do
+    for key, value in proposal.study_system_attrs.items():
+        tx.trials.set_study_system_attr(study.study_id, key, value)
     trials.add(
         tx,
         study,

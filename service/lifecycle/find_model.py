@@ -20,7 +20,7 @@ def find_model(store: Store, folder: Path, name: str) -> Path:
         directory = model_directory(tx, folder, studies.find(tx, name))
     if directory is None:
         raise NoModel(
-            f"study {name!r} has no model: that of the best COMPLETE trial is kept, if training.keep_models is 1"
+            f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"
         )
     return directory
 

@@ -1,21 +1,21 @@
 """POST /v1/leases/{lease_id}/release: a worker gives a trial back."""
 
-from typing import Literal
-
 from service.contract.study import Failure
+from service.contract.worker import ReleaseReason
 from service.errors import LeaseLost
 from service.lifecycle.take_back import take_back
 from service.store import leases, studies
 from service.store.transaction import Store
 
-_FAILURES = {
+_FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),
     "bystander": Failure(failure_class="preempted", message="another trial broke the worker's process"),
     "disk_full": Failure(failure_class="disk_full", message="the worker's disk is full; free space there"),
+    "checkpoint_lost": Failure(failure_class="preempted", message="the checkpoint to go on from could not be read"),
 }
 
 
-def release(store: Store, lease_id: str, token: str, reason: Literal["preempted", "bystander", "disk_full"]) -> None:
+def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> None:
     """Let another worker run the trial, without counting the attempt.
 
     Raises:

@@ -7,12 +7,11 @@ from service.contract.worker import Report, ReportReply
 from service.errors import ReportConflict
 from service.lifecycle.heartbeat import directive
 from service.lifecycle.prune import prune
-from service.search.best import best_trial
+from service.search.best import rank_if_complete
 from service.store import leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
-from service.store.trials import FrozenTrial
 
 
 def report(store: Store, reports: list[Report]) -> list[ReportReply]:
@@ -37,7 +36,8 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
     # renewing compares the token again, now under the study's lock
     held = None if study is None else leases.renew(tx, lease_id, token)
-    if study is None or held is None or directive(study) == "lost":
+    # only trials report: of the others the outcome says all
+    if study is None or held is None or held.kind != "trial" or directive(study) == "lost":
         return [_lost(one) for one in reports]
     return [_accept_one(tx, study, held, one) for one in reports]
 
@@ -55,7 +55,8 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
         return _reply(study, one, should_prune=True, reason=pruned.reason, keep_model=False)
     trial.intermediate_values[one.step] = one.value
     decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
-    keep_model = one.final and _leads(tx, study, trial)
+    rank = rank_if_complete(trial, trials.all_of(tx, study), study.spec.direction)
+    keep_model = one.final and rank < study.spec.training.keep_models
     trials.report(tx, trial, one.step, one.value, decision.system_attrs)
     answer: dict[str, Any] = {
         "should_prune": decision.should_prune,
@@ -64,19 +65,6 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
     }
     measurements.add(tx, held, one, **answer)
     return _reply(study, one, **answer)
-
-
-def _leads(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> bool:
-    """Whether the trial, ended now, would lead the study."""
-    if study.spec.training.keep_models == 0:
-        return False
-    best = best_trial(trials.all_of(tx, study), study.spec.direction)
-    if best is None:
-        return True
-    assert best.value is not None
-    sign = 1 if study.spec.direction == "minimize" else -1
-    own = min(sign * value for value in trial.intermediate_values.values())
-    return (own, trial.number) < (sign * best.value, best.number)
 
 
 def _replay(study: StudyRow, one: Report, stored: Any) -> ReportReply:

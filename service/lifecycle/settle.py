@@ -41,7 +41,8 @@ def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure
 
 def needs_score(tx: Transaction, study: StudyRow) -> bool:
     """Whether the winner has yet to meet the locked test split."""
-    if study.is_scored or study.spec.data.test is None or study.ending in ("cancelled", "failed"):
+    has_test = study.spec.data is not None and study.spec.data.test is not None
+    if study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
     return best_trial(trials.all_of(tx, study), study.spec.direction) is not None
 

@@ -6,10 +6,14 @@ from typing import Any, Literal, cast
 
 from service.contract.trial import Attempt, Evaluation, Trial, TrialDetail, TrialList, TrialState
 from service.errors import TrialNotFound
+from service.lifecycle.explain import best_point, explain, generalization_gap, points
+from service.search.space import plain_params, trial_params
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Store
 from service.store.trials import BASELINE, FrozenTrial
+
+LOG_TAIL_LINES = 20
 
 
 def show_trial(store: Store, name: str, number: int) -> TrialDetail:
@@ -26,11 +30,18 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
             raise TrialNotFound(name, number)
         attempts = leases.attempts(tx, study.uuid, "trial", number)
         evaluations = measurements.of_trial(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)
+        log = artifacts.last_log(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
     summary = _describe(study, trial, evaluations[-1] if evaluations else None)
+    curve = points(evaluations)
+    best = best_point(study.spec, curve) if curve else None
     return TrialDetail(
         **summary.__dict__,
         intermediate_values=[_evaluation(row) for row in evaluations],
         attempts=[_attempt(row) for row in attempts],
+        best_step=best.step if best else None,
+        generalization_gap=generalization_gap(best.metrics) if best else None,
+        warnings=explain(study.spec, trial_params(study.spec, trial.params), curve),
+        log_tail="".join(log).splitlines()[-LOG_TAIL_LINES:],
     )
 
 
@@ -86,7 +97,7 @@ def _describe(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:
         study=study.name,
         number=trial.number,
         state=cast("TrialState", trial.state.name),
-        params=trial.params,
+        params=plain_params(trial.params),
         value=trial.value,
         step=last.step if is_current else 0,  # type: ignore[union-attr]
         epoch=last.epoch if is_current else 0.0,  # type: ignore[union-attr]
@@ -118,6 +129,7 @@ def _evaluation(row: Any) -> Evaluation:
 def _attempt(row: Any) -> Attempt:
     return Attempt(
         attempt=row.attempt,
+        resumed_from=row.resume_step or 0,
         worker_id=row.worker_id,
         device=row.device,
         started_at=row.started_at,

@@ -1,6 +1,7 @@
 """An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
 
 from service.contract.study import Failure
+from service.lifecycle.accept_small import note_failed_small
 from service.lifecycle.settle import settle
 from service.store import leases, studies, trials
 from service.store.leases import Lease
@@ -37,6 +38,8 @@ def take_back(
         failure = failure.model_copy(update={"message": f"{failure.message} (attempt {len(past)}, the last)"})
     if held.kind == "trial":
         _take_back_trial(tx, study, held, failure, used_up)
+    elif held.kind == "small" and used_up:
+        study = note_failed_small(tx, study, held.number, failure)
     elif held.kind == "prepare" and used_up and study.ending is None:
         study = studies.change(tx, study, state="failed", failure=failure, finished_at=tx.now)
     elif held.kind == "score" and used_up:

@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from service.contract.study import Failure
-from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, Told, TrialOutcome
+from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
 from service.errors import LeaseLost, OutcomeRefused
+from service.lifecycle.accept_small import accept_small
 from service.lifecycle.enqueue_first_trials import enqueue_first_trials
+from service.lifecycle.keep_models import keep_models
 from service.lifecycle.settle import settle
 from service.lifecycle.take_back import take_back
-from service.search.best import best_trial
+from service.lifecycle.write_card import write_card
 from service.search.proposer import Proposer
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.leases import Lease
@@ -41,12 +43,15 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         match outcome:
             case PreparedOutcome():
                 _accept_prepared(tx, proposer, study, ended, outcome)
+            case SmallOutcome():
+                _accept_small(tx, study, ended, outcome)
             case TrialOutcome():
                 _accept_trial(tx, study, ended, outcome)
             case ScoreOutcome():
                 _accept_score(tx, study, ended, outcome)
         dropped = before - artifacts.lease_ids(tx, study.uuid)
     remove_folders(folder, dropped)
+    write_card(store, folder, study.uuid)
     return Told(replayed=False)
 
 
@@ -84,6 +89,14 @@ def _accept_prepared(
         settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
 
 
+def _accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> None:
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        _try_again(tx, study, held, outcome, outcome.failure)
+        return
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    settle(tx, accept_small(tx, study, held, outcome))
+
+
 def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> None:
     failure = outcome.failure
     if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
@@ -96,7 +109,7 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
     trials.finish(tx, trial, outcome.state, _value(study, trial, outcome.state), failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
-    _keep_or_drop_model(tx, study, held)
+    keep_models(tx, study, held)
     settle(tx, study)
 
 
@@ -119,18 +132,6 @@ def _value(study: StudyRow, trial: FrozenTrial, state: str) -> float | None:
     if state == "COMPLETE":
         return min(values.values()) if study.spec.direction == "minimize" else max(values.values())
     return None
-
-
-def _keep_or_drop_model(tx: Transaction, study: StudyRow, held: Lease) -> None:
-    """The leader's model stays; every other one goes."""
-    best = best_trial(trials.all_of(tx, study), study.spec.direction)
-    leads = best is not None and best.number == held.number and artifacts.has_files(tx, held.lease_id)
-    if not leads:
-        artifacts.forget(tx, held.lease_id)
-        return
-    for model in artifacts.kept_models(tx, study.uuid).values():
-        artifacts.forget(tx, model.lease_id)
-    artifacts.show(tx, held.lease_id)
 
 
 def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> None:

@@ -21,16 +21,17 @@ def upload(store: Store, folder: Path, lease_id: str, token: str, file: str, chu
     with store.reading() as tx:
         if leases.find(tx, lease_id, token) is None:
             raise LeaseLost
-    (folder / lease_id).mkdir(parents=True, exist_ok=True)
-    partial = folder / lease_id / f".{file}.{uuid4().hex}"
+    final = folder / lease_id / file
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.parent / f".{uuid4().hex}"
     try:
-        size_bytes, sha256 = _write(partial, chunks)
+        size_bytes, sha256 = write_durably(partial, chunks)
         with store.writing() as tx:
             # the token is compared again, under the lock that a reaper would need, and held over the rename
             held = _hold(tx, lease_id, token)
             artifacts.add(tx, held, file, size_bytes, sha256)
-            partial.replace(folder / lease_id / file)
-            _sync(folder / lease_id)
+            partial.replace(final)
+            sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -54,7 +55,8 @@ def _hold(tx: Transaction, lease_id: str, token: str) -> Lease:
     return renewed
 
 
-def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
+def write_durably(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
+    """Write a new file, so that a power cut cannot take it back; its size in bytes and its SHA-256."""
     digest, size_bytes = hashlib.sha256(), 0
     with path.open("xb") as file:
         for chunk in chunks:
@@ -65,7 +67,7 @@ def _write(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
     return size_bytes, digest.hexdigest()
 
 
-def _sync(directory: Path) -> None:
+def sync(directory: Path) -> None:
     """Make a rename durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Path, Request, status
 from fastapi.responses import FileResponse
 
 from service.contract.worker import (
+    FILE_PATTERN,
     HeartbeatReply,
     HeartbeatRequest,
     Outcome,
@@ -28,7 +29,7 @@ from service.lifecycle.upload import append_log, upload
 router = APIRouter(prefix="/v1/leases", tags=["for workers"])
 
 LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
-File = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
+File = Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)]
 
 
 @router.post("/heartbeat")
@@ -55,7 +56,7 @@ def post_release(lease_id: LeaseId, lease_token: LeaseToken, given_back: Release
     release(store, lease_id, lease_token, given_back.reason)
 
 
-@router.put("/{lease_id}/artifacts/{file}", status_code=status.HTTP_204_NO_CONTENT)
+@router.put("/{lease_id}/artifacts/{file:path}", status_code=status.HTTP_204_NO_CONTENT)
 async def put_artifact(
     lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
@@ -83,7 +84,7 @@ def put_log(
     append_log(store, lease_id, lease_token, lines)
 
 
-@router.get("/{lease_id}/model/{file}", response_class=FileResponse)
+@router.get("/{lease_id}/model/{file:path}", response_class=FileResponse)
 def get_model_file(lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
     """One file of the model that a ``score`` assignment is about."""
     return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))

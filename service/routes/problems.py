@@ -15,15 +15,16 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
+from service.contract.search import ONE, SEVERAL
 from service.errors import Invalid, SpeziaError
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
-_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/[^/]+")
+_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/.+")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
-_UNION_TAGS = frozenset({"float", "int", "categorical", "prepare", "trial", "score"})
+_UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
 
 
@@ -132,7 +133,7 @@ def _field_problem(error: dict[str, Any]) -> FieldProblem:
 
 def _path(location: Sequence[str | int]) -> str:
     parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
-    shown = [part for index, part in enumerate(parts) if not (index in (0, 2) and part in _UNION_TAGS)]
+    shown = [part for index, part in enumerate(parts) if not (index != 1 and part in _UNION_TAGS)]
     return ".".join(map(str, shown)) or "body"
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
+from service.contract.preset import Validation
 from service.contract.study import BestTrial, Study, StudyList, StudySpec, StudyState
 from service.dependencies import PartsDep, StoreDep
 from service.lifecycle.best import best
@@ -19,6 +20,7 @@ from service.lifecycle.pause import pause
 from service.lifecycle.resume import resume
 from service.lifecycle.show_study import list_studies, show_study
 from service.lifecycle.stop import stop
+from service.lifecycle.validate_study import validate_study
 from service.store.transaction import Store
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
@@ -34,6 +36,12 @@ def post_study(spec: StudySpec, store: StoreDep, response: Response) -> Study:
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     response.headers["Location"] = f"/v1/studies/{name}"
     return show_study(store, name)
+
+
+@router.post(":validate")
+def post_validate(spec: StudySpec) -> Validation:
+    """Check a spec without starting it: defaults and preset filled in, and what to think about again."""
+    return validate_study(spec)
 
 
 @router.get("")
@@ -98,18 +106,23 @@ def _after(verb: Callable[[Store, str], None], store: Store, name: str) -> Study
 
 def _tar(directory: Path, name: str) -> Iterator[bytes]:
     # opened now: a better model may replace the folder while this one is on its way
-    files = [(path, path.open("rb")) for path in sorted(directory.iterdir())]
+    files = [(path, path.open("rb")) for path in sorted(directory.rglob("*")) if _is_whole(path)]
 
     def stream() -> Iterator[bytes]:
         try:
             for path, file in files:
-                yield from _tar_member(f"{name}/{path.name}", file)
+                yield from _tar_member(f"{name}/{path.relative_to(directory)}", file)
             yield bytes(2 * tarfile.BLOCKSIZE)
         finally:
             for _, file in files:
                 file.close()
 
     return stream()
+
+
+def _is_whole(path: Path) -> bool:
+    """A file, and not one that is being written."""
+    return path.is_file() and not path.name.startswith(".")
 
 
 def _tar_member(archived_name: str, file: BinaryIO) -> Iterator[bytes]:

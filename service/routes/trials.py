@@ -3,10 +3,12 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 
-from service.contract.trial import TrialDetail, TrialList, TrialState
-from service.dependencies import StoreDep
+from service.contract.trial import ArtifactList, TrialDetail, TrialList, TrialState
+from service.contract.worker import FILE_PATTERN
+from service.dependencies import PartsDep, StoreDep
+from service.lifecycle.list_artifacts import find_artifact, list_artifacts
 from service.lifecycle.show_trial import list_trials, read_log, show_trial
 from service.routes.studies import Limit
 
@@ -39,3 +41,17 @@ def get_log(name: str, number: Number, store: StoreDep, after: Annotated[int, Qu
     """The trial's log. To follow it, pass the header ``Log-Position`` of the last reply as ``after``."""
     text, position = read_log(store, name, number, after)
     return PlainTextResponse(text, headers={"Log-Position": str(position)})
+
+
+@router.get("/{number}/artifacts")
+def get_artifacts(name: str, number: Number, store: StoreDep) -> ArtifactList:
+    """The files of the trial's model; none unless it is among the best that the study keeps."""
+    return list_artifacts(store, name, number)
+
+
+@router.get("/{number}/artifacts/{file:path}", response_class=FileResponse)
+def get_artifact(
+    name: str, number: Number, file: Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)], parts: PartsDep
+) -> FileResponse:
+    """One of these files, or the range of it that is asked for."""
+    return FileResponse(find_artifact(parts.store, parts.artifacts, name, number, file))

@@ -34,7 +34,7 @@ async def post_dispatch(
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
     until = monotonic() + wanted.wait_seconds
     while True:
-        assignments = await run_sync(dispatch, parts.store, parts.proposer, worker_id, wanted.slots)
+        assignments = await run_sync(dispatch, parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints)
         left = until - monotonic()
         if assignments or left <= 0 or await request.is_disconnected():
             return Dispatch(assignments=assignments)

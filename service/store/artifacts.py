@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.leases import Lease
@@ -18,17 +18,23 @@ class KeptModel:
     number: int
     lease_id: str
     files: list[str]
+    size_bytes: int
 
 
 def add(tx: Transaction, held: Lease, file: str, size_bytes: int, sha256: str) -> None:
     """Note an uploaded file; it is not visible before the trial's result is accepted."""
+    put(tx, held.lease_id, held.study_uuid, held.number, file, size_bytes, sha256)
+
+
+def put(tx: Transaction, lease_id: str, study_uuid: str, number: int, file: str, size_bytes: int, sha256: str) -> None:
+    """Note a file in a lease's folder, or that it has changed."""
     dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
     facts = {"size_bytes": size_bytes, "sha256": sha256}
     statement = dialect.insert(artifact).values(
-        lease_id=held.lease_id,
+        lease_id=lease_id,
         file=file,
-        study_uuid=held.study_uuid,
-        number=held.number,
+        study_uuid=study_uuid,
+        number=number,
         is_visible=False,
         **facts,
     )
@@ -39,19 +45,35 @@ def show(tx: Transaction, lease_id: str) -> None:
     tx.connection.execute(update(artifact).where(artifact.c.lease_id == lease_id).values(is_visible=True))
 
 
-def has_files(tx: Transaction, lease_id: str) -> bool:
-    counted = select(func.count()).where(artifact.c.lease_id == lease_id)
-    return tx.connection.execute(counted).scalar_one() > 0
-
-
 def kept_models(tx: Transaction, study_uuid: str) -> dict[int, KeptModel]:
     """Visible models of a study, by trial number."""
-    wanted = select(artifact).where(artifact.c.study_uuid == study_uuid, artifact.c.is_visible)
-    models: dict[int, KeptModel] = {}
-    for row in tx.connection.execute(wanted.order_by(artifact.c.file)):
-        model = models.setdefault(row.number, KeptModel(number=row.number, lease_id=row.lease_id, files=[]))
-        model.files.append(row.file)
-    return models
+    return _models(tx, artifact.c.study_uuid == study_uuid, artifact.c.is_visible)
+
+
+def uploaded_model(tx: Transaction, held: Lease) -> KeptModel | None:
+    """What has been uploaded under a lease, visible or not."""
+    return _models(tx, artifact.c.lease_id == held.lease_id).get(held.number)
+
+
+def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
+    """Visible files of a trial's model, by name."""
+    mine = (artifact.c.study_uuid == study_uuid, artifact.c.number == number, artifact.c.is_visible)
+    return list(tx.connection.execute(select(artifact).where(*mine).order_by(artifact.c.file)))
+
+
+def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
+    rows: dict[int, list[Row[Any]]] = {}
+    for row in tx.connection.execute(select(artifact).where(*which).order_by(artifact.c.file)):
+        rows.setdefault(row.number, []).append(row)
+    return {
+        number: KeptModel(
+            number=number,
+            lease_id=files[0].lease_id,
+            files=[row.file for row in files],
+            size_bytes=sum(row.size_bytes for row in files),
+        )
+        for number, files in rows.items()
+    }
 
 
 def lease_ids(tx: Transaction, study_uuid: str) -> set[str]:
@@ -88,3 +110,10 @@ def read_log(tx: Transaction, study_uuid: str, number: int, after: int) -> list[
     of_trial = (trial_log.c.study_uuid == study_uuid, trial_log.c.number == number)
     wanted = select(trial_log).where(*of_trial, trial_log.c.log_id > after).order_by(trial_log.c.log_id)
     return list(tx.connection.execute(wanted))
+
+
+def last_log(tx: Transaction, study_uuid: str, number: int, n_pieces: int) -> list[str]:
+    """The last pieces of a trial's log, in order."""
+    of_trial = (trial_log.c.study_uuid == study_uuid, trial_log.c.number == number)
+    wanted = select(trial_log.c.text).where(*of_trial).order_by(trial_log.c.log_id.desc()).limit(n_pieces)
+    return list(tx.connection.execute(wanted).scalars())[::-1]

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 from sqlalchemy import CursorResult, Row, delete, func, insert, select, update
 
-from service.contract.worker import LEASE_SECONDS
+from service.contract.worker import LEASE_SECONDS, Resume
 from service.store.tables import attempt, lease
 from service.store.transaction import Transaction
 
-Kind = Literal["prepare", "trial", "score"]
+Kind = Literal["prepare", "small", "trial", "score"]
 TERM = timedelta(seconds=LEASE_SECONDS)
 
 
@@ -27,13 +27,23 @@ class Lease:
     study_uuid: str
     kind: Kind
     number: int
-    """The trial's; of ``prepare`` 0, of ``score`` the winner's."""
+    """The trial's; of ``prepare`` 0, of ``small`` that of the trial with the same params, of ``score`` the winner's."""
     attempt: int
     worker_id: str
     expires_at: datetime
 
 
-def grant(tx: Transaction, study_uuid: str, kind: Kind, number: int, worker_id: str, device: str) -> Lease:
+@dataclass(frozen=True)
+class Asker:
+    """The worker that wants a lease."""
+
+    worker_id: str
+    device: str
+
+
+def grant(
+    tx: Transaction, study_uuid: str, kind: Kind, number: int, asker: Asker, resume: Resume | None = None
+) -> Lease:
     """Begin the next attempt. At most one live lease for a trial: the database refuses a second."""
     past = select(func.count()).where(*_same(attempt, study_uuid, kind, number))
     granted = Lease(
@@ -43,7 +53,7 @@ def grant(tx: Transaction, study_uuid: str, kind: Kind, number: int, worker_id: 
         kind=kind,
         number=number,
         attempt=tx.connection.execute(past).scalar_one() + 1,
-        worker_id=worker_id,
+        worker_id=asker.worker_id,
         expires_at=tx.now + TERM,
     )
     tx.connection.execute(insert(lease), granted.__dict__)
@@ -53,11 +63,13 @@ def grant(tx: Transaction, study_uuid: str, kind: Kind, number: int, worker_id: 
         "kind": kind,
         "number": number,
         "attempt": granted.attempt,
-        "worker_id": worker_id,
-        "device": device,
+        "worker_id": asker.worker_id,
+        "device": asker.device,
         "started_at": tx.now,
         "is_counted": True,
         "device_seconds": 0.0,
+        "resume_attempt": resume.attempt if resume else None,
+        "resume_step": resume.step if resume else None,
     }
     tx.connection.execute(insert(attempt), begun)
     return granted
@@ -165,6 +177,13 @@ def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[
     """Rows of `attempt`, first to last."""
     wanted = select(attempt).where(*_same(attempt, study_uuid, kind, number)).order_by(attempt.c.attempt)
     return list(tx.connection.execute(wanted))
+
+
+def resume_of(tx: Transaction, held: Lease) -> Resume | None:
+    """What a trial's attempt goes on from."""
+    wanted = select(attempt.c.resume_attempt, attempt.c.resume_step).where(attempt.c.lease_id == held.lease_id)
+    row = tx.connection.execute(wanted).one()
+    return None if row.resume_attempt is None else Resume(attempt=row.resume_attempt, step=row.resume_step)
 
 
 def device_seconds(tx: Transaction, study_uuid: str) -> float:

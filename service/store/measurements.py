@@ -31,6 +31,12 @@ def add(
     tx.connection.execute(insert(measurement), row)
 
 
+def copy(tx: Transaction, rows: list[Row[Any]], attempt: int) -> None:
+    """Give an attempt that goes on from a checkpoint what was reported before it."""
+    if rows:
+        tx.connection.execute(insert(measurement), [row._asdict() | {"attempt": attempt} for row in rows])
+
+
 def find(tx: Transaction, held: Lease, step: int) -> Row[Any] | None:
     """The stored answer to a replayed report."""
     return tx.connection.execute(
@@ -44,6 +50,12 @@ def of_trial(tx: Transaction, study_uuid: str, number: int, attempt: int | None 
     if attempt is not None:
         wanted = wanted.where(measurement.c.attempt == attempt)
     return list(tx.connection.execute(wanted.order_by(measurement.c.attempt, measurement.c.step)))
+
+
+def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
+    """Evaluations of the last attempt that made any, what it went on from included, in order."""
+    rows = of_trial(tx, study_uuid, number)
+    return [row for row in rows if row.attempt == rows[-1].attempt]
 
 
 def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row[Any]]:

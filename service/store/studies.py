@@ -33,6 +33,8 @@ class StudyRow:
     facts: Facts | None
     test_metrics: dict[str, float] | None
     is_scored: bool
+    has_card: bool
+    """Of an ended study: nothing is left to do about the card of its winner's model."""
     warnings: list[str]
     created_at: datetime
     finished_at: datetime | None
@@ -42,7 +44,7 @@ class StudyRow:
         return self.state in ENDED
 
 
-def create(tx: Transaction, spec: StudySpec) -> StudyRow:
+def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow:
     """Store a study, in Optuna's tables and in ours.
 
     Raises:
@@ -56,7 +58,7 @@ def create(tx: Transaction, spec: StudySpec) -> StudyRow:
         "spec": spec.model_dump_json(),
         "state": "running",
         "is_scored": False,
-        "warnings": [],
+        "warnings": warnings,
         "created_at": tx.now,
     }
     tx.connection.execute(insert(study_spec), row)
@@ -118,6 +120,12 @@ def open_studies(tx: Transaction) -> list[StudyRow]:
     return [_from_row(row) for row in rows]
 
 
+def without_card(tx: Transaction) -> list[str]:
+    """UUIDs of ended studies whose winner's model may lack its card."""
+    wanted = select(study_spec.c.uuid).where(study_spec.c.state.in_(ENDED), study_spec.c.has_card.is_(False))
+    return list(tx.connection.execute(wanted).scalars())
+
+
 def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     """Change columns of a locked study and read it again."""
     stored = {name: _to_column(value) for name, value in columns.items()}
@@ -145,6 +153,7 @@ def _from_row(row: Row[Any]) -> StudyRow:
         facts=None if row.facts is None else Facts.model_validate_json(json.dumps(row.facts)),
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,
+        has_card=row.has_card,
         warnings=row.warnings,
         created_at=row.created_at,
         finished_at=row.finished_at,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -55,6 +56,8 @@ study_spec = Table(
     # of the winner, on the locked test split
     Column("test_metrics", JSON),
     Column("is_scored", Boolean, nullable=False),
+    # of an ended study: its winner's model has its card, or there is no model
+    Column("has_card", Boolean, nullable=False, server_default=false()),
     Column("warnings", JSON, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
@@ -94,6 +97,9 @@ attempt = Table(
     Column("end", String(32)),
     Column("is_counted", Boolean, nullable=False),
     Column("device_seconds", Float(53), nullable=False),
+    # the checkpoint that it went on from; null: it began anew
+    Column("resume_attempt", Integer),
+    Column("resume_step", Integer),
     # the token and the outcome that were accepted: a replay is known by them
     Column("token", String(32)),
     Column("outcome", Text),
@@ -117,6 +123,19 @@ measurement = Table(
     Column("reason", Text),
     Column("keep_model", Boolean, nullable=False),
     Column("reported_at", Instant, nullable=False),
+)
+
+# What the params of a trial came to on a fraction of the data, before the trial itself ran.
+small_run = Table(
+    "small_run",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    # of the best evaluation; null: it failed
+    Column("value", Float(53)),
+    Column("metrics", JSON),
+    Column("failure", JSON),
+    Column("ended_at", Instant, nullable=False),
 )
 
 artifact = Table(

@@ -71,30 +71,34 @@ def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
     return TrialCounts(**by_state)
 
 
-def first_waiting(tx: Transaction, study: StudyRow) -> FrozenTrial | None:
-    """The WAITING trial of the lowest number."""
+def waiting(tx: Transaction, study: StudyRow) -> list[int]:
+    """Numbers of the WAITING trials, ascending."""
     wanted = (
-        select(trials.c.trial_id)
+        select(trials.c.number)
         .where(trials.c.study_id == study.study_id, trials.c.state == "WAITING")
         .order_by(trials.c.number)
-        .limit(1)
     )
-    trial_id = tx.connection.execute(wanted).scalar_one_or_none()
-    return None if trial_id is None else tx.trials.get_trial(trial_id)
+    return list(tx.connection.execute(wanted).scalars())
 
 
-def start(tx: Transaction, trial: FrozenTrial) -> None:
-    """Begin a WAITING trial anew: pruners must not judge it by what an earlier attempt reported."""
+def start(tx: Transaction, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool) -> None:
+    """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others.
+
+    ``is_judged``: pruners have judged it by these values and no others, and may remember that.
+    """
     tx.connection.execute(
         delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == trial._trial_id)
     )
-    tx.connection.execute(
-        delete(trial_system_attributes).where(
-            trial_system_attributes.c.trial_id == trial._trial_id,
-            trial_system_attributes.c.key.startswith(RUNGS, autoescape=True),
+    if not is_judged:
+        tx.connection.execute(
+            delete(trial_system_attributes).where(
+                trial_system_attributes.c.trial_id == trial._trial_id,
+                trial_system_attributes.c.key.startswith(RUNGS, autoescape=True),
+            )
         )
-    )
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    for step, value in values.items():
+        tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
 
 
 def put_back(tx: Transaction, trial: FrozenTrial) -> None:

@@ -150,7 +150,8 @@ def test_reading_a_spec_back_gives_what_was_posted(http: TestClient) -> None:
     assert {name: stored[name] for name in ("fixed", "enqueue", "n_parallel", "seed", "name")} == {
         name: posted[name] for name in ("fixed", "enqueue", "n_parallel", "seed", "name")
     }
-    assert stored["search_space"]["learning_rate"] == posted["search_space"]["learning_rate"] | {"step": None}
+    filled_in = {"step": None, "when": {}}
+    assert stored["search_space"]["learning_rate"] == posted["search_space"]["learning_rate"] | filled_in
     assert stored["data"]["max_length"] == 128
     assert http.post("/v1/studies", json=stored).status_code == 200
 

@@ -16,11 +16,13 @@ from typer.testing import CliRunner, Result
 
 from service.cli import app
 from service.client import SpeziaClient
+from service.contract.preset import PresetList, SpecWarning, Validation
 from service.contract.problem import Code
 from service.contract.study import Failure, StudySpec, TrialCounts
 from service.contract.trial import TrialList
 from service.local_service import NoLocalService, local_service
 from service.running import find, hold
+from service.search.presets import PRESETS
 from service.settings import Settings
 from tests.service.replies import ScriptedService, make_best, make_study, make_trial_reply, problem
 from tests.service.search.builders import make_spec
@@ -205,6 +207,46 @@ def test_run_stops_watching_on_ctrl_c(spezia: Spezia, service: ScriptedService, 
     result = spezia("run", tmp_path / "toy.yaml")
     assert result.exit_code == 130
     assert "study toy and all its trials are kept; it runs on" in result.stdout
+
+
+def test_validate_shows_ranges_budget_and_warnings(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:
+    service.answers["POST /v1/studies:validate"] = Validation(
+        spec=make_spec(name="toy", fixed={"dropout": 0.2}),
+        warnings=[SpecWarning(field="fixed.dropout", message="one [bold] value", advice="leave it out")],
+        n_parameters=5,
+        size_of_space=None,
+        n_trials=20,
+        n_trials_advised=20,
+        longest_trial_evaluations=5,
+    )
+    result = spezia("validate", tmp_path / "toy.yaml")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    for expected in [
+        "learning_rate 1e-06 to 0.001, log",
+        "batch_size 8, 16, 32",
+        "dropout fixed at 0.2",
+        "toy: 5 parameters, a continuous space; 20 trials of up to 5 evaluations (20 or more are advised)",
+        "note: fixed.dropout: one [bold] value; leave it out",
+    ]:
+        assert expected in text
+    assert service.paths() == ["POST /v1/studies:validate"]
+
+
+def test_presets_lists_all_and_shows_one(spezia: Spezia, service: ScriptedService) -> None:
+    service.answers["GET /v1/presets"] = PresetList(presets=list(PRESETS.values()))
+    assert "causal-lm-lora" in spezia("presets").stdout
+    text = " ".join(spezia("presets", "encoder-methods").stdout.split())
+    assert "5e-06 to 0.0003, log when method is full" in text
+    assert "lora_alpha_ratio 1 fixed" in text
+    unknown = spezia("presets", "encoder-method")
+    assert unknown.exit_code == 2
+    assert "did you mean 'encoder-methods'" in " ".join(unknown.output.split())
+
+
+def test_submit_shows_what_to_think_about_again(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:
+    service.answers["POST /v1/studies"] = make_study(warnings=["search_space: too wide; narrow it"])
+    assert "\nnote: search_space: too wide; narrow it\n" in spezia("submit", tmp_path / "toy.yaml").stdout
 
 
 def test_submit_watch_best_and_trials(spezia: Spezia, tmp_path: Path) -> None:

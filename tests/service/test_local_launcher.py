@@ -214,3 +214,8 @@ def lives(pid: int) -> bool:
         return "State:\tZ" not in status.read_text()
     except OSError:
         return False
+
+
+def test_workers_share_the_cache_that_they_are_given(tmp_path: Path) -> None:
+    plan = WorkerPlan(server="http://here", data_roots=[], gpus=[], n_workers=1, cache_dir=tmp_path, cache_bytes=0)
+    assert plan.command("a")[-4:] == ["--cache-dir", str(tmp_path), "--cache-bytes", "0"]

@@ -35,7 +35,7 @@ def test_numbers_are_yaml_1_2(tmp_path: Path) -> None:
 
 def test_no_is_a_string(tmp_path: Path) -> None:
     with_columns = STUDY.replace("data:\n", "data:\n  columns: {text: no, label: on}\n")
-    assert load_study_file(write(tmp_path, with_columns)).data.columns.text == "no"
+    assert load_study_file(write(tmp_path, with_columns)).data.columns == {"text": "no", "label": "on"}
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +46,11 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     assert spec.data.train == str(tmp_path / "sub" / "train.csv")
     assert spec.data.validation == "hub://owner/name#validation"
     assert spec.data.test == "/elsewhere/test.csv"
+
+
+def test_a_script_is_relative_to_the_file_too(tmp_path: Path) -> None:
+    text = "task: script\nscript: trees.py\nsearch_space:\n  depth: {type: int, low: 1, high: 5}\n"
+    assert load_study_file(write(tmp_path, text)).script == str(tmp_path / "trees.py")
 
 
 def test_a_model_is_a_folder_only_when_it_exists(tmp_path: Path) -> None:
@@ -65,6 +70,7 @@ def test_json_is_read_too(tmp_path: Path) -> None:
     ("old", "new", "expected"),
     [
         ("low: 1\n", "low: 9\n", "study.yaml:12: search_space.epochs.low: low 9 lies above high 5; swap them"),
+        ("type: int", "type: itn", "study.yaml:10: search_space.epochs: Input tag 'itn' found"),
         ("epochs:", "epoch:", "search_space.epoch: unknown hyperparameter; did you mean 'epochs'?"),
         ("name: feedback", "nam: feedback", "study.yaml:1: nam: unknown field; did you mean 'name'?"),
         ("  train: train.csv\n", "", "study.yaml:4: data.train: Field required"),

@@ -124,9 +124,8 @@ def test_only_the_leaders_model_is_kept(http: TestClient, worker: HandWorker, se
     assert kept == [b"first", b"second"]
     answer = http.get("/v1/studies/feedback/best/model")
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
-        (member,) = archive.getmembers()
-        assert member.name == "feedback/weights.bin"
-        assert archive.extractfile(member).read() == b"second"  # type: ignore[union-attr]
+        assert archive.getnames() == ["feedback/README.md", "feedback/weights.bin"]
+        assert archive.extractfile("feedback/weights.bin").read() == b"second"  # type: ignore[union-attr]
     assert [folder.name for folder in settings.artifacts.iterdir()] == [
         http.get("/v1/studies/feedback/best").json()["model_directory"].rpartition("/")[2]
     ]

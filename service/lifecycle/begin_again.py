@@ -1,0 +1,45 @@
+"""Hand out a trial that waits: from where its worker can go on, or anew."""
+
+from collections.abc import Sequence
+
+from service.contract.worker import HeldCheckpoint, Resume
+from service.store import leases, measurements, trials
+from service.store.leases import Asker, Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+
+def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]) -> Lease | None:
+    """Grant a WAITING trial of a locked study; ``None`` if none waits.
+
+    First comes one that the asker holds a checkpoint of. The new attempt keeps what was reported up to the checkpoint's
+    step, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners must not
+    judge the attempt by its predecessor. The history stays in `measurement`.
+    """
+    waiting = trials.waiting(tx, study)
+    if not waiting:
+        return None
+    held = {one.number: one for one in checkpoints if one.study_id == study.uuid}
+    trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
+    assert trial is not None
+    past = leases.attempts(tx, study.uuid, "trial", trial.number)
+    seen = {row.attempt: measurements.of_trial(tx, study.uuid, trial.number, row.attempt) for row in past}
+    resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
+    granted = leases.grant(tx, study.uuid, "trial", trial.number, asker, resume)
+    if resume is None:
+        trials.start(tx, trial, {}, is_judged=False)
+        return granted
+    kept = [row for row in seen[resume.attempt] if row.step <= resume.step]
+    measurements.copy(tx, kept, granted.attempt)
+    goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen[resume.attempt])
+    trials.start(tx, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
+    return granted
+
+
+def _resume(held: HeldCheckpoint | None, steps: dict[int, list[int]]) -> Resume | None:
+    """Whether every evaluation that the checkpoint has behind it was reported; ``steps`` by attempt, ascending."""
+    if held is None or held.attempt not in steps:
+        return None
+    if [step for step in steps[held.attempt] if step <= held.step] != list(range(1, held.step + 1)):
+        return None
+    return Resume(attempt=held.attempt, step=held.step)

@@ -1,0 +1,137 @@
+"""The model card of a study's winner: what it was made of, and how good it is."""
+
+import re
+from importlib.metadata import version
+from typing import Any
+
+from service.contract.study import BestTrial, Study
+
+_HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
+_PIPELINES = {
+    "text-classification": "text-classification",
+    "text-regression": "text-classification",
+    "token-classification": "token-classification",
+    "image-classification": "image-classification",
+    "causal-lm": "text-generation",
+}
+
+
+def model_card(study: Study, best: BestTrial, params: dict[str, Any], worker: dict[str, Any]) -> str:
+    """Write the README.md of the winner's directory, in the format of the Hugging Face hub.
+
+    Args:
+        params: the winner's, fixed ones included.
+        worker: ``device`` and ``versions`` of the worker that trained it.
+    """
+    sections = [
+        _front_matter(study),
+        f"# {study.name}",
+        f"{_origin(study)} by a hyperparameter search with Spezia: trial {best.number} of study `{study.name}`.",
+        "## Results",
+        _results(best),
+        *_warnings(best),
+        "## Data",
+        _data(study),
+        "## Hyperparameters",
+        _table(("parameter", "value"), sorted(params.items())),
+        "## Search",
+        _search(study, best),
+        "## Versions",
+        _versions(study, worker),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(study: Study) -> str:
+    lines = ["---", "library_name: transformers"]
+    if study.spec.task in _PIPELINES:
+        lines.append(f"pipeline_tag: {_PIPELINES[study.spec.task]}")
+    if study.spec.model and _HUB_NAME.match(study.spec.model.name):
+        lines.append(f"base_model: {study.spec.model.name}")
+    return "\n".join([*lines, "tags: [spezia]", "---"])
+
+
+def _origin(study: Study) -> str:
+    model = study.spec.model
+    return f"`{model.name}`, fine-tuned for {study.spec.task}" if model else "What a script trained, chosen"
+
+
+def _results(best: BestTrial) -> str:
+    validation = {name: value for name, value in best.metrics.items() if not name.startswith("test_")}
+    rows = [
+        (name, f"{value:.6g}", _figure(best.metrics.get("test_" + name.removeprefix("validation_"))))
+        for name, value in sorted(validation.items())
+    ]
+    scored = any(name.startswith("test_") for name in best.metrics)
+    test = "scored once, after the search" if scored else "not scored"
+    return (
+        f"At evaluation {best.step} (epoch {best.epoch:g}), the trial's best by {best.metric}. Losses in nats. The "
+        f"test split was locked during the search and {test}.\n\n"
+        + _table(("metric", "training and validation", "test"), rows)
+    )
+
+
+def _warnings(best: BestTrial) -> list[str]:
+    return (
+        ["\n".join(["To keep in mind:", "", *(f"- {warning}" for warning in best.warnings)])] if best.warnings else []
+    )
+
+
+def _data(study: Study) -> str:
+    data, facts = study.spec.data, study.facts
+    assert facts is not None
+    if data is None:
+        return "Read by the script."
+    rows = [
+        ("training", data.train, facts.train_rows),
+        ("validation", data.validation or "a part of training, split off by the seed", facts.validation_rows),
+        ("test", data.test or "none", facts.test_rows),
+    ]
+    lines = [_table(("split", "source", "rows"), rows), f"SHA-256 of all data: `{facts.data_sha256}`."]
+    if facts.classes:
+        lines.append(f"Classes: {', '.join(facts.classes)}.")
+    lines.append(f"Longest example: {facts.max_tokens} tokens; {facts.truncated_rows} rows were cut.")
+    return "\n\n".join(lines)
+
+
+def _search(study: Study, best: BestTrial) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in best.trials.model_dump().items() if count)
+    rows: list[tuple[str, object]] = [
+        ("trials", counts),
+        ("sampler", study.spec.sampler.name),
+        ("pruner", study.spec.pruner.name),
+        ("objective", f"{study.spec.direction} {best.metric}"),
+        ("best value", f"{best.value:.6g}"),
+        ("baseline's value", _figure(best.baseline.value if best.baseline else None)),
+        ("improvement over the baseline", _figure(best.improvement)),
+        ("seed", study.spec.seed),
+        ("device seconds", f"{best.device_seconds:.0f}"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _versions(study: Study, worker: dict[str, Any]) -> str:
+    facts = study.facts
+    assert facts is not None
+    rows = [
+        ("spezia", version("spezia")),
+        *sorted(worker["versions"].items()),
+        ("device", worker["device"]),
+        ("precision", facts.precision),
+        ("base model, commit", facts.model_commit or "none: a directory or a carried copy"),
+        ("base model, SHA-256", facts.model_sha256),
+    ]
+    return _table(("", ""), rows)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _table(head: tuple[str, ...], rows: Any) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    return str("" if value is None else value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,27 @@
+"""Hand out small runs: the params of a study's first trials, on a fraction of the training data."""
+
+from service.store import leases, small_runs, trials
+from service.store.leases import Asker, Lease
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+
+def start_small(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
+    """Grant the next small run of a locked study; ``None`` if all of them have been given out."""
+    held = {lease.number for lease in leases.of_study(tx, study.uuid) if lease.kind == "small"}
+    left = [number for number in _left(tx, study) if number not in held]
+    return leases.grant(tx, study.uuid, "small", left[0], asker) if left else None
+
+
+def is_starting_small(tx: Transaction, study: StudyRow) -> bool:
+    """Whether small runs have yet to end: no trial begins before."""
+    return bool(_left(tx, study))
+
+
+def _left(tx: Transaction, study: StudyRow) -> list[int]:
+    """Trials without a result of their small run, by number. A trial that has ended needs none any more."""
+    if study.spec.start_small is None:
+        return []
+    ended = small_runs.of_study(tx, study.uuid)
+    waiting = [number for number in trials.waiting(tx, study) if number < study.spec.start_small.trials]
+    return [number for number in waiting if number not in ended]

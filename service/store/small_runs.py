@@ -1,0 +1,47 @@
+"""All statements on `small_run`: how the params of a trial did on a fraction of the data."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+
+from service.contract.study import Failure
+from service.store.tables import small_run
+from service.store.transaction import Transaction
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallRunRow:
+    """One that has ended."""
+
+    number: int
+    value: float | None
+    metrics: dict[str, float] | None
+    failure: Failure | None
+    """Why there is no value."""
+
+
+def add(tx: Transaction, study_uuid: str, run: SmallRunRow) -> None:
+    row = {
+        "study_uuid": study_uuid,
+        "number": run.number,
+        "value": run.value,
+        "metrics": run.metrics,
+        "failure": None if run.failure is None else run.failure.model_dump(mode="json"),
+        "ended_at": tx.now,
+    }
+    tx.connection.execute(insert(small_run), row)
+
+
+def of_study(tx: Transaction, study_uuid: str) -> dict[int, SmallRunRow]:
+    """By number, ascending."""
+    wanted = select(small_run).where(small_run.c.study_uuid == study_uuid).order_by(small_run.c.number)
+    return {
+        row.number: SmallRunRow(
+            number=row.number,
+            value=row.value,
+            metrics=row.metrics,
+            failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
+        )
+        for row in tx.connection.execute(wanted)
+    }

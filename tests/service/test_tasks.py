@@ -1,0 +1,113 @@
+"""What each task may name, and a study of a person's own script."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.contract.study import StudySpec
+from service.contract.tasks import TASKS, TRAINED_TASKS
+from tests.service.hand_worker import HandWorker, spec
+
+LM = {"task": "causal-lm"}
+DEPTH = {"depth": {"type": "int", "low": 1, "high": 9}}
+
+
+def script(**changes: Any) -> dict[str, Any]:
+    """A study of a script that makes trees."""
+    body = spec(
+        task="script", script="trees.py", search_space=DEPTH, objective={"metric": "r2", "direction": "maximize"}
+    )
+    del body["model"], body["data"]
+    return body | changes
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    (
+        spec(data={"train": "a", "columns": {"txt": "b"}}),
+        "data.columns.txt",
+        "text-classification has no such column; did",
+    ),
+    (
+        spec(**LM, data={"train": "a", "columns": {"label": "b"}}),
+        "data.columns.label",
+        "known are completion, prompt, text",
+    ),
+    (
+        spec(**LM, data={"train": "a", "columns": {"text": "b", "prompt": "c"}}),
+        "data.columns",
+        "these columns do not go together; give text, or prompt and completion",
+    ),
+    (spec(data={"train": "a", "columns": "b"}), "data.columns", "valid dictionary"),
+    (
+        spec(task="text-regression", data={"train": "a", "label_separator": "|"}),
+        "data.label_separator",
+        "text-regression has no texts of several classes; drop it",
+    ),
+    (
+        spec(**LM, objective={"metric": "accuracy"}),
+        "objective.metric",
+        "a metric of text-classification, token-classification, image-classification; causal-lm has validation_loss, ",
+    ),
+    (spec(**LM, objective={"metric": "perplexty"}), "objective.metric", "unknown; did you mean 'perplexity'?"),
+    (spec(**LM, objective={"metric": "perplexity", "direction": "maximize"}), "objective.direction", "to minimize"),
+    (spec(model=None), "model", "a study of the task text-classification needs it"),
+    (spec(data=None), "data", "a study of the task text-classification needs it"),
+    (spec(script="a.py"), "script", "the task text-classification has no use for it; drop it"),
+    (spec(task="text-regression", fixed={"label_smoothing": 0.1}), "fixed.label_smoothing", "no classes to smooth"),
+    (script(script=None), "script", "a study of the task script needs it"),
+    (script(model={"name": "m"}), "model", "the task script has no use for it; drop it; hand it over as a fixed param"),
+    (script(objective={"metric": "r2"}), "objective.direction", "say whether r2 is to minimize or to maximize"),
+    (script(baseline=True), "baseline", "a script has no defaults to begin with; list params in enqueue instead"),
+    (script(fixed={"two words": 1}), "fixed.two words", "must be a Python name of at most 64 characters"),
+    (script(fixed={"depth": 1}), "fixed.depth", "also in search_space"),
+    (script(pruner={"name": "hyperband"}), "pruner.options.max_resource", "give the steps of its longest trial"),
+]
+
+
+@pytest.mark.parametrize(("body", "field", "reason"), REFUSED, ids=[field for _, field, _ in REFUSED])
+def test_what_does_not_fit_a_task_is_refused_by_field(
+    http: TestClient, body: dict[str, Any], field: str, reason: str
+) -> None:
+    answer = http.post("/v1/studies", json=body)
+    assert answer.status_code == 422, answer.text
+    messages = {error["field"]: error["message"] for error in answer.json()["errors"]}
+    assert reason in messages[field]
+
+
+@pytest.mark.parametrize("task", TRAINED_TASKS)
+def test_columns_are_called_by_their_own_names(task: Any) -> None:
+    (columns, *_) = TASKS[task].columns
+    body = spec(task=task)
+    read = StudySpec.model_validate(body)
+    assert read.data is not None
+    assert read.data.columns == {column: column for column in columns}
+    assert StudySpec.model_validate(read.model_dump()) == read
+
+
+@pytest.mark.parametrize("task", TRAINED_TASKS)
+def test_every_metric_of_a_task_may_be_the_objective(task: Any) -> None:
+    for metric, direction in {"validation_loss": "minimize", **TASKS[task].metrics}.items():
+        assert StudySpec.model_validate(spec(task=task, objective={"metric": metric})).direction == direction
+
+
+def test_a_column_that_is_left_out_keeps_its_name() -> None:
+    read = StudySpec.model_validate(spec(**LM, data={"train": "a", "columns": {"prompt": "question"}}))
+    assert read.data is not None
+    assert read.data.columns == {"prompt": "question", "completion": "completion"}
+
+
+def test_a_study_of_a_script_runs_to_its_end(http: TestClient, worker: HandWorker) -> None:
+    created = http.post("/v1/studies", json=script(pruner={"name": "median", "options": {"n_startup_trials": 1}}))
+    assert created.status_code == 201, created.text
+    assert http.post("/v1/studies", json=created.json()["spec"]).status_code == 200  # what is read back is the same
+    worker.prepare(classes=[], train_rows=0, blocks=None, model_sha256="")
+    first = worker.run_trial(0.5, 0.6)
+    assert first["params"].keys() == {"depth"}
+    worker.run_trial(0.1, 0.2)
+    worker.run_trial(0.7)
+    study = http.get("/v1/studies/feedback").json()
+    assert (study["state"], study["trials"]["complete"], study["trials"]["pruned"]) == ("complete", 2, 1)
+    best = http.get("/v1/studies/feedback/best").json()
+    assert (best["metric"], best["value"], best["training_arguments"]) == ("r2", 0.7, {})
+    assert (best["baseline"], best["model"]) == (None, None)
