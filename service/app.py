@@ -9,10 +9,24 @@ from fastapi import FastAPI
 
 from service.dependencies import Parts
 from service.errors import SpeziaError
+from service.lifecycle.end_strays import end_strays
 from service.lifecycle.reap import REAP_SECONDS, reap
 from service.lifecycle.sweep import sweep
 from service.lifecycle.write_card import write_missing_cards
-from service.routes import health, leases, presets, problems, studies, trials, workers
+from service.routes import (
+    control,
+    datasets,
+    events,
+    health,
+    insight,
+    leases,
+    openapi,
+    presets,
+    problems,
+    studies,
+    trials,
+    workers,
+)
 from service.search.proposer import Proposer
 from service.settings import Settings
 from service.store.engine import Clock, DatabaseClock, open_engine
@@ -30,18 +44,27 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     """
     engine = open_engine(settings.database)
     migrate(engine)
-    parts = Parts(Store(engine, clock or DatabaseClock()), Proposer(), settings.artifacts)
+    parts = Parts(
+        store=Store(engine, clock or DatabaseClock()),
+        proposer=Proposer(),
+        artifacts=settings.artifacts,
+        datasets=settings.datasets,
+        max_dataset_bytes=settings.max_dataset_bytes,
+    )
     app = FastAPI(
         title="Spezia",
         summary="Hyperparameter search for fine-tuning, as a service you run yourself",
         version="1",
         lifespan=_lifespan,
+        responses=openapi.EVERYWHERE,
+        generate_unique_id_function=openapi.operation_name,
     )
     app.state.parts = parts
     app.state.settings = settings
-    for resource in (studies, trials, presets, workers, leases, health):
+    for resource in (studies, control, trials, presets, insight, events, datasets, workers, leases, health):
         app.include_router(resource.router)
     problems.install(app)
+    openapi.describe(app)
     return app
 
 
@@ -64,10 +87,14 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
     while True:
         try:
             reap(parts.store)
+            end_strays(parts.store)
             sweep(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
-        except (SpeziaError, OSError) as error:
+        except SpeziaError as error:
             # the next round tries again; the leases keep
-            log.warning("could not reap, or not write a model card: %s", error)
+            log.warning("could not reap: %s", error)
+        except Exception:
+            # without its reaper a service would look healthy and never give a dead worker's trial to another
+            log.exception("could not reap")
         if ended.wait(REAP_SECONDS):
             return

@@ -1,6 +1,6 @@
 """`spezia`: everything but `serve` is a client of the REST API."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from service.advice import preset_table, presets_table, show_validation
 from service.client import ClientError, SpeziaClient
+from service.contract.study import Study, StudyChange
 from service.contract.wire import nearest_name_hint
 from service.launch.parent import end_with_parent
 from service.local_service import NoLocalService, local_service
@@ -51,6 +52,9 @@ def serve(
     data_root: DataRoots = None,
     allow_scripts: AllowScripts = None,
     workers: Workers = None,
+    restored: Annotated[
+        bool, typer.Option("--restored", help="The database comes from a backup: no lease in it is good any more.")
+    ] = False,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
 ) -> None:
     """Run the service, with workers of this machine beside it."""
@@ -70,7 +74,7 @@ def serve(
             )
         if exit_with_parent:
             end_with_parent()
-        code = serve_until_ended(settings)
+        code = serve_until_ended(settings, is_restored=restored)
     raise typer.Exit(code)
 
 
@@ -168,6 +172,66 @@ def trials(name: Name, server: Server = None) -> None:
         Console().print(trials_table(list(client.list_trials(name))))
 
 
+@app.command()
+def stop(name: Name, server: Server = None) -> None:
+    """Start no new trials; the study ends when its running ones have."""
+    _act(name, server, SpeziaClient.stop)
+
+
+@app.command()
+def pause(name: Name, server: Server = None) -> None:
+    """Start no new trials until `spezia resume`."""
+    _act(name, server, SpeziaClient.pause)
+
+
+@app.command()
+def resume(name: Name, server: Server = None) -> None:
+    """Go on after a pause."""
+    _act(name, server, SpeziaClient.resume)
+
+
+@app.command()
+def cancel(name: Name, server: Server = None) -> None:
+    """End a study and its running trials now; what it has found is kept."""
+    _act(name, server, SpeziaClient.cancel)
+
+
+@app.command()
+def delete(name: Name, server: Server = None) -> None:
+    """Remove a study, its trials and its models."""
+    with _plain_errors(), SpeziaClient(_address(server)) as client:
+        client.delete(name)
+        typer.echo(f"{name}: deleted")
+
+
+@app.command()
+def extend(
+    name: Name,
+    n_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
+    n_parallel: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="From the study's creation.")] = None,
+    device_seconds: Annotated[float | None, typer.Option(help="For all trials together.")] = None,
+    server: Server = None,
+) -> None:
+    """Change a study's limits, up or down; a finished one goes on when one is raised."""
+    given = {
+        "n_trials": n_trials,
+        "n_parallel": n_parallel,
+        "timeout_seconds": timeout_seconds,
+        "device_seconds": device_seconds,
+    }
+    with _plain_errors():
+        change = StudyChange.model_validate({limit: value for limit, value in given.items() if value is not None})
+        _act(name, server, lambda client, name: client.extend(name, change))
+
+
+@app.command()
+def log(name: Name, number: Annotated[int, typer.Argument(min=0)], server: Server = None) -> None:
+    """Print what a trial has printed."""
+    with _plain_errors(), SpeziaClient(_address(server)) as client:
+        typer.echo(client.log(name, number), nl=False)
+
+
 def main() -> None:
     """Entry point."""
     app()
@@ -188,6 +252,12 @@ def _plain_errors() -> Iterator[None]:
     else:
         return
     raise typer.Exit(1)
+
+
+def _act(name: str, server: str | None, verb: Callable[[SpeziaClient, str], Study]) -> None:
+    with _plain_errors(), SpeziaClient(_address(server)) as client:
+        study = verb(client, name)
+        typer.echo(f"{study.name}: {study.state}")
 
 
 def _settings(**given: Any) -> Settings:

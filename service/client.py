@@ -16,10 +16,11 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from service.contract.dataset import Dataset
 from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
-from service.contract.study import BestTrial, Study, StudyList, StudySpec, StudyState
-from service.contract.trial import Trial, TrialDetail, TrialList, TrialState
+from service.contract.study import BestTrial, Params, Study, StudyChange, StudyList, StudySpec, StudyState
+from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialState
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs."""
@@ -27,6 +28,7 @@ ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
 _RETRY_SECONDS = (0.1, 0.4, 1.6)
 _PAGE = 1000
+_JSON = {"Content-Type": "application/json"}
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -144,6 +146,37 @@ class SpeziaClient:
     def cancel(self, name: str) -> Study:
         """End all running trials now."""
         return self._act(name, "cancel")
+
+    def extend(self, name: str, change: StudyChange) -> Study:
+        """Give a study other limits; an ended one goes on when a budget is raised."""
+        body = change.model_dump_json(exclude_unset=True)
+        return _read(Study, self._send("PATCH", _study(name), content=body, headers=_JSON))
+
+    def delete(self, name: str) -> None:
+        """Remove a study, its trials and its models."""
+        self._send("DELETE", _study(name))
+
+    def enqueue(self, name: str, params: Params) -> TrialDetail:
+        """Try given params next; what they leave out is drawn."""
+        body = EnqueuedTrial(params=params).model_dump_json()
+        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials", content=body, headers=_JSON))
+
+    def cancel_trial(self, name: str, number: int) -> TrialDetail:
+        """End one trial."""
+        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/cancel"))
+
+    def retry_trial(self, name: str, number: int) -> TrialDetail:
+        """Run a failed trial's params again; return the new trial."""
+        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/retry"))
+
+    def log(self, name: str, number: int) -> str:
+        """Return what a trial has printed so far."""
+        return str(self._send("GET", f"{_study(name)}/trials/{number}/log").text)
+
+    def upload(self, file: Path) -> Dataset:
+        """Upload a CSV, JSONL or Parquet file; its ``reference`` is what a study names as its data."""
+        with file.open("rb") as content:
+            return _read(Dataset, self._send("POST", "/v1/datasets", content=content))
 
     def download_model(self, name: str, target: Path) -> Path:
         """Write the fine-tuned model to ``target``: a tar of a folder that ``from_pretrained`` opens."""

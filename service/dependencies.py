@@ -19,6 +19,9 @@ class Parts:
     proposer: Proposer
     artifacts: Path
     """Folder of uploaded files, a folder for each lease."""
+    datasets: Path
+    """Folder of uploaded data sets, each named after its SHA-256."""
+    max_dataset_bytes: int
 
 
 def _parts(request: Request) -> Parts:

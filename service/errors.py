@@ -6,11 +6,16 @@ SpeziaError                 500 internal
 │   ├── TrialNotFound       404 trial-not-found
 │   ├── NoBest              404 no-best
 │   ├── NoModel             404 no-model
+│   ├── DatasetNotFound     404 dataset-not-found
 │   └── WorkerUnknown       404 worker-unknown
 ├── Invalid                 422 invalid: fields, each with its reason
+├── KeyReused               422 idempotency-key-reused
 ├── Conflict                409
 │   ├── StudyExists         409 study-exists
 │   ├── StudyEnded          409 study-ended
+│   ├── NotPrepared         409 study-not-prepared
+│   ├── TrialNotFailed      409 trial-not-failed
+│   ├── TooFewTrials        409 too-few-trials
 │   ├── LeaseLost           409 lease-lost: a stale writer; nothing has changed
 │   ├── ReportConflict      409 report-conflict
 │   └── OutcomeRefused      409 outcome-refused
@@ -65,6 +70,13 @@ class NoModel(NotFound):
     code = Code.NO_MODEL
 
 
+class DatasetNotFound(NotFound):
+    code = Code.DATASET_NOT_FOUND
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"there is no data set sha256:{sha256}; upload it: POST /v1/datasets")
+
+
 class WorkerUnknown(NotFound):
     """This worker is not registered; POST /v1/workers first."""
 
@@ -80,6 +92,13 @@ class Invalid(SpeziaError):
         self.errors = errors
 
 
+class KeyReused(SpeziaError):
+    """This Idempotency-Key belongs to another request of the last 24 hours; use a new key for each request."""
+
+    status = 422
+    code = Code.KEY_REUSED
+
+
 class Conflict(SpeziaError):
     status = 409
 
@@ -90,6 +109,24 @@ class StudyExists(Conflict):
 
 class StudyEnded(Conflict):
     code = Code.STUDY_ENDED
+
+
+class NotPrepared(Conflict):
+    code = Code.STUDY_NOT_PREPARED
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"study {name!r} has no facts yet: a worker is still to check its data and model; "
+            "try again when it has, or list the params under `enqueue` of the spec"
+        )
+
+
+class TrialNotFailed(Conflict):
+    code = Code.TRIAL_NOT_FAILED
+
+
+class TooFewTrials(Conflict):
+    code = Code.TOO_FEW_TRIALS
 
 
 class LeaseLost(Conflict):

@@ -13,7 +13,7 @@ from service.app import create_app
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
-from service.lifecycle.reap import reap_launched, reap_worker
+from service.lifecycle.reap import reap_launched, reap_worker, void_leases
 from service.running import Hold, hold
 from service.settings import Settings
 
@@ -21,11 +21,12 @@ STARTUP_FAILED = 3
 """Exit code when the service did not come up; the log says why."""
 
 
-def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM) -> int:
+def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *, is_restored: bool = False) -> int:
     """Serve until told to end; return the exit code.
 
     Args:
         worker_program: What each local worker runs; the options of `spezia-worker` are added to it.
+        is_restored: The database was just restored from a backup, so that no lease in it is to be trusted.
 
     Raises:
         AlreadyRunning: Another service holds the home folder.
@@ -35,16 +36,26 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM) ->
     with socket.create_server((settings.host, settings.port)) as listener:
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
         with hold(settings.home) as held:
-            return _serve(settings, held, listener, url, worker_program)
+            return _serve(settings, held, listener, url, worker_program, is_restored=is_restored)
 
 
-def _serve(settings: Settings, held: Hold, listener: socket.socket, url: str, worker_program: Sequence[str]) -> int:
+def _serve(
+    settings: Settings,
+    held: Hold,
+    listener: socket.socket,
+    url: str,
+    worker_program: Sequence[str],
+    *,
+    is_restored: bool,
+) -> int:
     app = create_app(settings)
     held.announce(url, settings.database)
     store = app.state.parts.store
     # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
     reap_launched(store, launcher)
+    if is_restored:
+        logging.info("%d leases of before the backup are void", void_leases(store))
     workers = LocalWorkers(
         _plan(settings, url, worker_program),
         on_start=lambda worker_id: announce(store, worker_id, launcher),

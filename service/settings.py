@@ -1,7 +1,9 @@
 """How one service process is set up: read once, from the environment (``SPEZIA_…``) or the command line."""
 
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,6 +31,13 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
+
+    max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30
+    """Largest data set that may be uploaded."""
+
+    @property
+    def datasets(self) -> Path:
+        return self.home.absolute() / "datasets"
 
     @property
     def artifacts(self) -> Path:

@@ -17,6 +17,7 @@ import typer
 
 from trainer.client import ServiceClient
 from trainer.parent import die_with_parent
+from trainer.uploads import cache_folder
 from trainer.user_cache import user_cache
 from trainer.worker import Supervisor
 
@@ -60,7 +61,7 @@ def work(
         client,
         engine_command(
             engine,
-            data_roots=data_root,
+            data_roots=[*data_root, cache_folder()],
             allow_scripts=allow_scripts,
             threads=threads,
             checkpoint_dir=folder,

@@ -146,6 +146,20 @@ class ServiceClient:
         except httpx2.TransportError as error:
             raise _unavailable(error) from error
 
+    def fetch_dataset(self, sha256: str, destination: Path) -> str:
+        """Stream an uploaded data set to ``destination``; return its media type."""
+        try:
+            with self._http.stream("GET", f"/v1/datasets/{sha256}", timeout=_BULKY) as response:
+                if not response.is_success:
+                    response.read()
+                self._check(response)
+                with destination.open("wb") as out:
+                    for chunk in response.iter_bytes():
+                        out.write(chunk)
+                return str(response.headers["Content-Type"])
+        except httpx2.TransportError as error:
+            raise _unavailable(error) from error
+
     def _post(self, path: str, body: BaseModel, reply: type[_Body], *, timeout: httpx2.Timeout = _QUICK) -> _Body:
         return _read(reply, self._call("POST", path, body.model_dump_json().encode(), timeout=timeout))
 

@@ -37,6 +37,7 @@ from trainer.patience import STALL_SECONDS
 from trainer.pipe import Hello
 from trainer.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.spool import Spool
+from trainer.uploads import cache_folder, with_local_data
 
 _LOG = logging.getLogger(__name__)
 
@@ -206,6 +207,7 @@ class Supervisor:
     def _complete(self, assignment: Assignment, child: Child, directory: Path) -> None:
         _LOG.info("%s: attempt %d begins", _name(assignment), assignment.attempt)
         child.start_log()
+        assignment = with_local_data(assignment, cache_folder(), self._fetch_dataset)
         delivery = Delivery(assignment, child, client=self._client, retry=self._retry, clock=self._clock)
         delivery.fetch_model(directory)
         attempt = Attempt(
@@ -233,6 +235,9 @@ class Supervisor:
         self._forget_checkpoints(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"
         _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
+
+    def _fetch_dataset(self, sha256: str, destination: Path) -> str:
+        return self._retry.insist(lambda: self._client.fetch_dataset(sha256, destination))
 
     def _begin_anew(self, assignment: Assignment, failure: Failure) -> None:
         """The checkpoint that the trial was to go on from is lost: without it the service gives it out anew."""

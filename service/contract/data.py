@@ -10,8 +10,8 @@ from service.contract.wire import FieldError, Text, Wire, nearest_name_hint, ref
 
 class Data(Wire):
     train: Text
-    """A file (.csv, .jsonl, .parquet), a folder of class folders (image-classification only), or
-    ``hub://owner/name[:config]#split``."""
+    """A file (.csv, .jsonl, .parquet), a folder of class folders (image-classification only), ``sha256:…`` of an
+    upload, or ``hub://owner/name[:config]#split``."""
     validation: Text | None = None
     """Absent: a stratified fifth of ``train``, drawn by the study's seed."""
     test: Text | None = None

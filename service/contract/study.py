@@ -35,6 +35,8 @@ from service.contract.wire import Count, FieldError, Name, Reply, Text, Wire, re
 
 MAX_PARAMETERS = 64
 MAX_TRIALS = 10_000
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
+"""A budget; at most some thirty years, so that a date can be told."""
 
 StudyState = Literal["running", "paused", "stopping", "complete", "cancelled", "failed"]
 Params = dict[str, ParamValue]
@@ -84,8 +86,12 @@ class StudySpec(Wire):
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """Trials at once; absent: as many as there are worker slots."""
-    timeout_seconds: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Seconds | None = None
     """From the study's creation; then no new trial starts and running ones end themselves."""
+    device_seconds: Seconds | None = None
+    """For all attempts of all trials together. A trial reserves its estimate when it starts: 1.5 times the longest
+    so far; until one has ended, a quarter of what is left, at least an equal share. It ends itself as ``budget`` when
+    that is used up, and none starts that what is left does not do for."""
     target_value: float | None = None
     """A trial that reaches it ends the study."""
     baseline: bool = True
@@ -223,10 +229,26 @@ def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
         message = f"baseline and enqueued trials are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
         errors.append((("enqueue",), message, wanted))
     for index, params in enumerate(spec.enqueue):
-        for name, value in params.items():
-            if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
-                errors.append((("enqueue", index, name), problem, value))
+        errors += [(("enqueue", index, *loc), message, value) for loc, message, value in params_errors(spec, params)]
     return errors
+
+
+def params_errors(spec: StudySpec, params: Params) -> list[FieldError]:
+    """What keeps given params from being tried in a study; fields are names of params."""
+    errors: list[FieldError] = []
+    for name, value in params.items():
+        if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
+            errors.append(((name,), problem, value))
+    return errors
+
+
+class StudyChange(Wire):
+    """New limits of a study. What is left out stays; null lifts a limit (``n_trials`` has to have one)."""
+
+    n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = None
+    n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    timeout_seconds: Seconds | None = None
+    device_seconds: Seconds | None = None
 
 
 class TrialCounts(Reply):

@@ -4,9 +4,15 @@ from datetime import datetime
 from typing import Literal
 
 from service.contract.study import Failure, Params
-from service.contract.wire import Count, Reply
+from service.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+
+
+class EnqueuedTrial(Wire):
+    """A trial to run; searched params that are left out are drawn."""
+
+    params: Params = {}
 
 
 class Trial(Reply):
@@ -21,6 +27,8 @@ class Trial(Reply):
     epoch: float
     failure: Failure | None
     baseline: bool
+    retry_of: Count | None = None
+    """The FAIL trial whose params these are."""
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -49,9 +57,28 @@ class Attempt(Reply):
     device_seconds: float
 
 
+class PruneDecision(Reply):
+    """Why a trial was pruned. What the pruner's rule does not know is null."""
+
+    attempt: Count
+    step: Count
+    pruner: str
+    reason: str
+    value: float
+    """That was compared."""
+    threshold: float | None
+    rank: int | None
+    """Of the value among its peers' and itself, from 1."""
+    rung: int | None
+    peers: list[Count]
+    """Numbers of the trials that it was compared with."""
+    decided_at: datetime
+
+
 class TrialDetail(Trial):
     intermediate_values: list[Evaluation]
     attempts: list[Attempt]
+    decisions: list[PruneDecision] = []
     best_step: Count | None = None
     """The step of its best evaluation."""
     generalization_gap: float | None = None

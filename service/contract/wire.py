@@ -21,7 +21,8 @@ FieldError = tuple[tuple[str | int, ...], str, Any]
 """Where (path inside the body), what is wrong and what to do, the refused value."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
+"""Without null characters, which PostgreSQL does not store."""
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """A random id, made by whoever needs it: 128 bits in hexadecimal."""
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from service.contract.worker import HeldCheckpoint, Resume
+from service.lifecycle.reserve import reserve
 from service.store import leases, measurements, trials
 from service.store.leases import Asker, Lease
 from service.store.studies import StudyRow
@@ -25,7 +26,7 @@ def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Seq
     past = leases.attempts(tx, study.uuid, "trial", trial.number)
     seen = {row.attempt: measurements.of_trial(tx, study.uuid, trial.number, row.attempt) for row in past}
     resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
-    granted = leases.grant(tx, study.uuid, "trial", trial.number, asker, resume)
+    granted = leases.grant(tx, study.uuid, "trial", trial.number, asker, resume, reserve(tx, study))
     if resume is None:
         trials.start(tx, trial, {}, is_judged=False)
         return granted

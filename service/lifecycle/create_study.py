@@ -2,11 +2,14 @@
 
 import secrets
 
+from service.contract.dataset import PREFIX
+from service.contract.problem import FieldProblem
 from service.contract.study import StudySpec
-from service.errors import StudyExists, StudyNotFound
+from service.errors import Invalid, StudyExists, StudyNotFound
+from service.failpoints import failpoint
 from service.lifecycle.check_spec import check_spec
 from service.search.lint import lint
-from service.store import studies
+from service.store import datasets, studies
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 
@@ -14,7 +17,8 @@ from service.store.transaction import Store, Transaction
 def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     """Create and start a study; return its name and whether it is new.
 
-    The same name and spec again is the same study, so a repeated POST is harmless.
+    The same name and spec again is the same study, so a repeated POST is harmless; also when its limits have been
+    changed since: both what was posted and what it is now are the same spec.
 
     Raises:
         Invalid: As `check_spec` finds.
@@ -25,14 +29,23 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     assert named.name is not None
     with store.writing() as tx:
         existing = _find(tx, named.name)
-        if existing is None:
-            studies.create(tx, named, [str(warning) for warning in lint(named)])
-            return named.name, True
+        failpoint("create.looked")
+        _check_uploads(tx, named)
+        warnings = [str(warning) for warning in lint(named)]
+        created = studies.create(tx, named, warnings) if existing is None else None
+        failpoint("create.before_commit")
+        # on PostgreSQL somebody may have been first since we looked
+        existing = existing or _find(tx, named.name)
+    failpoint("create.after_commit")
+    if created is not None:
+        return named.name, True
+    if existing is None:
+        raise StudyExists(f"{named.name!r} is a study that Optuna made in this database; choose another name")
     differing = different_fields(existing.spec, named)
-    if differing:
+    if differing and named.model_dump_json() != existing.posted_json:
         raise StudyExists(
             f"there is a study {named.name!r} with another {', '.join(differing)}; "
-            "choose another name, or post the same spec to join it"
+            "choose another name, post the same spec to join it, or PATCH its limits"
         )
     return named.name, False
 
@@ -40,6 +53,23 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
 def different_fields(one: StudySpec, other: StudySpec) -> list[str]:
     """The top-level fields in which two specs differ."""
     return [name for name in StudySpec.model_fields if getattr(one, name) != getattr(other, name)]
+
+
+def _check_uploads(tx: Transaction, spec: StudySpec) -> None:
+    named = {} if spec.data is None else {field: getattr(spec.data, field) for field in ("train", "validation", "test")}
+    uploads = {
+        field: name.removeprefix(PREFIX)
+        for field, name in named.items()
+        if name is not None and name.startswith(PREFIX)
+    }
+    missing = datasets.missing(tx, uploads.values())
+    errors = [
+        FieldProblem(field=f"data.{field}", message="nobody has uploaded this data set; POST it to /v1/datasets")
+        for field, sha256 in uploads.items()
+        if sha256 in missing
+    ]
+    if errors:
+        raise Invalid("; ".join(f"{error.field}: {error.message}" for error in errors), errors)
 
 
 def _find(tx: Transaction, name: str) -> StudyRow | None:

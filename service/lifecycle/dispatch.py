@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from service.contract.worker import (
+    HEARTBEAT_SECONDS,
     Assignment,
     HeldCheckpoint,
     PrepareAssignment,
@@ -19,7 +20,9 @@ from service.contract.worker import (
     TrialAssignment,
 )
 from service.errors import WorkerUnknown
+from service.failpoints import failpoint
 from service.lifecycle.begin_again import begin_again
+from service.lifecycle.reserve import reserve
 from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
 from service.lifecycle.start_small import is_starting_small, start_small
 from service.search.best import best_trial
@@ -31,6 +34,9 @@ from service.store.leases import Asker, Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 
+SEEN = timedelta(seconds=HEARTBEAT_SECONDS)
+"""How often a worker that waits for work is noted to be there."""
+
 
 @dataclass(frozen=True)
 class _Asker(Asker):
@@ -38,11 +44,19 @@ class _Asker(Asker):
 
 
 def dispatch(
-    store: Store, proposer: Proposer, worker_id: str, slots: int, checkpoints: Sequence[HeldCheckpoint] = ()
+    store: Store,
+    proposer: Proposer,
+    worker_id: str,
+    slots: int,
+    checkpoints: Sequence[HeldCheckpoint] = (),
+    *,
+    hands_out_again: bool = True,
 ) -> list[Assignment]:
     """Return up to ``slots`` assignments of one study; none if there is nothing to do now.
 
     Args:
+        hands_out_again: Whether a worker that holds leases gets them again. Not for a poll that has waited: what
+            its worker holds now was granted to a newer request, whose token must stay good.
         checkpoints: What the worker could go on from.
 
     Raises:
@@ -52,13 +66,19 @@ def dispatch(
         worker = workers.find(tx, worker_id)
         if worker is None:
             raise WorkerUnknown
+        is_due = tx.now - worker.last_seen_at >= SEEN
         asker = _Asker(worker_id, str(worker.device["name"])[:256], checkpoints)
         own = [held.study_uuid for held in leases.of_worker(tx, worker_id)]
         live = leases.counts_of_live(tx)
         # the study with the fewest leased trials, then the oldest
         in_turn = sorted(studies.open_studies(tx), key=lambda study: live.get(study.uuid, 0))
-    if own and (again := _hand_out_again(store, own[0], worker_id)):
-        return again[:slots]
+    if is_due:
+        with store.writing() as tx:
+            workers.see(tx, worker_id)
+    if own and not hands_out_again:
+        return []
+    if own and (again := _hand_out_again(store, own[0], worker_id, slots)):
+        return again
     for study in in_turn:
         assignments = _from_study(store, proposer, study.uuid, asker, slots)
         if assignments:
@@ -66,12 +86,14 @@ def dispatch(
     return []
 
 
-def _hand_out_again(store: Store, study_uuid: str, worker_id: str) -> list[Assignment]:
+def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -> list[Assignment]:
     with store.writing() as tx:
         study = studies.lock_by_uuid(tx, study_uuid)
         if study is None:
             return []
-        return [_assignment(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id)]
+        again = [_assignment(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id, slots)]
+    failpoint("dispatch.after_hand_out")
+    return again
 
 
 def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker, slots: int) -> list[Assignment]:
@@ -79,9 +101,12 @@ def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker
     with proposer.turn(study_uuid):
         while len(assignments) < slots:
             proposal = _propose_next(store, proposer, study_uuid)
+            failpoint("dispatch.after_propose")
             with store.writing() as tx:
                 study = studies.lock_by_uuid(tx, study_uuid)
                 granted = None if study is None else _grant_next(tx, study, proposal, asker)
+                failpoint("dispatch.before_commit")
+            failpoint("dispatch.after_commit")
             if granted == "again":
                 continue
             if granted is None:
@@ -184,12 +209,15 @@ def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: in
 
 
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment:
-    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker))
+    seconds = reserve(tx, study) if kind == "trial" else None
+    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker, None, seconds))
 
 
 def _is_full(tx: Transaction, study: StudyRow) -> bool:
     limit = study.spec.n_parallel
-    return limit is not None and len(leases.of_study(tx, study.uuid)) >= limit
+    if limit is not None and len(leases.of_study(tx, study.uuid)) >= limit:
+        return True
+    return reserve(tx, study) == 0
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
@@ -211,14 +239,18 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     if held.kind == "small":
         assert study.spec.start_small is not None
         fraction = study.spec.start_small.fraction
-        return SmallAssignment(**common, fraction=fraction, seconds_left=_seconds_left(tx, study))
+        return SmallAssignment(**common, fraction=fraction, seconds_left=_seconds_left(tx, study, held))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    return TrialAssignment(**common, seconds_left=_seconds_left(tx, study), resume=leases.resume_of(tx, held))
+    seconds_left = _seconds_left(tx, study, held)
+    return TrialAssignment(**common, seconds_left=seconds_left, resume=leases.resume_of(tx, held))
 
 
-def _seconds_left(tx: Transaction, study: StudyRow) -> float | None:
-    if study.spec.timeout_seconds is None:
-        return None
-    deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
-    return max(0.0, (deadline - tx.now).total_seconds())
+def _seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:
+    limits = []
+    if study.spec.timeout_seconds is not None:
+        deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
+        limits.append((deadline - tx.now).total_seconds())
+    if held.reserved_seconds is not None:
+        limits.append(held.reserved_seconds - leases.age_seconds(tx, held))
+    return max(0.0, min(limits)) if limits else None

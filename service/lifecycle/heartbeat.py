@@ -1,7 +1,9 @@
 """POST /v1/leases/heartbeat: a worker is alive, and hears whether its trials still matter."""
 
 from service.contract.worker import Directive, HeldLease, LeaseStatus
+from service.failpoints import failpoint
 from service.store import leases, studies, workers
+from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 
@@ -11,14 +13,16 @@ def heartbeat(store: Store, held: list[HeldLease]) -> list[LeaseStatus]:
     with store.writing() as tx:
         # in one order for all callers, so that two of them cannot wait for each other
         status = {lease.lease_id: _renew(tx, lease) for lease in sorted(held, key=lambda one: one.lease_id)}
+        failpoint("heartbeat.before_commit")
+    failpoint("heartbeat.after_commit")
     return [status[lease.lease_id] for lease in held]
 
 
-def directive(study: StudyRow | None) -> Directive:
-    """What a worker that holds a live lease of ``study`` should do."""
+def directive(study: StudyRow | None, held: Lease) -> Directive:
+    """What the worker that holds the live lease ``held`` of ``study`` should do."""
     if study is None or study.has_ended:
         return "lost"
-    return "cancel" if study.ending in ("cancelled", "failed") else "continue"
+    return "cancel" if held.is_cancelled or study.ending in ("cancelled", "failed") else "continue"
 
 
 def _renew(tx: Transaction, held: HeldLease) -> LeaseStatus:
@@ -27,4 +31,4 @@ def _renew(tx: Transaction, held: HeldLease) -> LeaseStatus:
         return LeaseStatus(lease_id=held.lease_id, directive="lost", expires_at=None)
     workers.see(tx, renewed.worker_id)
     study = studies.find_by_uuid(tx, renewed.study_uuid)
-    return LeaseStatus(lease_id=held.lease_id, directive=directive(study), expires_at=renewed.expires_at)
+    return LeaseStatus(lease_id=held.lease_id, directive=directive(study, renewed), expires_at=renewed.expires_at)

@@ -9,5 +9,5 @@ def prune(study: StudyRow, trial: FrozenTrial, seen: list[FrozenTrial], *, is_fi
     """Ask the study's pruner about a trial whose newest value is in it; a final report is never pruned."""
     decision = should_prune(study.spec, study.name, trial, seen)
     if is_final and decision.should_prune:
-        return Decision(should_prune=False, reason=None, system_attrs=decision.system_attrs)
+        return Decision(should_prune=False, grounds=None, system_attrs=decision.system_attrs)
     return decision

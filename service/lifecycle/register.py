@@ -8,6 +8,7 @@ from service.contract.worker import (
     WorkerTerms,
 )
 from service.errors import ProtocolTooOld
+from service.failpoints import failpoint
 from service.store import workers
 from service.store.transaction import Store
 
@@ -24,4 +25,5 @@ def register(store: Store, registration: WorkerRegistration) -> WorkerTerms:
         )
     with store.writing() as tx:
         workers.register(tx, registration)
+    failpoint("register.after_commit")
     return WorkerTerms(heartbeat_seconds=HEARTBEAT_SECONDS, lease_seconds=LEASE_SECONDS)

@@ -3,6 +3,7 @@
 from service.contract.study import Failure
 from service.contract.worker import ReleaseReason
 from service.errors import LeaseLost
+from service.failpoints import failpoint
 from service.lifecycle.take_back import take_back
 from service.store import leases, studies
 from service.store.transaction import Store
@@ -28,3 +29,5 @@ def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> N
         if study is None or ended is None:
             raise LeaseLost
         take_back(tx, study, ended, _FAILURES[reason], is_counted=False)
+        failpoint("release.before_commit")
+    failpoint("release.after_commit")

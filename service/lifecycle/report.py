@@ -4,11 +4,12 @@ import math
 from typing import Any
 
 from service.contract.worker import Report, ReportReply
-from service.errors import ReportConflict
+from service.errors import OutcomeRefused, ReportConflict
+from service.failpoints import failpoint
 from service.lifecycle.heartbeat import directive
 from service.lifecycle.prune import prune
 from service.search.best import rank_if_complete
-from service.store import leases, measurements, studies, trials
+from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
@@ -19,6 +20,7 @@ def report(store: Store, reports: list[Report]) -> list[ReportReply]:
 
     Raises:
         ReportConflict: A step was reported before with another value; the first one stands.
+        OutcomeRefused: The lease is not for a trial.
     """
     by_lease: dict[tuple[str, str], list[Report]] = {}
     for one in reports:
@@ -27,6 +29,8 @@ def report(store: Store, reports: list[Report]) -> list[ReportReply]:
     for (lease_id, token), mine in by_lease.items():
         with store.writing() as tx:
             accepted = _accept(tx, lease_id, token, mine)
+            failpoint("report.before_commit")
+        failpoint("report.after_commit")
         replies.update(zip(map(id, mine), accepted, strict=True))
     return [replies[id(one)] for one in reports]
 
@@ -36,23 +40,24 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
     # renewing compares the token again, now under the study's lock
     held = None if study is None else leases.renew(tx, lease_id, token)
-    # only trials report: of the others the outcome says all
-    if study is None or held is None or held.kind != "trial" or directive(study) == "lost":
+    if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
+    if held.kind != "trial":
+        raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")
     return [_accept_one(tx, study, held, one) for one in reports]
 
 
 def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> ReportReply:
     stored = measurements.find(tx, held, one.step)
     if stored is not None:
-        return _replay(study, one, stored)
+        return _replay(study, held, one, stored)
     trial = trials.find(tx, study, held.number)
     assert trial is not None
     seen = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
     pruned = next((row for row in seen if row.should_prune), None)
     if pruned is not None:
         # the decision is final: what came after it was in vain
-        return _reply(study, one, should_prune=True, reason=pruned.reason, keep_model=False)
+        return _reply(study, held, one, should_prune=True, reason=pruned.reason, keep_model=False)
     trial.intermediate_values[one.step] = one.value
     decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
     rank = rank_if_complete(trial, trials.all_of(tx, study), study.spec.direction)
@@ -64,23 +69,34 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
         "keep_model": keep_model,
     }
     measurements.add(tx, held, one, **answer)
-    return _reply(study, one, **answer)
+    if decision.grounds is not None:
+        decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
+    return _reply(study, held, one, **answer)
 
 
-def _replay(study: StudyRow, one: Report, stored: Any) -> ReportReply:
+def _replay(study: StudyRow, held: Lease, one: Report, stored: Any) -> ReportReply:
     if not math.isclose(stored.value, one.value, rel_tol=0, abs_tol=0):
         raise ReportConflict(
             f"step {one.step} was reported before with the value {stored.value!r}, which stands; "
             f"{one.value!r} is refused. Report each step once"
         )
-    return _reply(study, one, should_prune=stored.should_prune, reason=stored.reason, keep_model=stored.keep_model)
+    return _reply(
+        study,
+        held,
+        one,
+        should_prune=stored.should_prune,
+        reason=stored.reason,
+        keep_model=stored.keep_model,
+    )
 
 
-def _reply(study: StudyRow, one: Report, *, should_prune: bool, reason: str | None, keep_model: bool) -> ReportReply:
+def _reply(
+    study: StudyRow, held: Lease, one: Report, *, should_prune: bool, reason: str | None, keep_model: bool
+) -> ReportReply:
     return ReportReply(
         lease_id=one.lease_id,
         step=one.step,
-        directive=directive(study),
+        directive=directive(study, held),
         should_prune=should_prune,
         reason=reason,
         keep_model=keep_model,

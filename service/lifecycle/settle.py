@@ -4,6 +4,7 @@ import math
 from datetime import timedelta
 
 from service.contract.study import Failure, StudyState
+from service.lifecycle.reserve import reserve
 from service.search.best import best_trial
 from service.store import leases, studies, trials
 from service.store.studies import StudyRow
@@ -55,12 +56,19 @@ def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
     limit = max(MIN_FAILURES, math.ceil(FAILURE_SHARE * study.spec.n_trials))
     if failures and failures[0][1] >= limit:
         return begin_stopping(tx, study, "failed", _too_many(failures[0], seen))
-    best = best_trial(seen, study.spec.direction)
+    return begin_stopping(tx, study, "complete") if spent_budget(tx, study) else study
+
+
+def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
+    """Say which budget allows no more trials and what to do; ``None`` while all of them do."""
+    best = best_trial(trials.all_of(tx, study), study.spec.direction)
     if best is not None and _reaches(study, best.value):
-        return begin_stopping(tx, study, "complete")
+        return f"trial {best.number} has reached target_value; post a new study with another target"
     if is_overdue(tx, study):
-        return begin_stopping(tx, study, "complete")
-    return study
+        return "its timeout_seconds are over; raise them too"
+    if reserve(tx, study) == 0 and not leases.of_study(tx, study.uuid):
+        return "what is left of its device_seconds does not do for one more trial; raise them too"
+    return None
 
 
 def is_overdue(tx: Transaction, study: StudyRow) -> bool:

@@ -4,14 +4,15 @@ import math
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from service.contract.trial import Attempt, Evaluation, Trial, TrialDetail, TrialList, TrialState
+from service.contract.trial import Attempt, Evaluation, PruneDecision, Trial, TrialDetail, TrialList, TrialState
 from service.errors import TrialNotFound
 from service.lifecycle.explain import best_point, explain, generalization_gap, points
+from service.lifecycle.read_token import Place, read_token, write_token
 from service.search.space import plain_params, trial_params
-from service.store import artifacts, leases, measurements, studies, trials
+from service.store import artifacts, decisions, leases, measurements, studies, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Store
-from service.store.trials import BASELINE, FrozenTrial
+from service.store.trials import BASELINE, RETRY_OF, FrozenTrial
 
 LOG_TAIL_LINES = 20
 
@@ -28,6 +29,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         trial = trials.find(tx, study, number)
         if trial is None:
             raise TrialNotFound(name, number)
+        decided = decisions.of_trial(tx, study.uuid, number)
         attempts = leases.attempts(tx, study.uuid, "trial", number)
         evaluations = measurements.of_trial(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)
         log = artifacts.last_log(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
@@ -38,6 +40,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         **summary.__dict__,
         intermediate_values=[_evaluation(row) for row in evaluations],
         attempts=[_attempt(row) for row in attempts],
+        decisions=[_decision(row) for row in decided],
         best_step=best.step if best else None,
         generalization_gap=generalization_gap(best.metrics) if best else None,
         warnings=explain(study.spec, trial_params(study.spec, trial.params), curve),
@@ -49,27 +52,33 @@ def list_trials(
     store: Store,
     name: str,
     limit: int,
-    page_token: int | None,
+    page_token: str | None,
     state: str | None,
     order_by: Literal["number", "value"],
 ) -> TrialList:
-    """One page of trials; ``page_token`` is the number of the last trial of the page before.
+    """One page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
     By value, the best comes first and trials without one come last.
+
+    Raises:
+        StudyNotFound: There is no such study.
+        Invalid: ``page_token`` is none of ours, or of another order.
     """
     with store.reading() as tx:
         study = studies.find(tx, name)
+        sign = 1 if study.spec.direction == "minimize" else -1
+
+        def place(trial: FrozenTrial) -> Place:
+            return (_sortable(trial, sign) if order_by == "value" else 0.0, trial.number)
+
+        after = (-math.inf, -1) if page_token is None else read_token(page_token, order_by)
         chosen = [trial for trial in trials.all_of(tx, study) if state in (None, trial.state.name)]
-        if order_by == "value":
-            sign = 1 if study.spec.direction == "minimize" else -1
-            chosen.sort(key=lambda trial: (_sortable(trial, sign), trial.number))
-        numbers = [trial.number for trial in chosen]
-        start = numbers.index(page_token) + 1 if page_token in numbers else 0
-        page = chosen[start : start + limit]
+        behind = sorted((trial for trial in chosen if place(trial) > after), key=place)
+        page = behind[:limit]
         last = measurements.last_of_study(tx, study.uuid, [trial.number for trial in page])
     return TrialList(
         trials=[_describe(study, trial, last.get(trial.number)) for trial in page],
-        next_page_token=str(page[-1].number) if start + limit < len(chosen) else None,
+        next_page_token=write_token(order_by, place(page[-1])) if limit < len(behind) else None,
     )
 
 
@@ -103,6 +112,7 @@ def _describe(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:
         epoch=last.epoch if is_current else 0.0,  # type: ignore[union-attr]
         failure=trials.failure_of(trial),
         baseline=bool(trial.user_attrs.get(BASELINE)),
+        retry_of=trial.user_attrs.get(RETRY_OF),
         started_at=_aware(trial.datetime_start),
         finished_at=_aware(trial.datetime_complete),
     )
@@ -124,6 +134,10 @@ def _evaluation(row: Any) -> Evaluation:
         reason=row.reason,
         reported_at=row.reported_at,
     )
+
+
+def _decision(row: Any) -> PruneDecision:
+    return PruneDecision(**{name: getattr(row, name) for name in PruneDecision.model_fields})
 
 
 def _attempt(row: Any) -> Attempt:

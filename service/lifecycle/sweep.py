@@ -1,29 +1,22 @@
-"""Remove files that no trial will ever show: of attempts that were lost, released or killed in an upload."""
+"""Files that nobody will ever see: a crash, or the loss of a lease, has left them behind."""
 
-import shutil
 from pathlib import Path
 
-from service.store import artifacts
+from service.lifecycle.tell import remove_folders
+from service.store import artifacts, leases
 from service.store.transaction import Store
 
 
-def sweep(store: Store, folder: Path) -> int:
-    """Forget hidden files whose lease is gone, then remove folders that nothing points to; return how many.
+def sweep(store: Store, folder: Path) -> None:
+    """Remove uploaded files whose study is gone, or whose lease has ended without a result that shows them.
 
-    A folder is looked at before its lease is: one that appears meanwhile is left alone.
+    Only of leases that this database knows: another one may keep its models in the same folder.
     """
-    if not folder.exists():
-        return 0
-    seen = [path for path in folder.iterdir() if path.is_dir()]
-    with store.reading() as tx:
-        has_abandoned = bool(artifacts.abandoned(tx))
-    if has_abandoned:
-        with store.writing() as tx:
-            for lease_id in artifacts.abandoned(tx):
-                artifacts.forget(tx, lease_id)
-    with store.reading() as tx:
-        needed = artifacts.needed_folders(tx)
-    unneeded = [path for path in seen if path.name not in needed]
-    for path in unneeded:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(unneeded)
+    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if not found:
+        return
+    with store.writing() as tx:
+        ended = leases.ended_ids(tx, found)
+        artifacts.forget_hidden(tx, ended)
+        unwanted = (ended - artifacts.folders(tx)) | artifacts.take_dropped(tx)
+    remove_folders(folder, unwanted)

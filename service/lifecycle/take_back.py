@@ -51,7 +51,10 @@ def take_back(
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
     trial = trials.find(tx, study, held.number)
     assert trial is not None
-    if study.state == "stopping":
+    if held.is_cancelled:
+        message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"
+        trials.finish(tx, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
+    elif study.state == "stopping":
         message = f"the study was ended while this trial ran, and its worker went away: {failure.message}"
         trials.finish(tx, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
     elif used_up:

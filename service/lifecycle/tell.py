@@ -1,12 +1,14 @@
 """POST /v1/leases/{lease_id}/tell: a worker's result, accepted exactly once."""
 
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from service.contract.study import Failure
 from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
-from service.errors import LeaseLost, OutcomeRefused
+from service.errors import LeaseLost, OutcomeRefused, Unavailable
+from service.failpoints import failpoint
 from service.lifecycle.accept_small import accept_small
 from service.lifecycle.enqueue_first_trials import enqueue_first_trials
 from service.lifecycle.keep_models import keep_models
@@ -19,6 +21,8 @@ from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 from service.store.trials import FrozenTrial
+
+log = logging.getLogger(__name__)
 
 
 def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: str, outcome: Outcome) -> Told:
@@ -50,8 +54,14 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case ScoreOutcome():
                 _accept_score(tx, study, ended, outcome)
         dropped = before - artifacts.lease_ids(tx, study.uuid)
+        failpoint("tell.before_commit")
+    failpoint("tell.after_commit")
     remove_folders(folder, dropped)
-    write_card(store, folder, study.uuid)
+    try:
+        write_card(store, folder, study.uuid)
+    except (Unavailable, OSError) as error:
+        # the result is accepted whatever becomes of the card: the reaper's next round writes what is missing
+        log.warning("the model card has to wait: %s", error)
     return Told(replayed=False)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from service.errors import LeaseLost
+from service.errors import LeaseLost, Unavailable
+from service.failpoints import failpoint
 from service.store import artifacts, leases, studies
 from service.store.leases import Lease
 from service.store.transaction import Store, Transaction
@@ -17,21 +18,27 @@ def upload(store: Store, folder: Path, lease_id: str, token: str, file: str, chu
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed.
+        Unavailable: The file cannot be written, for want of space perhaps; nothing has changed.
     """
     with store.reading() as tx:
         if leases.find(tx, lease_id, token) is None:
             raise LeaseLost
     final = folder / lease_id / file
-    final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.parent / f".{uuid4().hex}"
     try:
+        final.parent.mkdir(parents=True, exist_ok=True)
         size_bytes, sha256 = write_durably(partial, chunks)
+        failpoint("upload.after_write")
         with store.writing() as tx:
             # the token is compared again, under the lock that a reaper would need, and held over the rename
             held = _hold(tx, lease_id, token)
             artifacts.add(tx, held, file, size_bytes, sha256)
             partial.replace(final)
             sync(final.parent)
+            failpoint("upload.before_commit")
+        failpoint("upload.after_commit")
+    except OSError as error:
+        raise Unavailable(f"the service cannot store {file} under {folder}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,9 +1,7 @@
 """Leases: what a worker may do for a while to the trial that it holds."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
-from anyio import from_thread
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Path, Request, status
 from fastapi.responses import FileResponse
@@ -19,14 +17,25 @@ from service.contract.worker import (
     Told,
 )
 from service.dependencies import LeaseToken, PartsDep, StoreDep
+from service.errors import LeaseLost, NoModel, OutcomeRefused, ReportConflict
 from service.lifecycle.find_model import find_leased_model_file
 from service.lifecycle.heartbeat import heartbeat
 from service.lifecycle.release import release
 from service.lifecycle.report import report
 from service.lifecycle.tell import tell
 from service.lifecycle.upload import append_log, upload
+from service.routes.body import body_chunks
+from service.routes.responses import problems
+from service.routes.strict import StrictRoute
 
-router = APIRouter(prefix="/v1/leases", tags=["for workers"])
+router = APIRouter(prefix="/v1/leases", tags=["for workers"], route_class=StrictRoute)
+
+_FILE = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 File = Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)]
@@ -38,53 +47,49 @@ def post_heartbeat(request: HeartbeatRequest, store: StoreDep) -> HeartbeatReply
     return HeartbeatReply(leases=heartbeat(store, request.leases))
 
 
-@router.post("/report")
+@router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
 def post_report(request: ReportRequest, store: StoreDep) -> ReportReplies:
     """Report evaluations; the reply says of each whether the trial is pruned."""
     return ReportReplies(replies=report(store, request.reports))
 
 
-@router.post("/{lease_id}/tell")
+@router.post("/{lease_id}/tell", responses=problems(LeaseLost, OutcomeRefused))
 def post_tell(lease_id: LeaseId, lease_token: LeaseToken, outcome: Annotated[Outcome, Body()], parts: PartsDep) -> Told:
     """Tell the result; it is accepted once, and again is harmless."""
     return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
 
 
-@router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT)
+@router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
 def post_release(lease_id: LeaseId, lease_token: LeaseToken, given_back: Release, store: StoreDep) -> None:
     """Give the assignment back without counting the attempt."""
     release(store, lease_id, lease_token, given_back.reason)
 
 
-@router.put("/{lease_id}/artifacts/{file:path}", status_code=status.HTTP_204_NO_CONTENT)
+@router.put(
+    "/{lease_id}/artifacts/{file:path}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    openapi_extra=_FILE,
+    responses=problems(LeaseLost),
+)
 async def put_artifact(
     lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
     """Upload one file of the model; it is visible once the trial's result is accepted."""
-    arriving = request.stream().__aiter__()
-
-    async def next_chunk() -> bytes | None:
-        return await anext(arriving, None)
-
-    def chunks() -> Iterator[bytes]:
-        while (chunk := from_thread.run(next_chunk)) is not None:
-            yield chunk
-
-    await run_sync(upload, parts.store, parts.artifacts, lease_id, lease_token, file, chunks())
+    await run_sync(upload, parts.store, parts.artifacts, lease_id, lease_token, file, body_chunks(request))
 
 
-@router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT)
+@router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
 def put_log(
     lease_id: LeaseId,
     lease_token: LeaseToken,
-    lines: Annotated[str, Body(media_type="text/plain")],
+    lines: Annotated[str, Body(media_type="text/plain", min_length=1)],
     store: StoreDep,
 ) -> None:
     """Append lines to the trial's log."""
     append_log(store, lease_id, lease_token, lines)
 
 
-@router.get("/{lease_id}/model/{file:path}", response_class=FileResponse)
+@router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
 def get_model_file(lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
     """One file of the model that a ``score`` assignment is about."""
     return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))

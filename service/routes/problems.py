@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
@@ -22,8 +23,9 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1 << 20
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
-_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/.+")
+_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/.+|/v1/datasets")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
 
@@ -102,12 +104,21 @@ async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     return _document(422, Code.INVALID, f"{listed}{more}", fields)
 
 
-async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.MALFORMED)
     answer = _document(error.status_code, code, str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_methods_of_path(request))
     return answer
+
+
+def _methods_of_path(request: Request) -> list[str]:
+    # Starlette names those of one route only, and each method of a path is a route of its own
+    routes = request.app.routes
+    asked = ((method, dict(request.scope) | {"method": method}) for method in _METHODS)
+    return [method for method, scope in asked if any(route.matches(scope)[0] == Match.FULL for route in routes)]
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:

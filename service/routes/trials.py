@@ -2,56 +2,127 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response, status
 from fastapi.responses import FileResponse, PlainTextResponse
 
-from service.contract.trial import ArtifactList, TrialDetail, TrialList, TrialState
+from service.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialState
 from service.contract.worker import FILE_PATTERN
 from service.dependencies import PartsDep, StoreDep
+from service.errors import (
+    Invalid,
+    KeyReused,
+    NoModel,
+    NotPrepared,
+    StudyEnded,
+    StudyNotFound,
+    TrialNotFailed,
+    TrialNotFound,
+)
+from service.lifecycle.cancel_trial import cancel_trial
+from service.lifecycle.enqueue_trial import enqueue_trial
 from service.lifecycle.list_artifacts import find_artifact, list_artifacts
+from service.lifecycle.retry_trial import retry_trial
 from service.lifecycle.show_trial import list_trials, read_log, show_trial
-from service.routes.studies import Limit
+from service.routes.once import OnceDep
+from service.routes.parameters import Limit, Number, PageToken, StudyName
+from service.routes.responses import created, link, problems
+from service.routes.strict import StrictRoute
+from service.store.transaction import Store
 
-router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"])
+router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 
-Number = Annotated[int, Path(ge=0, lt=2**31)]
+_LINKS = {
+    "trial": link("get_trial", name="study", number="number"),
+    "cancel": link("post_trial_cancel", name="study", number="number"),
+}
 
 
-@router.get("")
+@router.get("", responses=problems(StudyNotFound, Invalid))
 def get_trials(
-    name: str,
+    name: StudyName,
     store: StoreDep,
     state: TrialState | None = None,
     order_by: Literal["number", "value"] = "number",
     limit: Limit = 100,
-    page_token: Annotated[int | None, Query(ge=0)] = None,
+    page_token: PageToken = None,
 ) -> TrialList:
-    """List trials with params, value, state and last step; by value, the best first."""
+    """List trials with params, value, state and last step; by value, the best first and those without one last."""
     return list_trials(store, name, limit, page_token, state, order_by)
 
 
-@router.get("/{number}")
-def get_trial(name: str, number: Number, store: StoreDep) -> TrialDetail:
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=TrialDetail,
+    responses=problems(StudyNotFound, NotPrepared, StudyEnded, Invalid, KeyReused)
+    | created("The trial, which waits.", **_LINKS),
+)
+def post_trial(name: StudyName, wanted: EnqueuedTrial, parts: PartsDep, once: OnceDep) -> Response:
+    """Try given params next; what they leave out is drawn. `n_trials` grows by one, and an ended study goes on."""
+
+    def act(store: Store) -> tuple[int, TrialDetail, str]:
+        return _made(enqueue_trial(store, parts.proposer, name, wanted.params), status.HTTP_201_CREATED)
+
+    return once.answer(act, wanted)
+
+
+@router.get("/{number}", responses=problems(StudyNotFound, TrialNotFound))
+def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
     """One trial with every evaluation, why it was pruned or failed, and its attempts."""
     return show_trial(store, name, number)
 
 
-@router.get("/{number}/log", response_class=PlainTextResponse)
-def get_log(name: str, number: Number, store: StoreDep, after: Annotated[int, Query(ge=0)] = 0) -> PlainTextResponse:
+@router.post(
+    "/{number}/cancel",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=TrialDetail,
+    responses=problems(StudyNotFound, TrialNotFound, KeyReused),
+)
+def post_trial_cancel(name: StudyName, number: Number, once: OnceDep) -> Response:
+    """End one trial: a waiting one at once, a running one within a heartbeat; repeating is harmless."""
+
+    def act(store: Store) -> tuple[int, TrialDetail, None]:
+        cancel_trial(store, name, number)
+        return status.HTTP_202_ACCEPTED, show_trial(store, name, number), None
+
+    return once.answer(act)
+
+
+@router.post(
+    "/{number}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=TrialDetail,
+    responses=problems(StudyNotFound, TrialNotFound, TrialNotFailed, StudyEnded, Invalid, KeyReused),
+)
+def post_trial_retry(name: StudyName, number: Number, once: OnceDep) -> Response:
+    """Run the params of a FAIL trial again, as a new trial: the answer. `n_trials` grows by one."""
+    return once.answer(lambda store: _made(retry_trial(store, name, number), status.HTTP_202_ACCEPTED))
+
+
+@router.get("/{number}/log", response_class=PlainTextResponse, responses=problems(StudyNotFound, TrialNotFound))
+def get_log(
+    name: StudyName, number: Number, store: StoreDep, after: Annotated[int, Query(ge=0, lt=2**31)] = 0
+) -> PlainTextResponse:
     """The trial's log. To follow it, pass the header ``Log-Position`` of the last reply as ``after``."""
     text, position = read_log(store, name, number, after)
     return PlainTextResponse(text, headers={"Log-Position": str(position)})
 
 
-@router.get("/{number}/artifacts")
-def get_artifacts(name: str, number: Number, store: StoreDep) -> ArtifactList:
+@router.get("/{number}/artifacts", responses=problems(TrialNotFound, Invalid))
+def get_artifacts(name: StudyName, number: Number, store: StoreDep) -> ArtifactList:
     """The files of the trial's model; none unless it is among the best that the study keeps."""
     return list_artifacts(store, name, number)
 
 
-@router.get("/{number}/artifacts/{file:path}", response_class=FileResponse)
+@router.get(
+    "/{number}/artifacts/{file:path}", response_class=FileResponse, responses=problems(TrialNotFound, NoModel, Invalid)
+)
 def get_artifact(
-    name: str, number: Number, file: Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)], parts: PartsDep
+    name: StudyName, number: Number, file: Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)], parts: PartsDep
 ) -> FileResponse:
     """One of these files, or the range of it that is asked for."""
     return FileResponse(find_artifact(parts.store, parts.artifacts, name, number, file))
+
+
+def _made(trial: TrialDetail, code: int) -> tuple[int, TrialDetail, str]:
+    return code, trial, f"/v1/studies/{trial.study}/trials/{trial.number}"

@@ -1,5 +1,6 @@
 """Workers: who they are, and the work they get."""
 
+from functools import partial
 from time import monotonic
 from typing import Annotated
 
@@ -7,24 +8,38 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
+from service.contract.fleet import WorkerList
 from service.contract.worker import Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from service.dependencies import PartsDep, StoreDep
+from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
 from service.lifecycle.dispatch import dispatch
+from service.lifecycle.list_workers import list_workers
 from service.lifecycle.register import register
+from service.routes.parameters import Limit, PageToken
+from service.routes.responses import problems
+from service.routes.strict import StrictRoute
 
-router = APIRouter(prefix="/v1/workers", tags=["for workers"])
+router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=StrictRoute)
 
 POLL_SECONDS = 0.25
 """How often a waiting dispatch looks again: another process may have made the work."""
+DISPATCH_THREADS = anyio.CapacityLimiter(12)
+"""Of the 40 that all calls share: proposals may take seconds, and heartbeats must not queue behind them."""
 
 
-@router.post("", status_code=status.HTTP_201_CREATED)
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
 def post_worker(registration: WorkerRegistration, store: StoreDep) -> WorkerTerms:
     """Register; a worker does so when it starts, and again when the service does not know it."""
     return register(store, registration)
 
 
-@router.post("/{worker_id}/dispatch")
+@router.get("", responses=problems(Invalid))
+def get_workers(store: StoreDep, limit: Limit = 100, page_token: PageToken = None) -> WorkerList:
+    """Who is connected, on which device, doing what; workers that have been silent for 90 s are left out."""
+    return list_workers(store, limit, page_token)
+
+
+@router.post("/{worker_id}/dispatch", responses=problems(WorkerUnknown))
 async def post_dispatch(
     worker_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
     wanted: DispatchRequest,
@@ -33,9 +48,11 @@ async def post_dispatch(
 ) -> Dispatch:
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
     until = monotonic() + wanted.wait_seconds
-    while True:
-        assignments = await run_sync(dispatch, parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints)
-        left = until - monotonic()
-        if assignments or left <= 0 or await request.is_disconnected():
-            return Dispatch(assignments=assignments)
+    look = partial(dispatch, parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints)
+    assignments = await run_sync(look, limiter=DISPATCH_THREADS)
+    while not assignments and (left := until - monotonic()) > 0:
         await anyio.sleep(min(POLL_SECONDS, left))
+        if await request.is_disconnected():
+            break  # its worker asks anew, and what it gets then must stay its own
+        assignments = await run_sync(partial(look, hands_out_again=False), limiter=DISPATCH_THREADS)
+    return Dispatch(assignments=assignments)

@@ -1,7 +1,7 @@
 """Whether a trial ends early, and why, in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,35 @@ _RUNG = "completed_rung_"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grounds:
+    """What a pruner went by. Fields that its rule does not know are ``None``."""
+
+    reason: str
+    """In words."""
+    value: float
+    """That was compared."""
+    threshold: float | None = None
+    rank: int | None = None
+    """Among the peers and itself, from 1."""
+    rung: int | None = None
+    peers: list[int]
+    """Numbers of the trials that it was compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decision:
     """What a pruner says about one report."""
 
     should_prune: bool
-    reason: str | None
+    grounds: Grounds | None
     """Why the trial is pruned; ``None`` when it goes on."""
     system_attrs: dict[str, Any]
     """What the pruner wants stored on the trial, with the report."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in words."""
+        return None if self.grounds is None else self.grounds.reason
 
 
 def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Decision:
@@ -37,11 +58,11 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     Nothing given is changed.
     """
     if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
-        return Decision(should_prune=False, reason=None, system_attrs={})
+        return Decision(should_prune=False, grounds=None, system_attrs={})
     if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
         n_complete = sum(other.state == TrialState.COMPLETE for other in trials)
         if n_complete < spec.pruner.options.n_startup_trials:
-            return Decision(should_prune=False, reason=None, system_attrs={})
+            return Decision(should_prune=False, grounds=None, system_attrs={})
     peers = [other for other in trials if other.number != trial.number and _is_comparable(trial, other)]
     storage = SnapshotStorage(
         study_name=study_name, direction=spec.direction, trials=peers, own=trial, study_system_attrs={}
@@ -53,7 +74,7 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     pruned = bool(pruner.prune(study, trial))  # numpy may answer
     return Decision(
         should_prune=pruned,
-        reason=_reason(spec, storage.own, _rivals(pruner, study, trial, peers)) if pruned else None,
+        grounds=_grounds(spec, storage.own, _rivals(pruner, study, trial, peers)) if pruned else None,
         system_attrs=storage.written_system_attrs,
     )
 
@@ -74,7 +95,7 @@ def _rivals(
     return [peer for peer in peers if pruner._get_bracket_id(study, peer) == bracket]
 
 
-def _reason(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> str:
+def _grounds(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> Grounds:
     step = trial.last_step
     assert step is not None
     best = _best(trial.intermediate_values.values(), spec.direction)
@@ -82,49 +103,70 @@ def _reason(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -
     value = trial.intermediate_values[step]
     match spec.pruner:
         case search.MedianPruner():
-            return f"{so_far} is worse than {_limit(spec, peers, step, 50.0)} at this step"
+            return _beside_limit(spec, so_far, best, peers, step, 50.0)
         case search.PercentilePruner(options=options):
-            return f"{so_far} is worse than {_limit(spec, peers, step, options.percentile)} at this step"
+            return _beside_limit(spec, so_far, best, peers, step, options.percentile)
         case search.SuccessiveHalvingPruner(options=options) | search.HyperbandPruner(options=options):
-            return f"{so_far}; {_rank(spec, trial, peers, options)}"
+            return _in_rung(spec, so_far, trial, peers, options)
         case search.PatientPruner(options=options):
             more = f" by more than {options.min_delta:g}" if options.min_delta else ""
-            return f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
+            reason = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
+            return Grounds(reason=reason, value=value, peers=[])
         case search.ThresholdPruner(options=options):
             below = options.lower is not None and value < options.lower
             side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
-            return f"{so_far}; the value {value:.6g} lies {side}"
+            limit = options.lower if below else options.upper
+            return Grounds(
+                reason=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[]
+            )
         case search.NoPruner():
             raise AssertionError("pruner none prunes nothing")
 
 
-def _limit(spec: StudySpec, peers: Sequence[FrozenTrial], step: int, percentile: float) -> str:
-    complete = [peer for peer in peers if peer.state == TrialState.COMPLETE]
-    values = sorted(peer.intermediate_values[step] for peer in complete if step in peer.intermediate_values)
+def _beside_limit(
+    spec: StudySpec, so_far: str, best: float, peers: Sequence[FrozenTrial], step: int, percentile: float
+) -> Grounds:
+    complete = [peer for peer in peers if peer.state == TrialState.COMPLETE and step in peer.intermediate_values]
+    values = sorted(peer.intermediate_values[step] for peer in complete)
     position = (len(values) - 1) * (100 - percentile if spec.direction == "maximize" else percentile) / 100
     below = values[math.floor(position)]
     limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
     what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
-    return f"{limit:.6g}, {what} of {_trials(len(values))}"
+    return Grounds(
+        reason=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
+        value=best,
+        threshold=limit,
+        rank=_rank(spec, best, values),
+        peers=[peer.number for peer in complete],
+    )
 
 
-def _rank(
+def _in_rung(
     spec: StudySpec,
+    so_far: str,
     trial: FrozenTrial,
     peers: Sequence[FrozenTrial],
     options: search.SuccessiveHalvingOptions | search.HyperbandOptions,
-) -> str:
+) -> Grounds:
     rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
     key = f"{_RUNG}{rung}"
     value = trial.system_attrs[key]
-    rivals = [peer.system_attrs[key] for peer in peers if key in peer.system_attrs]
+    rivals = {peer.number: peer.system_attrs[key] for peer in peers if key in peer.system_attrs}
     n_all = len(rivals) + 1
-    if n_all <= options.bootstrap_count:
-        return f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
-    sign = 1 if spec.direction == "minimize" else -1
-    rank = 1 + sum(sign * rival < sign * value for rival in rivals)
+    rank = _rank(spec, value, rivals.values())
     promoted = max(1, n_all // options.reduction_factor)
-    return f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
+    if n_all <= options.bootstrap_count:
+        why = f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
+    else:
+        why = (
+            f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
+        )
+    return Grounds(reason=f"{so_far}; {why}", value=value, rank=rank, rung=rung, peers=sorted(rivals))
+
+
+def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:
+    sign = 1 if spec.direction == "minimize" else -1
+    return 1 + sum(sign * rival < sign * value for rival in rivals)
 
 
 def _best(values: Any, direction: Direction) -> float:

@@ -1,5 +1,6 @@
 """All statements on `artifact` and `trial_log`: what trials leave behind."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.leases import Lease
-from service.store.tables import artifact, lease, trial_log
+from service.store.tables import artifact, dropped_folder, trial_log
 from service.store.transaction import Transaction
 
 
@@ -87,21 +88,38 @@ def forget(tx: Transaction, lease_id: str) -> None:
     tx.connection.execute(delete(artifact).where(artifact.c.lease_id == lease_id))
 
 
-def abandoned(tx: Transaction) -> set[str]:
-    """Folders of files that are not visible and whose lease is gone, so that they never will be."""
-    live = select(lease.c.lease_id)
-    wanted = select(artifact.c.lease_id).where(~artifact.c.is_visible, artifact.c.lease_id.not_in(live))
-    return set(tx.connection.execute(wanted).scalars())
+def folders(tx: Transaction) -> set[str]:
+    """All folders that a row points to."""
+    return set(tx.connection.execute(select(artifact.c.lease_id).distinct()).scalars())
 
 
-def needed_folders(tx: Transaction) -> set[str]:
-    """Folders that hold files of a row, or may get some: their lease is live."""
-    rows, live = select(artifact.c.lease_id), select(lease.c.lease_id)
-    return set(tx.connection.execute(rows.union(live)).scalars())
+def forget_hidden(tx: Transaction, lease_ids: Collection[str]) -> None:
+    """Drop the rows of ended leases that no result has shown."""
+    hidden = (artifact.c.lease_id.in_(lease_ids), ~artifact.c.is_visible)
+    tx.connection.execute(delete(artifact).where(*hidden))
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop files and logs of a study; the caller removes the folders after its commit."""
+    for table in (artifact, trial_log):
+        tx.connection.execute(delete(table).where(table.c.study_uuid == study_uuid))
+
+
+def drop_folders(tx: Transaction, lease_ids: set[str]) -> None:
+    """Remember folders that are to be removed after this transaction's commit, in case that a crash comes first."""
+    if lease_ids:
+        tx.connection.execute(insert(dropped_folder), [{"lease_id": lease_id} for lease_id in lease_ids])
+
+
+def take_dropped(tx: Transaction) -> set[str]:
+    """Return the folders that were to be removed, and remember them no longer."""
+    gone = delete(dropped_folder).returning(dropped_folder.c.lease_id)
+    return set(tx.connection.execute(gone).scalars())
 
 
 def append_log(tx: Transaction, held: Lease, text: str) -> None:
-    row = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "text": text}
+    stored = text.replace("\0", "\ufffd")  # PostgreSQL stores no null characters
+    row = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "text": stored}
     tx.connection.execute(insert(trial_log), row)
 
 

@@ -105,6 +105,8 @@ def _from_stored(value: float | None, kind: str) -> float:
 
 
 def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
+    # states first: who sees a finished trial then sees all of it, also where each statement has its own snapshot
+    rows = connection.execute(select(trials).where(trials.c.trial_id.in_(trial_ids))).all()
     params, values, steps, user, system = (
         _rows_by_trial(connection, table, trial_ids)
         for table in (
@@ -115,7 +117,6 @@ def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, Fr
             trial_system_attributes,
         )
     )
-    rows = connection.execute(select(trials).where(trials.c.trial_id.in_(trial_ids)))
     return {
         row.trial_id: _freeze(
             row,

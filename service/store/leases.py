@@ -4,6 +4,7 @@ The token is the authority, and it is compared in the statement that writes. Exp
 reap. A lease whose row is gone is stale, whatever its clock says.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
@@ -12,6 +13,7 @@ from uuid import uuid4
 from sqlalchemy import CursorResult, Row, delete, func, insert, select, update
 
 from service.contract.worker import LEASE_SECONDS, Resume
+from service.failpoints import failpoint
 from service.store.tables import attempt, lease
 from service.store.transaction import Transaction
 
@@ -31,6 +33,10 @@ class Lease:
     attempt: int
     worker_id: str
     expires_at: datetime
+    is_cancelled: bool = False
+    """A person has cancelled this one trial."""
+    reserved_seconds: float | None = None
+    """Of the study's ``device_seconds``; ``None`` where it has no such budget."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,13 @@ class Asker:
 
 
 def grant(
-    tx: Transaction, study_uuid: str, kind: Kind, number: int, asker: Asker, resume: Resume | None = None
+    tx: Transaction,
+    study_uuid: str,
+    kind: Kind,
+    number: int,
+    asker: Asker,
+    resume: Resume | None = None,
+    reserved_seconds: float | None = None,
 ) -> Lease:
     """Begin the next attempt. At most one live lease for a trial: the database refuses a second."""
     past = select(func.count()).where(*_same(attempt, study_uuid, kind, number))
@@ -55,6 +67,7 @@ def grant(
         attempt=tx.connection.execute(past).scalar_one() + 1,
         worker_id=asker.worker_id,
         expires_at=tx.now + TERM,
+        reserved_seconds=reserved_seconds,
     )
     tx.connection.execute(insert(lease), granted.__dict__)
     begun = {
@@ -75,17 +88,19 @@ def grant(
     return granted
 
 
-def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str) -> list[Lease]:
-    """Give a worker that asks again its own unfinished leases of one study: same attempt, new token."""
+def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str, slots: int) -> list[Lease]:
+    """Give a worker that asks again up to ``slots`` of its unfinished leases of one study: same attempt, new token.
+
+    The tokens of those that are not handed out stay good.
+    """
     again = []
-    for held in of_worker(tx, worker_id):
-        if held.study_uuid != study_uuid:
-            continue
+    own = [held for held in of_worker(tx, worker_id) if held.study_uuid == study_uuid]
+    for held in sorted(own[:slots], key=lambda one: one.lease_id):  # in the order of heartbeats: no deadlock
         renewed = {"token": uuid4().hex, "expires_at": tx.now + TERM}
         owned = (lease.c.lease_id == held.lease_id, lease.c.token == held.token)
         if _changed(tx.connection.execute(update(lease).where(*owned).values(**renewed))):
             again.append(Lease(**(held.__dict__ | renewed)))
-    return again
+    return sorted(again, key=lambda one: one.number)
 
 
 def renew(tx: Transaction, lease_id: str, token: str) -> Lease | None:
@@ -101,14 +116,33 @@ def end(tx: Transaction, lease_id: str, token: str) -> Lease | None:
     return _one(tx.connection.execute(delete(lease).where(*owned).returning(lease)).first())
 
 
-def reap(tx: Transaction, held: Lease) -> bool:
-    """Take an expired lease away; ``False`` if it was renewed, handed out again or ended meanwhile."""
+def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
+    """Take a lease away that was found expired at ``as_of``.
+
+    ``None`` if it was renewed, handed out again or ended meanwhile. Not as of now: a service that was stopped
+    since it looked has itself kept the worker from renewing.
+    """
     expired = (
         lease.c.lease_id == held.lease_id,
         lease.c.token == held.token,
-        lease.c.expires_at < tx.now,
+        lease.c.expires_at < as_of,
     )
-    return _changed(tx.connection.execute(delete(lease).where(*expired)))
+    return _one(tx.connection.execute(delete(lease).where(*expired).returning(lease)).first())
+
+
+def cancel(tx: Transaction, study_uuid: str, number: int) -> None:
+    """Mark the live lease of a trial; its worker hears of it at its next heartbeat or report."""
+    live = (lease.c.study_uuid == study_uuid, lease.c.kind == "trial", lease.c.number == number)
+    tx.connection.execute(update(lease).where(*live).values(is_cancelled=True))
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the leases and attempts of a study: whoever holds one is stale from now on."""
+    of_study = lease.c.study_uuid == study_uuid
+    # in the order in which heartbeats renew, so that the two cannot wait for each other
+    tx.connection.execute(select(lease.c.lease_id).where(of_study).order_by(lease.c.lease_id).with_for_update())
+    tx.connection.execute(delete(lease).where(of_study))
+    tx.connection.execute(delete(attempt).where(attempt.c.study_uuid == study_uuid))
 
 
 def close_attempt(
@@ -144,7 +178,9 @@ def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
 
 def find(tx: Transaction, lease_id: str, token: str) -> Lease | None:
     owned = select(lease).where(lease.c.lease_id == lease_id, lease.c.token == token)
-    return _one(tx.connection.execute(owned).first())
+    found = _one(tx.connection.execute(owned).first())
+    failpoint("lease.found")
+    return found
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:
@@ -157,14 +193,50 @@ def of_worker(tx: Transaction, worker_id: str) -> list[Lease]:
     return [_from_row(row) for row in tx.connection.execute(wanted)]
 
 
+def all_live(tx: Transaction) -> list[Lease]:
+    return [_from_row(row) for row in tx.connection.execute(select(lease))]
+
+
 def expired(tx: Transaction) -> list[Lease]:
     return [_from_row(row) for row in tx.connection.execute(select(lease).where(lease.c.expires_at < tx.now))]
 
 
-def extend_all(tx: Transaction) -> None:
-    """After an outage: nobody could renew, so every live lease gets one full term of grace."""
-    until = tx.now + TERM
-    tx.connection.execute(update(lease).where(lease.c.expires_at < until).values(expires_at=until))
+def restart_terms(tx: Transaction) -> None:
+    """After an outage, or when the clock has jumped: every live lease expires one full term from now."""
+    # row by row in the order of heartbeats, so that neither waits for the other
+    ids = tx.connection.execute(select(lease.c.lease_id).order_by(lease.c.lease_id)).scalars().all()
+    for lease_id in ids:
+        mine = update(lease).where(lease.c.lease_id == lease_id)
+        tx.connection.execute(mine.values(expires_at=tx.now + TERM))
+
+
+def ended_ids(tx: Transaction, lease_ids: Collection[str]) -> set[str]:
+    """Those of ``lease_ids`` that were leases of this database and are no more."""
+    ended = select(attempt.c.lease_id).where(attempt.c.lease_id.in_(lease_ids), attempt.c.ended_at.is_not(None))
+    return set(tx.connection.execute(ended).scalars())
+
+
+def age_seconds(tx: Transaction, held: Lease) -> float:
+    """How long the attempt of a lease has been running."""
+    wanted = select(attempt.c.started_at).where(attempt.c.lease_id == held.lease_id)
+    started_at: datetime = tx.connection.execute(wanted).scalar_one()
+    return max(0.0, (tx.now - started_at).total_seconds())
+
+
+def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
+    """Device seconds of a study's ended trial attempts, and of the longest that came to its own end."""
+    of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
+    spent = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
+    whole = attempt.c.end.in_(("COMPLETE", "PRUNED", "budget"))
+    longest = select(func.coalesce(func.max(attempt.c.device_seconds), 0.0)).where(*of_trials, whole)
+    run = tx.connection.execute
+    return float(run(spent).scalar_one()), float(run(longest).scalar_one())
+
+
+def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
+    """What the live leases of a study have reserved of its ``device_seconds``."""
+    total = select(func.coalesce(func.sum(lease.c.reserved_seconds), 0.0)).where(lease.c.study_uuid == study_uuid)
+    return float(tx.connection.execute(total).scalar_one())
 
 
 def counts_of_live(tx: Transaction) -> dict[str, int]:

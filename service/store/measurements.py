@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, delete, insert, select
 
 from service.contract.worker import Report
 from service.store.leases import Lease
@@ -66,6 +66,10 @@ def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[
         .order_by(measurement.c.number, measurement.c.attempt, measurement.c.step)
     )
     return {row.number: row for row in tx.connection.execute(wanted)}
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    tx.connection.execute(delete(measurement).where(measurement.c.study_uuid == study_uuid))
 
 
 def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:

@@ -6,11 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 
+from service.contract.event import StudyChanged
 from service.contract.study import Facts, Failure, StudySpec, StudyState
 from service.errors import StudyNotFound
+from service.store import events
 from service.store.optuna_tables import studies
 from service.store.tables import study_spec
 from service.store.transaction import Transaction
@@ -26,6 +29,8 @@ class StudyRow:
     study_id: int
     name: str
     spec: StudySpec
+    posted_json: str | None
+    """The spec as it was posted, once it has been changed; ``None``: never."""
     state: StudyState
     ending: StudyState | None
     """What a ``stopping`` study will be."""
@@ -44,14 +49,13 @@ class StudyRow:
         return self.state in ENDED
 
 
-def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow:
-    """Store a study, in Optuna's tables and in ours.
-
-    Raises:
-        optuna.exceptions.DuplicatedStudyError: The name is taken.
-    """
+def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | None:
+    """Store a study, in Optuna's tables and in ours; ``None`` if the name is taken."""
     assert spec.name is not None
-    study_id = tx.trials.create_new_study([StudyDirection[spec.direction.upper()]], spec.name)
+    try:
+        study_id = tx.trials.create_new_study([StudyDirection[spec.direction.upper()]], spec.name)
+    except DuplicatedStudyError:
+        return None
     row = {
         "uuid": uuid4().hex,
         "study_id": study_id,
@@ -62,7 +66,9 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow:
         "created_at": tx.now,
     }
     tx.connection.execute(insert(study_spec), row)
-    return find(tx, spec.name)
+    created = find(tx, spec.name)
+    events.add(tx, created.uuid, StudyChanged(state=created.state))
+    return created
 
 
 def find(tx: Transaction, name: str) -> StudyRow:
@@ -130,7 +136,23 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     """Change columns of a locked study and read it again."""
     stored = {name: _to_column(value) for name, value in columns.items()}
     tx.connection.execute(update(study_spec).where(study_spec.c.uuid == study.uuid).values(**stored))
-    return find(tx, study.name)
+    changed = find(tx, study.name)
+    if changed.state != study.state:
+        events.add(tx, study.uuid, StudyChanged(state=changed.state, failure=changed.failure))
+    return changed
+
+
+def change_spec(tx: Transaction, study: StudyRow, spec: StudySpec) -> StudyRow:
+    """Give a locked study another spec, already checked; what was posted stays known beside it."""
+    posted = study.posted_json or study.spec.model_dump_json()
+    return change(tx, study, spec=spec.model_dump_json(), posted_spec=posted)
+
+
+def forget(tx: Transaction, study: StudyRow) -> None:
+    """Drop a locked study from Optuna's tables and from ours; its leases and files are dropped by others."""
+    events.forget_study(tx, study.uuid)
+    tx.connection.execute(delete(study_spec).where(study_spec.c.uuid == study.uuid))
+    tx.trials.delete_study(study.study_id)
 
 
 def _wanted() -> Select[Any]:
@@ -147,6 +169,7 @@ def _from_row(row: Row[Any]) -> StudyRow:
         study_id=row.study_id,
         name=row.study_name,
         spec=StudySpec.model_validate_json(row.spec),
+        posted_json=row.posted_spec,
         state=row.state,
         ending=row.ending,
         failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),

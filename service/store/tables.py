@@ -48,6 +48,8 @@ study_spec = Table(
     Column("uuid", String(32), primary_key=True),
     Column("study_id", Integer, nullable=False, unique=True),
     Column("spec", Text, nullable=False),
+    # as it was posted, once a change has made `spec` another; null: never changed
+    Column("posted_spec", Text),
     Column("state", String(16), nullable=False),
     # what a `stopping` study will be when its last trial has ended
     Column("ending", String(16)),
@@ -76,6 +78,10 @@ lease = Table(
     Column("attempt", Integer, nullable=False),
     Column("worker_id", String(32), nullable=False, index=True),
     Column("expires_at", Instant, nullable=False, index=True),
+    # a person has cancelled this one trial
+    Column("is_cancelled", Boolean, nullable=False),
+    # of the study's device_seconds; null where it has no such budget
+    Column("reserved_seconds", Float(53)),
     # at most one live lease for a trial is a fact of the database
     UniqueConstraint("study_uuid", "kind", "number"),
 )
@@ -183,4 +189,61 @@ service_beat = Table(
     metadata,
     Column("beat_id", Integer, primary_key=True, autoincrement=False),
     Column("last_alive_at", Instant, nullable=False),
+)
+
+# What happened, in order. Inserted under the study's lock, so a study's sequence has no late commits.
+event = Table(
+    "event",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+    Index("event_study", "study_uuid", "sequence"),
+    sqlite_autoincrement=True,
+)
+
+# Why a trial was pruned, and whom it was compared with.
+decision = Table(
+    "decision",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("pruner", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("value", Float(53), nullable=False),
+    Column("threshold", Float(53)),
+    Column("rank", Integer),
+    Column("rung", Integer),
+    Column("peers", JSON, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+)
+
+# Folders of deleted studies, which a crash may have left on the disk; emptied when a service starts.
+dropped_folder = Table("dropped_folder", metadata, Column("lease_id", String(32), primary_key=True))
+
+# Answers to POSTs that carried an Idempotency-Key, written in the transaction of their effect.
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    # of method, path and body
+    Column("request_sha256", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("location", String(1000)),
+    Column("body", Text, nullable=False),
+    Column("answered_at", Instant, nullable=False, index=True),
+)
+
+# Uploaded data sets; the file of one is named after the hash of its content.
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("format", String(8), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("uploaded_at", Instant, nullable=False),
 )

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
@@ -46,7 +47,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A short transaction that writes nothing.
+        """A short transaction that writes nothing and sees one state of the database throughout.
 
         Raises:
             Unavailable: The database does not answer.
@@ -74,14 +75,31 @@ class Store:
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
         try:
-            with self._engine.connect().execution_options(**{WRITING: writing}) as connection:
+            with self._engine.connect().execution_options(**self._options(writing)) as connection:
                 with connection.begin():
                     tx = Transaction(connection, self._clock, self._finished)
                     yield tx
                 for study_id, trials in tx.trials.seen_finished.items():
                     self._finished.publish(study_id, trials)
-        except (OperationalError, PoolTimeout) as error:
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
+
+    def _options(self, writing: bool) -> dict[str, Any]:
+        if writing or self._engine.dialect.name != "postgresql":
+            return {WRITING: writing}  # SQLite reads one state of the database anyway
+        # else each statement would see another one, and a trial that ends between two would be cached by halves
+        return {WRITING: writing, "isolation_level": "REPEATABLE READ"}
+
+
+class JoinedStore(Store):
+    """For functions that open their own transaction: what they do joins ``tx``, which its owner commits."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    @contextmanager
+    def _transaction(self, writing: bool) -> Iterator[Transaction]:
+        yield self._tx
 
 
 def _first_line(error: Exception) -> str:

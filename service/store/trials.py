@@ -7,16 +7,20 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
 from optuna.trial import TrialState
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 
+from service.contract.event import TrialChanged, ValueReported
 from service.contract.study import Failure, Params, TrialCounts
 from service.contract.trial import TrialState as StateName
+from service.store import events
 from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials
 from service.store.studies import StudyRow
+from service.store.tables import lease, study_spec
 from service.store.transaction import Transaction
 
 FAILURE = "spezia:failure"
 BASELINE = "spezia:baseline"
+RETRY_OF = "spezia:retry_of"
 """User attributes of a trial, so that Optuna's own tools show them."""
 
 RUNGS = "completed_rung_"
@@ -47,7 +51,9 @@ def add(
         system_attrs=dict(system_attrs),
         intermediate_values={},
     )
-    return tx.trials.get_trial(tx.trials.create_new_trial(study.study_id, template))
+    added = tx.trials.get_trial(tx.trials.create_new_trial(study.study_id, template))
+    _say(tx, added, state)
+    return added
 
 
 def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
@@ -81,6 +87,17 @@ def waiting(tx: Transaction, study: StudyRow) -> list[int]:
     return list(tx.connection.execute(wanted).scalars())
 
 
+def strays(tx: Transaction) -> list[tuple[str, int]]:
+    """Trials of our studies, as study UUID and number, that are RUNNING under no lease: nobody here began them."""
+    held = (lease.c.study_uuid == study_spec.c.uuid, lease.c.kind == "trial", lease.c.number == trials.c.number)
+    wanted = (
+        select(study_spec.c.uuid, trials.c.number)
+        .join(trials, trials.c.study_id == study_spec.c.study_id)
+        .where(trials.c.state == "RUNNING", ~exists().where(*held))
+    )
+    return [(row.uuid, row.number) for row in tx.connection.execute(wanted)]
+
+
 def start(tx: Transaction, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool) -> None:
     """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others.
 
@@ -99,11 +116,13 @@ def start(tx: Transaction, trial: FrozenTrial, values: Mapping[int, float], *, i
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
     for step, value in values.items():
         tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
+    _say(tx, trial, "RUNNING")
 
 
 def put_back(tx: Transaction, trial: FrozenTrial) -> None:
     """A RUNNING trial waits again, under the same number."""
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    _say(tx, trial, "WAITING")
 
 
 def report(tx: Transaction, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]) -> None:
@@ -111,6 +130,7 @@ def report(tx: Transaction, trial: FrozenTrial, step: int, value: float, system_
     tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
     for key, attr in system_attrs.items():
         tx.trials.set_trial_system_attr(trial._trial_id, key, attr)
+    events.add_of_trial(tx, trial._trial_id, ValueReported(number=trial.number, step=step, value=value))
 
 
 def finish(tx: Transaction, trial: FrozenTrial, state: StateName, value: float | None, failure: Failure | None) -> None:
@@ -118,6 +138,14 @@ def finish(tx: Transaction, trial: FrozenTrial, state: StateName, value: float |
     if failure is not None:
         tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
     tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], None if value is None else [value])
+    _say(tx, trial, state, value, failure)
+
+
+def _say(
+    tx: Transaction, trial: FrozenTrial, state: StateName, value: float | None = None, failure: Failure | None = None
+) -> None:
+    happening = TrialChanged(number=trial.number, state=state, params=trial.params, value=value, failure=failure)
+    events.add_of_trial(tx, trial._trial_id, happening)
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:
@@ -126,6 +154,7 @@ def failure_of(trial: FrozenTrial) -> Failure | None:
 
 
 def failures_by_class(finished: list[FrozenTrial]) -> Counter[str]:
-    """How many FAIL trials there are of each failure class."""
+    """How many FAIL trials there are of each failure class; what a person has cancelled did not fail."""
     failed = (failure_of(trial) for trial in finished if trial.state == TrialState.FAIL)
-    return Counter(failure.failure_class for failure in failed if failure is not None)
+    classes = (failure.failure_class for failure in failed if failure is not None)
+    return Counter(one for one in classes if one != "cancelled")

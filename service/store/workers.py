@@ -1,6 +1,6 @@
 """All statements on `worker` and `service_beat`: who is there, and since when."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
@@ -35,6 +35,13 @@ def find(tx: Transaction, worker_id: str) -> Row[Any] | None:
 
 def see(tx: Transaction, worker_id: str) -> None:
     tx.connection.execute(update(worker).where(worker.c.worker_id == worker_id).values(last_seen_at=tx.now))
+
+
+def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list[Row[Any]]:
+    """Up to ``limit`` registered workers that were seen lately, by id, from behind ``after``."""
+    lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
+    wanted = select(worker).where(*lately, worker.c.worker_id > after).order_by(worker.c.worker_id).limit(limit)
+    return list(tx.connection.execute(wanted))
 
 
 def launched_by(tx: Transaction, launcher: str) -> list[str]:

@@ -167,6 +167,8 @@ def test_what_is_not_there_is_a_problem_document(http: TestClient, path: str) ->
 def test_a_wrong_method_is_a_problem_document(http: TestClient) -> None:
     answer = http.delete("/v1/studies")
     assert (answer.status_code, answer.json()["code"]) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET, POST"
+    assert http.put("/v1/studies/feedback").headers["allow"] == "GET, PATCH, DELETE"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:80"])

@@ -69,7 +69,7 @@ def url(service: ScriptedService) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(reply.content)
 
-        do_POST = do_GET
+        do_POST = do_PATCH = do_DELETE = do_GET
 
         def log_message(self, *arguments: Any) -> None: ...
 
@@ -198,6 +198,15 @@ def test_run_refuses_a_bad_file(spezia: Spezia, service: ScriptedService, tmp_pa
     assert service.requests == []
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As at a terminal: a process that was started in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_run_stops_watching_on_ctrl_c(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:
     def interrupt(request: httpx2.Request) -> object:
         os.kill(os.getpid(), signal.SIGINT)
@@ -259,6 +268,30 @@ def test_submit_watch_best_and_trials(spezia: Spezia, tmp_path: Path) -> None:
     assert "FAIL diverged" in listed
     missing = spezia("best", "none")
     assert (missing.exit_code, missing.stderr) == (1, "spezia: there is no such study\n")
+
+
+@pytest.mark.parametrize("verb", ["stop", "pause", "resume", "cancel"])
+def test_a_study_is_controlled_by_name(spezia: Spezia, service: ScriptedService, verb: str) -> None:
+    service.answers[f"POST /v1/studies/toy/{verb}"] = make_study(state="stopping")
+    assert spezia(verb, "toy").output == "toy: stopping\n"
+    result = spezia(verb, "nobody")
+    assert (result.exit_code, result.output) == (1, "spezia: there is no such study\n")
+
+
+def test_extend_sends_what_is_given_alone(spezia: Spezia, service: ScriptedService) -> None:
+    service.answers["PATCH /v1/studies/toy"] = make_study(state="running")
+    assert spezia("extend", "toy", "--n-trials", 30, "--timeout-seconds", 60).output == "toy: running\n"
+    assert json.loads(service.requests[-1].content) == {"n_trials": 30, "timeout_seconds": 60.0}
+    result = spezia("extend", "toy", "--device-seconds", 0)
+    assert (result.exit_code, "greater than 0" in result.output) == (1, True)
+
+
+def test_log_and_delete(spezia: Spezia, service: ScriptedService) -> None:
+    service.answers["GET /v1/studies/toy/trials/3/log"] = httpx2.Response(200, text="one\ntwo\n")
+    service.answers["DELETE /v1/studies/toy"] = httpx2.Response(204)
+    assert spezia("log", "toy", 3).output == "one\ntwo\n"
+    assert spezia("delete", "toy").output == "toy: deleted\n"
+    assert spezia("log", "toy", 4).exit_code == 1
 
 
 def test_without_a_service_the_message_says_how_to_start_one(tmp_path: Path) -> None:

@@ -259,7 +259,8 @@ def test_a_cancelled_study_ends_with_its_small_runs(http: TestClient, worker: Ha
 def test_a_small_run_reports_nothing(http: TestClient, worker: HandWorker) -> None:
     begin(http, worker)
     held = worker.take()
-    assert worker.report(held, 1, 0.5)["directive"] == "lost"
+    refused = worker.send_report(held, 1, 0.5)
+    assert (refused.status_code, refused.json()["code"]) == (409, "outcome-refused")
     assert http.get("/v1/studies/feedback/trials/0").json()["intermediate_values"] == []
 
 

@@ -177,10 +177,9 @@ def test_missing_file_is_refused_with_the_folders_that_were_tried(tmp_path: Path
         read(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["x" * 900 + ".csv", "a\0b.csv"])
-def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_file_can_have_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        read(tmp_path, train=name)
+        read(tmp_path, train="x" * 900 + ".csv")
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:

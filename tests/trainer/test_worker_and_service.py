@@ -22,6 +22,7 @@ from tests import fake_engine
 from tests.trainer import tiny
 from trainer.cli import engine_command
 from trainer.client import ServiceClient
+from trainer.uploads import cache_folder
 from trainer.worker import Limits, Supervisor, Terminated
 
 FAKE = f"{sys.executable} -P {fake_engine.__file__}"
@@ -106,6 +107,26 @@ def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path)
     assert study["start_small"]["n_compared"] == 3
     assert all(run["value"] > 0 for run in study["start_small"]["runs"])
     assert best["metrics"]["test_loss"] > 0
+
+
+def test_uploaded_data_trains_as_a_file_does(
+    server: str, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    spec = tiny.make_spec(name="c", n_trials=1, fixed={"epochs": 1, "batch_size": 8}).model_dump()
+    data = {split: (pristine / spec["data"][split]).read_bytes() for split in ("train", "validation", "test")}
+    uploaded = {
+        split: httpx2.post(f"{server}/v1/datasets", content=content).json()["reference"]
+        for split, content in data.items()
+    }
+    seen = []
+    for name, named in (("file", {}), ("upload", uploaded)):
+        study = spec | {"name": name, "data": spec["data"] | named}
+        with search(server, REAL, study, [pristine, cache_folder()]) as http:
+            shown = http.get(f"/{name}").json()
+            seen.append((shown["state"], shown["facts"], http.get(f"/{name}/best").json()["value"]))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == "complete"
 
 
 SCRIPT = """

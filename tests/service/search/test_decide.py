@@ -82,7 +82,7 @@ def test_decisions_equal_stock_optuna(
     for number in range(40):
         theirs = study.ask()
         ours = make_trial(number, state=TrialState.RUNNING)
-        decision = Decision(should_prune=False, reason=None, system_attrs={})
+        decision = Decision(should_prune=False, grounds=None, system_attrs={})
         level = rng.random()
         for step in range(1, N_STEPS + 1):
             value = level + rng.gauss(0, 0.1) - 0.02 * step

@@ -1,0 +1,14 @@
+"""Which hyperparameters mattered."""
+
+from typing import Literal
+
+from service.contract.wire import Count, Reply
+
+
+class Importances(Reply):
+    study: str
+    evaluator: Literal["ped-anova", "fanova"]
+    n_trials: Count
+    """COMPLETE trials that it was computed from."""
+    importances: dict[str, float]
+    """A share for each searched param, summing to 1, the greatest first."""

@@ -1,0 +1,27 @@
+"""POST /v1/studies/{name}/trials/{number}/cancel: end one trial."""
+
+from service.contract.study import Failure
+from service.errors import TrialNotFound
+from service.lifecycle.settle import settle
+from service.store import leases, studies, trials
+from service.store.transaction import Store
+
+_CANCELLED = Failure(failure_class="cancelled", message="the trial was cancelled before it began")
+
+
+def cancel_trial(store: Store, name: str, number: int) -> None:
+    """End a WAITING trial at once, a RUNNING one within a heartbeat; one that has ended stays as it is.
+
+    Raises:
+        StudyNotFound, TrialNotFound: There is no such trial.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        trial = trials.find(tx, study, number)
+        if trial is None:
+            raise TrialNotFound(name, number)
+        if trial.state.name == "WAITING":
+            trials.finish(tx, trial, "FAIL", None, _CANCELLED)
+            settle(tx, study)
+        elif trial.state.name == "RUNNING":
+            leases.cancel(tx, study.uuid, number)

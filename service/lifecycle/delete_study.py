@@ -1,0 +1,29 @@
+"""DELETE /v1/studies/{name}: the study, its trials and its files are gone."""
+
+from pathlib import Path
+
+from service.failpoints import failpoint
+from service.lifecycle.tell import remove_folders
+from service.store import artifacts, decisions, leases, measurements, studies
+from service.store.transaction import Store
+
+
+def delete_study(store: Store, folder: Path, name: str) -> None:
+    """Remove a study in any state. Who holds a lease of it hears `lost` at the next heartbeat or report.
+
+    Rows go in one transaction and files after it; what a crash leaves of these is removed at the next start.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        dropped = artifacts.lease_ids(tx, study.uuid) | {held.lease_id for held in leases.of_study(tx, study.uuid)}
+        for table in (leases, measurements, decisions, artifacts):
+            table.forget_study(tx, study.uuid)
+        artifacts.drop_folders(tx, dropped)
+        studies.forget(tx, study)
+        failpoint("delete.before_commit")
+    failpoint("delete.after_commit")
+    store.forget(study.study_id)
+    remove_folders(folder, dropped)

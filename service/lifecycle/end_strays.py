@@ -1,0 +1,26 @@
+"""Trials that somebody began behind our back, with Optuna's own tools: no worker of ours will ever end them."""
+
+from service.contract.study import Failure
+from service.lifecycle.settle import settle
+from service.store import studies, trials
+from service.store.transaction import Store
+
+_STRAY = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
+
+
+def end_strays(store: Store) -> int:
+    """End RUNNING trials that have no lease, or their study never would; return how many there were."""
+    with store.reading() as tx:
+        found = trials.strays(tx)
+    return sum(_end_one(store, study_uuid, number) for study_uuid, number in found)
+
+
+def _end_one(store: Store, study_uuid: str, number: int) -> bool:
+    with store.writing() as tx:
+        study = studies.lock_by_uuid(tx, study_uuid)
+        trial = None if study is None else trials.find(tx, study, number)
+        if study is None or trial is None or (study_uuid, number) not in trials.strays(tx):
+            return False
+        trials.finish(tx, trial, "FAIL", None, _STRAY)
+        settle(tx, study)
+    return True

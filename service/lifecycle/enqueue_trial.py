@@ -1,0 +1,51 @@
+"""POST /v1/studies/{name}/trials: try given params."""
+
+from service.contract.problem import FieldProblem
+from service.contract.search import GridSampler
+from service.contract.study import Params, params_errors
+from service.contract.trial import TrialDetail
+from service.errors import Invalid, NotPrepared, StudyEnded
+from service.lifecycle.extend import add_trial
+from service.lifecycle.show_trial import show_trial
+from service.search.propose import ProposalRequest
+from service.search.proposer import Proposer
+from service.store import studies, trials
+from service.store.transaction import JoinedStore, Store
+
+
+def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -> TrialDetail:
+    """Add a WAITING trial of ``params``; what they leave out is drawn at random (in a grid: the next point).
+
+    ``n_trials`` grows by one, and an ended study goes on.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+        NotPrepared: Its first trials do not exist yet.
+        StudyEnded: The study cannot go on.
+        Invalid: The params lie outside the search space.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        if errors := params_errors(study.spec, params):
+            fields = [FieldProblem(field=f"params.{loc[0]}", message=message) for loc, message, _ in errors]
+            raise Invalid("; ".join(f"{one.field}: {one.message}" for one in fields), fields)
+        if study.facts is None:
+            raise NotPrepared(name)
+        study = add_trial(tx, study)
+        seen = trials.all_of(tx, study)
+        # a sampler that has seen nothing only fills by chance what is left out: no model is built under the lock
+        known = seen if isinstance(study.spec.sampler, GridSampler) else []
+        request = ProposalRequest(spec=study.spec, study_name=study.name, number=len(seen), trials=known, fixed=params)
+        proposal = proposer.propose(request)
+        if proposal is None:
+            raise StudyEnded(f"study {name!r} has tried every point of its grid; say which params to try again")
+        added = trials.add(
+            tx,
+            study,
+            "WAITING",
+            proposal.params,
+            proposal.distributions,
+            system_attrs=proposal.system_attrs,
+            user_attrs={},
+        )
+        return show_trial(JoinedStore(tx), name, added.number)

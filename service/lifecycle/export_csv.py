@@ -1,0 +1,52 @@
+"""GET /v1/studies/{name}/trials.csv: one row a trial."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from service.contract.trial import Trial
+from service.lifecycle.show_study import show_study
+from service.lifecycle.show_trial import list_trials
+from service.store.transaction import Store
+
+_PAGE = 1000
+_FIXED = ("number", "state", "value", "step", "epoch", "baseline", "retry_of", "started_at", "finished_at")
+
+
+def export_csv(store: Store, name: str) -> Iterator[str]:
+    """Return the lines of a table: first the header, then each trial, read page by page.
+
+    Params are columns ``params.…``; a text that a spreadsheet would take for a formula begins with an apostrophe.
+
+    Raises:
+        StudyNotFound: There is none of this name.
+    """
+    params = list(show_study(store, name).spec.search_space)
+    return _lines(store, name, params)
+
+
+def _lines(store: Store, name: str, params: list[str]) -> Iterator[str]:
+    yield _line([*_FIXED, "failure_class", "failure", *(f"params.{param}" for param in params)])
+    token: str | None = None
+    while True:
+        page = list_trials(store, name, _PAGE, token, None, "number")
+        yield from (_line(_row(trial, params)) for trial in page.trials)
+        token = page.next_page_token
+        if token is None:
+            return
+
+
+def _row(trial: Trial, params: list[str]) -> list[object]:
+    shown = trial.model_dump(mode="json")
+    failure = (trial.failure.failure_class, trial.failure.message) if trial.failure else ("", "")
+    return [*(shown[field] for field in _FIXED), *failure, *(trial.params.get(param) for param in params)]
+
+
+def _line(row: list[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow([_harmless(field) for field in row])
+    return line.getvalue()
+
+
+def _harmless(field: object) -> object:
+    return f"'{field}" if isinstance(field, str) and field.startswith(("=", "+", "-", "@", "\t", "\r")) else field

@@ -1,0 +1,36 @@
+"""GET /v1/studies/{name}/events: what happens in a study, as it happens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.store import events, studies
+from service.store.transaction import Store
+
+PAGE = 100
+"""Events read at once: what a reader that takes its time costs in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happened:
+    sequence: int
+    kind: str
+    payload: dict[str, Any]
+
+
+def find_followed(store: Store, name: str) -> str:
+    """The identity of the study of this name, which a later study of the same name does not share.
+
+    Raises:
+        StudyNotFound: There is none.
+    """
+    with store.reading() as tx:
+        return studies.find(tx, name).uuid
+
+
+def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happened], bool]:
+    """Return a page of events behind ``after``, and whether none will follow it: the study has ended or is gone."""
+    with store.reading() as tx:
+        study = studies.find_by_uuid(tx, study_uuid)
+        rows = events.after(tx, study_uuid, after, PAGE)
+    happened = [Happened(sequence=row.sequence, kind=row.kind, payload=row.payload) for row in rows]
+    return happened, len(rows) < PAGE and (study is None or study.has_ended)

@@ -1,0 +1,35 @@
+"""GET /v1/workers: who is connected, and what they do."""
+
+from service.contract.fleet import Work, Worker, WorkerList
+from service.contract.worker import Device
+from service.store import leases, studies, workers
+from service.store.transaction import Store
+
+CONNECTED_SECONDS = 90.0
+"""Without a word for so long a worker counts as gone: the term of its leases."""
+
+
+def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList:
+    """One page of the workers that were heard of in the last 90 s, by id."""
+    with store.reading() as tx:
+        rows = workers.seen_within(tx, CONNECTED_SECONDS, limit + 1, page_token or "")
+        shown = []
+        for row in rows[:limit]:
+            work = []
+            for held in leases.of_worker(tx, row.worker_id):
+                study = studies.find_by_uuid(tx, held.study_uuid)
+                if study is not None:
+                    number = held.number if held.kind == "trial" else None
+                    work.append(Work(study=study.name, kind=held.kind, number=number, attempt=held.attempt))
+            shown.append(
+                Worker(
+                    worker_id=row.worker_id,
+                    host=row.host,
+                    device=Device.model_validate(row.device),
+                    versions=row.versions,
+                    registered_at=row.registered_at,
+                    last_seen_at=row.last_seen_at,
+                    work=work,
+                )
+            )
+    return WorkerList(workers=shown, next_page_token=shown[-1].worker_id if len(rows) > limit else None)

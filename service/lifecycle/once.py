@@ -1,0 +1,33 @@
+"""`Idempotency-Key`: a POST that is sent twice acts once, and is answered the same both times."""
+
+from collections.abc import Callable
+
+from service.errors import KeyReused
+from service.store import idempotency
+from service.store.idempotency import Answer as Answer  # routes know answers by this door
+from service.store.transaction import JoinedStore, Store
+
+
+def once(store: Store, key: str, request_sha256: str, act: Callable[[Store], Answer]) -> tuple[Answer, bool]:
+    """Return what ``act`` answers and whether the answer is an old one.
+
+    All that ``act`` does is one transaction with the answer kept for 24 hours, so neither is ever there without
+    the other. A request in flight with the same key is waited for. Errors are not kept: what was refused may be
+    sent again under the same key.
+
+    Args:
+        request_sha256: Of everything that makes the request what it is.
+
+    Raises:
+        KeyReused: Within 24 hours the key was given to another request.
+    """
+    with store.writing() as tx:
+        idempotency.forget_old(tx)
+        kept = idempotency.claim(tx, key, request_sha256)
+        if kept is None:
+            answer = act(JoinedStore(tx))
+            idempotency.keep(tx, key, answer)
+            return answer, False
+    if kept.request_sha256 != request_sha256:
+        raise KeyReused
+    return kept.answer, True

@@ -1,0 +1,39 @@
+"""POST /v1/studies/{name}/trials/{number}/retry: a failed trial's params once more."""
+
+from service.contract.trial import TrialDetail
+from service.errors import TrialNotFailed, TrialNotFound
+from service.lifecycle.extend import add_trial
+from service.lifecycle.show_trial import show_trial
+from service.store import studies, trials
+from service.store.transaction import JoinedStore, Store
+
+
+def retry_trial(store: Store, name: str, number: int) -> TrialDetail:
+    """Add a WAITING trial with the params of a FAIL trial; ``n_trials`` grows by one, and an ended study goes on.
+
+    Raises:
+        StudyNotFound, TrialNotFound: There is no such trial.
+        TrialNotFailed: It has another state.
+        StudyEnded: The study cannot go on.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        failed = trials.find(tx, study, number)
+        if failed is None:
+            raise TrialNotFound(name, number)
+        if failed.state.name != "FAIL":
+            raise TrialNotFailed(
+                f"trial {number} is {failed.state.name}; only a FAIL trial can be retried. "
+                f"To run its params again, POST them to /v1/studies/{name}/trials"
+            )
+        study = add_trial(tx, study)
+        added = trials.add(
+            tx,
+            study,
+            "WAITING",
+            failed.params,
+            failed.distributions,
+            system_attrs={},
+            user_attrs={trials.RETRY_OF: number},
+        )
+        return show_trial(JoinedStore(tx), name, added.number)

@@ -1,0 +1,102 @@
+"""What an uploaded file is, by its content: its name is the sender's claim."""
+
+import codecs
+import csv
+import json
+from pathlib import Path
+
+from service.contract.dataset import Format
+from service.contract.problem import FieldProblem
+from service.errors import Invalid
+
+CHUNK_BYTES = 1 << 20
+_MAX_LINE_BYTES = 16 << 20
+_BYTE_ORDER_MARK = "\ufeff"
+_PARQUET = b"PAR1"
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"PK": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "rar",
+}
+_TAR_AT, _TAR = 257, b"ustar"
+
+
+def sniff(path: Path) -> Format:
+    """Return the format of the file, reading it once.
+
+    Raises:
+        Invalid: It is empty, packed, not UTF-8, or none of CSV, JSONL and Parquet.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+        if not head:
+            raise _invalid("the file is empty")
+        for magic, name in _PACKED.items():
+            if head.startswith(magic):
+                raise _invalid(f"this is a {name} file; unpack it and send the CSV, JSONL or Parquet file itself")
+        if head[_TAR_AT:].startswith(_TAR):
+            raise _invalid("this is a tar archive; unpack it and send one file")
+        if head.startswith(_PARQUET):
+            return _check_parquet(path)
+        _check_text(path)
+        file.seek(0)
+        first = file.readline(_MAX_LINE_BYTES).decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK).strip()
+    return _format_of_text(first)
+
+
+def _check_parquet(path: Path) -> Format:
+    with path.open("rb") as file:
+        size_bytes = file.seek(0, 2)
+        file.seek(max(0, size_bytes - len(_PARQUET)))
+        if size_bytes < 12 or file.read() != _PARQUET:
+            raise _invalid("the file begins as Parquet and does not end as one; it is cut off: send all of it")
+    return "parquet"
+
+
+def _check_text(path: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    n_read = 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(CHUNK_BYTES)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                near = max(0, n_read + error.start - 3)
+                raise _invalid(f"the file is not UTF-8 (near byte {near}); convert it to UTF-8") from None
+            if "\0" in text:
+                raise _invalid("the file holds null characters; it is no CSV, JSONL or Parquet file")
+            if not chunk:
+                return
+            n_read += len(chunk)
+
+
+def _format_of_text(first: str) -> Format:
+    if first.startswith("["):
+        raise _invalid("this is one JSON array; write one JSON object a line")
+    if first.startswith("{"):
+        try:
+            row = json.loads(first)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise _invalid("the first line is no whole JSON object; write one JSON object a line")
+        if len(row) < 2:
+            raise _invalid("the first line has fewer than two fields; a row has a text and a label at least")
+        return "jsonl"
+    try:
+        columns = next(csv.reader([first]), [])
+    except csv.Error as error:
+        raise _invalid(f"the first line is no header of a CSV file: {error}") from None
+    if len(columns) < 2:
+        raise _invalid("this is no CSV (its first line names no two columns, separated by commas), JSONL or Parquet")
+    return "csv"
+
+
+def _invalid(message: str) -> Invalid:
+    return Invalid(message, [FieldProblem(field="body", message=message)])

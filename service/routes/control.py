@@ -1,0 +1,76 @@
+"""What people do to a running or finished study."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Response, status
+
+from service.contract.study import Study, StudyChange
+from service.dependencies import PartsDep, StoreDep
+from service.errors import Invalid, KeyReused, StudyEnded, StudyNotFound
+from service.lifecycle.cancel import cancel
+from service.lifecycle.delete_study import delete_study
+from service.lifecycle.extend import extend
+from service.lifecycle.pause import pause
+from service.lifecycle.resume import resume
+from service.lifecycle.show_study import show_study
+from service.lifecycle.stop import stop
+from service.routes.once import OnceDep
+from service.routes.parameters import StudyName
+from service.routes.responses import problems
+from service.routes.strict import StrictRoute
+from service.store.transaction import Store
+
+router = APIRouter(prefix="/v1/studies/{name}", tags=["studies"], route_class=StrictRoute)
+
+_ACTS = problems(StudyNotFound, KeyReused)
+_MAY_BE_LATE = problems(StudyNotFound, KeyReused, StudyEnded)
+
+
+@router.patch("", responses=problems(StudyNotFound, StudyEnded, Invalid))
+def patch_study(name: StudyName, change: StudyChange, store: StoreDep) -> Study:
+    """Change limits, up or down; raising a budget of a `complete` or `cancelled` study lets it go on.
+
+    `n_trials` cannot fall below the number of trials that exist (422). A trial that runs keeps the time that it was
+    given. The spec shows the new limits; both it and the spec as it was posted are still answered 200 by
+    `POST /v1/studies`.
+    """
+    extend(store, name, change)
+    return show_study(store, name)
+
+
+@router.delete("", status_code=status.HTTP_204_NO_CONTENT, responses=problems(StudyNotFound))
+def remove_study(name: StudyName, parts: PartsDep) -> None:
+    """Remove a study in any state, with its trials and models; its workers drop what they hold within a heartbeat."""
+    delete_study(parts.store, parts.artifacts, name)
+
+
+@router.post("/pause", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
+def post_pause(name: StudyName, once: OnceDep) -> Response:
+    """Start no new trials; running ones go on."""
+    return _after(pause, name, once)
+
+
+@router.post("/resume", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
+def post_resume(name: StudyName, once: OnceDep) -> Response:
+    """Start trials again after a pause."""
+    return _after(resume, name, once)
+
+
+@router.post("/stop", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
+def post_stop(name: StudyName, once: OnceDep) -> Response:
+    """Start no new trials and end the study when the running ones have ended."""
+    return _after(stop, name, once)
+
+
+@router.post("/cancel", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
+def post_cancel(name: StudyName, once: OnceDep) -> Response:
+    """End the study now; running trials hear of it within one heartbeat."""
+    return _after(cancel, name, once)
+
+
+def _after(verb: Callable[[Store, str], None], name: str, once: OnceDep) -> Response:
+    def act(store: Store) -> tuple[int, Study, None]:
+        verb(store, name)
+        return status.HTTP_202_ACCEPTED, show_study(store, name), None
+
+    return once.answer(act)

@@ -1,0 +1,62 @@
+"""Uploaded data sets."""
+
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Request, Response, status
+from fastapi.responses import FileResponse
+
+from service.contract.dataset import MEDIA_TYPES, Dataset
+from service.dependencies import PartsDep
+from service.errors import DatasetNotFound, Invalid, TooLarge
+from service.lifecycle.upload_dataset import find_dataset, upload_dataset
+from service.routes.body import body_chunks
+from service.routes.responses import created, link, problems
+
+router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
+
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_CSV: dict[str, Any] = {
+    "schema": {"type": "string", "minLength": 3},
+    "example": "text,label\nwhat a film,good\nnever again,bad\n",
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"text/csv": _CSV} | {MEDIA_TYPES[kind]: _BINARY for kind in ("jsonl", "parquet")},
+    }
+}
+_SENT: dict[str, Any] = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    openapi_extra=_BODY,
+    responses=problems(Invalid, TooLarge)
+    | created("The data set.", content=link("get_dataset", sha256="sha256"))
+    | {200: {"description": "The same data set: it was uploaded before.", "model": Dataset}},
+)
+async def post_dataset(request: Request, parts: PartsDep, response: Response) -> Dataset:
+    """Upload a CSV, JSONL or Parquet file as the body; name it `sha256:…` in a study's `data`.
+
+    The format is read off the content; packed files and text that is not UTF-8 are refused. The same content again
+    answers 200. A data set stays until the operator removes it.
+    """
+    dataset, is_new = await run_sync(
+        upload_dataset, parts.store, parts.datasets, parts.max_dataset_bytes, body_chunks(request)
+    )
+    response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+    response.headers["Location"] = f"/v1/datasets/{dataset.sha256}"
+    return dataset
+
+
+@router.get(
+    "/{sha256}",
+    response_class=FileResponse,
+    responses=problems(DatasetNotFound) | {200: {"content": _SENT}, 206: {"description": "A range."}},
+)
+def get_dataset(sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")], parts: PartsDep) -> FileResponse:
+    """The file as it was uploaded; ranges are supported."""
+    dataset = find_dataset(parts.store, sha256)
+    return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])

@@ -1,0 +1,49 @@
+"""Server-sent events of a study."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from service.dependencies import StoreDep
+from service.errors import StudyNotFound
+from service.lifecycle.follow_events import find_followed, follow_events
+from service.routes.parameters import StudyName
+from service.routes.responses import problems
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"])
+
+POLL_SECONDS = 0.5
+"""How often a stream looks for what is new: another process may have written it."""
+
+
+def _followed(name: StudyName, store: StoreDep) -> str:
+    # before the stream begins, when a problem can still be answered
+    return find_followed(store, name)
+
+
+@router.get("/{name}/events", response_class=EventSourceResponse, responses=problems(StudyNotFound))
+async def get_events(
+    study_uuid: Annotated[str, Depends(_followed)],
+    store: StoreDep,
+    last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """Everything that happens in a study, from its start and then live: `study`, `trial` and `value` events.
+
+    `data` is JSON: `{state, failure}` of the study, `{number, state, params, value, failure}` of a trial that was
+    made, begun, put back or ended, `{number, step, value}` of an intermediate value. Ids grow; a reader that comes
+    back with `Last-Event-ID` misses nothing and gets nothing twice. The stream ends when the study has ended and all
+    has been sent, so close an `EventSource` at a `study` event of state complete, cancelled or failed. A comment
+    keeps an idle connection alive every 15 s. Events are kept as long as their study.
+    """
+    is_over = False
+    while not is_over:
+        happened, is_over = await run_sync(follow_events, store, study_uuid, last_event_id)
+        for one in happened:
+            yield ServerSentEvent(event=one.kind, id=str(one.sequence), data=one.payload)
+            last_event_id = one.sequence
+        if not happened and not is_over:
+            await anyio.sleep(POLL_SECONDS)

@@ -1,0 +1,63 @@
+"""Which hyperparameters mattered, by Optuna's evaluators, on a snapshot of a study."""
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract.study import StudySpec
+from service.search.quiet import quiet
+from service.search.snapshot import SnapshotStorage, running_trial
+
+Evaluator = Literal["ped-anova", "fanova"]
+
+MIN_TRIALS = 4
+"""COMPLETE trials. PED-ANOVA compares the best tenth, at least two, with all (Watanabe et al., IJCAI 2023)."""
+
+
+class NoImportances(ValueError):
+    """They cannot be computed; the message says why."""
+
+
+def importances(spec: StudySpec, trials: Sequence[FrozenTrial], evaluator: Evaluator) -> dict[str, float]:
+    """Return a share for each searched param, summing to 1, the greatest first.
+
+    Raises:
+        NoImportances: Too few trials, trials that do not differ, or a package is missing.
+    """
+    if evaluator == "fanova" and find_spec("sklearn") is None:
+        raise NoImportances("fanova needs scikit-learn beside the service: pip install scikit-learn, or use ped-anova")
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and _is_finite(trial)]
+    if len(complete) < MIN_TRIALS:
+        raise NoImportances(f"{MIN_TRIALS} COMPLETE trials are needed, there are {len(complete)}; ask again later")
+    if len({trial.value for trial in complete}) == 1:
+        raise NoImportances("all trials have the same value, so no parameter has mattered yet")
+    storage = SnapshotStorage(
+        study_name="importances",
+        direction=spec.direction,
+        trials=complete,
+        own=running_trial(1 + max(trial.number for trial in complete), {}),
+        study_system_attrs={},
+    )
+    study = optuna.load_study(study_name="importances", storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+    with quiet():
+        # seeded, so that asking twice shows the same
+        fanova = FanovaImportanceEvaluator(seed=spec.seed) if evaluator == "fanova" else None
+        chosen = fanova or PedAnovaImportanceEvaluator()
+        found = get_param_importances(study, evaluator=chosen, params=_varied(spec, complete))
+    return {name: float(share) for name, share in found.items()}
+
+
+def _is_finite(trial: FrozenTrial) -> bool:
+    return trial.value is not None and math.isfinite(trial.value)
+
+
+def _varied(spec: StudySpec, complete: Sequence[FrozenTrial]) -> list[str]:
+    """Searched params that every trial has: of one that hangs on another (``when``) no share can be given."""
+    return [name for name in spec.search_space if all(name in trial.params for trial in complete)]

@@ -1,0 +1,30 @@
+"""All statements on `dataset`: what has been uploaded. A file is named after the SHA-256 of its content."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.contract.dataset import Format
+from service.store.tables import dataset
+from service.store.transaction import Transaction
+
+
+def add(tx: Transaction, sha256: str, form: Format, size_bytes: int) -> bool:
+    """Note an uploaded data set; ``False`` if it was there before."""
+    dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
+    row = {"sha256": sha256, "format": form, "size_bytes": size_bytes, "uploaded_at": tx.now}
+    statement = dialect.insert(dataset).values(**row).on_conflict_do_nothing().returning(dataset.c.sha256)
+    return tx.connection.execute(statement).first() is not None
+
+
+def find(tx: Transaction, sha256: str) -> Row[Any] | None:
+    return tx.connection.execute(select(dataset).where(dataset.c.sha256 == sha256)).first()
+
+
+def missing(tx: Transaction, sha256s: Iterable[str]) -> set[str]:
+    """Those that nobody has uploaded."""
+    wanted = set(sha256s)
+    found = select(dataset.c.sha256).where(dataset.c.sha256.in_(wanted))
+    return wanted - set(tx.connection.execute(found).scalars())

@@ -1,0 +1,64 @@
+"""All statements on `idempotency_key`: answers that a repeated request gets again."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.store.tables import idempotency_key
+from service.store.transaction import Transaction
+
+KEPT = timedelta(hours=24)
+_IN_FLIGHT = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a request was answered."""
+
+    status: int
+    body: str
+    """JSON."""
+    location: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    request_sha256: str
+    answer: Answer
+
+
+def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
+    """Take ``key`` for this transaction, or return what it was used for within the last 24 hours.
+
+    PostgreSQL waits here for a request of the same key that is still in flight; SQLite has waited before.
+    """
+    dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
+    row = {
+        "key": key,
+        "request_sha256": request_sha256,
+        "status": _IN_FLIGHT,
+        "body": "",
+        "answered_at": tx.now,
+    }
+    statement = dialect.insert(idempotency_key).values(**row).on_conflict_do_nothing()
+    if tx.connection.execute(statement.returning(idempotency_key.c.key)).first() is not None:
+        return None
+    found = tx.connection.execute(select(idempotency_key).where(idempotency_key.c.key == key)).one()
+    answer = Answer(status=found.status, body=found.body, location=found.location)
+    return Kept(request_sha256=found.request_sha256, answer=answer)
+
+
+def keep(tx: Transaction, key: str, answer: Answer) -> None:
+    """Store the answer to the request that has claimed ``key`` in this transaction."""
+    tx.connection.execute(update(idempotency_key).where(idempotency_key.c.key == key).values(**answer.__dict__))
+
+
+def forget_old(tx: Transaction) -> None:
+    """Drop answers older than 24 hours."""
+    old = select(idempotency_key.c.key).where(idempotency_key.c.answered_at < tx.now - KEPT)
+    # two requests that tidy up at once must not wait for each other
+    ours = old.with_for_update(skip_locked=True)
+    tx.connection.execute(delete(idempotency_key).where(idempotency_key.c.key.in_(ours)))

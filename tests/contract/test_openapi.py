@@ -1,0 +1,91 @@
+"""The description of the API is part of the contract: a change of it is seen in review."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.contract.problem import MEDIA_TYPE, Code
+from service.settings import Settings
+
+GOLDEN = Path(__file__).parent / "openapi.json"
+UPDATE = f"PYTHONPATH=. python -m tests.contract.test_openapi > {GOLDEN.relative_to(Path(__file__).parents[2])}"
+
+
+def describe(home: Path) -> dict[str, Any]:
+    app = create_app(Settings(home=home))
+    try:
+        schema: dict[str, Any] = TestClient(app, base_url="http://127.0.0.1").get("/openapi.json").json()
+    finally:
+        app.state.parts.store.close()
+    return schema
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return describe(tmp_path_factory.mktemp("home"))
+
+
+def operations(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        yield from ((f"{method.upper()} {path}", operation) for method, operation in methods.items())
+
+
+def test_the_description_is_the_golden_one(schema: dict[str, Any]) -> None:
+    golden = json.loads(GOLDEN.read_text())
+    changed = sorted(
+        path for path in schema["paths"] | golden["paths"] if schema["paths"].get(path) != golden["paths"].get(path)
+    )
+    assert schema == golden, f"the API has changed (paths: {changed}); if that is meant, run: {UPDATE}"
+
+
+def test_every_error_is_declared_as_a_problem(schema: dict[str, Any]) -> None:
+    for name, operation in operations(schema):
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                assert list(answer["content"]) == [MEDIA_TYPE], name
+        assert {"400", "422", "500", "503"} <= operation["responses"].keys(), name
+
+
+def test_every_call_says_what_it_does(schema: dict[str, Any]) -> None:
+    assert [name for name, operation in operations(schema) if not operation.get("description")] == []
+
+
+def test_what_makes_something_says_where_it_is(schema: dict[str, Any]) -> None:
+    made = {
+        name
+        for name, operation in operations(schema)
+        if "Location" in operation["responses"].get("201", {}).get("headers", {})
+    }
+    assert made == {"POST /v1/studies", "POST /v1/studies/{name}/trials", "POST /v1/datasets"}
+
+
+def test_links_name_operations_and_parameters_that_exist(schema: dict[str, Any]) -> None:
+    parameters = {
+        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", [])}
+        for _, operation in operations(schema)
+    }
+    links = [
+        link
+        for _, operation in operations(schema)
+        for answer in operation["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    assert len(links) >= 8
+    for link in links:
+        assert link["parameters"].keys() <= parameters[link["operationId"]]
+
+
+def test_every_problem_code_is_in_the_description(schema: dict[str, Any]) -> None:
+    assert schema["components"]["schemas"]["Code"]["enum"] == [code.value for code in Code]
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        sys.stdout.write(json.dumps(describe(Path(folder)), indent=1, sort_keys=True) + "\n")

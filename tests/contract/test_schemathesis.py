@@ -1,0 +1,98 @@
+"""Schemathesis over the whole API in process: what its description allows or forbids is answered as it says.
+
+All phases (examples, coverage, fuzzing, stateful) with all checks. Left out is the stream of events, which does not
+end: `tests/service/test_events.py` reads it.
+"""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.app import create_app
+from service.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+N_EXAMPLES = 25
+_ACCEPTED = ["2xx", "401", "403", "404", "409", "429"]
+RULES_BEYOND_JSON_SCHEMA = {
+    "POST /v1/studies": "low above high, unknown hyperparameters, whole numbers written 3.0",
+    "PATCH /v1/studies/{name}": "whole numbers written 3.0",
+    "POST /v1/studies/{name}/trials": "params outside the search space",
+    "GET /v1/studies/{name}/trials": "a page_token that no page gave",
+    "POST /v1/datasets": "what a CSV, JSONL or Parquet file is",
+    "POST /v1/workers": "whole numbers written 3.0, an old protocol",
+    "POST /v1/workers/{worker_id}/dispatch": "whole numbers written 3.0",
+    "POST /v1/leases/heartbeat": "whole numbers written 3.0",
+    "POST /v1/leases/report": "whole numbers written 3.0",
+    "POST /v1/leases/{lease_id}/tell": "whole numbers written 3.0",
+}
+"""Calls that may refuse with 422 (or 426) what the description allows, and why."""
+
+
+class Transport:
+    """Schemathesis calls its host `testserver`, which we refuse, and sends one Idempotency-Key with everything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._counter = itertools.count()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"]) | {b"host": b"127.0.0.1"}
+            if key := headers.get(b"idempotency-key"):
+                headers[b"idempotency-key"] = b"%d-%s" % (next(self._counter), key)
+            scope = dict(scope) | {"headers": list(headers.items())}
+        await self._app(scope, receive, send)
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ASGIApp]:
+    app = create_app(Settings(home=tmp_path, n_workers=0))
+    # a dispatch that finds nothing does not wait
+    monkeypatch.setattr("service.routes.workers.monotonic", itertools.count(step=100).__next__)
+    yield Transport(app)
+    app.state.parts.proposer.close()
+    app.state.parts.store.close()
+
+
+def configuration() -> SchemathesisConfig:
+    lenient = {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, "422", "426"]}}
+    operations = [{"include-name": name, "checks": lenient} for name in RULES_BEYOND_JSON_SCHEMA]
+    return SchemathesisConfig.from_dict(
+        {"generation": {"max-examples": N_EXAMPLES}, "seed": 1, "operations": operations}
+    )
+
+
+def run(schema: Any) -> tuple[set[str], set[str]]:
+    """Every failure, and the phases that have called something."""
+    failures, phases = set(), set()
+    for event in from_schema(schema).execute():
+        if isinstance(event, FatalError):
+            raise event.exception
+        if isinstance(event, NonFatalError):
+            failures.add(f"{event.label}: {event.value!r}")
+        if isinstance(event, ScenarioFinished):
+            if event.recorder.interactions:
+                phases.add(event.phase.value)
+            for case_id, checks in event.recorder.checks.items():
+                answer = event.recorder.interactions[case_id].response
+                found = [check.failure_info.failure for check in checks if check.failure_info]
+                failures |= {f"{one.operation}: {one.title}: {one.message}: {answer.content!r}" for one in found}
+    return failures, phases
+
+
+@pytest.mark.filterwarnings("default")
+def test_every_call_answers_as_described(api: ASGIApp) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api, config=configuration())
+    failures, phases = run(schema.exclude(path_regex="/events$"))
+    assert not failures, "\n\n".join(sorted(failures))
+    assert phases == {"examples", "coverage", "fuzzing", "stateful"}

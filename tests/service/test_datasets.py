@@ -1,0 +1,137 @@
+"""Uploading data sets: known by their content, refused by it too."""
+
+import gzip
+import hashlib
+import io
+import tarfile
+import zipfile
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.conftest import URL
+from tests.service.hand_worker import spec
+
+CSV = b"text,label\nwhat a film,good\nnever again,bad\n"
+JSONL = b'{"text": "what a film", "label": "good"}\n'
+
+
+def parquet() -> bytes:
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"], "label": ["b"]}), sink)
+    return sink.getvalue()
+
+
+def tarred() -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        member = tarfile.TarInfo("train.csv")
+        member.size = len(CSV)
+        archive.addfile(member, io.BytesIO(CSV))
+    return sink.getvalue()
+
+
+def zipped() -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("train.csv", CSV)
+    return sink.getvalue()
+
+
+def files(settings: Settings) -> set[str]:
+    return {path.name for path in settings.datasets.iterdir()} if settings.datasets.exists() else set()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(CSV, "csv"), (b"\xef\xbb\xbf" + CSV, "csv"), (JSONL, "jsonl"), (parquet(), "parquet"), ("é,ü\n".encode(), "csv")],
+    ids=["CSV", "CSV with a mark", "JSONL", "Parquet", "CSV not in ASCII"],
+)
+def test_what_is_uploaded_is_known_by_its_content(
+    http: TestClient, settings: Settings, content: bytes, kind: str
+) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
+    # whatever the sender calls it
+    first = http.post("/v1/datasets", content=content, headers={"Content-Type": "image/png"})
+    again = http.post("/v1/datasets", content=iter([content[:3], content[3:]]))
+    assert (first.status_code, again.status_code) == (201, 200), first.text
+    assert first.json() == again.json()
+    assert (first.json()["reference"], first.json()["format"]) == (f"sha256:{sha256}", kind)
+    assert first.headers["location"] == f"/v1/datasets/{sha256}"
+    assert http.get(first.headers["location"]).content == content
+    assert files(settings) == {sha256}
+
+
+REFUSED: list[tuple[bytes, str]] = [
+    (b"", "empty"),
+    (gzip.compress(CSV), "gzip"),
+    (zipped(), "zip"),
+    (tarred(), "tar"),
+    (parquet()[:-1], "cut off"),
+    (b"PAR1PAR1", "cut off"),
+    (CSV + "é".encode("latin-1") + b"\n", "UTF-8"),
+    ("text,label\n".encode("utf-16"), "UTF-8"),
+    (CSV + b"\xc3", "UTF-8"),
+    (CSV + b"\0", "null"),
+    (b"[" * 100_000, "one JSON object a line"),
+    (b'{"a":' * 100_000, "whole JSON object"),
+    (b'{"text": 1', "whole JSON object"),
+    (b"{}", "two fields"),
+    (b"one column\n1\n", "two columns"),
+    (b'"' + b"a" * 200_000 + b'",b', "header"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), REFUSED, ids=[f"{n} {why}" for n, (_, why) in enumerate(REFUSED)])
+def test_what_is_no_data_set_is_refused_and_not_kept(
+    http: TestClient, settings: Settings, content: bytes, reason: str
+) -> None:
+    answer = http.post("/v1/datasets", content=content)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert reason in answer.json()["detail"]
+    assert files(settings) == set()
+
+
+@pytest.fixture
+def small(settings: Settings) -> Any:
+    app: FastAPI = create_app(settings.model_copy(update={"max_dataset_bytes": len(CSV)}))
+    yield TestClient(app, base_url=URL)
+    app.state.parts.proposer.close()
+    app.state.parts.store.close()
+
+
+def test_the_size_limit_holds_to_the_byte(small: TestClient, settings: Settings) -> None:
+    assert small.post("/v1/datasets", content=CSV).status_code == 201
+    answer = small.post("/v1/datasets", content=iter([CSV, b"x"]))
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    assert len(files(settings)) == 1
+
+
+def test_a_data_set_may_be_larger_than_other_bodies(http: TestClient) -> None:
+    content = b"text,label\n" + b"a,b\n" * 400_000
+    assert http.post("/v1/datasets", content=content).json()["size_bytes"] == len(content)
+
+
+def test_ranges_are_served(http: TestClient) -> None:
+    location = http.post("/v1/datasets", content=CSV).headers["location"]
+    answer = http.get(location, headers={"Range": "bytes=5-9"})
+    assert (answer.status_code, answer.content) == (206, CSV[5:10])
+    assert http.get(location, headers={"Range": "bytes=9999-"}).status_code == 416
+
+
+def test_what_nobody_uploaded_is_not_found(http: TestClient) -> None:
+    assert http.get(f"/v1/datasets/{'0' * 64}").json()["code"] == "dataset-not-found"
+    assert http.get("/v1/datasets/..%2f..%2fspezia.db").status_code in (404, 422)
+
+
+def test_a_study_names_uploads_that_are_there(http: TestClient) -> None:
+    reference = http.post("/v1/datasets", content=CSV).json()["reference"]
+    refused = http.post("/v1/studies", json=spec(data={"train": reference, "test": "sha256:" + "0" * 64}))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "data.test")
+    assert http.post("/v1/studies", json=spec(data={"train": reference})).status_code == 201

@@ -1,0 +1,152 @@
+"""What happens in a study, as server-sent events."""
+
+import json
+from typing import Any
+
+import anyio
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from service.lifecycle import follow_events as following
+from service.routes.events import get_events
+from tests.service.hand_worker import HandWorker, spec
+
+STUDY = "/v1/studies/feedback"
+Happened = tuple[int, str, dict[str, Any]]
+
+
+def read(http: TestClient, **headers: str) -> list[Happened]:
+    """All events of a study that has ended."""
+    answer = http.get(f"{STUDY}/events", headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = []
+    for block in answer.text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            events.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
+    return events
+
+
+def run_study(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec(n_trials=2))
+    worker.prepare()
+    worker.run_trial(0.9, 0.8)
+    held = worker.take()
+    worker.release(held)
+    worker.fail(worker.take())
+
+
+def test_everything_is_told_in_order_and_the_stream_ends_with_the_study(http: TestClient, worker: HandWorker) -> None:
+    run_study(http, worker)
+    events = read(http)
+    told = [
+        (kind, *(payload[key] for key in ("number", "state", "step", "value") if payload.get(key) is not None))
+        for _, kind, payload in events
+    ]
+    assert told == [
+        ("study", "running"),
+        ("trial", 0, "RUNNING"),
+        ("value", 0, 1, 0.9),
+        ("value", 0, 2, 0.8),
+        ("trial", 0, "COMPLETE", 0.8),
+        ("trial", 1, "RUNNING"),
+        ("trial", 1, "WAITING"),
+        ("trial", 1, "RUNNING"),
+        ("trial", 1, "FAIL"),
+        ("study", "complete"),
+    ]
+    assert events[-2][2]["failure"]["message"] == "it broke"
+    assert events[1][2]["params"].keys() == {"learning_rate"}
+    sequences = [sequence for sequence, _, _ in events]
+    assert sequences == sorted(set(sequences))
+
+
+def test_a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice(http: TestClient, worker: HandWorker) -> None:
+    run_study(http, worker)
+    events = read(http)
+    for index, (sequence, _, _) in enumerate(events):
+        assert read(http, **{"Last-Event-ID": str(sequence)}) == events[index + 1 :]
+
+
+def test_an_ended_study_is_told_over_many_pages(
+    http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "PAGE", 3)
+    run_study(http, worker)
+    assert len(read(http)) == 10
+
+
+def test_another_study_is_not_heard(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec(name="other"))
+    http.post("/v1/studies/other/cancel")
+    run_study(http, worker)
+    assert len(read(http)) == 10
+
+
+def test_what_is_refused_leaves_no_event(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec(n_trials=1))
+    worker.prepare()
+    held = worker.take()
+    worker.report(held, 1, 0.5)
+    assert worker.send_report(held, 1, 0.6).status_code == 409
+    assert worker.finish(held, "FAIL").status_code == 409
+    http.post(f"{STUDY}/cancel")
+    worker.fail(held, "cancelled")
+    assert [kind for _, kind, _ in read(http)] == ["study", "trial", "value", "study", "trial", "study"]
+
+
+def test_an_unknown_study_or_position_is_a_problem_and_no_stream(http: TestClient) -> None:
+    assert http.get("/v1/studies/nobody/events").json()["code"] == "study-not-found"
+    http.post("/v1/studies", json=spec())
+    for position in ("x", "-1", str(2**63)):
+        assert http.get(f"{STUDY}/events", headers={"Last-Event-ID": position}).status_code == 422
+
+
+def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
+    http: TestClient, app: Any, worker: HandWorker, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.events.POLL_SECONDS", 0.01)
+    http.post("/v1/studies", json=spec())
+    store = app.state.parts.store
+
+    async def listen() -> list[str | None]:
+        kinds = []
+        with anyio.fail_after(20):
+            async for event in get_events(following.find_followed(store, "feedback"), store):
+                kinds.append(event.event)
+                if len(kinds) == 1:
+                    await anyio.to_thread.run_sync(http.post, f"{STUDY}/pause")
+                else:
+                    await anyio.to_thread.run_sync(http.delete, STUDY)
+        return kinds
+
+    assert anyio.run(listen) == ["study", "study"]
+
+
+def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    http.post("/v1/studies", json=spec())
+    for _ in range(300):
+        http.post(f"{STUDY}/pause")
+        http.post(f"{STUDY}/resume")
+    store = app.state.parts.store
+    pages = []
+    whole = following.follow_events
+
+    def counted(*arguments: Any) -> Any:
+        page = whole(*arguments)
+        pages.append(len(page[0]))
+        return page
+
+    monkeypatch.setattr("service.routes.events.follow_events", counted)
+
+    async def listen() -> None:
+        stream = get_events(following.find_followed(store, "feedback"), store)
+        for seen in range(1, 250):
+            await anext(stream)
+            assert sum(pages) - seen < following.PAGE
+        await stream.aclose()
+
+    anyio.run(listen)
+    assert set(pages) == {following.PAGE}

@@ -1,0 +1,58 @@
+"""Data sets that were uploaded to the service, brought to this machine. Imports no torch.
+
+The engine knows no HTTP: in what it is handed, ``sha256:…`` has become the path of a file.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from service.contract.dataset import MEDIA_TYPES, PREFIX
+from service.contract.worker import Assignment
+from trainer.client import ServiceRefused
+from trainer.user_cache import user_cache
+
+Fetch = Callable[[str, Path], str]
+"""Writes a data set to a path; returns its media type."""
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept, for all workers of this user; the content decides the name, so nothing goes stale."""
+    return user_cache() / "datasets"
+
+
+def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assignment:
+    """Return the assignment with every uploaded data set as a file under ``cache``, downloaded where it is not.
+
+    Raises:
+        ServiceRefused: What came does not have the hash that names it.
+    """
+    data = assignment.spec.data
+    if data is None:
+        return assignment
+    named = {field: getattr(data, field) for field in ("train", "validation", "test")}
+    uploaded = {field: name for field, name in named.items() if name is not None and name.startswith(PREFIX)}
+    if not uploaded:
+        return assignment
+    local = {field: str(_local(name.removeprefix(PREFIX), cache, fetch)) for field, name in uploaded.items()}
+    spec = assignment.spec.model_copy(update={"data": data.model_copy(update=local)})
+    return assignment.model_copy(update={"spec": spec})
+
+
+def _local(sha256: str, cache: Path, fetch: Fetch) -> Path:
+    for form in MEDIA_TYPES:
+        if (cache / f"{sha256}.{form}").exists():
+            return cache / f"{sha256}.{form}"
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f".{sha256}.{uuid4().hex}"
+    try:
+        media_type = fetch(sha256, partial).partition(";")[0]
+        with partial.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            raise ServiceRefused(200, None, f"the data set {PREFIX}{sha256} came as {found}; try again")
+        form = next(form for form, known in MEDIA_TYPES.items() if known == media_type)
+        return partial.replace(cache / f"{sha256}.{form}")
+    finally:
+        partial.unlink(missing_ok=True)
