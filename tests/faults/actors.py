@@ -1,0 +1,166 @@
+"""Workers as generators: each yields what it asks of the service and is sent the reply, or ``None`` for silence.
+
+A worker insists, as the real one does (`trainer/retry.py`), and drops what it is told it has lost.
+"""
+
+import random
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+from service.contract.study import Facts, Failure
+from service.contract.worker import (
+    Assignment,
+    Device,
+    HeldLease,
+    Outcome,
+    PreparedOutcome,
+    Report,
+    ReportReply,
+    ScoreOutcome,
+    TrialAssignment,
+    TrialOutcome,
+    WorkerRegistration,
+)
+from service.lifecycle.dispatch import dispatch
+from service.lifecycle.heartbeat import heartbeat
+from service.lifecycle.register import register
+from service.lifecycle.release import release
+from service.lifecycle.report import report
+from service.lifecycle.tell import tell
+from service.lifecycle.upload import upload
+from tests.faults.world import Request, Service
+from tests.service.hand_worker import FACTS
+
+Life = Generator[Request, Any, None]
+MODEL = b"weights"
+N_STEPS = 2
+STEADY = random.Random(0)
+"""For what is told by hand."""
+
+
+def worker(worker_id: str, chance: random.Random, hold: Callable[[HeldLease | None], None]) -> Life:
+    """Work for ever. ``hold`` hears what the worker would renew."""
+    yield from insist(registering(worker_id))
+    while True:
+        found = yield from insist(asking(worker_id))
+        for assignment in found:
+            hold(held_by(assignment))
+            yield from carry_out(assignment, chance)
+            hold(None)
+
+
+def carry_out(assignment: Assignment, chance: random.Random) -> Generator[Request, Any, None]:
+    """Run one assignment to its end, or until it is lost."""
+    if chance.random() < 0.07:
+        yield from insist(releasing(assignment))
+        return
+    outcome = yield from outcome_of(assignment, chance)
+    if isinstance(outcome, TrialOutcome) and outcome.state == "PRUNED" and chance.random() < 0.3:
+        # a careless worker, who has to be refused
+        yield from insist(telling(assignment, outcome.model_copy(update={"state": "COMPLETE"})))
+    if outcome is not None:
+        yield from insist(telling(assignment, outcome))
+
+
+def outcome_of(assignment: Assignment, chance: random.Random) -> Generator[Request, Any, Outcome | None]:
+    if not isinstance(assignment, TrialAssignment):
+        return result(assignment.kind, chance)
+    should_keep = False
+    for step in range(1, N_STEPS + 1):
+        replies = yield from insist(reporting(assignment, step, chance.random(), final=step == N_STEPS))
+        if not isinstance(replies, list) or replies[0].directive == "lost":
+            return None
+        answer: ReportReply = replies[0]
+        if answer.should_prune:
+            return result("trial", chance, is_pruned=True)
+        if answer.directive == "cancel":
+            return result("trial", chance, failure_class="cancelled")
+        should_keep = answer.keep_model
+    if chance.random() < 0.1:
+        return result("trial", chance, failure_class=chance.choice(["exception", "device_error"]))
+    if should_keep:
+        yield from insist(uploading(assignment, "model.bin"))
+    return result("trial", chance)
+
+
+def result(kind: str, chance: random.Random, *, is_pruned: bool = False, failure_class: str | None = None) -> Outcome:
+    if kind == "prepare":
+        return PreparedOutcome(kind="prepare", facts=Facts(**FACTS), device_seconds=1.0)
+    if kind == "score":
+        return ScoreOutcome(kind="score", metrics={"test_loss": chance.random()}, device_seconds=1.0)
+    if failure_class is not None:
+        failure = Failure.model_validate({"failure_class": failure_class, "message": "it broke"})
+        return TrialOutcome(kind="trial", state="FAIL", failure=failure, device_seconds=1.0)
+    return TrialOutcome(kind="trial", state="PRUNED" if is_pruned else "COMPLETE", device_seconds=1.0)
+
+
+def insist(request: Request) -> Generator[Request, Any, Any]:
+    """Ask until there is an answer."""
+    while (reply := (yield request)) is None:
+        pass
+    return reply
+
+
+def registering(worker_id: str) -> Request:
+    device = Device(kind="cpu", name="simulated", memory_bytes=0, bf16=False)
+    registration = WorkerRegistration(worker_id=worker_id, host="here", device=device, versions={}, protocol=1)
+    return Request("register", lambda service: register(service.store, registration))
+
+
+def asking(worker_id: str, slots: int = 1, *, hands_out_again: bool = True) -> Request:
+    def call(service: Service) -> Any:
+        return dispatch(service.store, service.proposer, worker_id, slots, hands_out_again=hands_out_again)
+
+    return Request("dispatch", call)
+
+
+def beating(held: HeldLease) -> Request:
+    return _of(held, "heartbeat", lambda service: heartbeat(service.store, [held]))
+
+
+def held_by(assignment: Assignment) -> HeldLease:
+    return HeldLease(lease_id=assignment.lease_id, token=assignment.token)
+
+
+def reporting(held: Assignment, step: int, value: float, *, final: bool) -> Request:
+    one = Report(
+        lease_id=held.lease_id,
+        token=held.token,
+        step=step,
+        epoch=float(step),
+        optimizer_steps=10 * step,
+        value=value,
+        metrics={},
+        final=final,
+    )
+    return _of(held, "report", lambda service: report(service.store, [one]))
+
+
+def telling(held: Assignment, outcome: Outcome) -> Request:
+    def call(service: Service) -> Any:
+        return tell(service.store, service.proposer, service.folder, held.lease_id, held.token, outcome)
+
+    return _of(held, "tell", call)
+
+
+def releasing(held: Assignment) -> Request:
+    call = partial(_release, lease_id=held.lease_id, token=held.token)
+    return _of(held, "release", call)
+
+
+def uploading(held: Assignment, file: str) -> Request:
+    def call(service: Service) -> Any:
+        upload(service.store, service.folder, held.lease_id, held.token, file, [MODEL])
+        return "stored"
+
+    return _of(held, "upload", call)
+
+
+def _release(service: Service, lease_id: str, token: str) -> str:
+    release(service.store, lease_id, token, "preempted")
+    return "released"
+
+
+def _of(held: HeldLease | Assignment, verb: str, call: Callable[[Service], Any]) -> Request:
+    return Request(verb, call, held.lease_id, held.token)

@@ -1,0 +1,212 @@
+"""What must hold in the database and on disk after any fault: I1 to I16 of the reliability plan.
+
+    assert violations(engine, folder) == []
+
+I12 (all ends), I14 (an answer is kept) and the history side of I3, I5 and I10 need to know what was said over the
+wire: `tests/faults/simulation.py` and the tests themselves keep account of that.
+"""
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select, text
+
+from service.contract.study import StudySpec
+from service.store import optuna_tables as optuna
+from service.store import tables as ours
+from tests.faults.snapshot import Snapshot, TrialRow
+
+ENDED = ("complete", "cancelled", "failed")
+KEEPS_REPORTS = ("diverged", "budget", "cancelled")
+"""Failure classes with which a worker may end a trial PRUNED that no pruner has pruned."""
+
+
+def violations(engine: Engine, folder: Path | None = None, *, is_quiet: bool = False) -> list[str]:
+    """Return what is wrong, in words, each with the number of its invariant; nothing when all is well.
+
+    Args:
+        folder: Of the artifacts; without it files are not looked at.
+        is_quiet: All faults are over, every study has ended: nothing may be left open.
+    """
+    with engine.connect() as connection:
+        snapshot = Snapshot.read(connection)
+        found = [*_database(connection)]
+    for study in snapshot.studies:
+        found += [f"study {study.name}: {words}" for words in _study(snapshot, study, is_quiet=is_quiet)]
+    if folder is not None:
+        found += _files(snapshot, folder, is_quiet=is_quiet)
+    return found
+
+
+def _study(snapshot: Snapshot, study: Any, *, is_quiet: bool) -> Iterator[str]:
+    spec = StudySpec.model_validate_json(study.spec)
+    trials = snapshot.trials[study.study_id]
+    leases = snapshot.leases[study.uuid]
+    yield from _numbers(study, spec, trials)
+    yield from _ends(study, trials, leases, is_quiet=is_quiet)
+    yield from _leases(snapshot, study, spec, trials, leases)
+    for trial in trials:
+        yield from (f"trial {trial.number}: {words}" for words in _trial(snapshot, study, spec, trial))
+    yield from _attempts(snapshot, study)
+    yield from _events(snapshot, study, trials)
+
+
+def _numbers(study: Any, spec: StudySpec, trials: list[TrialRow]) -> Iterator[str]:
+    numbers = [trial.number for trial in trials]
+    if numbers != list(range(len(numbers))):
+        yield f"I1 trial numbers are {numbers}"
+    if len(numbers) > spec.n_trials:
+        yield f"I1 {len(numbers)} trials, but n_trials is {spec.n_trials}"
+    ended_early = study.state != "complete" or spec.target_value is not None or spec.timeout_seconds is not None
+    if study.state in ENDED and not ended_early and spec.sampler.name != "grid" and len(numbers) < spec.n_trials:
+        stopped = any(trial.failure_class == "cancelled" for trial in trials)
+        if not stopped and not study.was_stopped:
+            yield f"I1 complete with {len(numbers)} trials of {spec.n_trials}"
+
+
+def _ends(study: Any, trials: list[TrialRow], leases: list[Row[Any]], *, is_quiet: bool) -> Iterator[str]:
+    if is_quiet and study.state not in ENDED:
+        yield f"I12 has not ended: {study.state}"
+    if study.state not in ENDED:
+        if study.finished_at is not None:
+            yield "I2 is finished_at, but goes on"
+        return
+    if study.finished_at is None:
+        yield "I2 has ended without finished_at"
+    if leases:
+        yield f"I2 has ended with {len(leases)} live leases"
+    open_ones = [trial.number for trial in trials if trial.state in ("WAITING", "RUNNING")]
+    if open_ones:
+        yield f"I2 has ended, but trials {open_ones} have not"
+
+
+def _leases(
+    snapshot: Snapshot, study: Any, spec: StudySpec, trials: list[TrialRow], leases: list[Row[Any]]
+) -> Iterator[str]:
+    held = [lease.number for lease in leases if lease.kind == "trial"]
+    if len(held) != len(set(held)):
+        yield f"I4 several leases for one trial: {held}"
+    if spec.n_parallel is not None and len(held) > spec.n_parallel:
+        yield f"I6 {len(held)} leased trials, n_parallel is {spec.n_parallel}"
+    running = [trial.number for trial in trials if trial.state == "RUNNING"]
+    if sorted(held) != running:
+        yield f"I7 RUNNING are {running}, leased are {sorted(held)}"
+    open_attempts = {row.lease_id for row in snapshot.attempts[study.uuid] if row.ended_at is None}
+    if open_attempts != {lease.lease_id for lease in leases}:
+        yield f"I4 {len(open_attempts)} open attempts, {len(leases)} live leases"
+    alone = [lease.kind for lease in leases if lease.kind != "trial"]
+    if alone and len(leases) > 1 and "prepare" in alone:
+        yield f"I4 a prepare beside other leases: {[lease.kind for lease in leases]}"
+
+
+def _trial(snapshot: Snapshot, study: Any, spec: StudySpec, trial: TrialRow) -> Iterator[str]:
+    attempts = [row for row in snapshot.attempts[study.uuid] if row.kind == "trial" and row.number == trial.number]
+    measured = snapshot.measurements[study.uuid, trial.number]
+    if [row.attempt for row in attempts] != list(range(1, len(attempts) + 1)):
+        yield f"I4 attempts are {[row.attempt for row in attempts]}"
+    if trial.state != "RUNNING" and any(row.ended_at is None for row in attempts):
+        yield f"I4 is {trial.state}, but an attempt goes on"
+    results = [row for row in attempts if row.end in ("COMPLETE", "PRUNED")]
+    if len(results) > 1:
+        yield f"I3 {len(results)} accepted results"
+    last = attempts[-1] if attempts else None
+    if trial.state == "COMPLETE" and (last is None or last.end != "COMPLETE"):
+        yield f"I3 is COMPLETE, its last attempt ended as {last and last.end}"
+    yield from _reports(trial, measured, last)
+    yield from _value(spec, trial, [row for row in measured if last is not None and row.attempt == last.attempt])
+
+
+def _reports(trial: TrialRow, measured: list[Row[Any]], last: Row[Any] | None) -> Iterator[str]:
+    own = [row for row in measured if last is not None and row.attempt == last.attempt]
+    if last is None and measured:
+        yield f"I5 {len(measured)} reports, but no attempt"
+    if trial.state in ("RUNNING", "COMPLETE", "PRUNED"):
+        stored = {row.step: row.value for row in own}
+        if stored != trial.intermediate_values:
+            yield f"I7 Optuna's intermediate values {trial.intermediate_values} are not the reported {stored}"
+    pruned = [row.step for row in own if row.should_prune]
+    if len(pruned) > 1:
+        yield f"I9 pruned at several steps: {pruned}"
+    if pruned and trial.state == "COMPLETE":
+        yield f"I9 pruned at step {pruned[0]}, but COMPLETE"
+    if trial.state == "PRUNED" and not pruned and trial.failure_class not in KEEPS_REPORTS:
+        yield "I9 PRUNED without a decision"
+
+
+def _value(spec: StudySpec, trial: TrialRow, own: list[Row[Any]]) -> Iterator[str]:
+    if trial.value is not None and not math.isfinite(trial.value):
+        yield f"I8 the value is {trial.value}"
+    if trial.state in ("WAITING", "RUNNING", "FAIL") and trial.value is not None:
+        yield f"I3 is {trial.state} with the value {trial.value}"
+    if trial.state not in ("COMPLETE", "PRUNED"):
+        return
+    if not own:
+        yield f"I3 is {trial.state} without a report"
+        return
+    values = {row.step: row.value for row in own}
+    better = min if spec.direction == "minimize" else max
+    expected = better(values.values()) if trial.state == "COMPLETE" else values[max(values)]
+    if trial.value != expected:
+        yield f"I7 the value is {trial.value!r}, the reports say {expected!r}"
+
+
+def _attempts(snapshot: Snapshot, study: Any) -> Iterator[str]:
+    counted: defaultdict[tuple[str, int], Counter[bool]] = defaultdict(Counter)
+    for row in snapshot.attempts[study.uuid]:
+        counted[row.kind, row.number][row.is_counted] += 1
+    for (kind, number), count in counted.items():
+        if count[True] > 3 or count[False] > 10:
+            yield f"I11 {kind} {number} had {count[True]} counted and {count[False]} uncounted attempts"
+    tokens = [row.token for row in snapshot.attempts[study.uuid] if row.token is not None]
+    tokens += [row.token for row in snapshot.leases[study.uuid]]
+    if len(tokens) != len(set(tokens)):
+        yield "I4 a token was given twice"
+
+
+def _events(snapshot: Snapshot, study: Any, trials: list[TrialRow]) -> Iterator[str]:
+    happened = snapshot.events[study.uuid]
+    of_study = [row.payload["state"] for row in happened if row.kind == "study"]
+    if of_study[-1:] != [study.state]:
+        yield f"I16 the last event of the study says {of_study[-1:]}, it is {study.state}"
+    told = {row.payload["number"]: row.payload["state"] for row in happened if row.kind == "trial"}
+    for trial in trials:
+        if told.get(trial.number) != trial.state:
+            yield f"I16 the last event of trial {trial.number} says {told.get(trial.number)}, it is {trial.state}"
+
+
+def _files(snapshot: Snapshot, folder: Path, *, is_quiet: bool) -> Iterator[str]:
+    known = {row.lease_id for row in snapshot.artifacts}
+    for row in snapshot.artifacts:
+        path = folder / row.lease_id / row.file
+        if row.is_visible and not path.exists():
+            yield f"I15 {path} is not there"
+        elif row.is_visible and hashlib.sha256(path.read_bytes()).hexdigest() != row.sha256:
+            yield f"I15 {path} is not what was uploaded"
+    if not is_quiet:
+        return
+    for path in folder.glob("*/*"):
+        if path.parent.name not in known or path.name.startswith("."):
+            yield f"I13 {path} is left over"
+    hidden = [f"{row.lease_id}/{row.file}" for row in snapshot.artifacts if not row.is_visible]
+    if hidden:
+        yield f"I13 never shown and never removed: {hidden}"
+
+
+def _database(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name == "sqlite":
+        answer = connection.execute(text("PRAGMA integrity_check")).scalar_one()
+        if answer != "ok":
+            yield f"I16 SQLite says {answer}"
+    ids = set(connection.execute(select(optuna.studies.c.study_id)).scalars())
+    ours_ids = set(connection.execute(select(ours.study_spec.c.study_id)).scalars())
+    if not ours_ids <= ids:
+        yield f"I7 studies {ours_ids - ids} are ours, but not in Optuna's tables"
+    known = set(connection.execute(select(ours.study_spec.c.uuid)).scalars())
+    for table in (ours.lease, ours.attempt, ours.measurement, ours.artifact):
+        left = set(connection.execute(select(table.c.study_uuid)).scalars()) - known
+        if left:
+            yield f"I13 {table.name} has rows of studies that are gone"

@@ -1,0 +1,86 @@
+"""Functions of the service with one guard left out, to prove that the simulation would notice."""
+
+import inspect
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from service.lifecycle import report, tell
+from service.store import leases
+from service.store.transaction import Store
+
+
+@dataclass(frozen=True)
+class Cut:
+    owner: Any
+    """A module or a class."""
+    function: str
+    old: str
+    """Source text of the function, there exactly once, …"""
+    new: str
+    """… and what stands in its place."""
+
+    def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replace the function for the duration of a test."""
+        original = getattr(self.owner, self.function)
+        source = textwrap.dedent(inspect.getsource(original))
+        assert source.count(self.old) == 1, f"{self.function}: the guard is no longer where the mutant cuts"
+        names: dict[str, Any] = {}
+        exec(source.replace(self.old, self.new), inspect.unwrap(original).__globals__, names)
+        monkeypatch.setattr(self.owner, self.function, names[self.function])
+
+
+_OWNED = "lease.c.lease_id == lease_id, lease.c.token == token"
+_BY_ID = "lease.c.lease_id == lease_id"
+_FOUND_BY_ID = Cut(leases, "find", _OWNED, _BY_ID)
+_RENEWED_BY_ID = Cut(leases, "renew", _OWNED, f"{_BY_ID},")
+_ENDED_BY_ID = Cut(leases, "end", _OWNED, f"{_BY_ID},")
+_REAPED_EARLY = Cut(leases, "reap", "        lease.c.expires_at < as_of,\n", "")
+_REAPED_BY_ID = Cut(leases, "reap", "        lease.c.token == held.token,\n", "")
+
+MUTANTS: dict[str, list[Cut]] = {
+    "a stale heartbeat": [_RENEWED_BY_ID],
+    "a stale report or upload": [_FOUND_BY_ID, _RENEWED_BY_ID],
+    "a stale result or release": [_FOUND_BY_ID, _ENDED_BY_ID],
+    "the reaper takes what was renewed": [_REAPED_EARLY],
+    "the reaper has no clock": [_REAPED_EARLY, Cut(leases, "expired", ".where(lease.c.expires_at < tx.now)", "")],
+    "a token is given twice": [Cut(leases, "hand_out_again", '"token": uuid4().hex', '"token": held.token')],
+    "the cache is filled before the commit": [
+        Cut(
+            Store,
+            "_transaction",
+            """                yield tx
+            for study_id, trials in tx.trials.seen_finished.items():
+                self._finished.publish(study_id, trials)
+""",
+            """                try:
+                    yield tx
+                finally:
+                    for study_id, trials in tx.trials.seen_finished.items():
+                        self._finished.publish(study_id, trials)
+""",
+        )
+    ],
+    "a replayed report is decided again": [Cut(report, "_accept_one", "if stored is not None:", "if False:")],
+    "a pruned trial may be complete": [
+        Cut(tell, "_check_trial_outcome", 'if outcome.state == "COMPLETE" and was_pruned:', "if False:"),
+    ],
+}
+"""What random faults find, one process after the other."""
+
+RACES: dict[str, list[Cut]] = {
+    "a report is stale since it looked": [_RENEWED_BY_ID],
+    "a result is stale since it looked": [_ENDED_BY_ID],
+    "the reaper takes what was handed out again": [_REAPED_BY_ID],
+    "a result is replayed to the stale": [
+        Cut(
+            leases,
+            "accepted_outcome",
+            "attempt.c.lease_id == lease_id, attempt.c.token == token",
+            "attempt.c.lease_id == lease_id",
+        ),
+    ],
+}
+"""What takes two at the very same time, or a clock that jumps: `test_races.py` knows when."""

@@ -1,0 +1,114 @@
+"""One state of the whole database, in the shape that the checker wants; plain SQL, none of the store's own code."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, select
+
+from service.store import optuna_tables as optuna
+from service.store import tables as ours
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    number: int
+    state: str
+    value: float | None
+    intermediate_values: dict[int, float]
+    failure_class: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    uuid: str
+    study_id: int
+    name: str
+    spec: str
+    state: str
+    finished_at: Any
+    was_stopped: bool
+    """A person has ended it before its time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    studies: list[StudyRow]
+    trials: dict[int, list[TrialRow]]
+    """By Optuna's study id."""
+    leases: dict[str, list[Row[Any]]]
+    attempts: dict[str, list[Row[Any]]]
+    events: dict[str, list[Row[Any]]]
+    """By the study's UUID."""
+    measurements: dict[tuple[str, int], list[Row[Any]]]
+    """By the study's UUID and trial number."""
+    artifacts: list[Row[Any]]
+
+    @classmethod
+    def read(cls, connection: Connection) -> "Snapshot":
+        measurements = defaultdict(list)
+        for row in _rows(connection, ours.measurement, "attempt", "step"):
+            measurements[row.study_uuid, row.number].append(row)
+        events = _by_study(connection, ours.event, "sequence")
+        return cls(
+            studies=_studies(connection, events),
+            trials=_trials(connection),
+            leases=_by_study(connection, ours.lease, "number"),
+            attempts=_by_study(connection, ours.attempt, "number", "attempt"),
+            events=events,
+            measurements=measurements,
+            artifacts=_rows(connection, ours.artifact, "lease_id", "file"),
+        )
+
+
+def _studies(connection: Connection, events: dict[str, list[Row[Any]]]) -> list[StudyRow]:
+    names = select(ours.study_spec, optuna.studies.c.study_name).join(
+        optuna.studies, optuna.studies.c.study_id == ours.study_spec.c.study_id
+    )
+    return [
+        StudyRow(
+            uuid=row.uuid,
+            study_id=row.study_id,
+            name=row.study_name,
+            spec=row.spec,
+            state=row.state,
+            finished_at=row.finished_at,
+            was_stopped=any(event.payload.get("state") == "stopping" for event in events[row.uuid]),
+        )
+        for row in connection.execute(names)
+    ]
+
+
+def _trials(connection: Connection) -> dict[int, list[TrialRow]]:
+    values = {row.trial_id: row.value for row in _rows(connection, optuna.trial_values)}
+    failures = {
+        row.trial_id: json.loads(row.value_json)["failure_class"]
+        for row in _rows(connection, optuna.trial_user_attributes)
+        if row.key == "spezia:failure"
+    }
+    steps: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    for row in _rows(connection, optuna.trial_intermediate_values):
+        steps[row.trial_id][row.step] = row.intermediate_value
+    found: defaultdict[int, list[TrialRow]] = defaultdict(list)
+    for row in _rows(connection, optuna.trials, "number"):
+        trial = TrialRow(
+            number=row.number,
+            state=row.state,
+            value=values.get(row.trial_id),
+            intermediate_values=steps[row.trial_id],
+            failure_class=failures.get(row.trial_id),
+        )
+        found[row.study_id].append(trial)
+    return found
+
+
+def _by_study(connection: Connection, table: Table, *order: str) -> dict[str, list[Row[Any]]]:
+    found: defaultdict[str, list[Row[Any]]] = defaultdict(list)
+    for row in _rows(connection, table, *order):
+        found[row.study_uuid].append(row)
+    return found
+
+
+def _rows(connection: Connection, table: Table, *order: str) -> list[Row[Any]]:
+    return list(connection.execute(select(table).order_by(*(table.c[name] for name in order))))

@@ -1,0 +1,29 @@
+"""The simulation bites: without any one of the guards it fails."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.mutants import MUTANTS
+from tests.faults.simulation import Simulation
+from tests.faults.world import World
+
+SEEDS = range(1000, 1060)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_missing_guard_is_noticed(
+    mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cut in MUTANTS[mutant]:
+        cut.apply(monkeypatch)
+    assert any(is_caught(new_world, seed) for seed in SEEDS), f"{len(SEEDS)} seeds have not noticed"
+
+
+def is_caught(new_world: Callable[..., World], seed: int) -> bool:
+    try:
+        return bool(Simulation(new_world(n_services=2), seed).run(n_events=25))
+    except Exception:
+        # the service itself may stumble over what it should never have stored
+        return True

@@ -1,0 +1,194 @@
+"""Hypothesis drives two workers, a clock, crashes and a second service process against a model of a few lines."""
+
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine
+
+from service.contract.worker import LEASE_SECONDS, Assignment, Told
+from service.errors import LeaseLost, OutcomeRefused, ReportConflict
+from service.lifecycle.cancel import cancel
+from service.lifecycle.reap import reap_worker
+from tests.faults import actors
+from tests.faults.world import World
+from tests.service.hand_worker import spec
+
+TERM = timedelta(seconds=LEASE_SECONDS)
+WORKERS = st.sampled_from([0, 1])
+SERVICES = st.sampled_from([0, 1])
+FAULTS = st.sampled_from([None, None, "before_commit", "after_commit"])
+
+
+@dataclass
+class Live:
+    """What the model knows of a live lease."""
+
+    token: str
+    worker: int
+    expires_at: datetime
+    reported: dict[int, float]
+
+
+class Leases(RuleBasedStateMachine):
+    """A study whose trials two workers fight for; `given` holds assignments, good or stale."""
+
+    engine: Engine
+    folder: Path
+    given = Bundle("given")
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World(self.engine, self.folder, n_services=2)
+        self.name = self.world.create(spec(name=f"m-{uuid4().hex}", n_trials=4))
+        self.workers = [uuid4().hex, uuid4().hex]
+        for worker_id in self.workers:
+            self.ask(actors.registering(worker_id))
+        (prepare,) = self.ask(actors.asking(self.workers[0]))
+        self.ask(actors.telling(prepare, actors.result("prepare", actors.STEADY)))
+        self.live: dict[str, Live] = {}
+        self.ended: dict[int, str] = {}
+
+    @rule(target=given, worker=WORKERS, service=SERVICES, fault=FAULTS)
+    def asks(self, worker: int, service: int, fault: str | None) -> Any:
+        own = {lease_id for lease_id, live in self.live.items() if live.worker == worker}
+        reply = self.ask(actors.asking(self.workers[worker]), service, "dispatch", None if own else fault)
+        if reply is None:
+            self.adopt(worker)
+            return multiple()
+        if not reply:
+            assert not own
+            return multiple()
+        (held,) = reply
+        assert not own or held.lease_id in own, "one's own trial comes first"
+        before = self.live.get(held.lease_id)
+        self.live[held.lease_id] = Live(held.token, worker, self.now + TERM, before.reported if before else {})
+        return held
+
+    @rule(held=given, step=st.integers(1, 3), value=st.sampled_from([0.25, 0.5]), service=SERVICES, fault=FAULTS)
+    def reports(self, held: Assignment, step: int, value: float, service: int, fault: str | None) -> None:
+        live = self.owner(held)
+        reply = self.ask(actors.reporting(held, step, value, final=False), service, "report", fault)
+        if live is None:
+            assert reply is None or reply[0].directive == "lost"
+            return
+        stands = live.reported.get(step, value)
+        if isinstance(reply, ReportConflict):
+            assert stands != value
+            return
+        if fault == "before_commit":
+            return
+        assert stands == value or reply is None
+        if stands == value:
+            live.reported[step] = value
+            live.expires_at = self.now + TERM
+
+    @rule(held=given, service=SERVICES, fault=FAULTS)
+    def tells(self, held: Assignment, service: int, fault: str | None) -> None:
+        live = self.owner(held)
+        is_empty = live is not None and not live.reported
+        outcome = actors.result("trial", actors.STEADY, failure_class="exception" if is_empty else None)
+        reply = self.ask(actors.telling(held, outcome), service, "tell", fault)
+        number = getattr(held, "number", -1)
+        if live is None:
+            assert reply in (None, Told(replayed=True)) or isinstance(reply, LeaseLost | OutcomeRefused)
+        elif fault != "before_commit":
+            assert reply is None or reply == Told(replayed=False)
+            assert number not in self.ended, "a second result"
+            self.ended[number] = outcome.state
+            del self.live[held.lease_id]
+
+    @rule(held=consumes(given), service=SERVICES)
+    def releases(self, held: Assignment, service: int) -> None:
+        live = self.owner(held)
+        reply = self.ask(actors.releasing(held), service)
+        assert isinstance(reply, LeaseLost) == (live is None)
+        if live is not None:
+            del self.live[held.lease_id]
+
+    @rule(held=given, service=SERVICES)
+    def beats(self, held: Assignment, service: int) -> None:
+        live = self.owner(held)
+        (status,) = self.ask(actors.beating(actors.held_by(held)), service)
+        assert status.directive == ("lost" if live is None else "continue")
+        if live is not None:
+            live.expires_at = self.now + TERM
+
+    @rule(rounds=st.integers(1, 7), service=SERVICES)
+    def time_passes(self, rounds: int, service: int) -> None:
+        for _ in range(rounds):
+            self.world.clock.advance(15.0)
+            self.world.reap(self.world.services[service])
+            self.live = {lease_id: live for lease_id, live in self.live.items() if live.expires_at >= self.now}
+
+    @rule(service=SERVICES)
+    def a_service_restarts(self, service: int) -> None:
+        self.world.services[service].restart()
+
+    @invariant()
+    def the_database_agrees(self) -> None:
+        if not hasattr(self, "live"):
+            return
+        assert self.world.complaints == []
+        assert self.world.tokens() == {lease_id: live.token for lease_id, live in self.live.items()}
+
+    def teardown(self) -> None:
+        if not hasattr(self, "live"):
+            return
+        self.world.check()
+        # the next example shares the database, and must find no work here
+        cancel(self.world.services[0].store, self.name)
+        for worker_id in self.workers:
+            reap_worker(self.world.services[0].store, worker_id)
+        assert self.world.complaints == []
+
+    @property
+    def now(self) -> datetime:
+        return self.world.clock.instant
+
+    def owner(self, held: Assignment) -> Live | None:
+        live = self.live.get(held.lease_id)
+        return live if live is not None and live.token == held.token else None
+
+    def ask(self, request: Any, service: int = 0, verb: str = "", fault: str | None = None) -> Any:
+        return self.world.deliver(request, self.world.services[service], fault and f"{verb}.{fault}")
+
+    def adopt(self, worker: int) -> None:
+        """The reply was lost with the service: what was granted is the worker's all the same."""
+        for lease_id, token in self.world.tokens().items():
+            if lease_id not in self.live:
+                self.live[lease_id] = Live(token, worker, self.now + TERM, {})
+
+
+def drive(engine: Engine, **limits: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        machine = type("Machine", (Leases,), {"engine": engine, "folder": Path(folder)})
+        quick = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), **limits)
+        run_state_machine_as_test(machine, settings=quick)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_sequence_breaks_the_lease(fast_engine: Engine) -> None:
+    drive(fast_engine, max_examples=25, stateful_step_count=20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_long_sequence_breaks_the_lease(fast_engine: Engine) -> None:
+    drive(fast_engine, max_examples=200, stateful_step_count=50)

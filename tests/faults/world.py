@@ -1,0 +1,255 @@
+"""Service processes on one database, in this process, and an account of who may write what.
+
+Every call of a worker goes through `World.deliver`, which knows from plain SQL whose token is good and complains
+when a stale write is accepted or leaves a trace, or when the holder of a good token is turned away.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event, select, text
+
+from service.contract.study import StudySpec
+from service.contract.worker import LeaseStatus, ReportReply, Told
+from service.errors import LeaseLost, OutcomeRefused, SpeziaError
+from service.failpoints import Injected, armed
+from service.lifecycle.create_study import create_study
+from service.lifecycle.reap import reap
+from service.search.proposer import Proposer
+from service.store.engine import open_engine
+from service.store.tables import lease
+from service.store.transaction import Store
+from tests.conftest import FakeClock
+from tests.faults.invariants import violations
+from tests.faults.snapshot import Snapshot
+
+GRACE_SECONDS = 45.0
+"""Silence of the service after which it reaps nothing."""
+
+_TOKENS = text("SELECT lease_id, token FROM lease")
+_STATES = text("SELECT trial_id, state FROM trials")
+_STATE = text("SELECT state FROM study_spec JOIN studies USING (study_id) WHERE study_name = :name")
+
+
+@dataclass
+class Service:
+    """One service process."""
+
+    engine: Engine
+    clock: FakeClock
+    folder: Path
+    proposer: Proposer = field(default_factory=Proposer)
+    store: Store = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Lose what a process knows."""
+        self.store = Store(self.engine, self.clock)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a worker asks, as often as it takes."""
+
+    verb: str
+    call: Callable[[Service], Any]
+    lease_id: str | None = None
+    token: str | None = None
+
+
+def soft_engine(url: str) -> Engine:
+    """An engine that does not wait for disks: these databases die with their test."""
+    engine = open_engine(url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _soften)
+    return engine
+
+
+def _soften(dbapi: Any, _record: Any) -> None:
+    dbapi.execute("PRAGMA journal_mode=MEMORY")
+    dbapi.execute("PRAGMA synchronous=OFF")
+
+
+class World:
+    def __init__(self, engine: Engine, folder: Path, n_services: int = 1) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.clock = FakeClock()
+        self.services = [Service(engine, self.clock, folder) for _ in range(n_services)]
+        self.complaints: list[str] = []
+        self._tokens: set[str] = set()
+        self._handed_out: set[str] = set()
+        self._told: set[str | None] = set()
+        self._live: dict[str, str] = {}
+        self._answers: dict[tuple[str, int], ReportReply] = {}
+        self._ended: dict[tuple[str, int], Any] = {}
+        reap(self.services[0].store)  # the first beat; from now on silence is an outage
+        self._alive_at = self.clock.instant
+
+    def create(self, spec: dict[str, Any]) -> str:
+        name, _ = create_study(self.services[0].store, StudySpec.model_validate(spec))
+        return name
+
+    def deliver(self, request: Request, service: Service, fault: str | None = None, *, is_deadly: bool = True) -> Any:
+        """Carry out ``request``; ``None`` if no reply comes of it.
+
+        Args:
+            fault: A failpoint at which this call fails.
+            is_deadly: The service dies of it.
+        """
+        before = self.tokens()
+        is_stale = request.lease_id is not None and before.get(request.lease_id) != request.token
+        trace = self._trace() if is_stale else None
+        try:
+            if fault is None:
+                reply = request.call(service)
+            else:
+                with armed(fault, _die):
+                    reply = request.call(service)
+        except Injected:
+            reply = None
+            self._compare_cache(service)
+            if is_deadly:
+                service.restart()
+        except SpeziaError as error:
+            reply = error
+        self._judge(request, reply, is_stale=is_stale)
+        if is_stale and isinstance(reply, Told) and not reply.replayed:
+            self.complain("I3 a second result was accepted")
+        if is_stale and trace != self._trace():
+            self.complain(f"I5 a stale {request.verb} has changed something")
+        self._note_tokens()
+        return reply
+
+    def reap(self, service: Service, interlude: Callable[[], None] = lambda: None) -> None:
+        """One round of the reaper; ``interlude`` happens between its look and its deeds."""
+        known = self._expiries()
+        as_of, silence = self.clock.instant, (self.clock.instant - self._alive_at).total_seconds()
+
+        def meanwhile() -> None:
+            interlude()
+            known.clear()
+            known.update(self._expiries())
+
+        self._alive_at = as_of
+        with armed("reap.listed", meanwhile):
+            reap(service.store)
+        left = self._expiries()
+        for lease_id, expires_at in known.items():
+            is_due = expires_at < as_of and 0 <= silence <= GRACE_SECONDS
+            if is_due and lease_id in left:
+                self.complain("I12 an expired lease was not reaped")
+            if not is_due and lease_id not in left:
+                self.complain(f"I4 a lease was reaped {(expires_at - as_of).total_seconds()} s before its time")
+
+    def expired(self) -> set[str]:
+        """Ids of the leases that may be reaped."""
+        return {lease_id for lease_id, expires_at in self._expiries().items() if expires_at < self.clock.instant}
+
+    def tokens(self) -> dict[str, str]:
+        """Lease id → token of every live lease."""
+        with self.engine.connect() as connection:
+            return {row.lease_id: row.token for row in connection.execute(_TOKENS)}
+
+    def state_of(self, study: str) -> str:
+        with self.engine.connect() as connection:
+            return str(connection.execute(_STATE, {"name": study}).scalar_one())
+
+    def check(self, *, is_quiet: bool = False) -> None:
+        """Complain about what the database says, and about results that are not what they were."""
+        self.complaints += violations(self.engine, self.folder, is_quiet=is_quiet)
+        with self.engine.connect() as connection:
+            snapshot = Snapshot.read(connection)
+        ended = {
+            (study.uuid, trial.number): (trial.state, trial.value)
+            for study in snapshot.studies
+            for trial in snapshot.trials[study.study_id]
+            if trial.state in ("COMPLETE", "PRUNED", "FAIL")
+        }
+        for key, was in self._ended.items():
+            if ended.get(key) != was:
+                self.complain(f"I3 trial {key[1]} was {was} and is {ended.get(key)}")
+        self._ended = ended
+        for service in self.services:
+            self._compare_cache(service)
+
+    def complain(self, words: str) -> None:
+        self.complaints.append(words)
+
+    def _judge(self, request: Request, reply: Any, *, is_stale: bool) -> None:
+        if request.verb == "tell" and not is_stale:
+            self._told.add(request.token)
+        if reply is None:
+            return
+        if request.verb == "dispatch" and isinstance(reply, list):
+            tokens = {assignment.token for assignment in reply}
+            if tokens & self._handed_out:
+                self.complain("I4 a token was handed out twice")
+            self._handed_out |= tokens
+        if request.lease_id is None:
+            return
+        if request.token in self._told and isinstance(reply, Told | OutcomeRefused):
+            return  # its own result of before, or another one than that
+        if _is_lost(reply) != is_stale:
+            whose = "stale" if is_stale else "good"
+            self.complain(f"I5 {request.verb} with a {whose} token was answered {reply!r}")
+        if isinstance(reply, list) and isinstance(reply[0], ReportReply) and not is_stale:
+            self._compare_answers(request.lease_id, reply)
+
+    def _compare_answers(self, lease_id: str, replies: list[ReportReply]) -> None:
+        for reply in replies:
+            first = self._answers.setdefault((lease_id, reply.step), reply)
+            if (first.should_prune, first.reason, first.keep_model) != (
+                reply.should_prune,
+                reply.reason,
+                reply.keep_model,
+            ):
+                self.complain(f"I10 step {reply.step} was answered {first!r}, and then {reply!r}")
+
+    def _note_tokens(self) -> None:
+        live = self.tokens()
+        given = {token for lease_id, token in live.items() if self._live.get(lease_id) != token}
+        if given & self._tokens:
+            self.complain("I4 a token was given twice")
+        self._tokens |= given
+        self._live = live
+
+    def _trace(self) -> Any:
+        """What a stale writer must not change, files included."""
+        with self.engine.connect() as connection:
+            snapshot = Snapshot.read(connection)
+        files = sorted(str(path) for path in self.folder.glob("*/*"))
+        return snapshot.trials, snapshot.leases, snapshot.attempts, snapshot.measurements, snapshot.artifacts, files
+
+    def _expiries(self) -> dict[str, Any]:
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(lease.c.lease_id, lease.c.expires_at))
+            return {row.lease_id: row.expires_at for row in rows}
+
+    def _compare_cache(self, service: Service) -> None:
+        with self.engine.connect() as connection:
+            stored = {row.trial_id: row.state for row in connection.execute(_STATES)}
+        believed = {
+            trial_id: trial.state.name
+            for trials in service.store._finished._by_study.values()
+            for trial_id, trial in trials.items()
+        }
+        for trial_id, state in believed.items():
+            if stored.get(trial_id) != state:
+                self.complain(f"I7 a process believes trial id {trial_id} {state}; stored is {stored.get(trial_id)}")
+
+
+def _is_lost(reply: Any) -> bool:
+    if isinstance(reply, list):
+        first = reply[0]
+        assert isinstance(first, LeaseStatus | ReportReply)
+        return first.directive == "lost"
+    return isinstance(reply, LeaseLost)
+
+
+def _die() -> None:
+    raise Injected("the service dies here")
