@@ -72,6 +72,7 @@ def dispatch(
         live = leases.counts_of_live(tx)
         # the study with the fewest leased trials, then the oldest
         in_turn = sorted(studies.open_studies(tx), key=lambda study: live.get(study.uuid, 0))
+    bf16 = bool(worker.device["bf16"])
     if is_due:
         with store.writing() as tx:
             workers.see(tx, worker_id)
@@ -80,6 +81,8 @@ def dispatch(
     if own and (again := _hand_out_again(store, own[0], worker_id, slots)):
         return again
     for study in in_turn:
+        if not bf16 and study.facts is not None and study.facts.precision == "bf16":
+            continue  # its trials would not compare: a worker that cannot keep the pinned precision gets none
         assignments = _from_study(store, proposer, study.uuid, asker, slots)
         if assignments:
             return assignments

@@ -40,13 +40,13 @@ def spec(**changes: Any) -> dict[str, Any]:
 class HandWorker:
     """One worker of the service; it computes nothing."""
 
-    def __init__(self, http: TestClient) -> None:
+    def __init__(self, http: TestClient, *, bf16: bool = False) -> None:
         self.http = http
         self.worker_id = uuid4().hex
         registration = {
             "worker_id": self.worker_id,
             "host": "here",
-            "device": {"kind": "cpu", "name": "a hand", "memory_bytes": 0, "bf16": False},
+            "device": {"kind": "cpu", "name": "a hand", "memory_bytes": 0, "bf16": bf16},
             "versions": {},
             "protocol": 1,
         }

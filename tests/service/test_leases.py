@@ -246,6 +246,13 @@ def test_workers_of_an_earlier_launcher_cost_no_attempt(http: TestClient, store:
     assert trial(http)["state"] == "WAITING"
 
 
+def test_a_worker_that_cannot_keep_the_pinned_precision_gets_no_trial(http: TestClient) -> None:
+    http.post("/v1/studies", json=spec())
+    HandWorker(http, bf16=True).prepare(precision="bf16")
+    assert HandWorker(http).dispatch() == []
+    assert HandWorker(http, bf16=True).take()["number"] == 0
+
+
 def test_n_parallel_limits_leased_trials(http: TestClient, worker: HandWorker) -> None:
     http.post("/v1/studies", json=spec(n_parallel=1))
     worker.prepare()
