@@ -25,6 +25,7 @@ N_EXAMPLES = 25
 _ACCEPTED = ["2xx", "401", "403", "404", "409", "429"]
 RULES_BEYOND_JSON_SCHEMA = {
     "POST /v1/studies": "low above high, unknown hyperparameters, whole numbers written 3.0",
+    "POST /v1/studies:validate": "the same",
     "PATCH /v1/studies/{name}": "whole numbers written 3.0",
     "POST /v1/studies/{name}/trials": "params outside the search space",
     "GET /v1/studies/{name}/trials": "a page_token that no page gave",
@@ -66,7 +67,13 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ASGIApp]:
 
 def configuration() -> SchemathesisConfig:
     lenient = {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, "422", "426"]}}
-    operations = [{"include-name": name, "checks": lenient} for name in RULES_BEYOND_JSON_SCHEMA]
+    operations: list[dict[str, Any]] = [
+        {"include-name": name, "checks": dict(lenient)} for name in RULES_BEYOND_JSON_SCHEMA
+    ]
+    for operation in operations:
+        if operation["include-name"] == "POST /v1/datasets":
+            # its body is bytes, and so is whatever violates that: an object arrives as one row of JSONL
+            operation["checks"]["negative_data_rejection"] = {"enabled": False}
     return SchemathesisConfig.from_dict(
         {"generation": {"max-examples": N_EXAMPLES}, "seed": 1, "operations": operations}
     )
