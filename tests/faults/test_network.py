@@ -51,16 +51,6 @@ def test_a_study_ends_whole_over_a_bad_network(tmp_path: Path, database_url: str
     assert sum(proxy.fates.values()) - proxy.fates["passes"] > 10
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("mood", [mood for mood in MOODS if mood != "passes"])
-def test_a_study_ends_whole_under_one_kind_of_fault(
-    mood: str, tmp_path: Path, database_url: str, fast_engine: Engine
-) -> None:
-    proxy = run_through_proxy(tmp_path, database_url, fast_engine, 30, {"passes": 60, mood: 40}, seed=1)
-    assert proxy.fates[mood] > 20
-
-
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_who_was_stopped_goes_on(tmp_path: Path, database_url: str, fast_engine: Engine) -> None:
     with processes(tmp_path, database_url) as running, running.start_service() as client:

@@ -1,7 +1,6 @@
-"""F01 to F08 and F29 with real processes: the service dies at one step after the other, and so does PostgreSQL."""
+"""F01 to F08 with real processes: the service dies at one step after the other."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,33 +11,14 @@ from service.failpoints import ENVIRONMENT
 from tests.faults.processes import eventually, processes, wait_for_end
 from tests.faults.test_network import assert_whole, search
 
-STEPS = [
-    "create.before_commit",
-    "create.after_commit",
-    "register.after_commit",
-    "dispatch.after_propose",
-    "dispatch.after_commit@3",
-    "report.before_commit@4",
-    "report.after_commit@4",
-    "upload.after_write",
-    "upload.before_commit",
-    "upload.after_commit",
-    "tell.before_commit@2",
-    "tell.after_commit@2",
-    "heartbeat.after_commit",
-]
-QUICK_STEPS = ["create.after_commit", "report.after_commit@4", "upload.before_commit", "tell.after_commit@2"]
+STEPS = ["create.after_commit", "report.after_commit@4", "upload.before_commit", "tell.after_commit@2"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_service_is_killed_at_some_steps(tmp_path: Path, database_url: str, fast_engine: Engine) -> None:
-    die_at(QUICK_STEPS, tmp_path, database_url, fast_engine, n_trials=12)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_the_service_is_killed_at_each_step(tmp_path: Path, database_url: str, fast_engine: Engine) -> None:
-    die_at([step for step in STEPS if "heartbeat" not in step], tmp_path, database_url, fast_engine, n_trials=60)
+def test_the_service_is_killed_at_one_step_after_the_other(
+    tmp_path: Path, database_url: str, fast_engine: Engine
+) -> None:
+    die_at(STEPS, tmp_path, database_url, fast_engine, n_trials=12)
 
 
 def die_at(steps: list[str], folder: Path, database_url: str, engine: Engine, n_trials: int) -> None:
@@ -54,8 +34,3 @@ def die_at(steps: list[str], folder: Path, database_url: str, engine: Engine, n_
         with running.start_service() as client:
             client.create_study(search(n_trials))
             assert_whole(wait_for_end(client, "far"), engine, running)
-
-
-@contextmanager
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    raise NotImplementedError
