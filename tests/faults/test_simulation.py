@@ -30,7 +30,7 @@ def test_nothing_is_lost_under_faults_on_postgresql(new_world: Callable[..., Wor
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("first", range(0, 2000, 100))
+@pytest.mark.parametrize("first", range(0, 500, 100))
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_nothing_is_lost_in_long_simulations(new_world: Callable[..., World], first: int) -> None:
     run(new_world, range(first, first + 100), n_events=100)
@@ -40,4 +40,4 @@ def test_nothing_is_lost_in_long_simulations(new_world: Callable[..., World], fi
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_nothing_is_lost_in_long_simulations_on_postgresql(new_world: Callable[..., World]) -> None:
-    run(new_world, range(10_000, 10_100), n_events=100)
+    run(new_world, range(10_000, 10_020), n_events=100)
