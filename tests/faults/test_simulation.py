@@ -26,18 +26,3 @@ def test_nothing_is_lost_under_faults(new_world: Callable[..., World], first: in
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_nothing_is_lost_under_faults_on_postgresql(new_world: Callable[..., World]) -> None:
     run(new_world, range(5), n_events=25)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("first", range(0, 500, 100))
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_nothing_is_lost_in_long_simulations(new_world: Callable[..., World], first: int) -> None:
-    run(new_world, range(first, first + 100), n_events=100)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_nothing_is_lost_in_long_simulations_on_postgresql(new_world: Callable[..., World]) -> None:
-    run(new_world, range(10_000, 10_020), n_events=100)
