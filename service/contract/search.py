@@ -10,6 +10,8 @@ from service.contract.hyperparameters import ParamValue
 from service.contract.wire import Wire, refuse
 
 MAX_CHOICES = 64
+MAX_STEPS = 2**60
+"""More than any float tells apart, and few enough that Optuna's decimals (28 digits) divide."""
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
 CountInt = Annotated[int, Field(ge=0, le=100_000)]
@@ -301,6 +303,8 @@ def _step_errors(low: float, high: float, step: float | None) -> list[tuple[tupl
         return []
     if step <= 0:
         return [(("step",), "step must be above 0", step)]
+    if (high - low) / step > MAX_STEPS:
+        return [(("step",), f"step {step:g} cuts {low:g} to {high:g} into more than 2**60 values; drop step", step)]
     # in decimals, as Optuna divides them: 0.3 is three steps of 0.1
     if low < high and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
         return [(("step",), f"step {step:g} does not divide high - low = {high - low:g}", step)]

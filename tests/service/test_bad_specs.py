@@ -24,6 +24,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "above 0",
     ),
     ({"search_space": {"learning_rate": RATE | {"step": 3e-4}}}, "search_space.learning_rate.step", "does not divide"),
+    ({"search_space": {"learning_rate": RATE | {"step": 5e-324}}}, "search_space.learning_rate.step", "drop step"),
     (
         {"search_space": {"learning_rate": RATE | {"step": 1e-5, "log": True}}},
         "search_space.learning_rate.step",
