@@ -25,7 +25,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from service.client import SpeziaClient
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.local_service import local_service
 from service.settings import Settings
 from trainer.evaluate import evaluate

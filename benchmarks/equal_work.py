@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from service.client import SpeziaClient
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.local_service import local_service
 from service.settings import Settings
 

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from service.contract.hyperparameters import ParamValue
 from service.contract.preset import Preset, PresetParameter, Validation
-from service.contract.search import Choices, Distribution
+from service.contract.ranges import Choices, Distribution
 from service.contract.space import values_of
 
 

@@ -12,7 +12,7 @@ from service.errors import SpeziaError
 from service.lifecycle.end_strays import end_strays
 from service.lifecycle.reap import REAP_SECONDS, reap
 from service.lifecycle.sweep import sweep
-from service.lifecycle.write_card import write_missing_cards
+from service.lifecycle.write_missing_cards import write_missing_cards
 from service.routes import (
     control,
     datasets,

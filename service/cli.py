@@ -12,7 +12,8 @@ from rich.console import Console
 
 from service.advice import preset_table, presets_table, show_validation
 from service.client import ClientError, SpeziaClient
-from service.contract.study import Study, StudyChange
+from service.contract.spec import StudyChange
+from service.contract.study import Study
 from service.contract.wire import nearest_name_hint
 from service.launch.parent import end_with_parent
 from service.local_service import NoLocalService, local_service

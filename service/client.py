@@ -19,7 +19,8 @@ from pydantic import BaseModel, ValidationError
 from service.contract.dataset import Dataset
 from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
-from service.contract.study import BestTrial, Params, Study, StudyChange, StudyList, StudySpec, StudyState
+from service.contract.spec import Params, StudyChange, StudySpec
+from service.contract.study import BestTrial, Study, StudyList, StudyState
 from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialState
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from service.client import ENDED, SpeziaClient
 from service.contract.hyperparameters import ParamValue
-from service.contract.study import BestTrial, Params, Study, TrialCounts
+from service.contract.spec import Params
+from service.contract.study import BestTrial, Study, TrialCounts
 from service.contract.trial import Trial, TrialDetail
 
 POLL_SECONDS = 0.5

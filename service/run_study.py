@@ -7,7 +7,8 @@ from rich.console import Console
 
 from service.client import SpeziaClient, SpeziaError
 from service.contract.problem import Code
-from service.contract.study import BestTrial, Study, StudySpec
+from service.contract.spec import StudySpec
+from service.contract.study import BestTrial, Study
 from service.progress import show_result, watch
 
 

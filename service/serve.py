@@ -13,7 +13,9 @@ from service.app import create_app
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
-from service.lifecycle.reap import reap_launched, reap_worker, void_leases
+from service.lifecycle.reap_launched import reap_launched
+from service.lifecycle.reap_worker import reap_worker
+from service.lifecycle.void_leases import void_leases
 from service.running import Hold, hold
 from service.settings import Settings
 

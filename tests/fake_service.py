@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from service.contract.problem import MEDIA_TYPE, Code, Problem
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.worker import (
     TOKEN_HEADER,
     Assignment,

@@ -176,3 +176,15 @@ def reachable(module: str) -> set[str]:
             seen.add(name)
             waiting += [imported for imported, _ in imports(TREES[MODULES[name]])]
     return seen
+
+
+def test_what_is_private_to_a_file_stays_in_it() -> None:
+    strangers = [
+        f"{path}:{node.lineno} takes {alias.name} of {node.module}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.startswith("_") and str(node.module).split(".")[0] in ("service", "trainer")
+    ]
+    assert not strangers

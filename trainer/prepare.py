@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from service.contract.data import Data
-from service.contract.study import Facts, Model, StudySpec
+from service.contract.spec import Model, StudySpec
+from service.contract.study import Facts
 from trainer.causality import check_causal
 from trainer.data import read_splits
 from trainer.data_warnings import data_warnings

@@ -23,7 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from transformers import PreTrainedModel
 
 from service.contract.similarity import Similarity
-from service.contract.study import Facts, StudySpec
+from service.contract.spec import StudySpec
+from service.contract.study import Facts
 from trainer.device import Precision
 from trainer.evaluate import evaluate
 from trainer.split import IGNORED, Batch, Split

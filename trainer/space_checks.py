@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from transformers import PreTrainedModel
 
 from service.contract.hyperparameters import BLOCK_PARAMS, HYPERPARAMETERS, ParamValue
-from service.contract.search import Choices
+from service.contract.ranges import Choices
 from service.contract.space import dimensions
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from trainer.batches import steps_per_epoch
 from trainer.dropout import check_dropout_known
 from trainer.errors import ConfigError

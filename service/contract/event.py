@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from service.contract.study import Failure, Params, StudyState
+from service.contract.spec import Params
+from service.contract.study import Failure, StudyState
 from service.contract.trial import TrialState
 from service.contract.wire import Count, Reply
 

@@ -1,8 +1,8 @@
 """What the service recommends to search (`Preset`), and what it thinks of a study before it starts (`Validation`)."""
 
 from service.contract.hyperparameters import ParamValue
-from service.contract.search import Distribution, SearchSpace
-from service.contract.study import Params, StudySpec
+from service.contract.ranges import Distribution, SearchSpace
+from service.contract.spec import Params, StudySpec
 from service.contract.tasks import Task
 from service.contract.wire import Count, Name, Reply, Text
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from service.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
-from service.contract.search import Choices, Condition, Distribution, FloatRange, IntRange, SearchSpace
+from service.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange, SearchSpace
 from service.contract.wire import FieldError, nearest_name_hint
 
 MAX_DEPTH = 4

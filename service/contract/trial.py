@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from service.contract.study import Failure, Params
+from service.contract.spec import Params
+from service.contract.study import Failure
 from service.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.contract.study import Facts, Failure, Params, StudySpec
+from service.contract.spec import Params, StudySpec
+from service.contract.study import Facts, Failure
 from service.contract.wire import Count, Identifier, Reply, Text, Wire
 
 PROTOCOL = 1

@@ -9,7 +9,7 @@ from service.contract.study import Baseline, BestTrial
 from service.errors import NoBest
 from service.lifecycle.compare_small import compare_small
 from service.lifecycle.explain import best_point, explain, generalization_gap, points
-from service.lifecycle.find_model import model_directory
+from service.lifecycle.model_directory import model_directory
 from service.search.best import best_trial
 from service.search.edges import edges
 from service.search.space import plain_params, trial_params

@@ -1,7 +1,7 @@
 """What a spec must pass beyond the contract, before a study is created or validated."""
 
 from service.contract.problem import FieldProblem
-from service.contract.study import StudySpec, whole_space_errors
+from service.contract.spec import StudySpec, whole_space_errors
 from service.errors import Invalid
 from service.search.fill_preset import fill_preset
 from service.search.requirements import missing_requirement, refused_options

@@ -4,7 +4,7 @@ import secrets
 
 from service.contract.dataset import PREFIX
 from service.contract.problem import FieldProblem
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
 from service.lifecycle.check_spec import check_spec

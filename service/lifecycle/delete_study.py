@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.failpoints import failpoint
-from service.lifecycle.tell import remove_folders
+from service.lifecycle.remove_folders import remove_folders
 from service.store import artifacts, decisions, leases, measurements, studies
 from service.store.transaction import Store
 

@@ -1,6 +1,7 @@
 """The trials that a study begins with: the baseline, then what its spec enqueues."""
 
-from service.contract.study import Facts, Params
+from service.contract.spec import Params
+from service.contract.study import Facts
 from service.search.lint_facts import lint_facts
 from service.search.propose import ProposalRequest
 from service.search.proposer import Proposer

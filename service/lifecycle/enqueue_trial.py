@@ -2,10 +2,10 @@
 
 from service.contract.problem import FieldProblem
 from service.contract.search import GridSampler
-from service.contract.study import Params, params_errors
+from service.contract.spec import Params, params_errors
 from service.contract.trial import TrialDetail
 from service.errors import Invalid, NotPrepared, StudyEnded
-from service.lifecycle.extend import add_trial
+from service.lifecycle.add_trial import add_trial
 from service.lifecycle.show_trial import show_trial
 from service.search.propose import ProposalRequest
 from service.search.proposer import Proposer

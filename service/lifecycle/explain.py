@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from service.contract.space import active_dimension
-from service.contract.study import Params, StudySpec
+from service.contract.spec import Params, StudySpec
 from service.contract.tasks import DIRECTIONS
 
 _CHANGE = 0.01

@@ -5,8 +5,8 @@ import io
 from collections.abc import Iterator
 
 from service.contract.trial import Trial
+from service.lifecycle.list_trials import list_trials
 from service.lifecycle.show_study import show_study
-from service.lifecycle.show_trial import list_trials
 from service.store.transaction import Store
 
 _PAGE = 1000

@@ -11,13 +11,6 @@ Place = tuple[float, int]
 """What a list is sorted by: a key, and a number that decides among equal keys."""
 
 
-def write_token(order: str, place: Place) -> str:
-    """Return the token of a page that ended at ``place``."""
-    key, number = place
-    # repr is exact, and knows infinity, which JSON does not
-    return base64.urlsafe_b64encode(json.dumps([order, repr(key), number]).encode()).decode().rstrip("=")
-
-
 def read_token(token: str, order: str) -> Place:
     """Return where the page before ended.
 

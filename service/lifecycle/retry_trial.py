@@ -2,7 +2,7 @@
 
 from service.contract.trial import TrialDetail
 from service.errors import TrialNotFailed, TrialNotFound
-from service.lifecycle.extend import add_trial
+from service.lifecycle.add_trial import add_trial
 from service.lifecycle.show_trial import show_trial
 from service.store import studies, trials
 from service.store.transaction import JoinedStore, Store

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.lifecycle.tell import remove_folders
+from service.lifecycle.remove_folders import remove_folders
 from service.store import artifacts, leases
 from service.store.transaction import Store
 

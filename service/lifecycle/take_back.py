@@ -1,7 +1,7 @@
 """An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
 
 from service.contract.study import Failure
-from service.lifecycle.accept_small import note_failed_small
+from service.lifecycle.note_failed_small import note_failed_small
 from service.lifecycle.settle import settle
 from service.store import leases, studies, trials
 from service.store.leases import Lease

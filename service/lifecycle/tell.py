@@ -1,8 +1,6 @@
 """POST /v1/leases/{lease_id}/tell: a worker's result, accepted exactly once."""
 
 import logging
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from service.contract.study import Failure
@@ -12,6 +10,7 @@ from service.failpoints import failpoint
 from service.lifecycle.accept_small import accept_small
 from service.lifecycle.enqueue_first_trials import enqueue_first_trials
 from service.lifecycle.keep_models import keep_models
+from service.lifecycle.remove_folders import remove_folders
 from service.lifecycle.settle import settle
 from service.lifecycle.take_back import take_back
 from service.lifecycle.write_card import write_card
@@ -63,12 +62,6 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         # the result is accepted whatever becomes of the card: the reaper's next round writes what is missing
         log.warning("the model card has to wait: %s", error)
     return Told(replayed=False)
-
-
-def remove_folders(folder: Path, lease_ids: Iterable[str]) -> None:
-    """Remove files that no row points to any more; called after the commit that dropped the rows."""
-    for lease_id in lease_ids:
-        shutil.rmtree(folder / lease_id, ignore_errors=True)
 
 
 def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Told:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from service.contract.dataset import PREFIX, Dataset
-from service.errors import DatasetNotFound, TooLarge
+from service.contract.dataset import Dataset
+from service.errors import TooLarge
+from service.lifecycle.find_dataset import find_dataset
 from service.lifecycle.sniff import sniff
 from service.store import datasets
 from service.store.transaction import Store
@@ -31,19 +32,6 @@ def upload_dataset(store: Store, folder: Path, max_bytes: int, chunks: Iterable[
     with store.writing() as tx:
         is_new = datasets.add(tx, sha256, form, size_bytes)
     return find_dataset(store, sha256), is_new
-
-
-def find_dataset(store: Store, sha256: str) -> Dataset:
-    """Describe an uploaded data set.
-
-    Raises:
-        DatasetNotFound: Nobody has uploaded it.
-    """
-    with store.reading() as tx:
-        row = datasets.find(tx, sha256)
-    if row is None:
-        raise DatasetNotFound(sha256)
-    return Dataset(reference=f"{PREFIX}{sha256}", **row._mapping)
 
 
 def _write(path: Path, chunks: Iterable[bytes], max_bytes: int) -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """POST /v1/studies:validate: what a study would be, and what to think about again, without starting it."""
 
 from service.contract.preset import Validation
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.lifecycle.check_spec import check_spec
 from service.search.lint import lint
 from service.search.pruners import longest_schedule

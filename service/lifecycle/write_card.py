@@ -5,9 +5,9 @@ from typing import Any
 from uuid import uuid4
 
 from service.lifecycle.best import best
+from service.lifecycle.describe import describe
 from service.lifecycle.model_card import model_card
-from service.lifecycle.show_study import describe
-from service.lifecycle.upload import sync, write_durably
+from service.lifecycle.write_durably import sync, write_durably
 from service.search.best import best_trial
 from service.search.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
@@ -46,14 +46,6 @@ def write_card(store: Store, folder: Path, study_uuid: str) -> None:
             sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def write_missing_cards(store: Store, folder: Path) -> None:
-    """Those of studies that ended without a worker's word: stopped, cancelled, or their last worker was lost."""
-    with store.reading() as tx:
-        missing = studies.without_card(tx)
-    for study_uuid in missing:
-        write_card(store, folder, study_uuid)
 
 
 def _winners_model(tx: Transaction, study: StudyRow) -> KeptModel | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from fastapi import APIRouter, Response, status
 
-from service.contract.study import Study, StudyChange
+from service.contract.spec import StudyChange
+from service.contract.study import Study
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, StudyEnded, StudyNotFound
 from service.lifecycle.cancel import cancel

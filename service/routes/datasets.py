@@ -9,7 +9,8 @@ from fastapi.responses import FileResponse
 from service.contract.dataset import MEDIA_TYPES, Dataset
 from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, TooLarge
-from service.lifecycle.upload_dataset import find_dataset, upload_dataset
+from service.lifecycle.find_dataset import find_dataset
+from service.lifecycle.upload_dataset import upload_dataset
 from service.routes.body import body_chunks
 from service.routes.responses import created, link, problems
 

@@ -18,12 +18,13 @@ from service.contract.worker import (
 )
 from service.dependencies import LeaseToken, PartsDep, StoreDep
 from service.errors import LeaseLost, NoModel, OutcomeRefused, ReportConflict
-from service.lifecycle.find_model import find_leased_model_file
+from service.lifecycle.append_log import append_log
+from service.lifecycle.find_leased_model_file import find_leased_model_file
 from service.lifecycle.heartbeat import heartbeat
 from service.lifecycle.release import release
 from service.lifecycle.report import report
 from service.lifecycle.tell import tell
-from service.lifecycle.upload import append_log, upload
+from service.lifecycle.upload import upload
 from service.routes.body import body_chunks
 from service.routes.responses import problems
 from service.routes.strict import StrictRoute

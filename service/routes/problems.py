@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
-from service.contract.search import ONE, SEVERAL
+from service.contract.ranges import ONE, SEVERAL
 from service.errors import Invalid, SpeziaError
 
 log = logging.getLogger(__name__)

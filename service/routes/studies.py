@@ -6,13 +6,15 @@ from fastapi import APIRouter, Body, Response, status
 from fastapi.responses import StreamingResponse
 
 from service.contract.preset import Validation
-from service.contract.study import BestTrial, Study, StudyList, StudySpec, StudyState
+from service.contract.spec import StudySpec
+from service.contract.study import BestTrial, Study, StudyList, StudyState
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
 from service.lifecycle.best import best
 from service.lifecycle.create_study import create_study
 from service.lifecycle.find_model import find_model
-from service.lifecycle.show_study import list_studies, show_study
+from service.lifecycle.list_studies import list_studies
+from service.lifecycle.show_study import show_study
 from service.lifecycle.validate_study import validate_study
 from service.routes.model_tar import tar
 from service.routes.once import OnceDep

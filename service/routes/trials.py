@@ -20,9 +20,12 @@ from service.errors import (
 )
 from service.lifecycle.cancel_trial import cancel_trial
 from service.lifecycle.enqueue_trial import enqueue_trial
-from service.lifecycle.list_artifacts import find_artifact, list_artifacts
+from service.lifecycle.find_artifact import find_artifact
+from service.lifecycle.list_artifacts import list_artifacts
+from service.lifecycle.list_trials import list_trials
+from service.lifecycle.read_log import read_log
 from service.lifecycle.retry_trial import retry_trial
-from service.lifecycle.show_trial import list_trials, read_log, show_trial
+from service.lifecycle.show_trial import show_trial
 from service.routes.once import OnceDep
 from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems

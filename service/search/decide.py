@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract import search
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.tasks import Direction
 from service.search.pruners import build_pruner
 from service.search.snapshot import SnapshotStorage

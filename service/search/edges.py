@@ -3,9 +3,10 @@
 import math
 
 from service.contract.hyperparameters import HYPERPARAMETERS
-from service.contract.search import Choices, FloatRange, IntRange
+from service.contract.ranges import Choices, FloatRange, IntRange
 from service.contract.space import Dimension, active_dimension
-from service.contract.study import Facts, Params, StudySpec
+from service.contract.spec import Params, StudySpec
+from service.contract.study import Facts
 
 _NEAR = 0.02
 """Share of a range, logarithmic where the range is."""

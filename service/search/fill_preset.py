@@ -7,9 +7,9 @@ of the table changes no study that exists. Filling in again changes nothing.
 from service.contract.hyperparameters import HYPERPARAMETERS
 from service.contract.preset import Preset
 from service.contract.problem import FieldProblem
-from service.contract.search import Distribution, SearchSpace
+from service.contract.ranges import Distribution, SearchSpace
 from service.contract.space import values_of
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.wire import nearest_name_hint
 from service.errors import Invalid
 from service.search.allowed import choices_of

@@ -13,9 +13,9 @@ from decimal import Decimal
 from optuna.trial import FrozenTrial
 
 from service.contract.hyperparameters import ParamValue
-from service.contract.search import Choices, Distribution, IntRange
+from service.contract.ranges import Choices, Distribution, IntRange
 from service.contract.space import dimensions
-from service.contract.study import MAX_TRIALS, Params, StudySpec
+from service.contract.spec import MAX_TRIALS, Params, StudySpec
 
 FIXED_PARAMS = "fixed_params"
 """Where Optuna keeps the params of an enqueued trial, among its system attributes."""

@@ -11,7 +11,7 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.quiet import quiet
 from service.search.snapshot import SnapshotStorage, running_trial
 

@@ -7,7 +7,7 @@ and of what our own samplers and pruners do; nothing here looks at data or model
 from collections.abc import Callable, Iterator
 
 from service.contract.preset import SpecWarning
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.lint_budget import budget_warnings
 from service.search.lint_pruner import pruner_warnings
 from service.search.lint_rate import rate_warnings

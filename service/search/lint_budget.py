@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from service.contract import search
 from service.contract.preset import SpecWarning
-from service.contract.study import StudySpec
+from service.contract.ranges import Choices
+from service.contract.spec import StudySpec
 from service.search.allowed import ranges_of
 from service.search.space_size import is_constant, n_advised, n_searched, space_size, trials_advised
 
@@ -107,9 +108,7 @@ def _startup(spec: StudySpec) -> Iterator[SpecWarning]:
 def _cmaes(spec: StudySpec) -> Iterator[SpecWarning]:
     if not isinstance(spec.sampler, search.CmaEsSampler):
         return
-    by_chance = [
-        name for name in spec.search_space if any(isinstance(one, search.Choices) for one in ranges_of(spec, name))
-    ]
+    by_chance = [name for name in spec.search_space if any(isinstance(one, Choices) for one in ranges_of(spec, name))]
     if by_chance:
         yield SpecWarning(
             field="sampler.name",

@@ -3,7 +3,8 @@
 import math
 
 from service.contract.preset import SpecWarning
-from service.contract.study import Facts, StudySpec
+from service.contract.spec import StudySpec
+from service.contract.study import Facts
 
 _SMALL_SPLIT = 200
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service.contract import search
 from service.contract.preset import SpecWarning
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.allowed import n_values, ranges_of
 from service.search.pruners import longest_schedule
 

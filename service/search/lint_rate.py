@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from service.contract.preset import SpecWarning
-from service.contract.search import Distribution, FloatRange
+from service.contract.ranges import Distribution, FloatRange
 from service.contract.space import values_of
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.allowed import choices_of, edges_of, ranges_of
 
 FIELD = "search_space.learning_rate"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from service.contract.preset import SpecWarning
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.allowed import choices_of, largest, n_values, ranges_of
 from service.search.space_size import trials_advised
 

@@ -26,8 +26,8 @@ ViT guide      Hugging Face transformers, guide to image classification
 
 from service.contract.hyperparameters import ParamValue
 from service.contract.preset import Preset, PresetParameter
-from service.contract.search import Choices, Condition, Distribution, FloatRange, IntRange
-from service.contract.study import StudySpec
+from service.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange
+from service.contract.spec import StudySpec
 from service.contract.tasks import Task
 
 _TEXT: list[Task] = ["text-classification", "text-regression"]

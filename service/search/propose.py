@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from service.contract.search import GridSampler
 from service.contract.space import dimensions
-from service.contract.study import Params, StudySpec
+from service.contract.spec import Params, StudySpec
 from service.search.grid import FIXED_PARAMS, next_grid_point
 from service.search.samplers import build_sampler
 from service.search.snapshot import SnapshotStorage, running_trial

@@ -12,8 +12,9 @@ from optuna.pruners import (
 
 from service.contract import search
 from service.contract.hyperparameters import HYPERPARAMETERS
+from service.contract.ranges import Choices
 from service.contract.space import dimensions
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.quiet import quiet
 
 
@@ -48,7 +49,7 @@ def build_pruner(spec: StudySpec) -> BasePruner:
 def longest_schedule(spec: StudySpec) -> int:
     """Return how many evaluations the longest trial that the study allows has."""
     ranges = [one.distribution for one in dimensions(spec.search_space) if one.name == "epochs"]
-    searched = [choice for one in ranges for choice in (one.choices if isinstance(one, search.Choices) else [one.high])]
+    searched = [choice for one in ranges for choice in (one.choices if isinstance(one, Choices) else [one.high])]
     # where every range of epochs has a condition, trials outside them have the default
     if not searched or all(one.when for one in ranges):
         default = HYPERPARAMETERS["epochs"].default

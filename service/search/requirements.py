@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from service.contract.search import GridSampler
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.pruners import build_pruner
 from service.search.samplers import build_sampler
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.contract import search
 from service.contract.space import is_conditional
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.quiet import quiet
 from service.search.space import to_optuna
 

@@ -11,9 +11,10 @@ from optuna.distributions import (
 )
 
 from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
-from service.contract.search import Choices, Distribution, FloatRange, IntRange, SearchSpace
+from service.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
 from service.contract.space import dimensions, plain_name
-from service.contract.study import Facts, Params, StudySpec
+from service.contract.spec import Params, StudySpec
+from service.contract.study import Facts
 from service.search.presets import preset_default
 
 USUAL_DROPOUT = 0.1

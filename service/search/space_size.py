@@ -1,9 +1,9 @@
 """How large a search space is, and how many trials it deserves."""
 
 from service.contract.hyperparameters import ParamValue
-from service.contract.search import Choices
+from service.contract.ranges import Choices
 from service.contract.space import dimensions
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.allowed import n_values, ranges_of
 
 _ENOUGH = ((1, 1), (3, 9), (6, 20))

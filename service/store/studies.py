@@ -11,7 +11,8 @@ from optuna.study import StudyDirection
 from sqlalchemy import Row, Select, delete, insert, select, update
 
 from service.contract.event import StudyChanged
-from service.contract.study import Facts, Failure, StudySpec, StudyState
+from service.contract.spec import StudySpec
+from service.contract.study import Facts, Failure, StudyState
 from service.errors import StudyNotFound
 from service.store import events
 from service.store.optuna_tables import studies

@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from sqlalchemy import delete, exists, func, select
 
 from service.contract.event import TrialChanged, ValueReported
-from service.contract.study import Failure, Params, TrialCounts
+from service.contract.spec import Params
+from service.contract.study import Failure, TrialCounts
 from service.contract.trial import TrialState as StateName
 from service.store import events
 from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, text
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.store import optuna_tables as optuna
 from service.store import tables as ours
 from tests.faults.snapshot import Snapshot, TrialRow

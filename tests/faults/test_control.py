@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.contract.study import StudyChange
+from service.contract.spec import StudyChange
 from service.errors import NoBest, SpeziaError
 from service.lifecycle.best import best
 from service.lifecycle.cancel import cancel

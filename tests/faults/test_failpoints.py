@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service import failpoints
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.errors import StudyNotFound
 from service.failpoints import Injected, arm_from, armed
 from service.lifecycle.create_study import create_study

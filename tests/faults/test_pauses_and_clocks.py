@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 
 from service.contract.worker import LEASE_SECONDS
 from service.errors import LeaseLost
-from service.lifecycle.reap import reap, void_leases
+from service.lifecycle.reap import reap
 from service.lifecycle.show_trial import show_trial
+from service.lifecycle.void_leases import void_leases
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World, soft_engine

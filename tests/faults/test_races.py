@@ -9,7 +9,7 @@ import pytest
 from optuna.study import StudyDirection
 from sqlalchemy import event
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.worker import HeldLease
 from service.errors import LeaseLost, StudyExists
 from service.failpoints import armed

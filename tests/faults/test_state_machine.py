@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 from service.contract.worker import LEASE_SECONDS, Assignment, Told
 from service.errors import LeaseLost, OutcomeRefused, ReportConflict
 from service.lifecycle.cancel import cancel
-from service.lifecycle.reap import reap_worker
+from service.lifecycle.reap_worker import reap_worker
 from tests.faults import actors
 from tests.faults.world import World
 from tests.service.hand_worker import spec

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, select, text
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.worker import LeaseStatus, ReportReply, Told
 from service.errors import LeaseLost, OutcomeRefused, SpeziaError
 from service.failpoints import Injected, armed

@@ -6,7 +6,8 @@ from typing import Any
 import httpx2
 
 from service.contract.problem import MEDIA_TYPE, Code, Problem
-from service.contract.study import Baseline, BestTrial, Study, StudySpec, TrialCounts
+from service.contract.spec import StudySpec
+from service.contract.study import Baseline, BestTrial, Study, TrialCounts
 from service.contract.trial import TrialDetail
 from tests.service.search.builders import make_spec
 

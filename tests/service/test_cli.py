@@ -18,7 +18,8 @@ from service.cli import app
 from service.client import SpeziaClient
 from service.contract.preset import PresetList, SpecWarning, Validation
 from service.contract.problem import Code
-from service.contract.study import Failure, StudySpec, TrialCounts
+from service.contract.spec import StudySpec
+from service.contract.study import Failure, TrialCounts
 from service.contract.trial import TrialList
 from service.local_service import NoLocalService, local_service
 from service.running import find, hold

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from service.client import SpeziaClient, SpeziaError
 from service.contract.problem import Code
-from service.contract.study import StudyChange, StudySpec
+from service.contract.spec import StudyChange, StudySpec
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec
 

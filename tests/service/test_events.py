@@ -8,7 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.lifecycle import follow_events as following
+from service.lifecycle.find_followed import find_followed
+from service.lifecycle.follow_events import PAGE, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
 
@@ -73,7 +74,7 @@ def test_a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice(http: Te
 def test_an_ended_study_is_told_over_many_pages(
     http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "PAGE", 3)
+    monkeypatch.setattr("service.lifecycle.follow_events.PAGE", 3)
     run_study(http, worker)
     assert len(read(http)) == 10
 
@@ -114,7 +115,7 @@ def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
     async def listen() -> list[str | None]:
         kinds = []
         with anyio.fail_after(20):
-            async for event in get_events(following.find_followed(store, "feedback"), store):
+            async for event in get_events(find_followed(store, "feedback"), store):
                 kinds.append(event.event)
                 if len(kinds) == 1:
                     await anyio.to_thread.run_sync(http.post, f"{STUDY}/pause")
@@ -132,7 +133,7 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
         http.post(f"{STUDY}/resume")
     store = app.state.parts.store
     pages = []
-    whole = following.follow_events
+    whole = follow_events
 
     def counted(*arguments: Any) -> Any:
         page = whole(*arguments)
@@ -142,11 +143,11 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
     monkeypatch.setattr("service.routes.events.follow_events", counted)
 
     async def listen() -> None:
-        stream = get_events(following.find_followed(store, "feedback"), store)
+        stream = get_events(find_followed(store, "feedback"), store)
         for seen in range(1, 250):
             await anext(stream)
-            assert sum(pages) - seen < following.PAGE
+            assert sum(pages) - seen < PAGE
         await stream.aclose()
 
     anyio.run(listen)
-    assert set(pages) == {following.PAGE}
+    assert set(pages) == {PAGE}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.lifecycle.explain import Point, explain, generalization_gap
 from service.search.edges import edges
 from tests.service.hand_worker import HandWorker, spec

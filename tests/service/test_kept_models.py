@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.lifecycle import write_card as write_card_module
 from service.lifecycle.reap import reap
-from service.lifecycle.write_card import write_missing_cards
+from service.lifecycle.write_missing_cards import write_missing_cards
 from service.store.transaction import Store
 from tests.service.hand_worker import HandWorker, spec
 

@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.contract.worker import LEASE_SECONDS
-from service.lifecycle.reap import REAP_SECONDS, reap, reap_launched, reap_worker
+from service.lifecycle.reap import REAP_SECONDS, reap
+from service.lifecycle.reap_launched import reap_launched
+from service.lifecycle.reap_worker import reap_worker
 from service.lifecycle.sweep import sweep
 from service.store import workers
 from service.store.transaction import Store

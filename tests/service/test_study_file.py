@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.search import FloatRange
+from service.contract.ranges import FloatRange
 from service.study_file import StudyFileError, load_study_file
 
 STUDY = """\

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.tasks import TASKS, TRAINED_TASKS
 from tests.service.hand_worker import HandWorker, spec
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.launch.local import WorkerPlan
 from tests.fake_service import assignment
 from tests.trainer import tiny

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.contract.worker import PrepareAssignment
 from tests.conftest import START
 from tests.trainer import tiny

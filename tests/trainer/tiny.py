@@ -33,7 +33,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 
 CPU = torch.device("cpu")
 CLASSES = ("angry", "calm", "glad")

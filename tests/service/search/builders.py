@@ -7,7 +7,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from service.contract.study import Facts, Params, StudySpec
+from service.contract.spec import Params, StudySpec
+from service.contract.study import Facts
 from service.search.propose import Proposal, ProposalRequest, propose
 
 SPACE: dict[str, dict[str, Any]] = {

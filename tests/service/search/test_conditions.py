@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from service.contract.space import active_dimension, dimensions, value_problem
-from service.contract.study import Params
+from service.contract.spec import Params
 from service.search.pruners import longest_schedule
 from service.search.samplers import build_sampler
 from service.search.space import defaults, plain_params, to_keys, trial_params

@@ -15,7 +15,7 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.decide import Decision, should_prune
 from service.search.pruners import longest_schedule
 from tests.service.search.builders import SPACE, make_spec, make_trial

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from service.search.lint import lint
 from service.search.lint_facts import lint_facts
 from service.search.space_size import space_size, trials_advised

@@ -7,7 +7,7 @@ import pytest
 from service.contract.hyperparameters import HYPERPARAMETERS, default_of
 from service.contract.preset import Preset
 from service.contract.space import active_dimension, range_errors, value_problem
-from service.contract.study import StudySpec, whole_space_errors
+from service.contract.spec import StudySpec, whole_space_errors
 from service.contract.tasks import TRAINED_TASKS, Task
 from service.errors import Invalid
 from service.search.fill_preset import fill_preset

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from pydantic import TypeAdapter
 
-from service.contract.search import Distribution
+from service.contract.ranges import Distribution
 from service.contract.space import value_problem
 from service.search.space import defaults, from_optuna, nearest, to_optuna
 from tests.service.search.builders import make_facts, make_spec

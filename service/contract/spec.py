@@ -1,0 +1,252 @@
+"""What a person asks for: `StudySpec`, checked in full before anything is stored."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from service.contract.data import Data, Objective, column_errors, objective_errors
+from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from service.contract.ranges import FloatRange, SearchSpace
+from service.contract.search import (
+    CmaEsSampler,
+    GpSampler,
+    GridSampler,
+    HyperbandPruner,
+    NoPruner,
+    Pruner,
+    Sampler,
+    TpeSampler,
+)
+from service.contract.space import (
+    condition_errors,
+    dimensions,
+    enqueued_problem,
+    is_conditional,
+    method_errors,
+    range_errors,
+    unknown_hyperparameter,
+)
+from service.contract.start_small import StartSmall
+from service.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
+from service.contract.wire import FieldError, Name, Text, Wire, refuse
+
+MAX_PARAMETERS = 64
+
+
+MAX_TRIALS = 10_000
+
+
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
+"""A budget; at most some thirty years, so that a date can be told."""
+
+
+Params = dict[str, ParamValue]
+
+
+class Model(Wire):
+    name: Text
+    """A directory under an allowed root, or a name on the hub."""
+    revision: Text | None = None
+    """Commit, tag or branch on the hub; absent: the newest, pinned when the study is prepared."""
+
+
+class Training(Wire):
+    evaluations_per_epoch: Annotated[int, Field(ge=1, le=1_000)] = 1
+    early_stopping_patience: Annotated[int, Field(ge=1, le=100_000)] | None = 3
+    """Evaluations without a better value after which a trial ends; null: never."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the device computes in it (CUDA 8.0 and newer), else fp32."""
+    keep_models: Annotated[int, Field(ge=0, le=100)] = 1
+    """How many of the study's best models are kept while it runs; every other one is deleted at once."""
+    keep_models_bytes: Annotated[int, Field(ge=1, le=2**53)] = 50 * 2**30
+    """All kept models of the study together; the best one is kept whatever its size."""
+    similarity: bool = True
+    """Measure before the first trial how well a linear probe on the untouched model does: a few seconds."""
+
+
+class StudySpec(Wire):
+    """Everything that decides a study. Reading it back gives what was posted, defaults filled in."""
+
+    name: Name | None = None
+    task: Task
+    model: Model | None = None
+    """What every task but ``script`` fine-tunes."""
+    data: Data | None = None
+    """What every task but ``script`` reads."""
+    script: Text | None = None
+    """Of the task ``script``: the Python file with ``train(params, report)``, under a folder that workers run
+    scripts from."""
+    objective: Objective = Objective()
+    preset: Text | None = None
+    """A name of ``GET /v1/presets``. When the study is created its ranges and values are written into ``search_space``
+    and ``fixed``, except where these say otherwise; from then on the study owns them."""
+    search_space: Annotated[SearchSpace, Field(max_length=MAX_PARAMETERS)] = {}
+    fixed: Params = {}
+    sampler: Sampler = TpeSampler()
+    pruner: Pruner = NoPruner()
+    n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
+    n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Trials at once; absent: as many as there are worker slots."""
+    timeout_seconds: Seconds | None = None
+    """From the study's creation; then no new trial starts and running ones end themselves."""
+    device_seconds: Seconds | None = None
+    """For all attempts of all trials together. A trial reserves its estimate when it starts: 1.5 times the longest
+    so far; until one has ended, a quarter of what is left, at least an equal share. It ends itself as ``budget`` when
+    that is used up, and none starts that what is left does not do for."""
+    target_value: float | None = None
+    """A trial that reaches it ends the study."""
+    baseline: bool = True
+    """Trial 0 runs the defaults, so that the search has something to beat."""
+    enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS)] = []
+    """Params to try first; a searched parameter that is left out is drawn."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start_small: StartSmall | None = None
+    """Absent: every trial runs in full at once."""
+    training: Training = Training()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        task, data = body.get("task"), body.get("data")
+        if task == "script":
+            return {"baseline": False} | body
+        if task not in TRAINED_TASKS or not isinstance(data, dict) or not isinstance(data.get("columns", {}), dict):
+            return body
+        return body | {"data": data | {"columns": fill_columns(task, data.get("columns", {}))}}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        refuse("StudySpec", _task_errors(self))
+        if self.task == "script":
+            errors = _free_name_errors(self.fixed, self.search_space)
+        else:
+            errors = [*range_errors(self.search_space), *_fixed_errors(self.fixed, self.search_space)]
+        if self.preset is None:
+            errors += whole_space_errors(self)
+        refuse("StudySpec", errors)
+        return self
+
+    @property
+    def direction(self) -> Direction:
+        assert self.objective.direction is not None
+        return self.objective.direction
+
+
+def _task_errors(spec: StudySpec) -> list[FieldError]:
+    """Fields that the task needs and lacks, or has no use for."""
+    errors = objective_errors(spec.task, spec.objective)
+    given = {"model": spec.model, "data": spec.data, "script": spec.script}
+    needed = ("script",) if spec.task == "script" else ("model", "data")
+    for name, value in given.items():
+        if name in needed and value is None:
+            errors.append(((name,), f"a study of the task {spec.task} needs it", None))
+        elif name not in needed and value is not None:
+            hint = "; hand it over as a fixed param" if spec.task == "script" else ""
+            errors.append(((name,), f"the task {spec.task} has no use for it; drop it{hint}", str(value)))
+    if spec.task == "script" and spec.baseline:
+        errors.append((("baseline",), "a script has no defaults to begin with; list params in enqueue instead", True))
+    if spec.task == "script" and isinstance(spec.pruner, HyperbandPruner) and spec.pruner.options.max_resource is None:
+        message = "how often a script reports is not known; give the steps of its longest trial"
+        errors.append((("pruner", "options", "max_resource"), message, None))
+    if spec.task == "text-regression":
+        errors += [
+            ((place, "label_smoothing"), "numbers have no classes to smooth; drop it", None)
+            for place, names in (("search_space", spec.search_space), ("fixed", spec.fixed))
+            if "label_smoothing" in names
+        ]
+    if spec.data is not None and spec.task != "script":
+        errors += column_errors(spec.task, spec.data)
+    if spec.start_small is not None and spec.task == "script":
+        errors.append((("start_small",), "a script reads its data itself; drop it", None))
+    elif spec.start_small is not None and spec.start_small.trials > spec.n_trials:
+        message = f"more than n_trials = {spec.n_trials}; lower it"
+        errors.append((("start_small", "trials"), message, spec.start_small.trials))
+    return errors
+
+
+def whole_space_errors(spec: StudySpec) -> list[FieldError]:
+    """What can only be checked on the whole search space, so of a spec with a preset once that is filled in."""
+    if not spec.search_space:
+        return [(("search_space",), "should have at least 1 parameter; give ranges, or a preset", {})]
+    errors = condition_errors(spec.search_space, spec.fixed)
+    if not errors and spec.task != "script":
+        errors = method_errors(spec.search_space, spec.fixed)
+    return [*errors, *_sampler_errors(spec), *([] if errors else _enqueue_errors(spec))]
+
+
+def _free_name_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
+    """A script's params are its own: names of Python, each in one place."""
+    named = [("search_space", name) for name in space] + [("fixed", name) for name in fixed]
+    errors: list[FieldError] = [
+        (path, "must be a Python name of at most 64 characters", path[1])
+        for path in named
+        if not path[1].isidentifier() or len(path[1]) > 64
+    ]
+    return errors + [
+        (("fixed", name), f"{name} is also in search_space; keep it in one place", fixed[name])
+        for name in fixed.keys() & space.keys()
+    ]
+
+
+def _fixed_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for name, value in fixed.items():
+        known = HYPERPARAMETERS.get(name)
+        if known is None:
+            errors.append((("fixed", name), unknown_hyperparameter(name), name))
+        elif name in space:
+            errors.append((("fixed", name), f"{name} is also in search_space; keep it in one place", value))
+        elif problem := known.problem(value):
+            errors.append((("fixed", name), f"{name} {problem}", value))
+    return errors
+
+
+def _sampler_errors(spec: StudySpec) -> list[FieldError]:
+    """What the sampler cannot do with the search space."""
+    if is_conditional(spec.search_space):
+        if isinstance(spec.sampler, GpSampler | CmaEsSampler | GridSampler):
+            message = f"{spec.sampler.name} needs every parameter in every trial, but some here have a `when`; use tpe"
+            return [(("sampler", "name"), message, spec.sampler.name)]
+        if isinstance(spec.sampler, TpeSampler) and spec.sampler.options.multivariate is False:
+            message = "ranges with a `when` are searched in groups, which needs multivariate; drop it"
+            return [(("sampler", "options", "multivariate"), message, False)]
+    if not isinstance(spec.sampler, GridSampler):
+        return []
+    message = "a grid needs the step of a float range (and no log); or list choices"
+    ranges = [(one.path, one.distribution) for one in dimensions(spec.search_space)]
+    return [
+        ((*path, "step"), message, None)
+        for path, one in ranges
+        if isinstance(one, FloatRange) and one.step is None and one.low < one.high
+    ]
+
+
+def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
+    errors: list[FieldError] = []
+    wanted = len(spec.enqueue) + spec.baseline
+    if wanted > spec.n_trials:
+        message = f"baseline and enqueued trials are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
+        errors.append((("enqueue",), message, wanted))
+    for index, params in enumerate(spec.enqueue):
+        errors += [(("enqueue", index, *loc), message, value) for loc, message, value in params_errors(spec, params)]
+    return errors
+
+
+def params_errors(spec: StudySpec, params: Params) -> list[FieldError]:
+    """What keeps given params from being tried in a study; fields are names of params."""
+    errors: list[FieldError] = []
+    for name, value in params.items():
+        if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
+            errors.append(((name,), problem, value))
+    return errors
+
+
+class StudyChange(Wire):
+    """New limits of a study. What is left out stays; null lifts a limit (``n_trials`` has to have one)."""
+
+    n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = None
+    n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    timeout_seconds: Seconds | None = None
+    device_seconds: Seconds | None = None

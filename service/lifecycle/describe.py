@@ -1,0 +1,35 @@
+"""A study as people see it."""
+
+from service.contract.study import Best, Study
+from service.lifecycle.compare_small import compare_small
+from service.lifecycle.explain import best_point, generalization_gap, points
+from service.search.best import best_trial
+from service.store import leases, measurements, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+
+def describe(tx: Transaction, study: StudyRow) -> Study:
+    counts = trials.counts(tx, study)
+    seen = trials.all_of(tx, study)
+    best = best_trial(seen, study.spec.direction)
+    curve = points(measurements.of_last_attempt(tx, study.uuid, best.number)) if best else []
+    until = study.finished_at or tx.now
+    return Study(
+        name=study.name,
+        state=study.state,
+        failure=study.failure,
+        spec=study.spec,
+        facts=study.facts,
+        trials=counts,
+        best=None if best is None else Best(number=best.number, value=best.value),  # type: ignore[arg-type]
+        n_finished=counts.complete + counts.pruned + counts.fail,
+        failures=dict(trials.failures_by_class(seen)),
+        generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
+        elapsed_seconds=max(0.0, (until - study.created_at).total_seconds()),
+        device_seconds=leases.device_seconds(tx, study.uuid),
+        created_at=study.created_at,
+        finished_at=study.finished_at,
+        start_small=compare_small(tx, study, seen),
+        warnings=study.warnings,
+    )

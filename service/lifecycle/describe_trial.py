@@ -1,0 +1,34 @@
+"""A trial in a list, in short."""
+
+from datetime import datetime
+from typing import Any, cast
+
+from service.contract.trial import Trial, TrialState
+from service.search.space import plain_params
+from service.store import trials
+from service.store.studies import StudyRow
+from service.store.trials import BASELINE, RETRY_OF, FrozenTrial
+
+
+def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:
+    """Say what a list says of a trial; ``last`` is its last row of `measurement`."""
+    is_current = last is not None and last.step in trial.intermediate_values
+    return Trial(
+        study=study.name,
+        number=trial.number,
+        state=cast("TrialState", trial.state.name),
+        params=plain_params(trial.params),
+        value=trial.value,
+        step=last.step if is_current else 0,  # type: ignore[union-attr]
+        epoch=last.epoch if is_current else 0.0,  # type: ignore[union-attr]
+        failure=trials.failure_of(trial),
+        baseline=bool(trial.user_attrs.get(BASELINE)),
+        retry_of=trial.user_attrs.get(RETRY_OF),
+        started_at=_aware(trial.datetime_start),
+        finished_at=_aware(trial.datetime_complete),
+    )
+
+
+def _aware(local: datetime | None) -> datetime | None:
+    """Optuna's trials carry naive local times."""
+    return None if local is None else local.astimezone()

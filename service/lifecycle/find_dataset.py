@@ -1,0 +1,19 @@
+"""GET /v1/datasets/{sha256}: an upload."""
+
+from service.contract.dataset import PREFIX, Dataset
+from service.errors import DatasetNotFound
+from service.store import datasets
+from service.store.transaction import Store
+
+
+def find_dataset(store: Store, sha256: str) -> Dataset:
+    """Describe an uploaded data set.
+
+    Raises:
+        DatasetNotFound: Nobody has uploaded it.
+    """
+    with store.reading() as tx:
+        row = datasets.find(tx, sha256)
+    if row is None:
+        raise DatasetNotFound(sha256)
+    return Dataset(reference=f"{PREFIX}{sha256}", **row._mapping)

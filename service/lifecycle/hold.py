@@ -1,0 +1,15 @@
+"""The token of a lease, compared under the lock of its study."""
+
+from service.errors import LeaseLost
+from service.store import leases, studies
+from service.store.leases import Lease
+from service.store.transaction import Transaction
+
+
+def hold(tx: Transaction, lease_id: str, token: str) -> Lease:
+    held = leases.find(tx, lease_id, token)
+    study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
+    renewed = None if study is None else leases.renew(tx, lease_id, token)
+    if renewed is None:
+        raise LeaseLost
+    return renewed

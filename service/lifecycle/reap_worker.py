@@ -1,0 +1,12 @@
+"""A worker was seen to die: take back its leases."""
+
+from service.lifecycle.reap_one import reap_one
+from service.store import leases
+from service.store.transaction import Store
+
+
+def reap_worker(store: Store, worker_id: str, *, is_counted: bool = True) -> int:
+    """Take back the leases of a worker whose death was seen, expired or not."""
+    with store.reading() as tx:
+        held = leases.of_worker(tx, worker_id)
+    return sum(reap_one(store, one, expired_at=None, is_counted=is_counted) for one in held)
