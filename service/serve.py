@@ -36,6 +36,8 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with socket.create_server((settings.host, settings.port)) as listener:
+        # asyncio does so only for sockets made for IPPROTO_TCP by name; without, every answer waits 40 ms for an ACK
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
         with hold(settings.home) as held:
             return _serve(settings, held, listener, url, worker_program, is_restored=is_restored)

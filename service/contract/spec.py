@@ -33,7 +33,7 @@ from service.contract.wire import FieldError, Name, Text, Wire, refuse
 MAX_PARAMETERS = 64
 
 
-MAX_TRIALS = 10_000
+MAX_TRIALS = 100_000
 
 
 Seconds = Annotated[float, Field(gt=0, le=1e9)]

