@@ -28,12 +28,12 @@ def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Seq
     resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
     granted = leases.grant(tx, study.uuid, "trial", trial.number, asker, resume, reserve(tx, study))
     if resume is None:
-        trials.start(tx, trial, {}, is_judged=False)
+        trials.start(tx, study, trial, {}, is_judged=False)
         return granted
     kept = [row for row in seen[resume.attempt] if row.step <= resume.step]
     measurements.copy(tx, kept, granted.attempt)
     goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen[resume.attempt])
-    trials.start(tx, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
+    trials.start(tx, study, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
     return granted
 
 

@@ -21,7 +21,7 @@ def cancel_trial(store: Store, name: str, number: int) -> None:
         if trial is None:
             raise TrialNotFound(name, number)
         if trial.state.name == "WAITING":
-            trials.finish(tx, trial, "FAIL", None, _CANCELLED)
+            trials.finish(tx, study, trial, "FAIL", None, _CANCELLED)
             settle(tx, study)
         elif trial.state.name == "RUNNING":
             leases.cancel(tx, study.uuid, number)

@@ -21,6 +21,6 @@ def _end_one(store: Store, study_uuid: str, number: int) -> bool:
         trial = None if study is None else trials.find(tx, study, number)
         if study is None or trial is None or (study_uuid, number) not in trials.strays(tx):
             return False
-        trials.finish(tx, trial, "FAIL", None, _STRAY)
+        trials.finish(tx, study, trial, "FAIL", None, _STRAY)
         settle(tx, study)
     return True

@@ -1,6 +1,7 @@
 """POST /v1/leases/report: evaluations come in, and whether to go on goes back in the reply."""
 
 import math
+from copy import copy
 from typing import Any
 
 from service.contract.worker import Report, ReportReply
@@ -48,21 +49,23 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
 
 
 def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> ReportReply:
-    stored = measurements.find(tx, held, one.step)
+    decided = measurements.decided(tx, held, one.step)
+    stored = next((row for row in decided if row.step == one.step), None)
     if stored is not None:
         return _replay(study, held, one, stored)
-    trial = trials.find(tx, study, held.number)
-    assert trial is not None
-    seen = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
-    pruned = next((row for row in seen if row.should_prune), None)
+    pruned = next((row for row in decided if row.should_prune), None)
     if pruned is not None:
         # the decision is final: what came after it was in vain
         return _reply(study, held, one, should_prune=True, reason=pruned.reason, keep_model=False)
-    trial.intermediate_values[one.step] = one.value
-    decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
-    rank = rank_if_complete(trial, trials.all_of(tx, study), study.spec.direction)
-    keep_model = one.final and rank < study.spec.training.keep_models
-    trials.report(tx, trial, one.step, one.value, decision.system_attrs)
+    found = trials.find(tx, study, held.number)
+    assert found is not None
+    trial = copy(found)
+    trial.intermediate_values = {**found.intermediate_values, one.step: one.value}
+    seen = trials.all_of(tx, study)
+    decision = prune(study, trial, seen, is_final=one.final)
+    n_kept = study.spec.training.keep_models
+    keep_model = one.final and n_kept > 0 and rank_if_complete(trial, seen, study.spec.direction) < n_kept
+    trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer: dict[str, Any] = {
         "should_prune": decision.should_prune,
         "reason": decision.reason,

@@ -36,7 +36,7 @@ def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure
     cancelled = Failure(failure_class="cancelled", message="the study was ended before this trial began")
     for trial in trials.all_of(tx, study):
         if trial.state.name == "WAITING":
-            trials.finish(tx, trial, "FAIL", None, cancelled)
+            trials.finish(tx, study, trial, "FAIL", None, cancelled)
     return studies.change(tx, study, state="stopping", ending=ending, failure=failure)
 
 

@@ -53,11 +53,11 @@ def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Fai
     assert trial is not None
     if held.is_cancelled:
         message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"
-        trials.finish(tx, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
+        trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
     elif study.state == "stopping":
         message = f"the study was ended while this trial ran, and its worker went away: {failure.message}"
-        trials.finish(tx, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
+        trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
     elif used_up:
-        trials.finish(tx, trial, "FAIL", None, failure)
+        trials.finish(tx, study, trial, "FAIL", None, failure)
     else:
-        trials.put_back(tx, trial)
+        trials.put_back(tx, study, trial)

@@ -110,7 +110,7 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     assert trial is not None
     reported = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
-    trials.finish(tx, trial, outcome.state, _value(study, trial, outcome.state), failure)
+    trials.finish(tx, study, trial, outcome.state, _value(study, trial, outcome.state), failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
     keep_models(tx, study, held)
     settle(tx, study)

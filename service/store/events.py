@@ -6,32 +6,18 @@ Events are kept as long as their study.
 
 from typing import Any
 
-from sqlalchemy import JSON, Row, String, delete, insert, literal, select
+from sqlalchemy import Row, delete, insert, select
 
 from service.contract.event import Happening
-from service.store.optuna_tables import trials
-from service.store.tables import Instant, event, study_spec
+from service.store.tables import event
 from service.store.transaction import Transaction
 
+_ADD = insert(event).returning(event.c.sequence)
 
-def add(tx: Transaction, study_uuid: str, happening: Happening) -> None:
+
+def add(tx: Transaction, study_uuid: str, study_id: int, happening: Happening) -> None:
     row = {"study_uuid": study_uuid, "kind": happening.kind, "payload": _payload(happening), "at": tx.now}
-    tx.connection.execute(insert(event), row)
-
-
-def add_of_trial(tx: Transaction, trial_id: int, happening: Happening) -> None:
-    """As `add`, for the study that the trial belongs to."""
-    row = (
-        select(
-            study_spec.c.uuid,
-            literal(happening.kind, String),
-            literal(_payload(happening), JSON),
-            literal(tx.now, Instant),
-        )
-        .join(trials, trials.c.study_id == study_spec.c.study_id)
-        .where(trials.c.trial_id == trial_id)
-    )
-    tx.connection.execute(insert(event).from_select(["study_uuid", "kind", "payload", "at"], row))
+    tx.trials.note_event(study_id, tx.connection.execute(_ADD, row).scalar_one())
 
 
 def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[Row[Any]]:

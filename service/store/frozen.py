@@ -84,8 +84,12 @@ def to_stored_time(local: datetime | None) -> datetime | None:
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
 
 
-def _to_shown_time(utc: datetime | None) -> datetime | None:
-    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+def to_shown_time(utc: datetime) -> datetime:
+    return utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _shown(utc: datetime | None) -> datetime | None:
+    return None if utc is None else to_shown_time(utc)
 
 
 def _to_stored(value: float) -> tuple[float | None, str]:
@@ -155,8 +159,8 @@ def _freeze(
         state=TrialState[trial.state],
         value=None,
         values=[_from_stored(row.value, row.value_type) for row in in_order] or None,
-        datetime_start=_to_shown_time(trial.datetime_start),
-        datetime_complete=_to_shown_time(trial.datetime_complete),
+        datetime_start=_shown(trial.datetime_start),
+        datetime_complete=_shown(trial.datetime_complete),
         params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params},
         distributions=distributions,
         user_attrs={row.key: json.loads(row.value_json) for row in user},

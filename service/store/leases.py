@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Row, delete, func, insert, select, update
+from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, select, update
 
 from service.contract.worker import LEASE_SECONDS, Resume
 from service.failpoints import failpoint
@@ -19,6 +19,25 @@ from service.store.transaction import Transaction
 
 Kind = Literal["prepare", "small", "trial", "score"]
 TERM = timedelta(seconds=LEASE_SECONDS)
+
+# of what a worker's every call runs there is one object, so that SQLAlchemy need not work out each time what it is
+_OWNED = (lease.c.lease_id == bindparam("of_id"), lease.c.token == bindparam("of_token"))
+_FIND = select(lease).where(*_OWNED)
+_RENEW = update(lease).where(*_OWNED).returning(lease)
+_END = delete(lease).where(*_OWNED).returning(lease)
+_ADD = insert(lease)
+_OF_STUDY = select(lease).where(lease.c.study_uuid == bindparam("of_study")).order_by(lease.c.number)
+_OF_WORKER = (
+    select(lease).where(lease.c.worker_id == bindparam("of_worker")).order_by(lease.c.study_uuid, lease.c.number)
+)
+_COUNTS = select(lease.c.study_uuid, func.count().label("n")).group_by(lease.c.study_uuid)
+_PAST = select(func.count()).where(
+    attempt.c.study_uuid == bindparam("of_study"),
+    attempt.c.kind == bindparam("of_kind"),
+    attempt.c.number == bindparam("of_number"),
+)
+_BEGIN = insert(attempt)
+_CLOSE = update(attempt).where(attempt.c.lease_id == bindparam("of_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +76,19 @@ def grant(
     reserved_seconds: float | None = None,
 ) -> Lease:
     """Begin the next attempt. At most one live lease for a trial: the database refuses a second."""
-    past = select(func.count()).where(*_same(attempt, study_uuid, kind, number))
+    past = {"of_study": study_uuid, "of_kind": kind, "of_number": number}
     granted = Lease(
         lease_id=uuid4().hex,
         token=uuid4().hex,
         study_uuid=study_uuid,
         kind=kind,
         number=number,
-        attempt=tx.connection.execute(past).scalar_one() + 1,
+        attempt=tx.connection.execute(_PAST, past).scalar_one() + 1,
         worker_id=asker.worker_id,
         expires_at=tx.now + TERM,
         reserved_seconds=reserved_seconds,
     )
-    tx.connection.execute(insert(lease), granted.__dict__)
+    tx.connection.execute(_ADD, granted.__dict__)
     begun = {
         "lease_id": granted.lease_id,
         "study_uuid": study_uuid,
@@ -84,7 +103,7 @@ def grant(
         "resume_attempt": resume.attempt if resume else None,
         "resume_step": resume.step if resume else None,
     }
-    tx.connection.execute(insert(attempt), begun)
+    tx.connection.execute(_BEGIN, begun)
     return granted
 
 
@@ -105,15 +124,13 @@ def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str, slots: int)
 
 def renew(tx: Transaction, lease_id: str, token: str) -> Lease | None:
     """Extend a lease by a full term, expired or not, unless it is stale."""
-    owned = (lease.c.lease_id == lease_id, lease.c.token == token)
-    statement = update(lease).where(*owned).values(expires_at=tx.now + TERM).returning(lease)
-    return _one(tx.connection.execute(statement).first())
+    renewed = {"of_id": lease_id, "of_token": token, "expires_at": tx.now + TERM}
+    return _one(tx.connection.execute(_RENEW, renewed).first())
 
 
 def end(tx: Transaction, lease_id: str, token: str) -> Lease | None:
     """Take the right to write away from its holder, who gives it up; ``None`` if it is stale."""
-    owned = (lease.c.lease_id == lease_id, lease.c.token == token)
-    return _one(tx.connection.execute(delete(lease).where(*owned).returning(lease)).first())
+    return _one(tx.connection.execute(_END, {"of_id": lease_id, "of_token": token}).first())
 
 
 def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
@@ -155,8 +172,8 @@ def close_attempt(
     outcome: str | None = None,
 ) -> None:
     """Write down how an attempt ended. Without ``device_seconds`` the time since its start is taken."""
-    mine = attempt.c.lease_id == held.lease_id
     if device_seconds is None:
+        mine = attempt.c.lease_id == held.lease_id
         started_at = tx.connection.execute(select(attempt.c.started_at).where(mine)).scalar_one()
         device_seconds = max(0.0, (tx.now - started_at).total_seconds())
     ended = {
@@ -167,7 +184,7 @@ def close_attempt(
         "token": held.token,
         "outcome": outcome,
     }
-    tx.connection.execute(update(attempt).where(mine).values(**ended))
+    tx.connection.execute(_CLOSE, ended | {"of_id": held.lease_id})
 
 
 def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
@@ -177,20 +194,17 @@ def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
 
 
 def find(tx: Transaction, lease_id: str, token: str) -> Lease | None:
-    owned = select(lease).where(lease.c.lease_id == lease_id, lease.c.token == token)
-    found = _one(tx.connection.execute(owned).first())
+    found = _one(tx.connection.execute(_FIND, {"of_id": lease_id, "of_token": token}).first())
     failpoint("lease.found")
     return found
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:
-    wanted = select(lease).where(lease.c.study_uuid == study_uuid).order_by(lease.c.number)
-    return [_from_row(row) for row in tx.connection.execute(wanted)]
+    return [_from_row(row) for row in tx.connection.execute(_OF_STUDY, {"of_study": study_uuid})]
 
 
 def of_worker(tx: Transaction, worker_id: str) -> list[Lease]:
-    wanted = select(lease).where(lease.c.worker_id == worker_id).order_by(lease.c.study_uuid, lease.c.number)
-    return [_from_row(row) for row in tx.connection.execute(wanted)]
+    return [_from_row(row) for row in tx.connection.execute(_OF_WORKER, {"of_worker": worker_id})]
 
 
 def all_live(tx: Transaction) -> list[Lease]:
@@ -241,8 +255,7 @@ def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
 
 def counts_of_live(tx: Transaction) -> dict[str, int]:
     """Live leases by study."""
-    grouped = select(lease.c.study_uuid, func.count().label("n")).group_by(lease.c.study_uuid)
-    return {row.study_uuid: row.n for row in tx.connection.execute(grouped)}
+    return {row.study_uuid: row.n for row in tx.connection.execute(_COUNTS)}
 
 
 def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row[Any]]:

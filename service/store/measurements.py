@@ -2,12 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select
 
 from service.contract.worker import Report
 from service.store.leases import Lease
 from service.store.tables import measurement
 from service.store.transaction import Transaction
+
+_DECIDED = select(measurement).where(
+    measurement.c.study_uuid == bindparam("study_uuid"),
+    measurement.c.number == bindparam("number"),
+    measurement.c.attempt == bindparam("attempt"),
+    (measurement.c.step == bindparam("step")) | measurement.c.should_prune,
+)
+_ADD = insert(measurement)
 
 
 def add(
@@ -28,7 +36,7 @@ def add(
         "keep_model": keep_model,
         "reported_at": tx.now,
     }
-    tx.connection.execute(insert(measurement), row)
+    tx.connection.execute(_ADD, row)
 
 
 def copy(tx: Transaction, rows: list[Row[Any]], attempt: int) -> None:
@@ -37,11 +45,10 @@ def copy(tx: Transaction, rows: list[Row[Any]], attempt: int) -> None:
         tx.connection.execute(insert(measurement), [row._asdict() | {"attempt": attempt} for row in rows])
 
 
-def find(tx: Transaction, held: Lease, step: int) -> Row[Any] | None:
-    """The stored answer to a replayed report."""
-    return tx.connection.execute(
-        select(measurement).where(*_of_trial(held.study_uuid, held.number), *_of_attempt(held.attempt, step))
-    ).first()
+def decided(tx: Transaction, held: Lease, step: int) -> list[Row[Any]]:
+    """What an attempt's report of ``step`` was answered, and the report that was answered with its end, if any."""
+    mine = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "step": step}
+    return list(tx.connection.execute(_DECIDED, mine))
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int, attempt: int | None = None) -> list[Row[Any]]:
@@ -74,7 +81,3 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 
 def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:
     return measurement.c.study_uuid == study_uuid, measurement.c.number == number
-
-
-def _of_attempt(attempt: int, step: int) -> tuple[Any, ...]:
-    return measurement.c.attempt == attempt, measurement.c.step == step

@@ -24,17 +24,17 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from service.store.finished_trials import FinishedTrials
 from service.store.frozen import (
     insert_contents,
     intermediate_row,
     load_trials,
+    to_shown_time,
     to_stored_time,
     value_row,
 )
+from service.store.open_trials import OpenTrials
 from service.store.optuna_tables import (
     studies,
     study_directions,
@@ -48,6 +48,8 @@ from service.store.optuna_tables import (
     trial_values,
     trials,
 )
+from service.store.seen_trials import Picture, SeenTrials
+from service.store.upsert import insert_of, upsert
 
 _OF_TRIAL = (
     trial_params,
@@ -57,6 +59,10 @@ _OF_TRIAL = (
     trial_user_attributes,
     trial_system_attributes,
 )
+_ADD_TRIAL = insert(trials).returning(trials.c.trial_id)
+_CLAIM = update(trials).where(trials.c.trial_id == bindparam("claimed"), trials.c.state == bindparam("before"))
+_STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam("study_id"))
+_STATE = select(trials.c.state).where(trials.c.trial_id == bindparam("trial_id")).with_for_update(key_share=True)
 _OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
@@ -70,21 +76,35 @@ class SqlStorage(BaseStorage):
     Args:
         connection: With a transaction begun. Nothing here commits or rolls back.
         now: The instant that trials start and end at.
-        finished: Finished trials known from earlier transactions; the caller publishes
-            ``seen_finished`` to it after its commit, never before.
+        seen: What earlier transactions saw; the caller shows it `pictures` after its commit, never before.
     """
 
     def __init__(
         self,
         connection: Connection,
         now: Callable[[], datetime] = _utc_now,
-        finished: FinishedTrials | None = None,
+        seen: SeenTrials | None = None,
     ) -> None:
         self._connection = connection
         self._now = now
-        self._finished = finished or FinishedTrials()
-        self.seen_finished: dict[int, dict[int, FrozenTrial]] = {}
-        """Finished trials read in this transaction, by study id and trial id."""
+        self._seen = seen or SeenTrials()
+        self._open: dict[int, OpenTrials] = {}
+        """By study id, what this transaction has read."""
+
+    def pictures(self) -> dict[int, Picture]:
+        """What this transaction has seen of its studies, by study id, its own changes included."""
+        pictures = {study_id: trials.picture() for study_id, trials in self._open.items()}
+        return {study_id: picture for study_id, picture in pictures.items() if picture is not None}
+
+    def reload(self, trial_id: int) -> None:
+        """Read a trial again, if it was read, that was written past this storage."""
+        if opened := self._opened_with(trial_id):
+            opened.reload(trial_id)
+
+    def note_event(self, study_id: int, sequence: int) -> None:
+        """The event of the changes of this study so far was written."""
+        if study_id in self._open:
+            self._open[study_id].note_event(sequence)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("SqlStorage lives inside one open transaction and cannot be pickled")
@@ -93,7 +113,7 @@ class SqlStorage(BaseStorage):
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
-        statement = self._upsert(studies).values(study_name=name).on_conflict_do_nothing()
+        statement = insert_of(self._connection, studies).values(study_name=name).on_conflict_do_nothing()
         study_id = self._connection.execute(statement.returning(studies.c.study_id)).scalar_one_or_none()
         if study_id is None:
             raise DuplicatedStudyError(f"there is a study {name!r} already")
@@ -111,7 +131,7 @@ class SqlStorage(BaseStorage):
             self._connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
         for table in (trials, *_OF_STUDY, studies):
             self._connection.execute(delete(table).where(table.c.study_id == study_id))
-        self.seen_finished.pop(study_id, None)
+        self._open.pop(study_id, None)
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         self._set_study_attr(study_user_attributes, study_id, key, value)
@@ -173,7 +193,20 @@ class SqlStorage(BaseStorage):
         trial_id = int(self._connection.execute(row.returning(trials.c.trial_id)).scalar_one())
         if template_trial is not None:
             insert_contents(self._connection, trial_id, template_trial)
+        self._open.pop(study_id, None)
         return trial_id
+
+    def add_trial(self, study_id: int, template: FrozenTrial) -> FrozenTrial:
+        """Write a whole trial of a study whose lock is held; return it with its number, the next one."""
+        opened = self._opened(study_id)
+        added = copy.copy(template)
+        added._number = len(opened.trials)
+        row = {"study_id": study_id, "number": added.number, "state": template.state.name}
+        times = {"datetime_start": to_stored_time(template.datetime_start), "datetime_complete": None}
+        added._trial_id = int(self._connection.execute(_ADD_TRIAL, row | times).scalar_one())
+        insert_contents(self._connection, added._trial_id, added)
+        opened.add(added)
+        return added
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -183,43 +216,47 @@ class SqlStorage(BaseStorage):
         if before is not None:
             check_distribution_compatibility(before, distribution)
         row = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
-        statement = self._upsert(trial_params).values(trial_id=trial_id, param_name=param_name, **row)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["trial_id", "param_name"], set_=row))
+        key = {"trial_id": trial_id, "param_name": param_name}
+        upsert(self._connection, trial_params, tuple(key), key | row)
+        self.reload(trial_id)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         current = self._require_updatable(trial_id)
         if state == TrialState.RUNNING and current != TrialState.WAITING:
             return False
-        changes: dict[str, Any] = {"state": state.name}
+        times: dict[str, datetime] = {}
         if state == TrialState.RUNNING:
-            changes["datetime_start"] = self._now_stored()
+            times["datetime_start"] = self._now_stored()
         if state.is_finished():
-            changes["datetime_complete"] = self._now_stored()
+            times["datetime_complete"] = self._now_stored()
         # the state is compared in the same statement, so that of two claims one wins
-        claim = update(trials).where(trials.c.trial_id == trial_id, trials.c.state == current.name)
-        if self._connection.execute(claim.values(**changes)).rowcount != 1:
+        claim = {"claimed": trial_id, "before": current.name, "state": state.name, **times}
+        if self._connection.execute(_CLAIM, claim).rowcount != 1:
             return False
         for objective, value in enumerate(values or ()):
             row = value_row(trial_id, objective, value)
-            statement = self._upsert(trial_values).values(**row)
-            self._connection.execute(
-                statement.on_conflict_do_update(index_elements=["trial_id", "objective"], set_=row)
-            )
+            upsert(self._connection, trial_values, ("trial_id", "objective"), row)
+        if opened := self._opened_with(trial_id):
+            opened.set_state(trial_id, state, values, {name: to_shown_time(utc) for name, utc in times.items()})
         return True
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._require_updatable(trial_id)
         row = intermediate_row(trial_id, step, intermediate_value)
-        statement = self._upsert(trial_intermediate_values).values(**row)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["trial_id", "step"], set_=row))
+        upsert(self._connection, trial_intermediate_values, ("trial_id", "step"), row)
+        if opened := self._opened_with(trial_id):
+            opened.set_intermediate_value(trial_id, step, float(intermediate_value))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
         self._set_attr(trial_user_attributes, "trial_id", trial_id, key, value)
+        self.reload(trial_id)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
         self._set_attr(trial_system_attributes, "trial_id", trial_id, key, value)
+        if opened := self._opened_with(trial_id):
+            opened.set_system_attr(trial_id, key, value)
 
     # trials, read
 
@@ -239,15 +276,9 @@ class SqlStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        self._require_study(study_id)
-        ids = select(trials.c.trial_id).where(trials.c.study_id == study_id).order_by(trials.c.trial_id)
-        in_order = self._connection.execute(ids).scalars().all()
-        known = self._finished.of(study_id) | self.seen_finished.get(study_id, {})
-        loaded = load_trials(self._connection, [trial_id for trial_id in in_order if trial_id not in known])
-        newly = {trial_id: trial for trial_id, trial in loaded.items() if trial.state.is_finished()}
-        self.seen_finished.setdefault(study_id, {}).update(newly)
-        found = (known.get(trial_id) or loaded[trial_id] for trial_id in in_order)
-        chosen = [trial for trial in found if states is None or trial.state in states]
+        if study_id not in self._open:
+            self._require_study(study_id)
+        chosen = [trial for trial in self._opened(study_id).trials if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     # helpers
@@ -255,19 +286,26 @@ class SqlStorage(BaseStorage):
     def _now_stored(self) -> datetime:
         return self._now().astimezone(UTC).replace(tzinfo=None)
 
-    def _upsert(self, table: Table) -> Any:
-        return (postgresql if self._connection.dialect.name == "postgresql" else sqlite).insert(table)
+    def _opened(self, study_id: int) -> OpenTrials:
+        if study_id not in self._open:
+            self._open[study_id] = OpenTrials(self._connection, study_id, self._seen.of(study_id))
+        return self._open[study_id]
+
+    def _opened_with(self, trial_id: int) -> OpenTrials | None:
+        return next((opened for opened in self._open.values() if opened.has(trial_id)), None)
 
     def _require_study(self, study_id: int, lock: bool = False) -> str:
-        wanted = select(studies.c.study_name).where(studies.c.study_id == study_id)
-        row = self._connection.execute(wanted.with_for_update(key_share=True) if lock else wanted).first()
+        wanted = _STUDY_NAME.with_for_update(key_share=True) if lock else _STUDY_NAME
+        row = self._connection.execute(wanted, {"study_id": study_id}).first()
         if row is None:
             raise KeyError(f"there is no study with id {study_id}")
         return str(row.study_name)
 
     def _require_updatable(self, trial_id: int) -> TrialState:
-        wanted = select(trials.c.state).where(trials.c.trial_id == trial_id).with_for_update(key_share=True)
-        row = self._connection.execute(wanted).first()
+        opened = self._opened_with(trial_id)
+        if opened is not None and (known := opened.open_state(trial_id)) is not None:
+            return known  # read under the study's lock
+        row = self._connection.execute(_STATE, {"trial_id": trial_id}).first()
         if row is None:
             raise KeyError(f"there is no trial with id {trial_id}")
         state = TrialState[row.state]
@@ -290,9 +328,8 @@ class SqlStorage(BaseStorage):
         self._set_attr(table, "study_id", study_id, key, value)
 
     def _set_attr(self, table: Table, owner: str, owner_id: int, key: str, value: Any) -> None:
-        row = {"value_json": json.dumps(value)}
-        statement = self._upsert(table).values(**{owner: owner_id}, key=key, **row)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=[owner, "key"], set_=row))
+        row = {owner: owner_id, "key": key, "value_json": json.dumps(value)}
+        upsert(self._connection, table, (owner, "key"), row)
 
     def _study_attrs(self, table: Table, study_id: int) -> dict[str, Any]:
         self._require_study(study_id)

@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
 
 from service.contract.event import StudyChanged
 from service.contract.spec import StudySpec
@@ -20,6 +21,14 @@ from service.store.tables import study_spec
 from service.store.transaction import Transaction
 
 ENDED = ("complete", "cancelled", "failed")
+
+_WANTED = select(study_spec, studies.c.study_name).join(studies, studies.c.study_id == study_spec.c.study_id)
+_BY_NAME = _WANTED.where(studies.c.study_name == bindparam("name"))
+_BY_UUID = _WANTED.where(study_spec.c.uuid == bindparam("uuid"))
+_ID_BY_UUID = select(study_spec.c.study_id).where(study_spec.c.uuid == bindparam("uuid")).scalar_subquery()
+_LOCK = select(studies.c.study_id).with_for_update(key_share=True)
+_LOCK_BY_NAME = _LOCK.where(studies.c.study_name == bindparam("name"))
+_LOCK_BY_UUID = _LOCK.where(studies.c.study_id == _ID_BY_UUID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,7 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
     }
     tx.connection.execute(insert(study_spec), row)
     created = find(tx, spec.name)
-    events.add(tx, created.uuid, StudyChanged(state=created.state))
+    events.add(tx, created.uuid, created.study_id, StudyChanged(state=created.state))
     return created
 
 
@@ -78,14 +87,14 @@ def find(tx: Transaction, name: str) -> StudyRow:
     Raises:
         StudyNotFound: There is none of this name that the service made.
     """
-    row = tx.connection.execute(_wanted().where(studies.c.study_name == name)).first()
+    row = tx.connection.execute(_BY_NAME, {"name": name}).first()
     if row is None:
         raise StudyNotFound(name)
     return _from_row(row)
 
 
 def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
-    row = tx.connection.execute(_wanted().where(study_spec.c.uuid == uuid)).first()
+    row = tx.connection.execute(_BY_UUID, {"uuid": uuid}).first()
     return None if row is None else _from_row(row)
 
 
@@ -95,24 +104,25 @@ def lock(tx: Transaction, name: str) -> StudyRow:
     Raises:
         StudyNotFound: There is none of this name.
     """
-    tx.connection.execute(
-        select(studies.c.study_id).where(studies.c.study_name == name).with_for_update(key_share=True)
-    )
+    _lock(tx, _LOCK_BY_NAME, {"name": name})
     return find(tx, name)
 
 
 def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
     """As `lock`, for a study that may have been deleted since."""
-    study_id = select(study_spec.c.study_id).where(study_spec.c.uuid == uuid).scalar_subquery()
-    tx.connection.execute(
-        select(studies.c.study_id).where(studies.c.study_id == study_id).with_for_update(key_share=True)
-    )
+    _lock(tx, _LOCK_BY_UUID, {"uuid": uuid})
     return find_by_uuid(tx, uuid)
+
+
+def _lock(tx: Transaction, statement: Select[Any], which: dict[str, str]) -> None:
+    # on SQLite a transaction that writes has the whole database
+    if tx.connection.dialect.name == "postgresql":
+        tx.connection.execute(statement, which)
 
 
 def page(tx: Transaction, limit: int, after: str | None, state: str | None) -> list[StudyRow]:
     """Studies in the order of their names, from behind ``after``."""
-    wanted = _wanted().order_by(studies.c.study_name).limit(limit)
+    wanted = _WANTED.order_by(studies.c.study_name).limit(limit)
     if after is not None:
         wanted = wanted.where(studies.c.study_name > after)
     if state is not None:
@@ -122,7 +132,7 @@ def page(tx: Transaction, limit: int, after: str | None, state: str | None) -> l
 
 def open_studies(tx: Transaction) -> list[StudyRow]:
     """Studies that may have work, oldest first."""
-    wanted = _wanted().where(study_spec.c.state.in_(("running", "stopping")))
+    wanted = _WANTED.where(study_spec.c.state.in_(("running", "stopping")))
     rows = tx.connection.execute(wanted.order_by(study_spec.c.created_at, study_spec.c.study_id))
     return [_from_row(row) for row in rows]
 
@@ -139,7 +149,7 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     tx.connection.execute(update(study_spec).where(study_spec.c.uuid == study.uuid).values(**stored))
     changed = find(tx, study.name)
     if changed.state != study.state:
-        events.add(tx, study.uuid, StudyChanged(state=changed.state, failure=changed.failure))
+        events.add(tx, study.uuid, study.study_id, StudyChanged(state=changed.state, failure=changed.failure))
     return changed
 
 
@@ -156,10 +166,6 @@ def forget(tx: Transaction, study: StudyRow) -> None:
     tx.trials.delete_study(study.study_id)
 
 
-def _wanted() -> Select[Any]:
-    return select(study_spec, studies.c.study_name).join(studies, studies.c.study_id == study_spec.c.study_id)
-
-
 def _to_column(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
 
@@ -169,12 +175,12 @@ def _from_row(row: Row[Any]) -> StudyRow:
         uuid=row.uuid,
         study_id=row.study_id,
         name=row.study_name,
-        spec=StudySpec.model_validate_json(row.spec),
+        spec=_spec(row.spec),
         posted_json=row.posted_spec,
         state=row.state,
         ending=row.ending,
         failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
-        facts=None if row.facts is None else Facts.model_validate_json(json.dumps(row.facts)),
+        facts=None if row.facts is None else _facts(json.dumps(row.facts)),
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,
         has_card=row.has_card,
@@ -182,3 +188,14 @@ def _from_row(row: Row[Any]) -> StudyRow:
         created_at=row.created_at,
         finished_at=row.finished_at,
     )
+
+
+# a worker's every call reads its study, and these change hardly ever
+@lru_cache(maxsize=256)
+def _spec(stored: str) -> StudySpec:
+    return StudySpec.model_validate_json(stored)
+
+
+@lru_cache(maxsize=256)
+def _facts(stored: str) -> Facts:
+    return Facts.model_validate_json(stored)

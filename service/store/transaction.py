@@ -20,15 +20,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.store.engine import WRITING, Clock
-from service.store.finished_trials import FinishedTrials
 from service.store.optuna_storage import SqlStorage
+from service.store.seen_trials import SeenTrials
 
 
 class Transaction:
-    def __init__(self, connection: Connection, clock: Clock, finished: FinishedTrials) -> None:
+    def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials) -> None:
         self.connection = connection
         self._clock = clock
-        self.trials = SqlStorage(connection, lambda: self.now, finished)
+        self.trials = SqlStorage(connection, lambda: self.now, seen)
         """Optuna's storage, inside this transaction."""
 
     @cached_property
@@ -43,7 +43,7 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._finished = FinishedTrials()
+        self._seen = SeenTrials()
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -67,7 +67,7 @@ class Store:
 
     def forget(self, study_id: int) -> None:
         """Drop what is cached of a deleted study; called after the commit of its deletion."""
-        self._finished.forget(study_id)
+        self._seen.forget(study_id)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -77,10 +77,10 @@ class Store:
         try:
             with self._engine.connect().execution_options(**self._options(writing)) as connection:
                 with connection.begin():
-                    tx = Transaction(connection, self._clock, self._finished)
+                    tx = Transaction(connection, self._clock, self._seen)
                     yield tx
-                for study_id, trials in tx.trials.seen_finished.items():
-                    self._finished.publish(study_id, trials)
+                for study_id, picture in tx.trials.pictures().items():
+                    self._seen.show(study_id, picture)
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
 

@@ -1,5 +1,6 @@
 """What the service does to trials, in Optuna's words; the statements themselves are `SqlStorage`'s."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
 from optuna.trial import TrialState
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, select
 
 from service.contract.event import TrialChanged, ValueReported
 from service.contract.spec import Params
@@ -46,21 +47,24 @@ def add(
         value=None,
         datetime_start=tx.now.astimezone().replace(tzinfo=None) if state == "RUNNING" else None,
         datetime_complete=None,
-        params=dict(params),
+        # as they will be read
+        params={name: one.to_external_repr(one.to_internal_repr(params[name])) for name, one in distributions.items()},
         distributions=dict(distributions),
-        user_attrs=dict(user_attrs),
-        system_attrs=dict(system_attrs),
+        user_attrs=json.loads(json.dumps(user_attrs)),
+        system_attrs=json.loads(json.dumps(system_attrs)),
         intermediate_values={},
     )
-    added = tx.trials.get_trial(tx.trials.create_new_trial(study.study_id, template))
-    _say(tx, added, state)
+    added = tx.trials.add_trial(study.study_id, template)
+    _say(tx, study, added, state)
     return added
 
 
 def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
-    wanted = select(trials.c.trial_id).where(trials.c.study_id == study.study_id, trials.c.number == number)
-    trial_id = tx.connection.execute(wanted).scalar_one_or_none()
-    return None if trial_id is None else tx.trials.get_trial(trial_id)
+    """Return one trial; shared, so not to be changed."""
+    seen = all_of(tx, study)
+    if number < len(seen) and seen[number].number == number:
+        return seen[number]
+    return next((trial for trial in seen if trial.number == number), None)
 
 
 def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
@@ -69,23 +73,13 @@ def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
 
 
 def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
-    grouped = (
-        select(trials.c.state, func.count().label("n"))
-        .where(trials.c.study_id == study.study_id)
-        .group_by(trials.c.state)
-    )
-    by_state = {row.state.lower(): row.n for row in tx.connection.execute(grouped)}
-    return TrialCounts(**by_state)
+    by_state = Counter(trial.state for trial in all_of(tx, study))
+    return TrialCounts(**{state.name.lower(): n for state, n in by_state.items()})
 
 
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
     """Numbers of the WAITING trials, ascending."""
-    wanted = (
-        select(trials.c.number)
-        .where(trials.c.study_id == study.study_id, trials.c.state == "WAITING")
-        .order_by(trials.c.number)
-    )
-    return list(tx.connection.execute(wanted).scalars())
+    return [trial.number for trial in all_of(tx, study) if trial.state == TrialState.WAITING]
 
 
 def strays(tx: Transaction) -> list[tuple[str, int]]:
@@ -99,7 +93,9 @@ def strays(tx: Transaction) -> list[tuple[str, int]]:
     return [(row.uuid, row.number) for row in tx.connection.execute(wanted)]
 
 
-def start(tx: Transaction, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool) -> None:
+def start(
+    tx: Transaction, study: StudyRow, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool
+) -> None:
     """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others.
 
     ``is_judged``: pruners have judged it by these values and no others, and may remember that.
@@ -114,39 +110,54 @@ def start(tx: Transaction, trial: FrozenTrial, values: Mapping[int, float], *, i
                 trial_system_attributes.c.key.startswith(RUNGS, autoescape=True),
             )
         )
+    tx.trials.reload(trial._trial_id)
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
     for step, value in values.items():
         tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
-    _say(tx, trial, "RUNNING")
+    _say(tx, study, trial, "RUNNING")
 
 
-def put_back(tx: Transaction, trial: FrozenTrial) -> None:
+def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     """A RUNNING trial waits again, under the same number."""
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-    _say(tx, trial, "WAITING")
+    _say(tx, study, trial, "WAITING")
 
 
-def report(tx: Transaction, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]) -> None:
+def report(
+    tx: Transaction, study: StudyRow, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]
+) -> None:
     """Store an intermediate value, and what the pruner wants to remember of it."""
     tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
     for key, attr in system_attrs.items():
         tx.trials.set_trial_system_attr(trial._trial_id, key, attr)
-    events.add_of_trial(tx, trial._trial_id, ValueReported(number=trial.number, step=step, value=value))
+    events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
 
 
-def finish(tx: Transaction, trial: FrozenTrial, state: StateName, value: float | None, failure: Failure | None) -> None:
+def finish(
+    tx: Transaction,
+    study: StudyRow,
+    trial: FrozenTrial,
+    state: StateName,
+    value: float | None,
+    failure: Failure | None,
+) -> None:
     """End a trial for good."""
     if failure is not None:
         tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
     tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], None if value is None else [value])
-    _say(tx, trial, state, value, failure)
+    _say(tx, study, trial, state, value, failure)
 
 
 def _say(
-    tx: Transaction, trial: FrozenTrial, state: StateName, value: float | None = None, failure: Failure | None = None
+    tx: Transaction,
+    study: StudyRow,
+    trial: FrozenTrial,
+    state: StateName,
+    value: float | None = None,
+    failure: Failure | None = None,
 ) -> None:
     happening = TrialChanged(number=trial.number, state=state, params=trial.params, value=value, failure=failure)
-    events.add_of_trial(tx, trial._trial_id, happening)
+    events.add(tx, study.uuid, study.study_id, happening)
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, delete, select, update
 
 from service.lifecycle import report, tell
 from service.store import leases
+from service.store.tables import lease
 from service.store.transaction import Store
 
 
@@ -32,15 +34,27 @@ class Cut:
         monkeypatch.setattr(self.owner, self.function, names[self.function])
 
 
-_OWNED = "lease.c.lease_id == lease_id, lease.c.token == token"
-_BY_ID = "lease.c.lease_id == lease_id"
-_FOUND_BY_ID = Cut(leases, "find", _OWNED, _BY_ID)
-_RENEWED_BY_ID = Cut(leases, "renew", _OWNED, f"{_BY_ID},")
-_ENDED_BY_ID = Cut(leases, "end", _OWNED, f"{_BY_ID},")
+@dataclass(frozen=True)
+class Swap:
+    name: str
+    """A statement of `leases`."""
+    new: Any
+    """What stands in its place."""
+
+    def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replace the statement for the duration of a test."""
+        assert str(getattr(leases, self.name)) != str(self.new)
+        monkeypatch.setattr(leases, self.name, self.new)
+
+
+_BY_ID = lease.c.lease_id == bindparam("of_id")
+_FOUND_BY_ID = Swap("_FIND", select(lease).where(_BY_ID))
+_RENEWED_BY_ID = Swap("_RENEW", update(lease).where(_BY_ID).returning(lease))
+_ENDED_BY_ID = Swap("_END", delete(lease).where(_BY_ID).returning(lease))
 _REAPED_EARLY = Cut(leases, "reap", "        lease.c.expires_at < as_of,\n", "")
 _REAPED_BY_ID = Cut(leases, "reap", "        lease.c.token == held.token,\n", "")
 
-MUTANTS: dict[str, list[Cut]] = {
+MUTANTS: dict[str, list[Cut | Swap]] = {
     "a stale heartbeat": [_RENEWED_BY_ID],
     "a stale report or upload": [_FOUND_BY_ID, _RENEWED_BY_ID],
     "a stale result or release": [_FOUND_BY_ID, _ENDED_BY_ID],
@@ -52,14 +66,14 @@ MUTANTS: dict[str, list[Cut]] = {
             Store,
             "_transaction",
             """                yield tx
-            for study_id, trials in tx.trials.seen_finished.items():
-                self._finished.publish(study_id, trials)
+            for study_id, picture in tx.trials.pictures().items():
+                self._seen.show(study_id, picture)
 """,
             """                try:
                     yield tx
                 finally:
-                    for study_id, trials in tx.trials.seen_finished.items():
-                        self._finished.publish(study_id, trials)
+                    for study_id, picture in tx.trials.pictures().items():
+                        self._seen.show(study_id, picture)
 """,
         )
     ],
@@ -70,7 +84,7 @@ MUTANTS: dict[str, list[Cut]] = {
 }
 """What random faults find, one process after the other."""
 
-RACES: dict[str, list[Cut]] = {
+RACES: dict[str, list[Cut | Swap]] = {
     "a report is stale since it looked": [_RENEWED_BY_ID],
     "a result is stale since it looked": [_ENDED_BY_ID],
     "the reaper takes what was handed out again": [_REAPED_BY_ID],

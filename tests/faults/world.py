@@ -19,6 +19,7 @@ from service.lifecycle.create_study import create_study
 from service.lifecycle.reap import reap
 from service.search.proposer import Proposer
 from service.store.engine import open_engine
+from service.store.frozen import load_trials
 from service.store.tables import lease
 from service.store.transaction import Store
 from tests.conftest import FakeClock
@@ -29,7 +30,9 @@ GRACE_SECONDS = 45.0
 """Silence of the service after which it reaps nothing."""
 
 _TOKENS = text("SELECT lease_id, token FROM lease")
-_STATES = text("SELECT trial_id, state FROM trials")
+_LAST_EVENTS = text(
+    "SELECT study_id, max(sequence) AS sequence FROM study_spec JOIN event ON uuid = study_uuid GROUP BY study_id"
+)
 _STATE = text("SELECT state FROM study_spec JOIN studies USING (study_id) WHERE study_name = :name")
 
 
@@ -231,16 +234,16 @@ class World:
             return {row.lease_id: row.expires_at for row in rows}
 
     def _compare_cache(self, service: Service) -> None:
+        """What a process has seen is so in the database: what has finished at any time, all else until an event."""
         with self.engine.connect() as connection:
-            stored = {row.trial_id: row.state for row in connection.execute(_STATES)}
-        believed = {
-            trial_id: trial.state.name
-            for trials in service.store._finished._by_study.values()
-            for trial_id, trial in trials.items()
-        }
-        for trial_id, state in believed.items():
-            if stored.get(trial_id) != state:
-                self.complain(f"I7 a process believes trial id {trial_id} {state}; stored is {stored.get(trial_id)}")
+            last = {row.study_id: row.sequence for row in connection.execute(_LAST_EVENTS)}
+            for study_id, picture in service.store._seen._by_study.items():
+                is_current = last.get(study_id) == picture.revision
+                believed = picture.trials if is_current else picture.trials[: picture.n_settled]
+                stored = load_trials(connection, [trial._trial_id for trial in believed])
+                for trial in believed:
+                    if stored.get(trial._trial_id) != trial:
+                        self.complain(f"I7 a process believes {trial}; stored is {stored.get(trial._trial_id)}")
 
 
 def _is_lost(reply: Any) -> bool:

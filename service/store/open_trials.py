@@ -1,0 +1,112 @@
+"""The trials of one study within one transaction: read once, then kept equal to what the transaction writes."""
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, bindparam, func, select
+
+from service.store.frozen import load_trials
+from service.store.optuna_tables import trials
+from service.store.seen_trials import Picture
+from service.store.tables import event, study_spec
+
+_uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
+_revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()
+_UNSETTLED = (
+    select(trials.c.trial_id, trials.c.state, _revision.label("revision"))
+    .where(trials.c.study_id == bindparam("study_id"), trials.c.trial_id > bindparam("last_settled"))
+    .order_by(trials.c.trial_id)
+)
+
+
+class OpenTrials:
+    """All trials of a study, in the order of their numbers.
+
+    Args:
+        seen: What an earlier transaction saw. Of it only what has finished is believed, unless no event came since;
+            the states are read in any case, so that a trial is noticed that stock Optuna has written.
+    """
+
+    def __init__(self, connection: Connection, study_id: int, seen: Picture | None) -> None:
+        settled = [] if seen is None else seen.trials[: seen.n_settled]
+        last_settled = settled[-1]._trial_id if settled else -1
+        rows = connection.execute(_UNSETTLED, {"study_id": study_id, "last_settled": last_settled}).all()
+        self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
+        known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
+        is_current = seen is not None and seen.revision == self._revision
+        trusted = {
+            row.trial_id: known[row.trial_id]
+            for row in rows
+            if row.trial_id in known
+            and known[row.trial_id].state.name == row.state
+            and (is_current or known[row.trial_id].state.is_finished())
+        }
+        loaded = load_trials(connection, [row.trial_id for row in rows if row.trial_id not in trusted])
+        self._connection = connection
+        self._n_settled = len(settled)
+        self.trials = settled + [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
+        self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
+
+    def picture(self) -> Picture | None:
+        """What to show to others after the commit; ``None`` if a change is without its event."""
+        if self._revision is None:
+            return None
+        n_settled = self._n_settled
+        while n_settled < len(self.trials) and self.trials[n_settled].state.is_finished():
+            n_settled += 1
+        return Picture(revision=self._revision, trials=self.trials, n_settled=n_settled)
+
+    def note_event(self, sequence: int) -> None:
+        """The event of what was written last."""
+        self._revision = sequence
+
+    def has(self, trial_id: int) -> bool:
+        """Whether it is a trial of this study that had not settled when it was read."""
+        return trial_id in self._place
+
+    def open_state(self, trial_id: int) -> TrialState | None:
+        """The state of a trial that has not finished; ``None`` if that is not known here."""
+        at = self._place.get(trial_id)
+        return None if at is None or self.trials[at].state.is_finished() else self.trials[at].state
+
+    def add(self, trial: FrozenTrial) -> None:
+        self._place[trial._trial_id] = len(self.trials)
+        self.trials.append(trial)
+        self._revision = None
+
+    def reload(self, trial_id: int) -> None:
+        """Read a trial again that was written past us."""
+        self._put(load_trials(self._connection, [trial_id])[trial_id])
+
+    def set_intermediate_value(self, trial_id: int, step: int, value: float) -> None:
+        changed = self._copy(trial_id)
+        changed.intermediate_values = {**changed.intermediate_values, step: value}
+        self._put(changed)
+
+    def set_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        changed = self._copy(trial_id)
+        changed._system_attrs = {**changed._system_attrs, key: json.loads(json.dumps(value))}
+        self._put(changed)
+
+    def set_state(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None, times: Mapping[str, datetime]
+    ) -> None:
+        changed = self._copy(trial_id)
+        changed.state = state
+        if values:
+            changed._values = [float(value) for value in values]
+        changed._datetime_start = times.get("datetime_start", changed._datetime_start)
+        changed.datetime_complete = times.get("datetime_complete", changed.datetime_complete)
+        self._put(changed)
+
+    def _copy(self, trial_id: int) -> FrozenTrial:
+        """A trial to change; the one that is here may be shared."""
+        return copy.copy(self.trials[self._place[trial_id]])
+
+    def _put(self, trial: FrozenTrial) -> None:
+        self.trials[self._place[trial._trial_id]] = trial
+        self._revision = None
