@@ -61,7 +61,7 @@ def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
 
 def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
     """Say which budget allows no more trials and what to do; ``None`` while all of them do."""
-    best = best_trial(trials.all_of(tx, study), study.spec.direction)
+    best = None if study.spec.target_value is None else best_trial(trials.all_of(tx, study), study.spec.direction)
     if best is not None and _reaches(study, best.value):
         return f"trial {best.number} has reached target_value; post a new study with another target"
     if is_overdue(tx, study):

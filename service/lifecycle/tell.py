@@ -42,7 +42,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             return _replay(tx, lease_id, token, outcome)
         if outcome.kind != ended.kind:
             raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
-        before = artifacts.lease_ids(tx, study.uuid)
+        folders = artifacts.lease_ids(tx, study.uuid)
         match outcome:
             case PreparedOutcome():
                 _accept_prepared(tx, proposer, study, ended, outcome)
@@ -52,16 +52,22 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
                 _accept_trial(tx, study, ended, outcome)
             case ScoreOutcome():
                 _accept_score(tx, study, ended, outcome)
-        dropped = before - artifacts.lease_ids(tx, study.uuid)
+        dropped = folders - artifacts.lease_ids(tx, study.uuid) if folders else set()
+        settled = studies.find_by_uuid(tx, study.uuid)
         failpoint("tell.before_commit")
     failpoint("tell.after_commit")
     remove_folders(folder, dropped)
+    if settled is not None and settled.has_ended:
+        _write_card(store, folder, study.uuid)
+    return Told(replayed=False)
+
+
+def _write_card(store: Store, folder: Path, study_uuid: str) -> None:
     try:
-        write_card(store, folder, study.uuid)
+        write_card(store, folder, study_uuid)
     except (Unavailable, OSError) as error:
         # the result is accepted whatever becomes of the card: the reaper's next round writes what is missing
         log.warning("the model card has to wait: %s", error)
-    return Told(replayed=False)
 
 
 def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Told:
@@ -112,7 +118,8 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
     trials.finish(tx, study, trial, outcome.state, _value(study, trial, outcome.state), failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
-    keep_models(tx, study, held)
+    if artifacts.lease_ids(tx, study.uuid):
+        keep_models(tx, study, held)
     settle(tx, study)
 
 

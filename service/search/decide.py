@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract import search
+from service.contract.space import plain_name
 from service.contract.spec import StudySpec
 from service.contract.tasks import Direction
 from service.search.pruners import build_pruner
@@ -60,10 +61,10 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, grounds=None, system_attrs={})
     if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
-        n_complete = sum(other.state == TrialState.COMPLETE for other in trials)
+        n_complete = sum(other.state is TrialState.COMPLETE for other in trials)
         if n_complete < spec.pruner.options.n_startup_trials:
             return Decision(should_prune=False, grounds=None, system_attrs={})
-    peers = [other for other in trials if other.number != trial.number and _is_comparable(trial, other)]
+    peers = _comparable(trial, trials)
     storage = SnapshotStorage(
         study_name=study_name, direction=spec.direction, trials=peers, own=trial, study_system_attrs={}
     )
@@ -79,11 +80,20 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     )
 
 
-def _is_comparable(trial: FrozenTrial, other: FrozenTrial) -> bool:
+def _comparable(trial: FrozenTrial, others: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """A rate that decays over fewer epochs looks better early, so shorter schedules do not count."""
-    own, others = (plain_params(one.params).get("epochs") for one in (trial, other))
-    # a script may call something else epochs
-    return not isinstance(own, int | float) or not isinstance(others, int | float) or others >= own
+    number = trial.number
+    key = next((key for key in trial.params if plain_name(key) == "epochs"), None)
+    own = None if key is None else trial.params[key]
+    if not isinstance(own, int | float):  # not searched, or a script calls something else so
+        return [other for other in others if other._number != number]
+    if key == "epochs":  # one range, so all have it by this name
+        return [other for other in others if other._number != number and other._params.get(key, own) >= own]
+    return [
+        other
+        for other in others
+        if other._number != number and cast("float", plain_params(other.params).get("epochs", own)) >= own
+    ]
 
 
 def _rivals(

@@ -266,6 +266,8 @@ def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[
 
 def resume_of(tx: Transaction, held: Lease) -> Resume | None:
     """What a trial's attempt goes on from."""
+    if held.attempt == 1:
+        return None
     wanted = select(attempt.c.resume_attempt, attempt.c.resume_step).where(attempt.c.lease_id == held.lease_id)
     row = tx.connection.execute(wanted).one()
     return None if row.resume_attempt is None else Resume(attempt=row.resume_attempt, step=row.resume_step)

@@ -276,9 +276,10 @@ class SqlStorage(BaseStorage):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        if study_id not in self._open:
+        found = self._opened(study_id).trials
+        if not found:
             self._require_study(study_id)
-        chosen = [trial for trial in self._opened(study_id).trials if states is None or trial.state in states]
+        chosen = [trial for trial in found if states is None or trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     # helpers
@@ -332,6 +333,7 @@ class SqlStorage(BaseStorage):
         upsert(self._connection, table, (owner, "key"), row)
 
     def _study_attrs(self, table: Table, study_id: int) -> dict[str, Any]:
-        self._require_study(study_id)
-        rows = self._connection.execute(select(table).where(table.c.study_id == study_id))
+        rows = self._connection.execute(select(table).where(table.c.study_id == study_id)).all()
+        if not rows:
+            self._require_study(study_id)
         return {row.key: json.loads(row.value_json) for row in rows}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -19,7 +20,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
-from service.store.engine import WRITING, Clock
+from service.store.engine import BUSY_SECONDS, WRITING, Clock
 from service.store.optuna_storage import SqlStorage
 from service.store.seen_trials import SeenTrials
 
@@ -44,6 +45,7 @@ class Store:
         self._engine = engine
         self._clock = clock
         self._seen = SeenTrials()
+        self._turn = Lock()
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -62,7 +64,7 @@ class Store:
         Raises:
             Unavailable: The database does not answer or is locked for too long; nothing has changed.
         """
-        with self._transaction(writing=True) as tx:
+        with self._writers_turn(), self._transaction(writing=True) as tx:
             yield tx
 
     def forget(self, study_id: int) -> None:
@@ -71,6 +73,20 @@ class Store:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    @contextmanager
+    def _writers_turn(self) -> Iterator[None]:
+        """On SQLite the writers of one process queue: whoever waits for its lock asks again and again, ever less often,
+        and others come first."""
+        if self._engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_SECONDS):
+            raise Unavailable(f"{Unavailable.__doc__} (other requests have had the database for {BUSY_SECONDS:g} s)")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
@@ -96,6 +112,10 @@ class JoinedStore(Store):
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+
+    @contextmanager
+    def _writers_turn(self) -> Iterator[None]:
+        yield
 
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
