@@ -134,7 +134,7 @@ def _propose_next(store: Store, proposer: Proposer, study_uuid: str) -> _Next | 
         if study is None or study.facts is None or study.state != "running" or _is_full(tx, study):
             return None
         seen = trials.all_of(tx, study)
-        if len(seen) >= study.spec.n_trials or any(trial.state.name == "WAITING" for trial in seen):
+        if len(seen) >= study.spec.n_trials or trials.waiting(tx, study):
             return None
         request = ProposalRequest(
             spec=study.spec,

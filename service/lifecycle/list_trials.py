@@ -1,8 +1,11 @@
 """GET /v1/studies/{name}/trials: a page of them."""
 
 import math
+from bisect import bisect_right
+from operator import itemgetter
 from typing import Literal
 
+from service.contract.tasks import Direction
 from service.contract.trial import TrialList
 from service.lifecycle.describe_trial import describe_trial
 from service.lifecycle.read_token import Place, read_token
@@ -28,21 +31,30 @@ def list_trials(
         StudyNotFound: There is no such study.
         Invalid: ``page_token`` is none of ours, or of another order.
     """
+    after = (-math.inf, -1) if page_token is None else read_token(page_token, order_by)
     with store.reading() as tx:
         study = studies.find(tx, name)
-        sign = 1 if study.spec.direction == "minimize" else -1
-
-        def place(trial: FrozenTrial) -> Place:
-            return (_sortable(trial, sign) if order_by == "value" else 0.0, trial.number)
-
-        after = (-math.inf, -1) if page_token is None else read_token(page_token, order_by)
-        chosen = [trial for trial in trials.all_of(tx, study) if state in (None, trial.state.name)]
-        behind = sorted((trial for trial in chosen if place(trial) > after), key=place)
-        page = behind[:limit]
+        places = _places(trials.all_of(tx, study), state, order_by, study.spec.direction)
+        behind = places[bisect_right(places, after, key=itemgetter(0)) :]
+        page = [trial for _, trial in behind[:limit]]
         last = measurements.last_of_study(tx, study.uuid, [trial.number for trial in page])
     return TrialList(
         trials=[describe_trial(study, trial, last.get(trial.number)) for trial in page],
-        next_page_token=write_token(order_by, place(page[-1])) if limit < len(behind) else None,
+        next_page_token=write_token(order_by, behind[limit - 1][0]) if limit < len(behind) else None,
+    )
+
+
+def _places(
+    seen: list[FrozenTrial], state: str | None, order_by: Literal["number", "value"], direction: Direction
+) -> list[tuple[Place, FrozenTrial]]:
+    """Trials of ``state``, in order, each behind what it is sorted by."""
+    chosen = seen if state is None else [trial for trial in seen if trial.state.name == state]
+    if order_by == "number":
+        return [((0.0, trial.number), trial) for trial in chosen]
+    sign = 1 if direction == "minimize" else -1
+    return sorted(
+        (((_sortable(trial, sign), trial.number), trial) for trial in chosen),
+        key=itemgetter(0),
     )
 
 

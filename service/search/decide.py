@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import optuna
@@ -61,8 +62,9 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, grounds=None, system_attrs={})
     if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
-        n_complete = sum(other.state is TrialState.COMPLETE for other in trials)
-        if n_complete < spec.pruner.options.n_startup_trials:
+        complete = (other for other in trials if other.state is TrialState.COMPLETE)
+        n_startup = spec.pruner.options.n_startup_trials
+        if len(list(islice(complete, n_startup))) < n_startup:
             return Decision(should_prune=False, grounds=None, system_attrs={})
     peers = _comparable(trial, trials)
     storage = SnapshotStorage(

@@ -62,7 +62,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
     storage = SnapshotStorage(
         study_name=request.study_name,
         direction=request.spec.direction,
-        trials=[trial for trial in request.trials if trial.state != TrialState.WAITING],
+        trials=[trial for trial in request.trials if trial.state is not TrialState.WAITING],
         own=own,
         study_system_attrs=request.study_system_attrs,
     )

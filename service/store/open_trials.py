@@ -2,8 +2,10 @@
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -48,6 +50,7 @@ class OpenTrials:
         loaded = load_trials(connection, [row.trial_id for row in rows if row.trial_id not in trusted])
         self._connection = connection
         self._n_settled = len(settled)
+        self._settled: Counter[TrialState] = Counter() if seen is None else seen.settled
         self.trials = settled + [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
         self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
 
@@ -55,10 +58,21 @@ class OpenTrials:
         """What to show to others after the commit; ``None`` if a change is without its event."""
         if self._revision is None:
             return None
-        n_settled = self._n_settled
-        while n_settled < len(self.trials) and self.trials[n_settled].state.is_finished():
-            n_settled += 1
-        return Picture(revision=self._revision, trials=self.trials, n_settled=n_settled)
+        newly = list(takewhile(lambda one: one.state.is_finished(), self.trials[self._n_settled :]))
+        return Picture(
+            revision=self._revision,
+            trials=self.trials,
+            n_settled=self._n_settled + len(newly),
+            settled=self._settled + Counter(one.state for one in newly),
+        )
+
+    def counts(self) -> Counter[TrialState]:
+        """How many trials there are in each state."""
+        return self._settled + Counter(one.state for one in self.trials[self._n_settled :])
+
+    def waiting(self) -> list[FrozenTrial]:
+        """Those that wait, in order."""
+        return [one for one in self.trials[self._n_settled :] if one.state is TrialState.WAITING]
 
     def note_event(self, sequence: int) -> None:
         """The event of what was written last."""

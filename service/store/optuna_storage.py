@@ -9,6 +9,7 @@ transaction, together with the lease or the report that belongs to it. It passes
 import copy
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -95,6 +96,14 @@ class SqlStorage(BaseStorage):
         """What this transaction has seen of its studies, by study id, its own changes included."""
         pictures = {study_id: trials.picture() for study_id, trials in self._open.items()}
         return {study_id: picture for study_id, picture in pictures.items() if picture is not None}
+
+    def counts(self, study_id: int) -> Counter[TrialState]:
+        """How many trials a study has in each state."""
+        return self._opened(study_id).counts()
+
+    def waiting(self, study_id: int) -> list[FrozenTrial]:
+        """The WAITING trials of a study, in the order of their numbers; shared, so not to be changed."""
+        return self._opened(study_id).waiting()
 
     def reload(self, trial_id: int) -> None:
         """Read a trial again, if it was read, that was written past this storage."""
@@ -279,7 +288,7 @@ class SqlStorage(BaseStorage):
         found = self._opened(study_id).trials
         if not found:
             self._require_study(study_id)
-        chosen = [trial for trial in found if states is None or trial.state in states]
+        chosen = found.copy() if states is None else [trial for trial in found if trial.state in states]
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     # helpers

@@ -73,13 +73,12 @@ def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
 
 
 def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
-    by_state = Counter(trial.state for trial in all_of(tx, study))
-    return TrialCounts(**{state.name.lower(): n for state, n in by_state.items()})
+    return TrialCounts(**{state.name.lower(): n for state, n in tx.trials.counts(study.study_id).items()})
 
 
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
     """Numbers of the WAITING trials, ascending."""
-    return [trial.number for trial in all_of(tx, study) if trial.state == TrialState.WAITING]
+    return [trial.number for trial in tx.trials.waiting(study.study_id)]
 
 
 def strays(tx: Transaction) -> list[tuple[str, int]]:
@@ -167,6 +166,6 @@ def failure_of(trial: FrozenTrial) -> Failure | None:
 
 def failures_by_class(finished: list[FrozenTrial]) -> Counter[str]:
     """How many FAIL trials there are of each failure class; what a person has cancelled did not fail."""
-    failed = (failure_of(trial) for trial in finished if trial.state == TrialState.FAIL)
+    failed = (failure_of(trial) for trial in finished if trial.state is TrialState.FAIL)
     classes = (failure.failure_class for failure in failed if failure is not None)
     return Counter(one for one in classes if one != "cancelled")
