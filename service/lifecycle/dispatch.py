@@ -22,11 +22,12 @@ from service.contract.worker import (
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
 from service.lifecycle.begin_again import begin_again
+from service.lifecycle.is_full import is_full
+from service.lifecycle.propose_next import Next, propose_ahead, propose_next
 from service.lifecycle.reserve import reserve
 from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
 from service.lifecycle.start_small import is_starting_small, start_small
 from service.search.best import best_trial
-from service.search.propose import Proposal, ProposalRequest
 from service.search.proposer import Proposer
 from service.search.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
@@ -103,7 +104,7 @@ def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker
     assignments: list[Assignment] = []
     with proposer.turn(study_uuid):
         while len(assignments) < slots:
-            proposal = _propose_next(store, proposer, study_uuid)
+            proposal = propose_next(store, proposer, study_uuid)
             failpoint("dispatch.after_propose")
             with store.writing() as tx:
                 study = studies.lock_by_uuid(tx, study_uuid)
@@ -115,39 +116,13 @@ def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker
             if granted is None:
                 break
             assignments.append(granted)
+        if assignments:
+            propose_ahead(store, proposer, assignments[-1])
     return assignments
 
 
-@dataclass(frozen=True)
-class _Next:
-    """What the study would run next, seen outside its lock."""
-
-    number: int
-    proposal: Proposal | None
-    """``None``: the sampler has nothing left."""
-
-
-def _propose_next(store: Store, proposer: Proposer, study_uuid: str) -> _Next | None:
-    """Propose params for the next new trial; ``None`` if the study has other work, or none."""
-    with store.reading() as tx:
-        study = studies.find_by_uuid(tx, study_uuid)
-        if study is None or study.facts is None or study.state != "running" or _is_full(tx, study):
-            return None
-        seen = trials.all_of(tx, study)
-        if len(seen) >= study.spec.n_trials or trials.waiting(tx, study):
-            return None
-        request = ProposalRequest(
-            spec=study.spec,
-            study_name=study.name,
-            number=len(seen),
-            trials=seen,
-            study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
-        )
-    return _Next(request.number, proposer.propose(request))
-
-
 def _grant_next(
-    tx: Transaction, study: StudyRow, proposed: _Next | None, asker: _Asker
+    tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker
 ) -> Assignment | Literal["again"] | None:
     if study.has_ended or study.state == "paused":
         return None
@@ -156,7 +131,7 @@ def _grant_next(
     if study.state == "running" and is_overdue(tx, study):
         settle(tx, study)
         return "again"
-    if study.state == "running" and not _is_full(tx, study):
+    if study.state == "running" and not is_full(tx, study):
         if is_starting_small(tx, study):
             small = start_small(tx, study, asker)
             return None if small is None else _assignment(tx, study, small)
@@ -172,7 +147,7 @@ def _grant_next(
     return _grant_score(tx, study, asker)
 
 
-def _grant_proposed(tx: Transaction, study: StudyRow, proposed: _Next, asker: _Asker) -> Assignment | Literal["again"]:
+def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _Asker) -> Assignment | Literal["again"]:
     proposal = proposed.proposal
     if proposal is None:
         # a grid has visited every point: the study ends when its running trials have
@@ -214,13 +189,6 @@ def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: in
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment:
     seconds = reserve(tx, study) if kind == "trial" else None
     return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker, None, seconds))
-
-
-def _is_full(tx: Transaction, study: StudyRow) -> bool:
-    limit = study.spec.n_parallel
-    if limit is not None and len(leases.of_study(tx, study.uuid)) >= limit:
-        return True
-    return reserve(tx, study) == 0
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:

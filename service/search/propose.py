@@ -1,7 +1,8 @@
 """The params of the next trial, as a pure function of what the study has seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -9,13 +10,17 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from service.contract.search import GridSampler
+from service.contract.search import GridSampler, QmcSampler, RandomSampler
 from service.contract.space import dimensions
 from service.contract.spec import Params, StudySpec
 from service.search.grid import FIXED_PARAMS, next_grid_point
 from service.search.samplers import build_sampler
 from service.search.snapshot import SnapshotStorage, running_trial
 from service.search.space import one_to_optuna, to_keys, to_optuna
+
+AHEAD_FROM = 2_000
+"""Trials of a study from which on a proposal takes longer (TPE: 50 ms with seven parameters) than a worker should wait;
+one result more or less no longer matters to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,27 @@ class ProposalRequest:
     study_system_attrs: Mapping[str, Any] = field(default_factory=dict)
     fixed: Params = field(default_factory=dict)
     """Plain params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
+
+
+def is_made_ahead(spec: StudySpec, number: int) -> bool:
+    """Whether trial ``number`` is proposed when the trial before it starts, and not when a worker asks for it."""
+    return number >= AHEAD_FROM and not isinstance(spec.sampler, RandomSampler | GridSampler | QmcSampler)
+
+
+def as_before(request: ProposalRequest) -> ProposalRequest:
+    """Return the request as it was when the trial before it started: what that trial came to is not known.
+
+    So a proposal that is made when it is asked for, as after a restart, equals one that was made ahead, as long as
+    one trial runs at a time.
+    """
+    return replace(request, trials=[_begun(one) if one.number == request.number - 1 else one for one in request.trials])
+
+
+def _begun(trial: FrozenTrial) -> FrozenTrial:
+    begun = copy(trial)
+    begun.state, begun.values, begun.intermediate_values = TrialState.RUNNING, None, {}
+    begun.datetime_complete = None
+    return begun
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -13,6 +14,9 @@ from weakref import WeakValueDictionary
 from service.search.propose import Proposal, ProposalRequest, propose
 from service.search.samplers import needs_torch
 
+_MAX_AHEAD = 64
+"""Studies for which a proposal is kept."""
+
 
 class Proposer:
     """`propose` for any sampler, from any thread. Whoever makes one closes it."""
@@ -20,6 +24,9 @@ class Proposer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._helper: ProcessPoolExecutor | None = None
+        self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="propose-ahead")
+        self._ahead: OrderedDict[str, tuple[int, Future[Proposal | None]]] = OrderedDict()
+        """By study, the number and the proposal of its next trial."""
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
@@ -43,8 +50,23 @@ class Proposer:
         except BrokenProcessPool:
             return self._replace(helper).submit(propose, request).result()
 
+    def prepare(self, study: str, request: ProposalRequest) -> None:
+        """Begin to propose a study's next trial in the background; `prepared` hands it out."""
+        with self._lock:
+            self._ahead[study] = (request.number, self._background.submit(self.propose, request))
+            self._ahead.move_to_end(study)
+            if len(self._ahead) > _MAX_AHEAD:
+                self._ahead.popitem(last=False)
+
+    def prepared(self, study: str, number: int) -> Future[Proposal | None] | None:
+        """Take what was prepared for trial ``number`` of a study; ``None`` if nothing was."""
+        with self._lock:
+            ahead, proposal = self._ahead.pop(study, (None, None))
+        return proposal if ahead == number else None
+
     def close(self) -> None:
-        """End the helper process. The next proposal of ``gp`` would start another."""
+        """End the background thread and the helper process. The next proposal of ``gp`` would start another."""
+        self._background.shutdown(cancel_futures=True)
         with self._lock:
             helper, self._helper = self._helper, None
         if helper is not None:

@@ -1,0 +1,60 @@
+"""Propose params for a study's next trial, outside its lock, from a snapshot of its trials."""
+
+from dataclasses import dataclass
+
+from service.contract.worker import Assignment, TrialAssignment
+from service.lifecycle.is_full import is_full
+from service.search.propose import Proposal, ProposalRequest, as_before, is_made_ahead
+from service.search.proposer import Proposer
+from service.store import studies, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True)
+class Next:
+    """What a study would run next, seen outside its lock."""
+
+    number: int
+    proposal: Proposal | None
+    """``None``: the sampler has nothing left."""
+
+
+def propose_next(store: Store, proposer: Proposer, study_uuid: str) -> Next | None:
+    """Propose the next new trial; ``None`` if the study has other work, or none."""
+    with store.reading() as tx:
+        study = studies.find_by_uuid(tx, study_uuid)
+        if study is None or study.facts is None or study.state != "running" or is_full(tx, study):
+            return None
+        request = _request(tx, study)
+    if request is None:
+        return None
+    if not is_made_ahead(request.spec, request.number):
+        return Next(request.number, proposer.propose(request))
+    prepared = proposer.prepared(study_uuid, request.number)
+    proposal = proposer.propose(as_before(request)) if prepared is None else prepared.result()
+    return Next(request.number, proposal)
+
+
+def propose_ahead(store: Store, proposer: Proposer, granted: Assignment) -> None:
+    """Begin, in the background, to propose the trial after one that was just granted, if that takes long."""
+    if not isinstance(granted, TrialAssignment) or not is_made_ahead(granted.spec, granted.number + 1):
+        return
+    with store.reading() as tx:
+        study = studies.find_by_uuid(tx, granted.study_id)
+        request = None if study is None else _request(tx, study)
+    if request is not None and request.number == granted.number + 1:
+        proposer.prepare(granted.study_id, as_before(request))
+
+
+def _request(tx: Transaction, study: StudyRow) -> ProposalRequest | None:
+    seen = trials.all_of(tx, study)
+    if len(seen) >= study.spec.n_trials or trials.waiting(tx, study):
+        return None
+    return ProposalRequest(
+        spec=study.spec,
+        study_name=study.name,
+        number=len(seen),
+        trials=seen,
+        study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
+    )
