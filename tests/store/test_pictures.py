@@ -1,0 +1,122 @@
+"""What a process has seen of a study's trials holds only as long as it is so in the database."""
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, event
+
+from service.contract.spec import StudySpec
+from service.lifecycle.create_study import create_study
+from service.store import seen_trials, studies, trials
+from service.store.transaction import Store
+from tests.conftest import FakeClock
+from tests.service.hand_worker import spec
+
+
+@pytest.fixture
+def other(engine: Engine, clock: FakeClock) -> Store:
+    """The store of another process."""
+    return Store(engine, clock)
+
+
+@pytest.fixture(autouse=True)
+def study(store: Store) -> None:
+    create_study(store, StudySpec.model_validate(spec()))
+    for _ in range(3):
+        add(store)
+
+
+def add(store: Store, name: str = "feedback") -> None:
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        distributions = {"learning_rate": FloatDistribution(0.0, 1.0)}
+        trials.add(tx, study, "RUNNING", {"learning_rate": 0.5}, distributions, system_attrs={}, user_attrs={})
+
+
+def report(store: Store, number: int, step: int, value: float) -> None:
+    with store.writing() as tx:
+        study = studies.lock(tx, "feedback")
+        trial = trials.find(tx, study, number)
+        assert trial is not None
+        trials.report(tx, study, trial, step, value, {"rung": step})
+
+
+def finish(store: Store, number: int, value: float) -> None:
+    with store.writing() as tx:
+        study = studies.lock(tx, "feedback")
+        trial = trials.find(tx, study, number)
+        assert trial is not None
+        trials.finish(tx, study, trial, "COMPLETE", value, None)
+
+
+def seen(store: Store) -> list[FrozenTrial]:
+    with store.reading() as tx:
+        return trials.all_of(tx, studies.find(tx, "feedback"))
+
+
+def test_what_a_process_wrote_it_sees_as_any_other_would(store: Store, engine: Engine, clock: FakeClock) -> None:
+    seen(store)
+    report(store, 1, 1, 0.25)
+    report(store, 1, 2, 0.125)
+    finish(store, 0, 0.5)
+    add(store)
+    assert seen(store) == seen(Store(engine, clock))
+    assert seen(store)[1].intermediate_values == {1: 0.25, 2: 0.125}
+
+
+def test_what_another_process_wrote_is_seen(store: Store, other: Store) -> None:
+    seen(store)
+    report(other, 1, 1, 0.25)
+    assert seen(store)[1].intermediate_values == {1: 0.25}
+    finish(other, 1, 0.25)
+    add(other)
+    assert [trial.state.name for trial in seen(store)] == ["RUNNING", "COMPLETE", "RUNNING", "RUNNING"]
+    finish(store, 0, 1.0)
+    assert seen(other) == seen(store)
+
+
+def test_what_stock_optuna_wrote_is_seen(store: Store, database_url: str) -> None:
+    seen(store)
+    storage = RDBStorage(database_url)
+    theirs = optuna.load_study(study_name="feedback", storage=storage)
+    theirs.tell(1, 0.25)
+    theirs.ask()
+    storage.engine.dispose()
+    assert [trial.state.name for trial in seen(store)] == ["RUNNING", "COMPLETE", "RUNNING", "RUNNING"]
+    assert seen(store)[1].value == 0.25
+
+
+def test_what_was_rolled_back_is_seen_by_nobody(store: Store) -> None:
+    before = seen(store)
+
+    def cut_short() -> None:
+        with store.writing() as tx:
+            study = studies.lock(tx, "feedback")
+            trials.finish(tx, study, before[0], "COMPLETE", 0.5, None)
+            assert trials.all_of(tx, study)[0].state is TrialState.COMPLETE
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        cut_short()
+    assert seen(store) == before
+
+
+def test_trials_that_have_not_changed_are_not_read_again(store: Store, engine: Engine) -> None:
+    seen(store)
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    seen(store)
+    assert not [statement for statement in statements if "trial_params" in statement]
+
+
+def test_pictures_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_trials, "MAX_STUDIES", 2)
+    for number in range(4):
+        create_study(store, StudySpec.model_validate(spec(name=f"study-{number}")))
+        add(store, f"study-{number}")
+        with store.reading() as tx:
+            trials.all_of(tx, studies.find(tx, "feedback"))
+            trials.all_of(tx, studies.find(tx, f"study-{number}"))
+    assert len(store._seen._by_study) == 2
