@@ -114,8 +114,8 @@ def test_a_stopping_study_takes_no_trial(
     assert http.get(STUDY).json()["spec"]["n_trials"] == 3
 
 
-def test_a_study_holds_no_more_than_10000_trials(http: TestClient, worker: HandWorker) -> None:
-    http.post("/v1/studies", json=spec(n_trials=10_000))
+def test_a_study_holds_no_more_than_100000_trials(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec(n_trials=100_000))
     worker.prepare()
     assert enqueue(http).json()["errors"][0]["field"] == "n_trials"
 
