@@ -15,30 +15,27 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.device import Precision
+from trainer.device import Precision, scoring_tokens
 from trainer.forward import forward
 from trainer.memory import Fit
 from trainer.split import Split
 from trainer.tasks.choose import AnyTask
 
-TOKENS = 16_384
-"""Padded tokens of one forward pass: 32 rows of 512. No gradients, so little memory."""
-
 
 @torch.no_grad()  # not inference_mode: what a model caches must stay usable in training
 def evaluate(
-    model: PreTrainedModel, task: AnyTask, split: Split, precision: Precision, *, tokens: int = TOKENS
+    model: PreTrainedModel, task: AnyTask, split: Split, precision: Precision, *, tokens: int | None = None
 ) -> dict[str, float]:
     """Score ``model`` on ``split``. Leaves the model in eval mode.
 
     Args:
-        tokens: padded tokens of one forward pass, at most; memory and speed, not the result.
+        tokens: padded tokens of one forward pass, at most; ``None``: what suits the device. Speed, not the result.
 
     Returns:
         ``loss`` in nats and the task's metrics; ``loss`` alone, not finite, of a model that diverged.
     """
     model.eval()
-    fit = Fit(task.tokens_per_pass(model, tokens))
+    fit = Fit(task.tokens_per_pass(model, tokens or scoring_tokens(model.device)))
     # Longest first: no padding to speak of, and running out of memory shows at once
     left_N = np.argsort(-split.lengths_N, kind="stable")
     losses: list[torch.Tensor] = []

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.device import Precision
+from trainer.device import Precision, scoring_tokens
 from trainer.forward import forward
 from trainer.freeze import find_blocks
 from trainer.prepare import Prepared
@@ -35,10 +35,6 @@ from trainer.trunk_entry import Stored, TrunkEntry, entry_bytes, write_entry
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
 """By which logits may differ from those of the plain forward pass, as a share of the largest where that is above
 1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
-
-_TOKENS = 2_048
-"""Padded tokens of one forward pass. MiniLM on one CPU thread takes half as long again with 4,096, and 2.5 times
-as long with 16,384, whose activations no cache of the processor holds."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -146,9 +142,10 @@ def _entry(cache: TrunkCache, source: _Source, split: Split) -> TrunkEntry:
 def _all_rows(source: _Source, split: Split) -> Iterator[tuple[int, Stored]]:
     """Hidden states of every row, longest first: no padding to speak of."""
     order_N = np.argsort(-split.lengths_N, kind="stable")
+    tokens = scoring_tokens(source.model.device)
     start = 0
     while start < len(order_N):
-        rows_B = order_N[start : start + max(1, _TOKENS // int(split.lengths_N[order_N[start]]))]
+        rows_B = order_N[start : start + max(1, tokens // int(split.lengths_N[order_N[start]]))]
         hidden_BTD = _hidden(source, split, rows_B)
         stored_BTD = to_stored(hidden_BTD, as_bf16=source.precision == "bf16")
         for row, stored_TD, length in zip(rows_B, stored_BTD, _tokens(split, rows_B, hidden_BTD), strict=True):

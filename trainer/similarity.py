@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 from service.contract.similarity import Similarity
 from service.contract.spec import StudySpec
 from service.contract.study import Facts
-from trainer.device import Precision
+from trainer.device import Precision, scoring_tokens
 from trainer.evaluate import evaluate
 from trainer.split import IGNORED, Batch, Split
 from trainer.subset import subset_rows
@@ -38,8 +38,6 @@ that goes three quarters of the way leaves little for the body to learn, one tha
 features."""
 
 _MAX_ROWS = 2_000
-_TOKENS = 2_048
-"""Padded tokens of one forward pass, as for the trunk cache."""
 
 _PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 """Parameters times tokens that the measure may cost: about 10 s on one CPU core (at 0.085 TFLOP/s, measured), and less
@@ -88,11 +86,12 @@ def _examples(
 ) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """Features ``[K, H]`` and targets: of each row, or of each token that counts where tokens have targets."""
     order_N = np.argsort(-split.lengths_N, kind="stable")
+    tokens = scoring_tokens(model.device)
     features: list[torch.Tensor] = []
     targets: list[torch.Tensor] = []
     start = 0
     while start < len(order_N):
-        rows_B = order_N[start : start + max(1, _TOKENS // int(split.lengths_N[order_N[start]]))]
+        rows_B = order_N[start : start + max(1, tokens // int(split.lengths_N[order_N[start]]))]
         batch = split.collate(rows_B, model.device)
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             hidden = model.base_model(**batch.inputs)[0].float()

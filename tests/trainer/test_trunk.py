@@ -21,6 +21,7 @@ from tests.trainer.task_cases import CASES, TaskCase
 from trainer import open_trunk as module
 from trainer.best_model import BestModel
 from trainer.config import TrialConfig
+from trainer.device import scoring_tokens
 from trainer.evaluate import evaluate
 from trainer.fine_tune import fine_tune
 from trainer.freeze import find_blocks
@@ -132,7 +133,7 @@ def test_frozen_blocks_are_computed_once_for_all_trials(prepared: Prepared, cach
     first, second = Frozen(prepared, 2), Frozen(prepared, 2)
     first.open(cache)
     n_tokens = int(prepared.train.lengths_N.sum())
-    assert n_tokens > module._TOKENS / 2  # more than the few rows of the checks
+    assert n_tokens > scoring_tokens(tiny.CPU)  # more than the few rows of the checks
     second.open(cache)
     assert second.n_computed <= 10 < first.n_computed + 10
     fed = second.open(cache)
