@@ -198,6 +198,8 @@ def main() -> None:
     options, _ = parser.parse_known_args()
     if options.parent:
         die_with_parent(options.parent, signal.SIGKILL)
+    for number in (signal.SIGTERM, signal.SIGINT):  # as the engine does
+        signal.signal(number, signal.SIG_IGN)
     if options.dead_on_arrival:
         sys.exit("no device")
     channel = Channel()

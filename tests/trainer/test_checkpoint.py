@@ -21,6 +21,7 @@ from trainer.config import TrialConfig
 from trainer.errors import CheckpointLost
 from trainer.fine_tune import Evaluation, fine_tune
 from trainer.prepare import Prepared
+from trainer.trunk_cache import TrunkCache
 
 STUDY = "f" * 32
 PARAMS = {"learning_rate": 3e-3, "epochs": 3, "batch_size": 10, "dropout": 0.2, "lr_schedule": "cosine"}
@@ -45,12 +46,14 @@ def after(n_looks: int) -> Callable[[], bool]:
     return lambda: next(looks) >= n_looks
 
 
-def run(prepared: Prepared, best: BestModel, kept: Checkpoints | None, **params: Any) -> list[Evaluation]:
+def run(
+    prepared: Prepared, best: BestModel, kept: Checkpoints | None, cache: TrunkCache | None = None, **params: Any
+) -> list[Evaluation]:
     """The evaluations of a trial until it ends or is preempted."""
     evaluations = []
     config = TrialConfig.from_params(PARAMS | params)
     try:
-        for evaluation in fine_tune(prepared, config, seed=7, number=4, best=best, checkpoints=kept):
+        for evaluation in fine_tune(prepared, config, seed=7, number=4, best=best, checkpoints=kept, cache=cache):
             evaluations.append(evaluation)
             torch.rand(3)
     except Preempted:
@@ -95,6 +98,23 @@ def test_every_method_resumes(prepared: Prepared, tmp_path: Path, params: dict[s
     resume = Resume(attempt=1, step=len(before))
     rest = run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=resume), **params)
     assert before + rest == uninterrupted
+
+
+@pytest.mark.parametrize("stop_at", [4, 17])
+@pytest.mark.parametrize("moves", [False, True], ids=["same machine", "a machine without entries"])
+def test_trial_on_the_trunk_cache_resumes(prepared: Prepared, tmp_path: Path, stop_at: int, moves: bool) -> None:
+    first, second = (TrunkCache(tmp_path / name, 2**24) for name in ("first", "second"))
+    params = {"frozen_layers": 2}
+    plain = run(prepared, BestModel(), None, **params)
+    uninterrupted = run(prepared, BestModel(), None, first, **params)
+    kept = checkpoints(tmp_path / "kept", is_stop_wanted=after(stop_at))
+    before = run(prepared, BestModel(), kept, first, **params)
+    resumed = checkpoints(tmp_path / "kept", attempt=2, resume=Resume(attempt=1, step=len(before)))
+    rest = run(prepared, BestModel(), resumed, second if moves else first, **params)
+    assert len(list((tmp_path / "second").glob("*.trunk"))) == (2 if moves else 0)  # the cache was used
+    assert before + rest == uninterrupted
+    losses = [[one.metrics["validation_loss"] for one in of_run] for of_run in (before + rest, plain)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_trial_may_be_interrupted_twice(prepared: Prepared, tmp_path: Path) -> None:

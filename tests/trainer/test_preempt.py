@@ -3,8 +3,10 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -157,6 +159,29 @@ def test_deaf_engine_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch
     assert worker.run({"evaluate": 0.5}, {"hang": "deaf"}, trial="0") == 0
     assert service.released == ["preempted"]
     assert service.outcomes == []
+
+
+def test_nothing_stays_of_an_engine_that_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_module, "PREEMPT_SECONDS", 0.2)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    pids = [tmp_path / name for name in ("engine", "orphan")]
+    engine, orphan = ({name.name: str(name)} for name in pids)
+    service = FakeService(assignment())
+    worker = InProcess(tmp_path, service)
+
+    def answer(report: Any) -> dict[str, Any]:
+        os.kill(int(pids[0].read_text()), signal.SIGTERM)  # as whoever ends a whole group of processes does
+        worker.terminate("SIGTERM")
+        return {}
+
+    service.answer = answer
+    actions = [{"pid": engine["engine"]}, orphan, {"evaluate": 0.5}, {"hang": "deaf"}]
+    assert worker.run(*actions, trial="0") == 0
+    assert service.released == ["preempted"]
+    until(lambda: all(is_dead(int(pid.read_text())) for pid in pids))
+    assert list(scratch.iterdir()) == []
 
 
 def test_lost_checkpoint_gives_the_trial_back_to_begin_anew(tmp_path: Path) -> None:
