@@ -11,6 +11,8 @@ from trainer.errors import ConfigError
 from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
 
 ARGUMENTS: dict[str, dict[str, float | str]] = {
+    "cosine_with_restarts": {"num_cycles": 2},
+    "polynomial": {"power": 2.0},
     "cosine_with_min_lr": {"min_lr_rate": 0.1},
     "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1},
     "warmup_stable_decay": {"num_decay_steps": 9, "decay_type": "1-sqrt"},
@@ -40,6 +42,15 @@ def test_rates_equal_those_of_transformers(name: str) -> None:
         schedule.step()
     for step in (0, 3, 7, 20, 40):
         assert rate_of(step) == expected[step]
+
+
+def test_no_two_schedules_are_the_same() -> None:
+    params = {"learning_rate": 3e-4, "warmup_ratio": 0.15}
+    shapes = {
+        tuple(map(make_schedule(TrialConfig.from_params(params | {"lr_schedule": name}), 41), range(41)))
+        for name in SCHEDULES
+    }
+    assert len(shapes) == len(SCHEDULES)
 
 
 def test_linear_rate_rises_to_the_peak_and_falls_to_zero() -> None:
