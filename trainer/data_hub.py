@@ -7,6 +7,7 @@ import datasets
 
 from trainer.data_files import Columns, Table, check_columns
 from trainer.errors import DataError
+from trainer.hub import HUB_ERRORS, describe_hub_error
 
 PREFIX = "hub://"
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")
@@ -23,9 +24,9 @@ def read_hub(source: str, columns: Columns) -> Table:
         raise DataError(f"{source} is not an address of a data set; write hub://owner/name[:config]#split")
     try:
         rows = datasets.load_dataset(match["name"], match["config"], split=match["split"])
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (*HUB_ERRORS, datasets.exceptions.DatasetsError) as error:
         raise DataError(
-            f"{source} cannot be read: {error}. Correct the address, or download it and give a file"
+            f"{source} cannot be read: {describe_hub_error(error)}. Correct the address, or download it and give a file"
         ) from error
     check_columns(source, rows.column_names, columns)
     return {field: _values(rows, name) for field, name in columns.items()}

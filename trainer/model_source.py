@@ -11,6 +11,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from trainer.errors import ConfigError
+from trainer.hub import HUB_ERRORS, describe_hub_error
 from trainer.roots import describe_search, find_allowed
 
 _IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
@@ -100,11 +101,11 @@ def _download(name: str, revision: str | None, roots: Sequence[Path]) -> Path:
     try:
         # "*/*": exports to other formats in folders, often many times the size of the weights
         return Path(snapshot_download(name, revision=revision, allow_patterns=list(_IDENTITY), ignore_patterns=["*/*"]))
-    except (OSError, ValueError) as error:
+    except HUB_ERRORS as error:
         raise ConfigError(
             f"model.name: {name} was not found. Looked for a directory {describe_search(name, roots)}: "
             f"none; for an installed package that carries it (known: {', '.join(_CARRIED)}): none; on the "
-            f"hub, revision {revision or 'main'}: {_first_line(error)}. Correct the name, or put its files "
+            f"hub, revision {revision or 'main'}: {describe_hub_error(error)}. Correct the name, or put its files "
             "into an allowed folder"
         ) from error
 
@@ -145,7 +146,3 @@ def _hash_files(directory: Path) -> str:
 def _hash_file(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -33,8 +33,8 @@ STABLE_DECAY_SHARE = 0.2
 """Share of the optimizer steps over which ``warmup_stable_decay`` decays, at the end (Hägele et al. 2024)."""
 
 CYCLES = 2
-"""Cosines of ``cosine_with_restarts``, so one restart (Loshchilov & Hutter 2017); with transformers' own 1 there is none
-and it equals ``cosine``."""
+"""Cosines of ``cosine_with_restarts``, so one restart (Loshchilov & Hutter 2017); with transformers' own 1 there is
+none and it equals ``cosine``."""
 
 POWER = 2.0
 """Exponent of ``polynomial`` (You et al. 2017); with transformers' own 1 it equals ``linear``."""

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import datasets
+import httpx2
 import pytest
 from PIL import Image
 
@@ -61,6 +62,8 @@ def test_missing_column_is_refused(calls: list[Any]) -> None:
         ConnectionError("no route"),
         ValueError("unknown split"),
         datasets.exceptions.DatasetNotFoundError("no such data set"),
+        httpx2.ProxyError("407 Proxy Authentication Required"),
+        httpx2.ReadTimeout("slow"),
     ],
 )
 def test_what_the_hub_refuses_is_a_data_error(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from trainer import model_source
@@ -78,6 +79,25 @@ def test_not_found_says_what_was_looked_for_in_all_three_places(tmp_path: Path) 
     assert f"a directory owner/unknown under {tmp_path}: none" in message
     assert f"an installed package that carries it (known: {MINILM}): none" in message
     assert "on the hub, revision main: 404 for owner/unknown." in message
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (httpx2.ProxyError("407 Proxy Authentication Required"), "407 Proxy Authentication Required (from the proxy"),
+        (httpx2.InvalidURL("Invalid port: 'x'"), "Invalid port: 'x' (from the proxy: check HTTPS_PROXY"),
+        (httpx2.ReadTimeout("The read operation timed out"), "The read operation timed out. Correct"),
+    ],
+)
+def test_what_stands_between_us_and_the_hub_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def refuse(_name: str, **_options: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(model_source, "snapshot_download", refuse)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        resolve_model("owner/known", None, [tmp_path])
 
 
 def test_without_the_package_the_hub_is_asked(
