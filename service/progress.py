@@ -11,6 +11,7 @@ from rich.text import Text
 from service.client import ENDED, SpeziaClient
 from service.contract.hyperparameters import ParamValue
 from service.contract.spec import Params
+from service.contract.start_small import SmallRun, SmallRuns
 from service.contract.study import BestTrial, Study, TrialCounts
 from service.contract.trial import Trial, TrialDetail
 
@@ -28,9 +29,10 @@ _SHORT = {
 def watch(client: SpeziaClient, name: str, console: Console) -> Study:
     """Show a study until nothing of it runs any more; return it as it ended.
 
-    A terminal shows the running trials in place; elsewhere there is one plain line per trial that ends.
+    A terminal shows the running trials in place; elsewhere there is one plain line per trial, or small run, that
+    ends, and one per warning that appears.
     """
-    shown = _Ended(client, name, console)
+    shown = _News(client, name, console)
     with _screen(console) as screen:
         return client.wait(name, POLL_SECONDS, lambda study: _show(client, study, shown, screen))
 
@@ -67,8 +69,11 @@ def trials_table(trials: list[Trial]) -> Table:
     return table
 
 
-class _Ended:
-    """Prints each trial once, when it has ended; those that had ended before are not printed."""
+class _News:
+    """Prints once each trial and small run that ends, and each warning that appears.
+
+    What had ended before is not printed, and the warnings of a study that is over come with its result.
+    """
 
     def __init__(self, client: SpeziaClient, name: str, console: Console) -> None:
         self._client = client
@@ -76,10 +81,34 @@ class _Ended:
         self._console = console
         self._counts: TrialCounts | None = None
         self._printed: set[int] = set()
+        self._small: set[int] | None = None
+        self._warnings: set[str] = set()
 
     def print_new(self, study: Study) -> None:
-        if study.trials == self._counts:
-            return
+        if study.state not in ENDED:
+            self._print_warnings(study)
+        if study.start_small:
+            self._print_small(study.start_small)
+        if study.trials != self._counts:
+            self._print_trials(study)
+
+    def _print_warnings(self, study: Study) -> None:
+        for warning in study.warnings:
+            if warning not in self._warnings:
+                self._warnings.add(warning)
+                self._console.print(f"note: {warning}", soft_wrap=True, style="yellow")
+
+    def _print_small(self, small: SmallRuns) -> None:
+        ended = {run.number: run for run in small.runs}
+        new = [] if self._small is None else sorted(ended.keys() - self._small)
+        if new:
+            params = {trial.number: trial.params for trial in self._client.list_trials(self._name)}
+            for number in new:
+                line = _small_line(ended[number], params[number], small.fraction)
+                self._console.print(line, soft_wrap=True, highlight=False)
+        self._small = set(ended)
+
+    def _print_trials(self, study: Study) -> None:
         for trial in self._client.list_trials(self._name):
             if trial.state in ("COMPLETE", "PRUNED", "FAIL") and trial.number not in self._printed:
                 self._printed.add(trial.number)
@@ -99,7 +128,7 @@ def _screen(console: Console) -> Iterator[Live | None]:
         yield live
 
 
-def _show(client: SpeziaClient, study: Study, shown: _Ended, screen: Live | None) -> None:
+def _show(client: SpeziaClient, study: Study, shown: _News, screen: Live | None) -> None:
     shown.print_new(study)
     if screen is None or study.state in ENDED:
         return
@@ -124,10 +153,17 @@ def _ended_line(trial: Trial) -> str:
     return f"{line}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
 
 
+def _small_line(run: SmallRun, params: Params, fraction: float) -> str:
+    end = f"failed: {run.failure}" if run.value is None else _number(run.value)
+    return f"small {run.number:>4}  {_params(params)}  {fraction:.0%} of the data  {end}"
+
+
 def _study_line(study: Study) -> str:
     if study.facts is None:
         return f"{study.name}: a worker checks data and model"
     parts = [f"{study.n_finished}/{study.spec.n_trials} trials"]
+    if study.start_small and study.spec.start_small and len(study.start_small.runs) < study.spec.start_small.trials:
+        parts.insert(0, f"{len(study.start_small.runs)}/{study.spec.start_small.trials} small runs")
     if study.best:
         parts.append(f"best {_number(study.best.value)} (trial {study.best.number})")
     left = study.spec.n_trials - study.n_finished

@@ -1,9 +1,11 @@
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from service.client import SpeziaClient
+from service.contract.start_small import SmallRun, SmallRuns
 from service.contract.study import Best, Study, TrialCounts
 from service.contract.trial import Evaluation, TrialDetail, TrialList
 from service.progress import watch
@@ -57,3 +59,55 @@ def test_a_terminal_shows_the_running_trials_in_place(is_terminal: bool) -> None
     study_line = "toy: 2/6 trials, best 0.25 (trial 1), about 2 min left"
     assert (study_line in shown) is is_terminal
     assert is_terminal or shown == ""
+
+
+def small_study(n_ended: int, **changes: Any) -> Study:
+    runs = [
+        SmallRun(number=0, value=0.71, failure=None, full_value=None),
+        SmallRun(number=1, value=None, failure="diverged: the training loss is nan", full_value=None),
+    ]
+    small = SmallRuns(fraction=0.1, runs=runs[:n_ended], n_compared=0, rank_correlation=None, meaning="")
+    spec = make_spec(name="toy", n_trials=6, start_small={"trials": 2})
+    fields = {
+        "spec": spec,
+        "state": "running",
+        "facts": make_facts(),
+        "trials": TrialCounts(waiting=2),
+        "n_finished": 0,
+    }
+    return make_study(**(fields | {"start_small": small} | changes))
+
+
+def watched(*polls: Study, is_terminal: bool = False) -> str:
+    """What is shown while a service answers so."""
+    answers = iter(polls)
+    waiting = [make_trial_reply(number, state="WAITING", value=None) for number in (0, 1)]
+    service = ScriptedService(
+        {
+            "GET /v1/studies/toy": lambda request: next(answers),
+            "GET /v1/studies/toy/trials": TrialList(trials=list(waiting), next_page_token=None),
+            **{f"GET /v1/studies/toy/trials/{trial.number}": trial for trial in waiting},
+        }
+    )
+    client = SpeziaClient("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
+    screen = io.StringIO()
+    watch(client, "toy", Console(file=screen, force_terminal=is_terminal, width=120))
+    return screen.getvalue()
+
+
+def test_small_runs_are_shown_as_they_end() -> None:
+    polls = small_study(0), small_study(1), small_study(2), make_study()
+    assert watched(*polls) == (
+        "small    0  rate=2e-05 batch=16  10% of the data  0.71\n"
+        "small    1  rate=2e-05 batch=16  10% of the data  failed: diverged: the training loss is nan\n"
+    )
+    assert watched(polls[2], polls[3]) == ""  # ended before
+    screen = watched(*polls, is_terminal=True)
+    assert "toy: 1/2 small runs, 0/6 trials" in screen
+    assert "2/2 small runs" not in screen
+
+
+def test_a_warning_is_shown_once_when_it_appears() -> None:
+    first, second = "the data has 3 empty texts", "small run of trial 1 diverged"
+    polls = [small_study(0, warnings=warnings) for warnings in ([], [first], [first], [first, second])]
+    assert watched(*polls, make_study(warnings=[first, second, "at the end"])) == f"note: {first}\nnote: {second}\n"
