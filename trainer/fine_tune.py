@@ -23,7 +23,7 @@ from trainer.device import describe_device
 from trainer.errors import ConfigError, Diverged
 from trainer.evaluate import evaluate
 from trainer.forward import forward
-from trainer.memory import Fit, MemoryHints
+from trainer.memory import Fit, MemoryHints, again_if_short
 from trainer.open_trunk import open_trunk
 from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
 from trainer.prepare import Prepared
@@ -104,7 +104,7 @@ def fine_tune(
     model = trainee.model
     if cache is not None:
         prepared = open_trunk(cache, prepared, model, trainee.depth)
-    optimizer = make_optimizer(model, config, trainee.rate_shares)
+    optimizer = again_if_short(lambda: make_optimizer(model, config, trainee.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared)
     losses: list[torch.Tensor] = []

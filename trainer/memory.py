@@ -95,6 +95,22 @@ class Fit:
             release_memory()
 
 
+def again_if_short(work: Callable[[], _Result]) -> _Result:
+    """Call ``work``, and once more with all memory that can be freed if it ran out of it.
+
+    Args:
+        work: must leave nothing of a failed call behind.
+    """
+    try:
+        return work()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Not in the handler, as above
+    release_memory()
+    return work()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that device or host memory is short, so that a smaller piece may fit."""
     if isinstance(error, torch.OutOfMemoryError):

@@ -24,11 +24,16 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW over what trains; weights of fewer than two dimensions (biases, norms) do not decay.
 
+    Its moments have their memory at once. By itself AdamW takes it in the middle of its first step, where running
+    out would leave some weights moved and others not; so a step needs none on CPU and CUDA, and what does not fit
+    beside the moments is a batch, which can be cut.
+
     Args:
         rate_shares: of parameters whose rate is not the trial's, its share of that.
 
     Raises:
         ConfigError: nothing trains.
+        torch.OutOfMemoryError, RuntimeError: the moments do not fit.
     """
     grouped: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for parameter in model.parameters():
@@ -43,7 +48,14 @@ def make_optimizer(
     # One kernel for all parameters: five times as fast on a CPU, too
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     betas = (BETA1, config.adam_beta2)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=EPSILON, fused=fused)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=EPSILON, fused=fused)
+    for parameter in (parameter for of_group in grouped.values() for parameter in of_group):
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device if fused else "cpu"),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimizer
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:

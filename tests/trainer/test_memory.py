@@ -14,6 +14,7 @@ from trainer.best_model import BestModel
 from trainer.config import TrialConfig
 from trainer.fine_tune import Evaluation, fine_tune
 from trainer.memory import Fit, MemoryHints, is_out_of_memory
+from trainer.optimizer import make_optimizer
 from trainer.prepare import Prepared
 from trainer.train_step import accumulate_gradients
 
@@ -68,6 +69,28 @@ def test_healed_trial_has_the_losses_of_one_that_fits(
     assert 16 not in device.pieces[1:]
     assert losses(healed) == pytest.approx(losses(whole), rel=1e-5)
     assert [one.optimizer_steps for one in healed] == [one.optimizer_steps for one in whole]
+
+
+@pytest.mark.parametrize("n_failures", [1, 2])
+def test_memory_for_the_moments_is_asked_for_twice_and_before_any_step(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, n_failures: int
+) -> None:
+    whole = run(prepared, epochs=1)
+    asked: list[object] = []
+
+    def make(*arguments: Any) -> torch.optim.AdamW:
+        asked.append(arguments)
+        if len(asked) <= n_failures:
+            raise SHORT
+        return make_optimizer(*arguments)
+
+    monkeypatch.setattr(module, "make_optimizer", make)
+    if n_failures == 1:
+        assert losses(run(prepared, epochs=1)) == losses(whole)
+    else:
+        with pytest.raises(torch.OutOfMemoryError):
+            run(prepared, epochs=1)
+    assert len(asked) == 2
 
 
 def test_healed_step_restarts_from_its_own_seed(prepared: Prepared, small_device: Callable[..., SmallDevice]) -> None:

@@ -1,8 +1,12 @@
 """Rates, decay and clipping."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import get_scheduler
 
 from service.contract.hyperparameters import SCHEDULES
@@ -83,6 +87,42 @@ def test_decay_is_decoupled_from_the_gradient() -> None:
     net.weight.grad, net.bias.grad = torch.zeros(2, 2), torch.zeros(2)
     optimizer.step()
     torch.testing.assert_close(net.weight.detach(), before * (1 - 0.1 * 0.5))
+
+
+class Allocations(TorchDispatchMode):
+    """Counts numbers in tensors that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {id(each) for each in tree_leaves(args) if isinstance(each, torch.Tensor)}
+        result = func(*args, **(kwargs or {}))
+        made = [each for each in tree_leaves(result) if isinstance(each, torch.Tensor) and id(each) not in given]
+        self.numbers += sum(tensor.numel() for tensor in made)
+        return result
+
+
+def test_a_step_takes_no_memory_and_is_that_of_plain_adamw() -> None:
+    ours, plain = make_net(), make_net()
+    plain.load_state_dict(ours.state_dict())
+    optimizers = [
+        make_optimizer(ours, TrialConfig.from_params({"learning_rate": 0.1}), {}),
+        torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.0, fused=True),
+    ]
+    for group in optimizers[0].param_groups:
+        group["weight_decay"] = 0.0
+    for net in (ours, plain):
+        net(torch.arange(5)).sum().backward()
+    with Allocations() as mine:
+        optimizers[0].step()
+    with Allocations() as theirs:
+        optimizers[1].step()
+    assert mine.numbers == 0
+    assert theirs.numbers > 2 * sum(parameter.numel() for parameter in plain.parameters())
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_frozen_parameters_are_left_out() -> None:
