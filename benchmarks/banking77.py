@@ -1,6 +1,6 @@
 """Banking77 end to end, as a user would search it: all-MiniLM-L6-v2, ten trials by `spezia run`.
 
-    python benchmarks/banking77.py DATA [--intents 20] [--workers 2] [--home DIR]
+    OMP_NUM_THREADS=1 python benchmarks/banking77.py DATA [--intents 20] [--workers 2] [--home DIR]
 
 DATA holds ``banking77_train.csv`` and ``banking77_test.csv`` (columns ``text``, ``category``; Casanueva et al. 2020).
 ``--intents`` keeps the first so many of the 77 in Python's order of strings, for machines without a GPU: a choice by
