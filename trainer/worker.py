@@ -7,7 +7,6 @@ import errno
 import logging
 import platform
 import queue
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from trainer.heartbeat import Heartbeat
 from trainer.patience import STALL_SECONDS
 from trainer.pipe import Hello
 from trainer.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
+from trainer.scratch import scratch_folder, sweep_scratch
 from trainer.spool import Spool
 from trainer.uploads import cache_folder, with_local_data
 
@@ -118,6 +118,7 @@ class Supervisor:
         self._is_terminating = reason
 
     def _work(self) -> NoReturn:
+        sweep_scratch()
         if self._checkpoints:
             self._checkpoints.tidy()
         hello = self._wait_for_hello(self._ready_child())
@@ -190,8 +191,8 @@ class Supervisor:
         self._held = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
         self._heartbeat.hold(self._held)
         try:
-            with tempfile.TemporaryDirectory(prefix="spezia-") as directory:
-                self._complete(assignment, self._ready_child(), Path(directory))
+            with scratch_folder() as directory:
+                self._complete(assignment, self._ready_child(), directory)
         except LeaseLost:
             _LOG.warning("%s: no longer ours, dropped", _name(assignment))
         except ServiceRefused as refused:
