@@ -121,11 +121,11 @@ def _class_names(task: AnyTask, train: AnyRows) -> tuple[str, ...]:
 
 def _check_classes_known(task: AnyTask, split: AnyRows, train: AnyRows, class_names: tuple[str, ...]) -> None:
     known = set(class_names)
-    for row, target in enumerate(split.targets, start=1):
+    for row, target in enumerate(split.targets):
         for name in task.classes_of(target):
             if name not in known:
                 raise DataError(
-                    f"{split.source}, row {row}: the label {name!r} does not occur in "
+                    f"{split.place(row)}: the label {name!r} does not occur in "
                     f"{train.source}{nearest_name_hint(name, class_names[:50])}; correct it or add training examples"
                 )
 
@@ -140,7 +140,7 @@ def _draw_validation(task: AnyTask, train: AnyRows, class_names: tuple[str, ...]
     for name in class_names if "" not in strata else ("",):
         if len(strata[name]) < 2:
             raise DataError(
-                f"{train.source}, row {strata[name][0] + 1}: the only example{f' of class {name!r}' if name else ''}, "
+                f"{train.place(strata[name][0])}: the only example{f' of class {name!r}' if name else ''}, "
                 "so a validation split cannot be drawn; add a second one, remove it, or name a file as data.validation"
             )
         rows = generator.permutation(strata[name])

@@ -106,4 +106,4 @@ def _open(rows: Rows[ImageFile, Any], row: int) -> Any:
     try:
         return rows.inputs[row].open()
     except DataError as error:
-        raise DataError(f"{rows.source}, row {row + 1}: {error}") from error
+        raise DataError(f"{rows.place(row)}: {error}") from error

@@ -20,13 +20,27 @@ class Rows(Generic[Input, Target]):
     """As the study names it."""
     inputs: list[Input]
     targets: list[Target]
+    numbers: list[int] | None = None
+    """Of each row in its file, from 1; ``None``: they are all of its rows."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, rows: Sequence[int]) -> "Rows[Input, Target]":
         """Some of the rows, counted from 0, in the order given."""
-        return Rows(source=self.source, inputs=[self.inputs[i] for i in rows], targets=[self.targets[i] for i in rows])
+        return Rows(
+            source=self.source,
+            inputs=[self.inputs[i] for i in rows],
+            targets=[self.targets[i] for i in rows],
+            numbers=[self._number(i) for i in rows],
+        )
+
+    def place(self, row: int) -> str:
+        """Where one of the rows, counted from 0, stands, for people: file and row there."""
+        return f"{self.source}, row {self._number(row)}"
+
+    def _number(self, row: int) -> int:
+        return row + 1 if self.numbers is None else self.numbers[row]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from trainer.tasks.token_classification import TokenClassification
 Rows = list[dict[str, Any]]
 PrepareRows = Callable[..., Prepared]
 
+SINGLE: Rows = [{"text": "word1", "label": "calm"}, {"text": "word2", "label": "glad"}] * 3
 MULTI: Rows = [{"text": "word1", "label": ["calm", "glad"]}, {"text": "word2", "label": []}] * 3
 NUMBERS: Rows = [{"text": f"word{n}", "label": n} for n in range(6)]
 TAGGED: Rows = [{"tokens": ["word1", "word2"], "tags": ["B-X", "O"]}] * 6
@@ -70,6 +71,15 @@ def prepare_rows(models: Path, tmp_path: Path) -> PrepareRows:
         return prepare(spec, roots=[tmp_path, models], device=tiny.CPU)
 
     return prepare_them
+
+
+def good_rows(task: str, like: dict[str, Any]) -> Rows:
+    """Six rows that can be trained on, in the form of another."""
+    if task == "text-classification":
+        return MULTI if isinstance(like["label"], list) else SINGLE
+    if task == "causal-lm":
+        return PROMPTS if "prompt" in like else TEXTS
+    return {"text-regression": NUMBERS, "token-classification": TAGGED}[task]
 
 
 def column(columns: dict[str, str]) -> dict[str, Any]:
@@ -138,18 +148,32 @@ PROMPTED = column({"prompt": "prompt", "completion": "completion"})
         (
             "token-classification",
             [*TAGGED, {"tokens": [" "], "tags": ["O"]}],
-            {"data": {"validation": "train.jsonl"}},
+            {},
             "row 7: no word becomes a token of the model; correct or remove the row",
         ),
+        (
+            "token-classification",
+            [*TAGGED, {"tokens": ["a"], "tags": [0.5]}],
+            {},
+            "row 7: the tag 0.5 is neither a name nor a whole number; write class names",
+        ),
+        ("token-classification", [*TAGGED, {"tokens": ["a"], "tags": "O"}], {}, "row 7: tags is 'O', not a list"),
         ("token-classification", [{"tokens": ["a"], "tags": ["O"]}] * 3, {}, "train.jsonl holds one class only, 'O'"),
         ("causal-lm", [*TEXTS, {"text": None}], {}, "row 7: there is no text; fill it in or remove the row"),
+        ("causal-lm", [*TEXTS, {"text": 7}], {}, "row 7: the text is 7, not a string; fill it in or remove the row"),
+        (
+            "causal-lm",
+            [*PROMPTS, {"prompt": "a", "completion": ["b"]}],
+            PROMPTED,
+            "row 7: the completion is ['b'], not a string; fill it in or remove the row",
+        ),
         ("causal-lm", [*PROMPTS, {"prompt": "a"}], PROMPTED, "row 7: there is no completion; fill it in"),
         ("causal-lm", TEXTS, PROMPTED, "train.jsonl has no column 'prompt', only 'text'; set data.columns.prompt"),
         (
             "causal-lm",
             [*PROMPTS, {"prompt": "word1 " * 40, "completion": "word2"}, {"prompt": "word1 " * 50, "completion": "b"}],
             PROMPTED | {"data": PROMPTED["data"] | {"validation": "train.jsonl"}},
-            "row 7 (and 1 rows more): within data.max_length = 32 tokens nothing is left to learn from, since",
+            "train.jsonl, row 7 (and 1 rows more): within data.max_length = 32 tokens nothing is left to learn from",
         ),
         (
             "causal-lm",
@@ -166,9 +190,25 @@ def test_bad_rows_are_refused_by_row(
         prepare_rows(task, train, **overrides)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("task", "good", "bad", "overrides"),
+    [
+        ("token-classification", TAGGED, {"tokens": [" "], "tags": ["O"]}, {}),
+        ("causal-lm", PROMPTS, {"prompt": "word1 " * 40, "completion": "word2"}, PROMPTED),
+    ],
+)
+def test_a_row_keeps_its_number_when_a_validation_split_is_drawn(
+    prepare_rows: PrepareRows, task: str, good: Rows, bad: dict[str, Any], overrides: dict[str, Any], seed: int
+) -> None:
+    with pytest.raises(DataError, match=r"^train\.jsonl, row 9: "):
+        prepare_rows(task, [*good, *good[:2], bad, *good], seed=seed, **overrides)
+
+
 @pytest.mark.parametrize(
     ("task", "train", "validation"),
     [
+        ("text-classification", SINGLE, [{"text": "a", "label": "gald"}]),
         ("text-classification", MULTI, [{"text": "a", "label": ["calm", "gald"]}]),
         ("token-classification", TAGGED, [{"tokens": ["a"], "tags": ["gald"]}]),
     ],
@@ -184,6 +224,8 @@ def test_a_class_that_train_does_not_know_is_refused_by_row(
 @pytest.mark.parametrize(
     ("task", "rows", "overrides", "cut"),
     [
+        ("text-classification", [{"text": "word1 " * 40, "label": "calm"}], {}, 1),
+        ("text-classification", [{"text": "word1 " * 40, "label": ["calm"]}], {}, 1),
         ("text-regression", [{"text": "word1 " * 40, "label": 1}], {}, 1),
         ("token-classification", [{"tokens": ["word1"] * 40, "tags": ["O"] * 40}], {}, 1),
         ("causal-lm", [{"text": "word1 " * 40}], {}, 1),
@@ -194,17 +236,33 @@ def test_a_class_that_train_does_not_know_is_refused_by_row(
 def test_long_examples_are_cut_and_counted(
     prepare_rows: PrepareRows, task: str, rows: Rows, overrides: dict[str, Any], cut: int
 ) -> None:
-    good = {"text-regression": NUMBERS, "token-classification": TAGGED, "causal-lm": TEXTS}[task]
-    good = PROMPTS if overrides else good
+    good = good_rows(task, rows[0])
     prepared = prepare_rows(task, [*good, *rows], good, **overrides)
     assert prepared.facts.truncated_rows == cut
     assert prepared.facts.max_tokens == 32
     assert any("are cut at data.max_length" in warning for warning in prepared.facts.warnings) == bool(cut)
 
 
-def test_empty_inputs_are_warned_of(prepare_rows: PrepareRows) -> None:
-    prepared = prepare_rows("text-regression", [*NUMBERS, {"text": " ", "label": 1}], NUMBERS)
+@pytest.mark.parametrize(
+    ("task", "row", "overrides"),
+    [
+        ("text-classification", {"text": "", "label": "calm"}, {}),
+        ("text-classification", {"text": "", "label": ["calm"]}, {}),
+        ("text-regression", {"text": " ", "label": 1}, {}),
+        ("causal-lm", {"text": ""}, {}),
+        ("causal-lm", {"prompt": "", "completion": ""}, PROMPTED),
+    ],
+)
+def test_empty_inputs_are_warned_of(
+    prepare_rows: PrepareRows, task: str, row: dict[str, Any], overrides: dict[str, Any]
+) -> None:
+    good = good_rows(task, row)
+    prepared = prepare_rows(task, [*good, row], good, **overrides)
+    assert prepared.facts.train_rows == 7
     assert "1 of 7 train texts are empty; the model can only guess there" in prepared.facts.warnings
+    rows_B = np.array([6])
+    assert prepared.train.n_targets_N[6] >= 1
+    assert prepared.train.collate(rows_B, tiny.CPU).inputs["input_ids"].shape[1] >= 1
 
 
 def test_a_prompt_seen_again_with_another_completion_is_no_duplicate(prepare_rows: PrepareRows) -> None:

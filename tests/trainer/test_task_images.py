@@ -112,6 +112,10 @@ def test_a_broken_image_is_refused_by_row(models: Path, image_folder: Path, cont
         ({"image": "cats/9.png", "label": "cats"}, "row 9: there is no image cats/9.png, looked for in the folder"),
         ({"image": None, "label": "cats"}, "row 9: there is no image; give its path"),
         ({"image": "cats/1.png", "label": None}, "row 9: there is no label; fill it in"),
+        ({"image": "cats/1.png", "label": 0.5}, "row 9: the label 0.5 is neither a name nor a whole number"),
+        ({"image": "cats/1.png", "label": ["cats"]}, "row 9: the label ['cats'] is neither a name nor a whole number"),
+        ({"image": 7, "label": "cats"}, "row 9: there is no image; give its path"),
+        ({"image": "cats/notes.txt", "label": "cats"}, "row 9: cats/notes.txt is not a readable image"),
         ({"image": "../../secret.png", "label": "cats"}, "row 9: pets/../../secret.png lies outside the folders"),
     ],
 )
@@ -120,6 +124,14 @@ def test_a_missing_image_is_refused_by_row(models: Path, image_folder: Path, row
     (image_folder / "table.jsonl").write_text("\n".join(map(json.dumps, [*rows, row])))
     with pytest.raises(DataError, match=re.escape(message)):
         prepare_images(models, image_folder, train="pets/table.jsonl")
+
+
+def test_a_class_that_train_does_not_know_is_refused_by_row(models: Path, image_folder: Path, tmp_path: Path) -> None:
+    for name in ("cats", "gods"):
+        (tmp_path / "held" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "held" / name / "0.png")
+    with pytest.raises(DataError, match=r"^held, row 2: the label 'gods' does not occur in pets; known are cats, dogs"):
+        prepare_images(models, image_folder, validation="held")
 
 
 def test_a_folder_without_class_folders_is_refused(models: Path, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class CausalLm(Task[Written, None]):
             ids.append(whole[:max_length])
             n_given = max(1, len(prompt))
             labels.append(([IGNORED] * n_given + whole[n_given:])[:max_length])
-        _check_something_left(rows.source, labels, max_length)
+        _check_something_left(rows, labels, max_length)
         return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
 
     def head(self) -> dict[str, Any]:
@@ -105,11 +105,11 @@ def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids if end is None or (ids and ids[-1] == end) else [*ids, end]
 
 
-def _check_something_left(source: str, labels: list[list[int]], max_length: int) -> None:
-    bad = [row for row, labels_T in enumerate(labels, start=1) if all(label == IGNORED for label in labels_T)]
+def _check_something_left(rows: Rows[Any, Any], labels: list[list[int]], max_length: int) -> None:
+    bad = [row for row, labels_T in enumerate(labels) if all(label == IGNORED for label in labels_T)]
     if bad:
         others = f" (and {len(bad) - 1} rows more)" if len(bad) > 1 else ""
         raise DataError(
-            f"{source}, row {bad[0]}{others}: within data.max_length = {max_length} tokens nothing is left to learn "
+            f"{rows.place(bad[0])}{others}: within data.max_length = {max_length} tokens nothing is left to learn "
             "from, since the text is empty or the prompt fills it; raise data.max_length, or shorten or remove the row"
         )

@@ -65,9 +65,7 @@ class TokenClassification(Task[Words, Words]):
             labels.append([IGNORED if word is None else positions[word] for word in words])
             n_truncated += len(encoded.encodings[row].overflowing) > 0
             if all(label == IGNORED for label in labels[-1]):
-                raise DataError(
-                    f"{rows.source}, row {row + 1}: no word becomes a token of the model; correct or remove the row"
-                )
+                raise DataError(f"{rows.place(row)}: no word becomes a token of the model; correct or remove the row")
         return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
