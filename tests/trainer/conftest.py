@@ -1,5 +1,6 @@
 """A folder with a tiny model and data, and studies prepared from it."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from tests.trainer import tiny
+from tests.trainer.written_rows import PrepareRows, Rows
 from trainer.prepare import Prepared, prepare
 
 Prepare = Callable[..., Prepared]
@@ -50,3 +57,37 @@ def prepare_study(pristine: Path) -> Prepare:
         return prepare(tiny.make_spec(**overrides), roots=[pristine], device=tiny.CPU)
 
     return prepare_spec
+
+
+@pytest.fixture(scope="session")
+def task_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    tiny.save_family(root / "text-classification", "bert", AutoModelForSequenceClassification)
+    tiny.save_family(root / "text-regression", "bert", AutoModelForSequenceClassification)
+    tiny.save_family(root / "token-classification", "bert", AutoModelForTokenClassification)
+    tiny.save_family(root / "causal-lm", "gpt2", AutoModelForCausalLM)
+    return root
+
+
+@pytest.fixture
+def prepare_rows(task_models: Path, tmp_path: Path) -> PrepareRows:
+    """Prepare a study of rows for training, and others for validation if there are any."""
+
+    def prepare_them(task: str, train: Rows, validation: Rows | None = None, **overrides: Any) -> Prepared:
+        (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, train)))
+        (tmp_path / "validation.jsonl").write_text("\n".join(map(json.dumps, validation or [])))
+        data = {"train": "train.jsonl", "validation": "validation.jsonl" if validation else None, "test": None}
+        data |= overrides.pop("data", {})
+        spec = tiny.make_spec(
+            **{
+                "task": task,
+                "model": {"name": task},
+                "data": data,
+                "fixed": {"batch_size": 2},
+                "training": {"similarity": False},
+            }
+            | overrides
+        )
+        return prepare(spec, roots=[tmp_path, task_models], device=tiny.CPU)
+
+    return prepare_them

@@ -1,8 +1,6 @@
-"""What a task cannot train on is named with its row; what it can is warned of, or counted."""
+"""What is odd about data but can be trained on is warned of, or counted; and how rows become numbers."""
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,211 +12,17 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from transformers import (
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     MixtralConfig,
     MixtralForCausalLM,
     PreTrainedTokenizerFast,
 )
 
 from tests.trainer import tiny
+from tests.trainer.written_rows import MULTI, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
 from trainer.errors import ConfigError, DataError
-from trainer.prepare import Prepared, prepare
 from trainer.rows import Rows as DataRows
 from trainer.split import IGNORED, TokenisedSplit
 from trainer.tasks.token_classification import TokenClassification
-
-Rows = list[dict[str, Any]]
-PrepareRows = Callable[..., Prepared]
-
-SINGLE: Rows = [{"text": "word1", "label": "calm"}, {"text": "word2", "label": "glad"}] * 3
-MULTI: Rows = [{"text": "word1", "label": ["calm", "glad"]}, {"text": "word2", "label": []}] * 3
-NUMBERS: Rows = [{"text": f"word{n}", "label": n} for n in range(6)]
-TAGGED: Rows = [{"tokens": ["word1", "word2"], "tags": ["B-X", "O"]}] * 6
-TEXTS: Rows = [{"text": f"word{n} word{n + 1}"} for n in range(6)]
-PROMPTS: Rows = [{"prompt": f"word{n}", "completion": "word7 word8"} for n in range(6)]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("models")
-    tiny.save_family(root / "text-classification", "bert", AutoModelForSequenceClassification)
-    tiny.save_family(root / "text-regression", "bert", AutoModelForSequenceClassification)
-    tiny.save_family(root / "token-classification", "bert", AutoModelForTokenClassification)
-    tiny.save_family(root / "causal-lm", "gpt2", AutoModelForCausalLM)
-    return root
-
-
-@pytest.fixture
-def prepare_rows(models: Path, tmp_path: Path) -> PrepareRows:
-    """Prepare a study of rows for training, and others for validation if there are any."""
-
-    def prepare_them(task: str, train: Rows, validation: Rows | None = None, **overrides: Any) -> Prepared:
-        (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, train)))
-        (tmp_path / "validation.jsonl").write_text("\n".join(map(json.dumps, validation or [])))
-        data = {"train": "train.jsonl", "validation": "validation.jsonl" if validation else None, "test": None}
-        data |= overrides.pop("data", {})
-        spec = tiny.make_spec(
-            **{
-                "task": task,
-                "model": {"name": task},
-                "data": data,
-                "fixed": {"batch_size": 2},
-                "training": {"similarity": False},
-            }
-            | overrides
-        )
-        return prepare(spec, roots=[tmp_path, models], device=tiny.CPU)
-
-    return prepare_them
-
-
-def good_rows(task: str, like: dict[str, Any]) -> Rows:
-    """Six rows that can be trained on, in the form of another."""
-    if task == "text-classification":
-        return MULTI if isinstance(like["label"], list) else SINGLE
-    if task == "causal-lm":
-        return PROMPTS if "prompt" in like else TEXTS
-    return {"text-regression": NUMBERS, "token-classification": TAGGED}[task]
-
-
-def column(columns: dict[str, str]) -> dict[str, Any]:
-    return {"data": {"columns": columns}}
-
-
-PROMPTED = column({"prompt": "prompt", "completion": "completion"})
-
-
-@pytest.mark.parametrize(
-    ("task", "train", "overrides", "message"),
-    [
-        (
-            "text-classification",
-            [*MULTI, {"text": "a", "label": "calm"}],
-            {},
-            "row 7: the label 'calm' is no list of classes, as other rows have; write a list in every row",
-        ),
-        (
-            "text-classification",
-            [*MULTI, {"text": "a", "label": ["calm", "calm"]}],
-            {},
-            "row 7: a class is listed twice in ['calm', 'calm']; list each once",
-        ),
-        (
-            "text-classification",
-            [*MULTI, {"text": "a", "label": [1.5]}],
-            {},
-            "row 7: the label 1.5 is neither a name nor a whole number",
-        ),
-        (
-            "text-classification",
-            [{"text": "a", "label": []}] * 3,
-            {},
-            "train.jsonl holds no class; a classifier needs at least 1: check data.columns",
-        ),
-        (
-            "text-classification",
-            [{"text": "a", "label": "calm"}, {"text": "b", "label": ["calm"]}],
-            {},
-            "row 2: the label ['calm'] is neither a name nor a whole number; write class names",
-        ),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": "many"}], {}, "row 7: the label 'many' is not a number"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": True}], {}, "row 7: the label True is not a number"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": [1]}], {}, "row 7: the label [1] is not a number"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": "nan"}], {}, "row 7: the label 'nan' is no finite"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": 1e39}], {}, "row 7: the label 1e+39 is no finite"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": " "}], {}, "row 7: there is no label; fill it in"),
-        ("text-regression", [*NUMBERS, {"text": "a"}], {}, "row 7: there is no label; fill it in"),
-        (
-            "token-classification",
-            [*TAGGED, {"tokens": ["a", "b"], "tags": ["O"]}],
-            {},
-            "row 7: there are 2 tokens and 1 tags; give each token one tag",
-        ),
-        ("token-classification", [*TAGGED, {"tokens": "a b", "tags": ["O"]}], {}, "row 7: tokens is 'a b', not a list"),
-        ("token-classification", [*TAGGED, {"tokens": ["a"]}], {}, "row 7: there are no tags; give a list of tags"),
-        ("token-classification", [*TAGGED, {"tokens": [], "tags": []}], {}, "row 7: there are no tokens; fill them in"),
-        ("token-classification", [*TAGGED, {"tokens": [7], "tags": ["O"]}], {}, "row 7: the token is 7, not a string"),
-        (
-            "token-classification",
-            [*TAGGED, {"tokens": ["a"], "tags": [None]}],
-            {},
-            "row 7: there is no tag; fill it in",
-        ),
-        (
-            "token-classification",
-            [*TAGGED, {"tokens": [" "], "tags": ["O"]}],
-            {},
-            "row 7: no word becomes a token of the model; correct or remove the row",
-        ),
-        (
-            "token-classification",
-            [*TAGGED, {"tokens": ["a"], "tags": [0.5]}],
-            {},
-            "row 7: the tag 0.5 is neither a name nor a whole number; write class names",
-        ),
-        ("token-classification", [*TAGGED, {"tokens": ["a"], "tags": "O"}], {}, "row 7: tags is 'O', not a list"),
-        ("token-classification", [{"tokens": ["a"], "tags": ["O"]}] * 3, {}, "train.jsonl holds one class only, 'O'"),
-        ("causal-lm", [*TEXTS, {"text": None}], {}, "row 7: there is no text; fill it in or remove the row"),
-        ("causal-lm", [*TEXTS, {"text": 7}], {}, "row 7: the text is 7, not a string; fill it in or remove the row"),
-        (
-            "causal-lm",
-            [*PROMPTS, {"prompt": "a", "completion": ["b"]}],
-            PROMPTED,
-            "row 7: the completion is ['b'], not a string; fill it in or remove the row",
-        ),
-        ("causal-lm", [*PROMPTS, {"prompt": "a"}], PROMPTED, "row 7: there is no completion; fill it in"),
-        ("causal-lm", TEXTS, PROMPTED, "train.jsonl has no column 'prompt', only 'text'; set data.columns.prompt"),
-        (
-            "causal-lm",
-            [*PROMPTS, {"prompt": "word1 " * 40, "completion": "word2"}, {"prompt": "word1 " * 50, "completion": "b"}],
-            PROMPTED | {"data": PROMPTED["data"] | {"validation": "train.jsonl"}},
-            "train.jsonl, row 7 (and 1 rows more): within data.max_length = 32 tokens nothing is left to learn from",
-        ),
-        (
-            "causal-lm",
-            TEXTS[:1],
-            {},
-            "row 1: the only example, so a validation split cannot be drawn; add a second one",
-        ),
-    ],
-)
-def test_bad_rows_are_refused_by_row(
-    prepare_rows: PrepareRows, task: str, train: Rows, overrides: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(DataError, match=re.escape(message)):
-        prepare_rows(task, train, **overrides)
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(
-    ("task", "good", "bad", "overrides"),
-    [
-        ("token-classification", TAGGED, {"tokens": [" "], "tags": ["O"]}, {}),
-        ("causal-lm", PROMPTS, {"prompt": "word1 " * 40, "completion": "word2"}, PROMPTED),
-    ],
-)
-def test_a_row_keeps_its_number_when_a_validation_split_is_drawn(
-    prepare_rows: PrepareRows, task: str, good: Rows, bad: dict[str, Any], overrides: dict[str, Any], seed: int
-) -> None:
-    with pytest.raises(DataError, match=r"^train\.jsonl, row 9: "):
-        prepare_rows(task, [*good, *good[:2], bad, *good], seed=seed, **overrides)
-
-
-@pytest.mark.parametrize(
-    ("task", "train", "validation"),
-    [
-        ("text-classification", SINGLE, [{"text": "a", "label": "gald"}]),
-        ("text-classification", MULTI, [{"text": "a", "label": ["calm", "gald"]}]),
-        ("token-classification", TAGGED, [{"tokens": ["a"], "tags": ["gald"]}]),
-    ],
-)
-def test_a_class_that_train_does_not_know_is_refused_by_row(
-    prepare_rows: PrepareRows, task: str, train: Rows, validation: Rows
-) -> None:
-    message = r"validation\.jsonl, row 1: the label 'gald' does not occur in train\.jsonl"
-    with pytest.raises(DataError, match=message):
-        prepare_rows(task, train, validation)
 
 
 @pytest.mark.parametrize(
@@ -337,15 +141,15 @@ def test_a_prompt_does_not_count_and_an_end_is_learnt(prepare_rows: PrepareRows)
     assert split.pad_id == end  # it has no padding token of its own
 
 
-def test_a_model_that_reads_ahead_is_no_causal_one(prepare_rows: PrepareRows, models: Path) -> None:
-    tiny.save_family(models / "ahead", "bert", AutoModelForCausalLM)
+def test_a_model_that_reads_ahead_is_no_causal_one(prepare_rows: PrepareRows, task_models: Path) -> None:
+    tiny.save_family(task_models / "ahead", "bert", AutoModelForCausalLM)
     with pytest.raises(ConfigError, match="BertLMHeadModel reads the tokens that it is to predict"):
         prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "ahead"})
 
 
-def test_a_mixture_of_experts_is_refused_by_name(prepare_rows: PrepareRows, models: Path) -> None:
+def test_a_mixture_of_experts_is_refused_by_name(prepare_rows: PrepareRows, task_models: Path) -> None:
     sizes = {"vocab_size": 44, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 2, "num_experts_per_tok": 1}
-    tiny.save(tiny.make_model(MixtralConfig(**sizes, **heads), MixtralForCausalLM), models / "experts")
+    tiny.save(tiny.make_model(MixtralConfig(**sizes, **heads), MixtralForCausalLM), task_models / "experts")
     with pytest.raises(ConfigError, match=r"is a mixture of experts \(its config has router_aux_loss_coef\)"):
         prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "experts"})

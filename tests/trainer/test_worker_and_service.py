@@ -119,14 +119,14 @@ def test_uploaded_data_trains_as_a_file_does(
         split: httpx2.post(f"{server}/v1/datasets", content=content).json()["reference"]
         for split, content in data.items()
     }
-    seen = []
-    for name, named in (("file", {}), ("upload", uploaded)):
-        study = spec | {"name": name, "data": spec["data"] | named}
-        with search(server, REAL, study, [pristine, cache_folder()]) as http:
-            shown = http.get(f"/{name}").json()
-            seen.append((shown["state"], shown["facts"], http.get(f"/{name}/best").json()["value"]))
-    assert seen[0] == seen[1]
-    assert seen[0][0] == "complete"
+    assert httpx2.post(f"{server}/v1/studies", json=spec | {"name": "file"}).status_code == 201
+    study = spec | {"name": "upload", "data": spec["data"] | uploaded}
+    with search(server, REAL, study, [pristine, cache_folder()]) as http:  # one worker for both
+        shown = [http.get(f"/{name}").json() for name in ("file", "upload")]
+        best = [http.get(f"/{name}/best").json()["value"] for name in ("file", "upload")]
+    assert [one["state"] for one in shown] == ["complete"] * 2
+    assert shown[0]["facts"] == shown[1]["facts"]
+    assert best[0] == best[1]
 
 
 SCRIPT = """
