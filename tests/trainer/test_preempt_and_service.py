@@ -1,5 +1,5 @@
-"""The real service, the real engine and a tiny model: a trial that is preempted in the middle ends with the numbers of
-one that ran through."""
+"""The real service, the real engine, its trunk cache and a tiny model: a trial that is preempted in the middle ends
+with the numbers of one that ran through."""
 
 import contextlib
 import subprocess
@@ -20,9 +20,10 @@ SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def worker(server: str, root: Path, checkpoints: Path) -> Iterator[subprocess.Popen[bytes]]:
+def worker(server: str, root: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", "trainer.cli", "--server", server, "--data-root", str(root)]
-    command += ["--threads", "1", "--checkpoint-dir", str(checkpoints), "--cache-bytes", "0"]
+    command += ["--threads", "1", "--checkpoint-dir", str(folder / "checkpoints")]
+    command += ["--cache-dir", str(folder / "trunks")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         yield process
         process.kill()
@@ -56,7 +57,7 @@ def test_preempted_trial_is_finished_by_another_worker_with_the_same_numbers(
     checkpoints = tmp_path / "checkpoints"
     with httpx2.Client(base_url=f"{server}/v1/studies", timeout=10) as http:
         assert http.post(f"{server}/v1/studies", json=body | {"name": "cut"}).status_code == 201
-        with worker(server, pristine, checkpoints) as first:
+        with worker(server, pristine, tmp_path) as first:
             wait_for(http, "/cut/trials/0", state="RUNNING", step=3)
             first.terminate()
             assert first.wait(SECONDS) == 0
@@ -65,7 +66,7 @@ def test_preempted_trial_is_finished_by_another_worker_with_the_same_numbers(
         assert len(list(checkpoints.glob("*/0/1/at-*"))) == 1
         n_before = len(before["intermediate_values"])
         assert 3 <= n_before < 20
-        with worker(server, pristine, checkpoints) as second:
+        with worker(server, pristine, tmp_path) as second:
             wait_for(http, "/cut", state="complete")
             assert http.post(f"{server}/v1/studies", json=body | {"name": "whole"}).status_code == 201
             wait_for(http, "/whole", state="complete")
@@ -77,4 +78,5 @@ def test_preempted_trial_is_finished_by_another_worker_with_the_same_numbers(
         metrics = [http.get(f"/{name}/best").json()["metrics"] for name in ("cut", "whole")]
         assert metrics[0] == metrics[1]  # those of the test split, which the kept models were scored on, included
         assert any(name.startswith("test_") for name in metrics[0])
+        assert len(list((tmp_path / "trunks").glob("*.trunk"))) == 2  # made once, for training and validation rows
         assert not list(checkpoints.glob("*/*"))
