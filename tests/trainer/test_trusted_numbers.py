@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
+from tests.trainer.task_cases import CASES, TaskCase
 from trainer.best_model import BestModel
 from trainer.config import TrialConfig
 from trainer.fine_tune import Evaluation, _all_batches, fine_tune
-from trainer.prepare import Prepared
+from trainer.prepare import Prepared, prepare
 
 BF16_TOLERANCE = 0.02
 """Relative, of losses: bf16 keeps 8 bits of a number, 0.4 %, and errors add up over a trial."""
@@ -43,6 +45,21 @@ def run(prepared: Prepared, **params: Any) -> list[Evaluation]:
 
 @pytest.mark.parametrize("params", [{"dropout": 0.0}, {"dropout": 0.0, "frozen_layers": 2}])
 def test_bf16_gives_the_losses_of_fp32_within_its_tolerance(prepared: Prepared, params: dict[str, Any]) -> None:
+    check_bf16(prepared, **params)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("params", [{}, {"method": "lora", "lora_rank": 4}, {"method": "head_only"}], ids=str)
+def test_bf16_keeps_its_tolerance_in_every_task(case: TaskCase, params: dict[str, Any], tmp_path: Path) -> None:
+    if case.family == "gpt2" and case.task == "causal-lm" and params.get("method") == "head_only":
+        pytest.skip("its head is tied to the embeddings")
+    case.write(tmp_path)
+    spec = tiny.make_spec(**case.spec(training={"similarity": False}))
+    check_bf16(prepare(spec, roots=[tmp_path], device=tiny.CPU), **params)
+
+
+def check_bf16(prepared: Prepared, **params: Any) -> None:
     # `prepare` would refuse bf16 here: a CPU emulates it, which is slow and just as inexact
     halved = replace(prepared, facts=prepared.facts.model_copy(update={"precision": "bf16"}))
     exact, rounded = run(prepared, **params), run(halved, **params)
