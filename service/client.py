@@ -14,13 +14,13 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from service.contract.dataset import Dataset
 from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
 from service.contract.spec import Params, StudyChange, StudySpec
-from service.contract.study import BestTrial, Study, StudyList, StudyState
+from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
 from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialState
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
@@ -32,6 +32,10 @@ _PAGE = 1000
 _JSON = {"Content-Type": "application/json"}
 
 Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Best(RootModel[BestTrial | ParetoFront]):
+    """Of one objective, or of several."""
 
 
 class ClientError(Exception):
@@ -128,9 +132,9 @@ class SpeziaClient:
         """Return one trial with all its evaluations and attempts."""
         return self._get(TrialDetail, f"{_study(name)}/trials/{number}")
 
-    def best(self, name: str) -> BestTrial:
+    def best(self, name: str) -> BestTrial | ParetoFront:
         """Return the answer of a study. While there is none, `SpeziaError` of code ``no-best``."""
-        return self._get(BestTrial, f"{_study(name)}/best")
+        return self._get(_Best, f"{_study(name)}/best").root
 
     def pause(self, name: str) -> Study:
         """Start no new trials."""

@@ -12,7 +12,7 @@ from service.client import ENDED, SpeziaClient
 from service.contract.hyperparameters import ParamValue
 from service.contract.spec import Params
 from service.contract.start_small import SmallRun, SmallRuns
-from service.contract.study import BestTrial, Study, TrialCounts
+from service.contract.study import BestTrial, ParetoFront, Study, TrialCounts
 from service.contract.trial import Trial, TrialDetail
 
 POLL_SECONDS = 0.5
@@ -37,8 +37,11 @@ def watch(client: SpeziaClient, name: str, console: Console) -> Study:
         return client.wait(name, POLL_SECONDS, lambda study: _show(client, study, shown, screen))
 
 
-def show_result(best: BestTrial, study: Study, console: Console) -> None:
+def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -> None:
     """Print the answer: params beside the baseline's, what was gained, and where the model lies."""
+    if isinstance(best, ParetoFront):
+        _show_front(best, study, console)
+        return
     baseline = best.baseline.params if best.baseline else {}
     table = Table("", "best", *(["baseline"] if baseline else []), box=None, pad_edge=False)
     for name, value in best.params.items():
@@ -55,18 +58,38 @@ def show_result(best: BestTrial, study: Study, console: Console) -> None:
         console.print(f"{metric}: {_number(score)}", highlight=False)
     if best.model_directory:
         console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
-    for warning in dict.fromkeys((*study.warnings, *best.warnings)):
-        console.print(f"note: {warning}", soft_wrap=True, style="yellow")
+    _show_notes([*study.warnings, *best.warnings], console)
 
 
 def trials_table(trials: list[Trial]) -> Table:
     """Return trials as a table, a row each."""
     table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
     for trial in trials:
-        value = "" if trial.value is None else _number(trial.value)
         state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
+        value = _value(trial)
         table.add_row(str(trial.number), state, value, str(trial.step), _params(trial.params))
     return table
+
+
+def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
+    """Print a row a trial, what they trade against each other first."""
+    first = front.pareto[0]
+    table = Table("trial", *first.values, "params", "model", box=None, pad_edge=False)
+    for one in front.pareto:
+        figures = map(_number, one.values.values())
+        table.add_row(str(one.number), *figures, _params(one.params), one.model_directory or "")
+    if first.baseline and first.baseline.values:
+        figures = map(_number, first.baseline.values.values())
+        table.add_row("baseline", *figures, _params(first.baseline.params), "", style="dim")
+    console.print(f"\n{front.study}: {len(front.pareto)} of {_counts(first.trials)} are on the Pareto front")
+    console.print(table)
+    shared = [warning for warning in first.warnings if all(warning in one.warnings for one in front.pareto)]
+    _show_notes([*study.warnings, *shared], console)
+
+
+def _show_notes(warnings: list[str], console: Console) -> None:
+    for warning in dict.fromkeys(warnings):
+        console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
 
 
 class _News:
@@ -149,8 +172,8 @@ def _ended_line(trial: Trial) -> str:
     line = f"trial {trial.number:>4}  {_params(trial.params)}  epoch {trial.epoch:g}  step {trial.step}"
     if trial.failure and trial.state == "FAIL":
         return f"{line}  failed: {trial.failure.failure_class}: {trial.failure.message}"
-    value = "" if trial.value is None else f"  {_number(trial.value)}"
-    return f"{line}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
+    value = _value(trial)
+    return f"{line}{'  ' if value else ''}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
 
 
 def _small_line(run: SmallRun, params: Params, fraction: float) -> str:
@@ -166,6 +189,8 @@ def _study_line(study: Study) -> str:
         parts.insert(0, f"{len(study.start_small.runs)}/{study.spec.start_small.trials} small runs")
     if study.best:
         parts.append(f"best {_number(study.best.value)} (trial {study.best.number})")
+    if study.pareto:
+        parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished
     if study.n_finished and left > 0:
         parts.append(f"about {_duration(study.elapsed_seconds / study.n_finished * left)} left")
@@ -177,6 +202,14 @@ def _counts(counts: TrialCounts) -> str:
     finished = counts.complete + counts.pruned + counts.fail
     failed = f", {counts.fail} failed" if counts.fail else ""
     return f"{finished} ({counts.pruned} pruned{failed})"
+
+
+def _value(trial: Trial) -> str:
+    """Its values, and which constraints it does not meet."""
+    if trial.value is None:
+        return ""
+    values = " ".join(_number(value) for value in trial.values.values()) or _number(trial.value)
+    return values + (f"  misses {', '.join(trial.violations)}" if trial.violations else "")
 
 
 def _params(params: Params) -> str:

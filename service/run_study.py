@@ -8,7 +8,7 @@ from rich.console import Console
 from service.client import SpeziaClient, SpeziaError
 from service.contract.problem import Code
 from service.contract.spec import StudySpec
-from service.contract.study import BestTrial, Study
+from service.contract.study import BestTrial, ParetoFront, Study
 from service.progress import show_result, watch
 
 
@@ -42,7 +42,7 @@ def submit(client: SpeziaClient, spec: StudySpec, *, is_new: bool) -> Study:
     return client.resume(study.name) if study.state == "paused" else study
 
 
-def follow(client: SpeziaClient, study: Study, console: Console) -> BestTrial:
+def follow(client: SpeziaClient, study: Study, console: Console) -> BestTrial | ParetoFront:
     """Show the study until it has ended, then its result.
 
     Raises:

@@ -98,7 +98,7 @@ class FakeEngine:
 
     def _evaluate(self, assignment: Assignment, step: int, value: float, *, final: bool) -> Answer:
         evaluations_per_epoch = assignment.spec.training.evaluations_per_epoch
-        metrics = {"train_loss": 0.9 * value, assignment.spec.objective.metric: value}
+        metrics = {"train_loss": 0.9 * value, assignment.spec.metric: value}
         self._channel.send(
             Evaluated(
                 step=step,

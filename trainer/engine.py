@@ -108,7 +108,7 @@ class Engine:
         script = load_script(assignment.spec.script, self._script_folders, facts)
         if not isinstance(assignment, TrialAssignment):
             return pipe.Ended(facts=script.facts)
-        with closing(run_script(script.train, assignment.params, assignment.spec.objective.metric)) as evaluations:
+        with closing(run_script(script.train, assignment.params, assignment.spec.wanted_metrics)) as evaluations:
             for evaluation in evaluations:
                 if self._channel.stop_wanted.is_set():
                     raise Preempted

@@ -60,7 +60,7 @@ class Evaluation:
     """Passes over the training data so far."""
     optimizer_steps: int
     value: float
-    """The objective's metric."""
+    """The metric of the first objective."""
     metrics: dict[str, float]
     """validation_loss and train_loss (nats) and the task's own. train_loss is the mean over the
     optimizer steps since the evaluation before, with dropout."""
@@ -124,7 +124,7 @@ def fine_tune(
         if optimizer_steps != due[progress.step]:
             continue
         metrics = _measure(prepared, model, losses)
-        if progress.note(metrics[prepared.spec.objective.metric]):
+        if progress.note(metrics[prepared.spec.metric]):
             best.keep(prepared, model)
         final = progress.step == len(due) or progress.is_out_of_patience
         yield _evaluation(progress, metrics, optimizer_steps, n_steps, final=final)

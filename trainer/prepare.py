@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from service.contract.data import Data
+from service.contract.objectives import BESIDE
 from service.contract.spec import Model, StudySpec
 from service.contract.study import Facts
 from trainer.causality import check_causal
@@ -62,7 +63,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
     task, splits = read_splits(spec.task, spec.data, seed=spec.seed, roots=roots)
     task = replace(task, class_names=splits.class_names)
-    _check_objective(spec, task)
+    _check_metrics(spec, task)
     revision = facts.model_commit if facts and facts.model_commit else spec.model.revision
     source = resolve_model(spec.model.name, revision, roots)
     if facts is not None:
@@ -99,15 +100,17 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     )
 
 
-def _check_objective(spec: StudySpec, task: AnyTask) -> None:
+def _check_metrics(spec: StudySpec, task: AnyTask) -> None:
     """What the contract cannot know: whether the data's texts have one class each."""
-    metric = spec.objective.metric
-    if metric not in ("validation_loss", *task.metric_names):
-        classes = "several classes" if isinstance(task, MultiLabelClassification) else "one class"
-        raise ConfigError(
-            f"objective.metric = {metric}: this study's texts have {classes} each; use validation_loss, "
-            f"{', '.join(task.metric_names)}"
-        )
+    named = [(f"objective[{index}]", one.metric) for index, one in enumerate(spec.objectives)]
+    named = named if len(named) > 1 else [("objective", spec.metric)]
+    for field, metric in [*named, *((f"constraints[{i}]", one.metric) for i, one in enumerate(spec.constraints))]:
+        if metric not in ("validation_loss", *task.metric_names, *BESIDE):
+            classes = "several classes" if isinstance(task, MultiLabelClassification) else "one class"
+            raise ConfigError(
+                f"{field}.metric = {metric}: this study's texts have {classes} each; use validation_loss, "
+                f"{', '.join(task.metric_names)}"
+            )
 
 
 def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any, Any], source: ModelSource) -> None:

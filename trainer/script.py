@@ -7,10 +7,11 @@ with, so only one of the two threads runs at a time.
 import math
 import queue
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 
 from service.contract.hyperparameters import ParamValue
+from service.contract.objectives import missing_metrics
 from trainer.errors import ConfigError, Diverged, NoMetric
 from trainer.fine_tune import Evaluation
 from trainer.script_file import Train
@@ -31,21 +32,21 @@ class ScriptStuck(RuntimeError):
 
 
 def run_script(
-    train: Train, params: Mapping[str, ParamValue], metric: str, *, close_seconds: float = CLOSE_SECONDS
+    train: Train, params: Mapping[str, ParamValue], wanted: Sequence[str], *, close_seconds: float = CLOSE_SECONDS
 ) -> Generator[Evaluation, None, None]:
     """Run ``train`` and yield what it reports; the caller may close this after any evaluation.
 
-    ``report(step=1, validation_loss=0.7, …)`` takes numbers by name, the objective's ``metric`` among them, and
-    optionally ``step``: counted from 1 and rising, the next one if left out.
+    ``report(step=1, validation_loss=0.7, …)`` takes numbers by name, the study's ``wanted`` metrics among them (the
+    first objective's is the first), and optionally ``step``: counted from 1 and rising, the next one if left out.
 
     Raises:
         Diverged: a reported number is not finite.
-        ConfigError: ``report`` was called without the objective, or with a step that does not rise.
+        ConfigError: ``report`` was called without a wanted metric, or with a step that does not rise.
         NoMetric: the function returned without a report.
         ScriptStuck: it did not end when this was closed.
         Exception: whatever the function raises.
     """
-    desk = _Desk(train, params, metric)
+    desk = _Desk(train, params, wanted)
     desk.start()
     try:
         while (evaluation := desk.next()) is not None:
@@ -54,17 +55,17 @@ def run_script(
     finally:
         desk.close(close_seconds)
     if desk.n_reports == 0:
-        raise NoMetric(f"the script returned without a report; call report({metric}=…) after each evaluation")
+        raise NoMetric(f"the script returned without a report; call report({wanted[0]}=…) after each evaluation")
 
 
 class _Desk:
     """Where the two threads meet."""
 
-    def __init__(self, train: Train, params: Mapping[str, ParamValue], metric: str) -> None:
+    def __init__(self, train: Train, params: Mapping[str, ParamValue], wanted: Sequence[str]) -> None:
         self.n_reports = 0
         self._train = train
         self._params = dict(params)
-        self._metric = metric
+        self._wanted = wanted
         self._step = 0
         self._reports: queue.SimpleQueue[Evaluation | None] = queue.SimpleQueue()
         self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -109,9 +110,9 @@ class _Desk:
         step = self._step + 1 if step is None else step
         if isinstance(step, bool) or not isinstance(step, int) or step <= self._step:
             raise ConfigError(f"report: step = {step!r} must be a whole number above {self._step}, the step before")
-        if self._metric not in metrics:
+        if missing := missing_metrics(self._wanted, metrics):
             given = ", ".join(metrics) or "none"
-            raise ConfigError(f"report: the objective's metric {self._metric} is missing; given are {given}")
+            raise ConfigError(f"report: the study goes by {', '.join(missing)}, which is missing; given are {given}")
         values = {name: float(value) for name, value in metrics.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -123,7 +124,7 @@ class _Desk:
                 step=step,
                 epoch=float(step),
                 optimizer_steps=step,
-                value=values[self._metric],
+                value=values[self._wanted[0]],
                 metrics=values,
                 final=False,
             )

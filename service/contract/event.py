@@ -24,6 +24,9 @@ class TrialChanged(Reply):
     state: TrialState
     params: Params
     value: float | None = None
+    """Of several objectives the first's."""
+    values: list[float] = []
+    """Of all objectives, in the order of the study's spec."""
     failure: Failure | None = None
 
 

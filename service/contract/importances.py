@@ -8,6 +8,8 @@ from service.contract.wire import Count, Reply
 class Importances(Reply):
     study: str
     evaluator: Literal["ped-anova", "fanova"]
+    objective: str
+    """The metric that they matter for."""
     n_trials: Count
     """COMPLETE trials that it was computed from."""
     importances: dict[str, float]

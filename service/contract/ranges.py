@@ -2,12 +2,12 @@
 
 import math
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from service.contract.hyperparameters import ParamValue
-from service.contract.wire import Wire, refuse
+from service.contract.wire import ONE, SEVERAL, Wire, one_or_several, refuse
 
 MAX_CHOICES = 64
 MAX_STEPS = 2**60
@@ -83,20 +83,12 @@ class Choices(_Conditional):
 Distribution = Annotated[FloatRange | IntRange | Choices, Field(discriminator="type")]
 
 
-ONE, SEVERAL = "one", "several"
-"""How pydantic's paths call the two forms of an entry."""
-
-
-def _one_or_several(value: Any) -> str:
-    return SEVERAL if isinstance(value, list) else ONE
-
-
 SearchSpace = dict[
     str,
     Annotated[
         Annotated[Distribution, Tag(ONE)]
         | Annotated[list[Distribution], Field(min_length=2, max_length=MAX_CHOICES), Tag(SEVERAL)],
-        Discriminator(_one_or_several),
+        Discriminator(one_or_several),
     ],
 ]
 """A parameter's range by its name; or, where the range depends on others, a list of which each has its ``when``."""

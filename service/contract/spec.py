@@ -4,8 +4,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.contract.data import Data, Objective, column_errors, objective_errors
+from service.contract.data import Data, column_errors
 from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from service.contract.objectives import (
+    Constraint,
+    Objective,
+    Objectives,
+    company_errors,
+    constraint_errors,
+    objective_errors,
+)
 from service.contract.ranges import FloatRange, SearchSpace
 from service.contract.search import (
     CmaEsSampler,
@@ -76,7 +84,10 @@ class StudySpec(Wire):
     script: Text | None = None
     """Of the task ``script``: the Python file with ``train(params, report)``, under a folder that workers run
     scripts from."""
-    objective: Objective = Objective()
+    objective: Objectives = Objective()
+    """A list of several asks for their Pareto front."""
+    constraints: Annotated[list[Constraint], Field(max_length=8)] = []
+    """What a trial must meet to be among the best."""
     preset: Text | None = None
     """A name of ``GET /v1/presets``. When the study is created its ranges and values are written into ``search_space``
     and ``fixed``, except where these say otherwise; from then on the study owns them."""
@@ -129,14 +140,39 @@ class StudySpec(Wire):
         return self
 
     @property
+    def objectives(self) -> list[Objective]:
+        """One or several; the first chooses a trial's evaluation."""
+        return self.objective if isinstance(self.objective, list) else [self.objective]
+
+    @property
+    def metric(self) -> str:
+        """Of the first objective."""
+        return self.objectives[0].metric
+
+    @property
     def direction(self) -> Direction:
-        assert self.objective.direction is not None
-        return self.objective.direction
+        """Of the first objective."""
+        return self.directions[0]
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Of all objectives."""
+        return [one.direction for one in self.objectives if one.direction is not None]
+
+    @property
+    def wanted_metrics(self) -> list[str]:
+        """What objectives and constraints are made of, the first objective's first, each once."""
+        named = [*(one.metric for one in self.objectives), *(one.metric for one in self.constraints)]
+        return list(dict.fromkeys(named))
 
 
 def _task_errors(spec: StudySpec) -> list[FieldError]:
     """Fields that the task needs and lacks, or has no use for."""
-    errors = objective_errors(spec.task, spec.objective)
+    errors = [
+        *objective_errors(spec.task, spec.objective),
+        *constraint_errors(spec.task, spec.constraints),
+        *company_errors(spec.objectives, spec.constraints, spec.sampler, spec.pruner, spec.target_value),
+    ]
     given = {"model": spec.model, "data": spec.data, "script": spec.script}
     needed = ("script",) if spec.task == "script" else ("model", "data")
     for name, value in given.items():

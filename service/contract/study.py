@@ -78,6 +78,10 @@ class Study(Reply):
     facts: Facts | None
     trials: TrialCounts
     best: Best | None
+    """Null with several objectives: see ``pareto``."""
+    pareto: list[Count] | None = None
+    """Numbers of the trials on the Pareto front so far, the best by the first objective first; null with one
+    objective."""
     n_finished: Count
     failures: dict[str, Count] = {}
     """How many trials failed, by failure class."""
@@ -102,6 +106,8 @@ class StudyList(Reply):
 class Baseline(Reply):
     value: float | None
     params: Params
+    values: dict[str, float] = {}
+    """By metric; empty while it has not completed."""
 
 
 class BestTrial(Reply):
@@ -111,6 +117,9 @@ class BestTrial(Reply):
     number: Count
     value: float
     metric: str
+    """Of several objectives the first."""
+    values: dict[str, float] = {}
+    """Of all objectives, by metric, at the evaluation that the first of them chose."""
     params: Params
     metrics: dict[str, float]
     """All metrics of the best evaluation; those of the test split are named ``test_…``."""
@@ -118,11 +127,15 @@ class BestTrial(Reply):
     epoch: float
     baseline: Baseline | None
     improvement: float | None
-    """By how much ``value`` is better than the baseline's, in the metric's own unit; never negative."""
+    """By how much ``value`` is better than the baseline's, in the metric's own unit; negative only where there are
+    several objectives, or the baseline does not meet the constraints."""
+    improvements: dict[str, float] | None = None
+    """The same of all objectives, by metric; negative where the baseline is better."""
     trials: TrialCounts
     device_seconds: float
     model: str | None
-    """Path of the model under this service; null when none is kept."""
+    """Path of the model under this service, of a trial on a Pareto front the list of its files; null when none is
+    kept."""
     model_directory: str | None
     """Where the model lies on the service's machine."""
     training_arguments: dict[str, Any]
@@ -132,3 +145,12 @@ class BestTrial(Reply):
     start_small: SmallRuns | None = None
     """Null where the spec does not ask for it."""
     warnings: list[str]
+
+
+class ParetoFront(Reply):
+    """The answer of a study of several objectives."""
+
+    study: str
+    pareto: list[BestTrial]
+    """The COMPLETE trials that no other is better than in one objective without being worse in another, and that meet
+    the constraints; the best by the first objective first."""

@@ -22,7 +22,12 @@ class Trial(Reply):
     state: TrialState
     params: Params
     value: float | None
-    """Its best evaluation; of a PRUNED trial the last one, as in Optuna."""
+    """Its best evaluation, of several objectives by the first; of a PRUNED trial the last one, as in Optuna."""
+    values: dict[str, float] = {}
+    """Of a COMPLETE trial all objectives at its best evaluation, by metric."""
+    violations: dict[str, float] = {}
+    """Of a COMPLETE trial the constraints that its best evaluation does not meet, and by how much: it is never the
+    best."""
     step: Count
     """Its last evaluation, counted from 1; 0: none yet."""
     epoch: float

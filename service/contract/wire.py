@@ -27,6 +27,9 @@ Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """A random id, made by whoever needs it: 128 bits in hexadecimal."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
+ONE, SEVERAL = "one", "several"
+"""How pydantic's paths call the two forms of a field that holds one entry or a list of them."""
+
 
 class Wire(BaseModel):
     """What travels over HTTP. Immutable; unknown fields are refused with the nearest known name."""
@@ -50,6 +53,11 @@ class Reply(BaseModel):
     """What only the service or a worker's own code writes; a reader ignores fields that it does not know."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+def one_or_several(value: Any) -> str:
+    """Tell the two forms apart, for pydantic's ``Discriminator``."""
+    return SEVERAL if isinstance(value, list) else ONE
 
 
 def refuse(title: str, errors: Iterable[FieldError]) -> None:

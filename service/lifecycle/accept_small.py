@@ -21,9 +21,9 @@ def accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOu
     if outcome.failure is not None:
         return note_failed_small(tx, study, held.number, outcome.failure)
     assert outcome.metrics is not None
-    value = outcome.metrics.get(study.spec.objective.metric)
+    value = outcome.metrics.get(study.spec.metric)
     if value is None:
-        raise OutcomeRefused(f"the metrics of a small run must hold the objective, {study.spec.objective.metric}")
+        raise OutcomeRefused(f"the metrics of a small run must hold the objective, {study.spec.metric}")
     run = SmallRunRow(number=held.number, value=value, metrics=outcome.metrics, failure=None)
     small_runs.add(tx, study.uuid, run)
     return study

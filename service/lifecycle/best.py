@@ -1,19 +1,22 @@
 """GET /v1/studies/{name}/best: the answer of a study, with its evidence."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.contract.hyperparameters import HYPERPARAMETERS, default_of, schedule_arguments
-from service.contract.study import Baseline, BestTrial
+from service.contract.start_small import SmallRuns
+from service.contract.study import Baseline, BestTrial, ParetoFront, TrialCounts
 from service.errors import NoBest
 from service.lifecycle.compare_small import compare_small
 from service.lifecycle.explain import best_point, explain, generalization_gap, points
-from service.lifecycle.model_directory import model_directory
-from service.search.best import best_trial
+from service.lifecycle.why_no_best import why_no_best
+from service.search.best import named_values, ranked, violations
 from service.search.edges import edges
 from service.search.space import plain_params, trial_params
-from service.store import leases, measurements, studies, trials
+from service.store import artifacts, leases, measurements, studies, trials
+from service.store.artifacts import KeptModel
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 from service.store.trials import BASELINE, FrozenTrial
@@ -35,69 +38,98 @@ _TRAINING_ARGUMENTS = {
 }
 
 
-def best(store: Store, folder: Path, name: str) -> BestTrial:
-    """Describe the best COMPLETE trial and what it is worth.
+def best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
+    """Describe the best COMPLETE trial and what it is worth; of several objectives, those of the Pareto front.
 
     Raises:
         StudyNotFound: There is no such study.
-        NoBest: No trial has completed, with the reason.
+        NoBest: No trial has completed, or none meets the constraints, with the reason.
     """
     with store.reading() as tx:
         study = studies.find(tx, name)
         seen = trials.all_of(tx, study)
-        winner = best_trial(seen, study.spec.direction)
-        if winner is None:
-            raise NoBest(_why_none(study))
-        return _describe(tx, folder, study, seen, winner)
+        leaders = ranked(seen, study.spec)
+        if not leaders:
+            raise NoBest(why_no_best(study, seen))
+        is_one = len(study.spec.objectives) == 1
+        around = _look_around(tx, study, seen, leaders[:1] if is_one else leaders)
+        described = [_describe(tx, folder, around, trial) for trial in around.leaders]
+    return described[0] if is_one else ParetoFront(study=study.name, pareto=described)
 
 
-def _describe(
-    tx: Transaction, folder: Path, study: StudyRow, seen: list[FrozenTrial], winner: FrozenTrial
-) -> BestTrial:
-    assert winner.value is not None
-    reported = measurements.of_last_attempt(tx, study.uuid, winner.number)
-    row = best_point(study.spec, points(reported))
-    baseline = _baseline(seen)
-    directory = model_directory(tx, folder, study)
-    return BestTrial(
-        study=study.name,
-        number=winner.number,
-        value=winner.value,
-        metric=study.spec.objective.metric,
-        params=plain_params(winner.params),
-        metrics=row.metrics | (study.test_metrics or {}),
-        step=row.step,
-        epoch=row.epoch,
-        baseline=baseline,
-        improvement=None if baseline is None else _improvement(baseline, winner.value),
-        trials=trials.counts(tx, study),
+@dataclass(frozen=True, kw_only=True)
+class _Around:
+    """What is said of each leader alike."""
+
+    study: StudyRow
+    leaders: list[FrozenTrial]
+    baseline: Baseline | None
+    counts: TrialCounts
+    device_seconds: float
+    start_small: SmallRuns | None
+    models: dict[int, KeptModel]
+    warnings: list[str]
+
+
+def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], leaders: list[FrozenTrial]) -> _Around:
+    trial = next((trial for trial in seen if trial.user_attrs.get(BASELINE)), None)
+    return _Around(
+        study=study,
+        leaders=leaders,
+        baseline=None if trial is None else _baseline(study, trial),
+        counts=trials.counts(tx, study),
         device_seconds=leases.device_seconds(tx, study.uuid),
-        model=None if directory is None else f"/v1/studies/{study.name}/best/model",
-        model_directory=None if directory is None else str(directory),
-        training_arguments=_training_arguments(study, winner),
-        generalization_gap=generalization_gap(row.metrics),
         start_small=compare_small(tx, study, seen),
-        warnings=[*study.warnings, *_warnings(study, seen, winner, baseline), *_advice(study, seen, winner, reported)],
+        models=artifacts.kept_models(tx, study.uuid),
+        warnings=[*study.warnings, *_warnings(study, leaders, trial)],
     )
 
 
-def _why_none(study: StudyRow) -> str:
-    if study.failure is not None:
-        return f"study {study.name!r} failed before a trial completed: {study.failure.message}"
-    if study.has_ended:
-        return f"study {study.name!r} ended as {study.state} and no trial completed"
-    return f"no trial of study {study.name!r} has completed yet; ask again later"
+def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTrial) -> BestTrial:
+    study, spec = around.study, around.study.spec
+    reported = measurements.of_last_attempt(tx, study.uuid, leader.number)
+    row = best_point(spec, points(reported))
+    values = named_values(leader, spec)
+    improvements = None if around.baseline is None else _improvements(study, around.baseline, values)
+    model = around.models.get(leader.number)
+    path = f"/v1/studies/{study.name}"
+    return BestTrial(
+        study=study.name,
+        number=leader.number,
+        value=values[spec.metric],
+        metric=spec.metric,
+        values=values,
+        params=plain_params(leader.params),
+        metrics=row.metrics | (study.test_metrics or {}),
+        step=row.step,
+        epoch=row.epoch,
+        baseline=around.baseline,
+        improvement=improvements[spec.metric] if improvements else None,
+        improvements=improvements,
+        trials=around.counts,
+        device_seconds=around.device_seconds,
+        model=None if model is None else path + _model_path(study, leader.number),
+        model_directory=None if model is None else str(folder / model.lease_id),
+        training_arguments=_training_arguments(study, leader),
+        generalization_gap=generalization_gap(row.metrics),
+        start_small=around.start_small,
+        warnings=[*around.warnings, *_advice(around, leader, reported)],
+    )
 
 
-def _baseline(seen: list[FrozenTrial]) -> Baseline | None:
-    trial = next((trial for trial in seen if trial.user_attrs.get(BASELINE)), None)
-    if trial is None:
-        return None
-    return Baseline(value=trial.value if trial.state.name == "COMPLETE" else None, params=plain_params(trial.params))
+def _model_path(study: StudyRow, number: int) -> str:
+    return "/best/model" if len(study.spec.objectives) == 1 else f"/trials/{number}/artifacts"
 
 
-def _improvement(baseline: Baseline, value: float) -> float | None:
-    return None if baseline.value is None else abs(baseline.value - value)
+def _baseline(study: StudyRow, trial: FrozenTrial) -> Baseline:
+    values = named_values(trial, study.spec)
+    return Baseline(value=values.get(study.spec.metric), params=plain_params(trial.params), values=values)
+
+
+def _improvements(study: StudyRow, baseline: Baseline, values: dict[str, float]) -> dict[str, float] | None:
+    """``None`` while the baseline has no values."""
+    signs = {one.metric: one.sign for one in study.spec.objectives}
+    return {metric: signs[metric] * (value - values[metric]) for metric, value in baseline.values.items()} or None
 
 
 def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:
@@ -112,20 +144,23 @@ def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:
     return arguments | ({"lr_scheduler_kwargs": given} if given else {}) | {"seed": study.spec.seed}
 
 
-def _warnings(study: StudyRow, seen: list[FrozenTrial], winner: FrozenTrial, baseline: Baseline | None) -> list[str]:
+def _warnings(study: StudyRow, leaders: list[FrozenTrial], baseline: FrozenTrial | None) -> list[str]:
     warnings = []
-    if baseline is not None and baseline.value is None:
+    if baseline is not None and baseline.state.name != "COMPLETE":
         warnings.append("the baseline did not complete, so what the search gained over it is unknown")
-    elif baseline is not None and baseline.value == winner.value:
+    elif baseline is not None and (missed := violations(baseline)):
+        warnings.append(f"the baseline does not meet {', '.join(missed)}")
+    elif baseline is not None and all(leader.values == baseline.values for leader in leaders):
         warnings.append("no trial beat the baseline: the defaults are the answer so far")
     if not study.has_ended:
         warnings.append(f"the study is {study.state}: this is the best so far")
     return warnings
 
 
-def _advice(study: StudyRow, seen: list[FrozenTrial], winner: FrozenTrial, reported: list[Any]) -> list[str]:
-    """What the winner's curves say, and where its params stopped."""
-    params = trial_params(study.spec, winner.params)
+def _advice(around: _Around, leader: FrozenTrial, reported: list[Any]) -> list[str]:
+    """What the leader's curves say, and where its params stopped."""
+    study = around.study
+    params = trial_params(study.spec, leader.params)
     advice = explain(study.spec, params, points(reported))
-    n_complete = sum(trial.state.name == "COMPLETE" for trial in seen)
-    return advice if n_complete < _MIN_TRIALS_FOR_EDGES else [*advice, *edges(study.spec, params, study.facts)]
+    is_early = around.counts.complete < _MIN_TRIALS_FOR_EDGES
+    return advice if is_early else [*advice, *edges(study.spec, params, study.facts)]

@@ -3,6 +3,7 @@
 from statistics import StatisticsError, correlation
 
 from service.contract.start_small import SmallRun, SmallRuns
+from service.search.best import first_value
 from service.store import small_runs
 from service.store.small_runs import SmallRunRow
 from service.store.studies import StudyRow
@@ -18,13 +19,14 @@ chance alone reaches in 4 of 24 orders."""
 
 
 def compare_small(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) -> SmallRuns | None:
-    """Set small runs beside the COMPLETE trials of the same params; ``None`` where the spec asks for none.
+    """Set small runs beside the COMPLETE trials of the same params, by the first objective; ``None`` where the spec
+    asks for none.
 
     A PRUNED trial is left out: its last value is of less training.
     """
     if study.spec.start_small is None:
         return None
-    complete = {trial.number: trial.value for trial in seen if trial.state.name == "COMPLETE"}
+    complete = {trial.number: first_value(trial) for trial in seen if trial.state.name == "COMPLETE"}
     runs = [_shown(run, complete.get(run.number)) for run in small_runs.of_study(tx, study.uuid).values()]
     pairs = [(run.value, run.full_value) for run in runs if run.value is not None and run.full_value is not None]
     rho = _spearman([small for small, _ in pairs], [full for _, full in pairs])

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from service.contract.trial import Trial, TrialState
+from service.search.best import first_value, named_values, violations
 from service.search.space import plain_params
 from service.store import trials
 from service.store.studies import StudyRow
@@ -18,7 +19,9 @@ def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Tri
         number=trial.number,
         state=cast("TrialState", trial.state.name),
         params=plain_params(trial.params),
-        value=trial.value,
+        value=first_value(trial),
+        values=named_values(trial, study.spec),
+        violations=violations(trial),
         step=last.step if is_current else 0,  # type: ignore[union-attr]
         epoch=last.epoch if is_current else 0.0,  # type: ignore[union-attr]
         failure=trials.failure_of(trial),

@@ -173,7 +173,7 @@ def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment 
     trials_are_over = study.state == "stopping" or n_finished >= study.spec.n_trials
     if counts.running or counts.waiting or not trials_are_over or not needs_score(tx, study):
         return None
-    best = best_trial(trials.all_of(tx, study), study.spec.direction)
+    best = best_trial(trials.all_of(tx, study), study.spec)
     assert best is not None
     if best.number not in artifacts.kept_models(tx, study.uuid):
         warning = "the winner was not scored on the test split: no model was kept (training.keep_models)"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from service.contract.objectives import GAP, measured
 from service.contract.space import active_dimension
 from service.contract.spec import Params, StudySpec
 from service.contract.tasks import DIRECTIONS
@@ -28,7 +29,7 @@ class Point:
     step: int
     epoch: float
     value: float
-    """The objective's metric."""
+    """Of the first objective."""
     metrics: dict[str, float]
     """Among them ``validation_loss`` and ``train_loss``, except of a script that reports neither."""
 
@@ -69,9 +70,7 @@ def best_point(spec: StudySpec, curve: Sequence[Point]) -> Point:
 
 def generalization_gap(metrics: dict[str, float]) -> float | None:
     """Validation loss minus training loss; ``None`` where one of them was not reported."""
-    if "validation_loss" not in metrics or "train_loss" not in metrics:
-        return None
-    return metrics["validation_loss"] - metrics["train_loss"]
+    return measured(GAP, metrics)
 
 
 def _overfitting(spec: StudySpec, params: Params, curve: Sequence[Point]) -> str | None:
@@ -106,7 +105,7 @@ def _still_improving(spec: StudySpec, params: Params, curve: Sequence[Point], be
     before = curve[-2].value
     if abs(best.value - before) <= _CHANGE * abs(before):
         return None
-    metric = spec.objective.metric
+    metric = spec.metric
     return (
         f"{metric} still improved at the last step, from {before:.4g} to {best.value:.4g}: train longer; "
         f"{_set_epochs(spec, params, 2 * ceil(best.epoch))}"
@@ -125,7 +124,9 @@ def _gap(spec: StudySpec, params: Params, best: Point) -> str | None:
 
 
 def _disagreement(spec: StudySpec, curve: Sequence[Point], best: Point) -> str | None:
-    objective = spec.objective.metric
+    objective = spec.metric
+    if len(spec.objectives) > 1:
+        return None  # that they disagree is what the study is about
     if objective != "validation_loss":
         return _loss_disagrees(objective, curve, best)
     for name in best.metrics:

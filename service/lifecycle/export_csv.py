@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from service.contract.spec import StudySpec
 from service.contract.trial import Trial
 from service.lifecycle.list_trials import list_trials
 from service.lifecycle.show_study import show_study
@@ -16,30 +17,41 @@ _FIXED = ("number", "state", "value", "step", "epoch", "baseline", "retry_of", "
 def export_csv(store: Store, name: str) -> Iterator[str]:
     """Return the lines of a table: first the header, then each trial, read page by page.
 
-    Params are columns ``params.…``; a text that a spreadsheet would take for a formula begins with an apostrophe.
+    Params are columns ``params.…``, several objectives ``values.…``, constraints that are not met ``violations.…``;
+    a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     Raises:
         StudyNotFound: There is none of this name.
     """
-    params = list(show_study(store, name).spec.search_space)
-    return _lines(store, name, params)
+    spec = show_study(store, name).spec
+    return _lines(store, name, _columns(spec))
 
 
-def _lines(store: Store, name: str, params: list[str]) -> Iterator[str]:
-    yield _line([*_FIXED, "failure_class", "failure", *(f"params.{param}" for param in params)])
+def _columns(spec: StudySpec) -> list[tuple[str, str]]:
+    """Which entries of which dictionaries of a trial are columns."""
+    metrics = [one.metric for one in spec.objectives] if len(spec.objectives) > 1 else []
+    return [
+        *(("values", metric) for metric in metrics),
+        *(("violations", constraint.name) for constraint in spec.constraints),
+        *(("params", param) for param in spec.search_space),
+    ]
+
+
+def _lines(store: Store, name: str, columns: list[tuple[str, str]]) -> Iterator[str]:
+    yield _line([*_FIXED, "failure_class", "failure", *(".".join(column) for column in columns)])
     token: str | None = None
     while True:
         page = list_trials(store, name, _PAGE, token, None, "number")
-        yield from (_line(_row(trial, params)) for trial in page.trials)
+        yield from (_line(_row(trial, columns)) for trial in page.trials)
         token = page.next_page_token
         if token is None:
             return
 
 
-def _row(trial: Trial, params: list[str]) -> list[object]:
+def _row(trial: Trial, columns: list[tuple[str, str]]) -> list[object]:
     shown = trial.model_dump(mode="json")
     failure = (trial.failure.failure_class, trial.failure.message) if trial.failure else ("", "")
-    return [*(shown[field] for field in _FIXED), *failure, *(trial.params.get(param) for param in params)]
+    return [*(shown[field] for field in _FIXED), *failure, *(shown[kind].get(entry) for kind, entry in columns)]
 
 
 def _line(row: list[object]) -> str:

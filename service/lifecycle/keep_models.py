@@ -11,16 +11,15 @@ def keep_models(tx: Transaction, study: StudyRow, held: Lease) -> None:
     """Show the model that came with a trial's result if it is among the best, and forget those that are not.
 
     The best ``training.keep_models`` stay that fit into ``training.keep_models_bytes`` together, in the order of
-    their trials; the very best one whatever its size. The caller removes the files after its commit.
+    their trials; the very best one whatever its size. Of several objectives those of the Pareto front stay, the best
+    by the first objective first. The caller removes the files after its commit.
     """
     models = artifacts.kept_models(tx, study.uuid)
     uploaded = artifacts.uploaded_model(tx, held)
     if uploaded is not None:
         models[held.number] = uploaded
     in_order = [
-        models[trial.number]
-        for trial in ranked(trials.all_of(tx, study), study.spec.direction)
-        if trial.number in models
+        models[trial.number] for trial in ranked(trials.all_of(tx, study), study.spec) if trial.number in models
     ]
     kept: set[str] = set()
     bytes_left = study.spec.training.keep_models_bytes

@@ -5,11 +5,11 @@ from bisect import bisect_right
 from operator import itemgetter
 from typing import Literal
 
-from service.contract.tasks import Direction
 from service.contract.trial import TrialList
 from service.lifecycle.describe_trial import describe_trial
 from service.lifecycle.read_token import Place, read_token
 from service.lifecycle.write_token import write_token
+from service.search.best import first_value
 from service.store import measurements, studies, trials
 from service.store.transaction import Store
 from service.store.trials import FrozenTrial
@@ -25,7 +25,7 @@ def list_trials(
 ) -> TrialList:
     """One page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
-    By value, the best comes first and trials without one come last.
+    By value (of the first objective), the best comes first and trials without one come last.
 
     Raises:
         StudyNotFound: There is no such study.
@@ -34,7 +34,7 @@ def list_trials(
     after = (-math.inf, -1) if page_token is None else read_token(page_token, order_by)
     with store.reading() as tx:
         study = studies.find(tx, name)
-        places = _places(trials.all_of(tx, study), state, order_by, study.spec.direction)
+        places = _places(trials.all_of(tx, study), state, order_by, study.spec.objectives[0].sign)
         behind = places[bisect_right(places, after, key=itemgetter(0)) :]
         page = [trial for _, trial in behind[:limit]]
         last = measurements.last_of_study(tx, study.uuid, [trial.number for trial in page])
@@ -45,13 +45,12 @@ def list_trials(
 
 
 def _places(
-    seen: list[FrozenTrial], state: str | None, order_by: Literal["number", "value"], direction: Direction
+    seen: list[FrozenTrial], state: str | None, order_by: Literal["number", "value"], sign: int
 ) -> list[tuple[Place, FrozenTrial]]:
     """Trials of ``state``, in order, each behind what it is sorted by."""
     chosen = seen if state is None else [trial for trial in seen if trial.state.name == state]
     if order_by == "number":
         return [((0.0, trial.number), trial) for trial in chosen]
-    sign = 1 if direction == "minimize" else -1
     return sorted(
         (((_sortable(trial, sign), trial.number), trial) for trial in chosen),
         key=itemgetter(0),
@@ -59,4 +58,5 @@ def _places(
 
 
 def _sortable(trial: FrozenTrial, sign: int) -> float:
-    return math.inf if trial.value is None else sign * trial.value
+    value = first_value(trial)
+    return math.inf if value is None else sign * value

@@ -100,10 +100,11 @@ def _search(study: Study, best: BestTrial) -> str:
         ("trials", counts),
         ("sampler", study.spec.sampler.name),
         ("pruner", study.spec.pruner.name),
-        ("objective", f"{study.spec.direction} {best.metric}"),
-        ("best value", f"{best.value:.6g}"),
-        ("baseline's value", _figure(best.baseline.value if best.baseline else None)),
-        ("improvement over the baseline", _figure(best.improvement)),
+        ("objectives", ", ".join(f"{one.direction} {one.metric}" for one in study.spec.objectives)),
+        ("constraints", ", ".join(one.name for one in study.spec.constraints)),
+        ("best values", _figures(best.values)),
+        ("baseline's values", _figures(best.baseline.values if best.baseline else {})),
+        ("improvement over the baseline", _figures(best.improvements or {})),
         ("seed", study.spec.seed),
         ("device seconds", f"{best.device_seconds:.0f}"),
     ]
@@ -126,6 +127,10 @@ def _versions(study: Study, worker: dict[str, Any]) -> str:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
+
+
+def _figures(values: dict[str, float]) -> str:
+    return ", ".join(f"{metric} {value:.6g}" for metric, value in values.items())
 
 
 def _table(head: tuple[str, ...], rows: Any) -> str:

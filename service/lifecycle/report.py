@@ -4,10 +4,13 @@ import math
 from copy import copy
 from typing import Any
 
+from service.contract.objectives import missing_metrics
 from service.contract.worker import Report, ReportReply
 from service.errors import OutcomeRefused, ReportConflict
 from service.failpoints import failpoint
+from service.lifecycle.explain import points
 from service.lifecycle.heartbeat import directive
+from service.lifecycle.judge_trial import judge_trial
 from service.lifecycle.prune import prune
 from service.search.best import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
@@ -21,7 +24,7 @@ def report(store: Store, reports: list[Report]) -> list[ReportReply]:
 
     Raises:
         ReportConflict: A step was reported before with another value; the first one stands.
-        OutcomeRefused: The lease is not for a trial.
+        OutcomeRefused: The lease is not for a trial, or a metric is missing that the study goes by.
     """
     by_lease: dict[tuple[str, str], list[Report]] = {}
     for one in reports:
@@ -57,14 +60,13 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
     if pruned is not None:
         # the decision is final: what came after it was in vain
         return _reply(study, held, one, should_prune=True, reason=pruned.reason, keep_model=False)
+    _check_metrics(study, one)
     found = trials.find(tx, study, held.number)
     assert found is not None
     trial = copy(found)
     trial.intermediate_values = {**found.intermediate_values, one.step: one.value}
-    seen = trials.all_of(tx, study)
-    decision = prune(study, trial, seen, is_final=one.final)
-    n_kept = study.spec.training.keep_models
-    keep_model = one.final and n_kept > 0 and rank_if_complete(trial, seen, study.spec.direction) < n_kept
+    decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
+    keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer: dict[str, Any] = {
         "should_prune": decision.should_prune,
@@ -75,6 +77,22 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
     if decision.grounds is not None:
         decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
     return _reply(study, held, one, **answer)
+
+
+def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, last: Report) -> bool:
+    """Whether the model would be kept if the trial ended now, at no cost: what it has cost is told later."""
+    before = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
+    judged = judge_trial(study.spec, points([*before, last]), device_seconds=0.0)
+    if not judged.is_feasible:
+        return False
+    rank = rank_if_complete(held.number, judged.values, trials.all_of(tx, study), study.spec)
+    return rank is not None and rank < study.spec.training.keep_models
+
+
+def _check_metrics(study: StudyRow, one: Report) -> None:
+    missing = missing_metrics(study.spec.wanted_metrics, one.metrics | {study.spec.metric: one.value})
+    if missing:
+        raise OutcomeRefused(f"the metrics of step {one.step} lack {', '.join(missing)}, which the study goes by")
 
 
 def _replay(study: StudyRow, held: Lease, one: Report, stored: Any) -> ReportReply:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from service.contract.study import Failure, StudyState
 from service.lifecycle.reserve import reserve
-from service.search.best import best_trial
+from service.search.best import best_trial, first_value
 from service.store import leases, studies, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -41,11 +41,11 @@ def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure
 
 
 def needs_score(tx: Transaction, study: StudyRow) -> bool:
-    """Whether the winner has yet to meet the locked test split."""
+    """Whether the winner has yet to meet the locked test split; of several objectives there is no winner."""
     has_test = study.spec.data is not None and study.spec.data.test is not None
-    if study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
+    if len(study.spec.objectives) > 1 or study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
-    return best_trial(trials.all_of(tx, study), study.spec.direction) is not None
+    return best_trial(trials.all_of(tx, study), study.spec) is not None
 
 
 def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
@@ -61,8 +61,8 @@ def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
 
 def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
     """Say which budget allows no more trials and what to do; ``None`` while all of them do."""
-    best = None if study.spec.target_value is None else best_trial(trials.all_of(tx, study), study.spec.direction)
-    if best is not None and _reaches(study, best.value):
+    best = None if study.spec.target_value is None else best_trial(trials.all_of(tx, study), study.spec)
+    if best is not None and _reaches(study, first_value(best)):
         return f"trial {best.number} has reached target_value; post a new study with another target"
     if is_overdue(tx, study):
         return "its timeout_seconds are over; raise them too"

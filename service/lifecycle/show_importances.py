@@ -1,26 +1,33 @@
 """GET /v1/studies/{name}/importances."""
 
 from service.contract.importances import Importances
-from service.errors import TooFewTrials
+from service.contract.problem import FieldProblem
+from service.errors import Invalid, TooFewTrials
 from service.search.importances import Evaluator as Evaluator
 from service.search.importances import NoImportances, importances
 from service.store import studies, trials
 from service.store.transaction import Store
 
 
-def show_importances(store: Store, name: str, evaluator: Evaluator) -> Importances:
-    """Say how much each searched param has mattered.
+def show_importances(store: Store, name: str, evaluator: Evaluator, objective: str | None) -> Importances:
+    """Say how much each searched param has mattered for an objective, the first one if none is named.
 
     Raises:
         StudyNotFound: There is none of this name.
+        Invalid: The study has no such objective.
         TooFewTrials: Nothing can be said yet; the reason says what is missing.
     """
     with store.reading() as tx:
         study = studies.find(tx, name)
         seen = trials.all_of(tx, study)
+    metrics = [one.metric for one in study.spec.objectives]
+    metric = metrics[0] if objective is None else objective
+    if metric not in metrics:
+        message = f"{metric} is no objective of this study; it has {', '.join(metrics)}"
+        raise Invalid(f"objective: {message}", [FieldProblem(field="objective", message=message)])
     try:
-        shares = importances(study.spec, seen, evaluator)
+        shares = importances(study.spec, seen, evaluator, metrics.index(metric))
     except NoImportances as none:
         raise TooFewTrials(f"study {name!r}: {none}") from None
     n_trials = sum(trial.state.name == "COMPLETE" for trial in seen)
-    return Importances(study=name, evaluator=evaluator, n_trials=n_trials, importances=shares)
+    return Importances(study=name, evaluator=evaluator, objective=metric, n_trials=n_trials, importances=shares)

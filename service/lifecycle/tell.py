@@ -3,12 +3,15 @@
 import logging
 from pathlib import Path
 
+from service.contract.objectives import DEVICE_SECONDS
 from service.contract.study import Failure
 from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
 from service.lifecycle.accept_small import accept_small
 from service.lifecycle.enqueue_first_trials import enqueue_first_trials
+from service.lifecycle.explain import points
+from service.lifecycle.judge_trial import judge_trial
 from service.lifecycle.keep_models import keep_models
 from service.lifecycle.remove_folders import remove_folders
 from service.lifecycle.settle import settle
@@ -116,7 +119,11 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     assert trial is not None
     reported = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
-    trials.finish(tx, study, trial, outcome.state, _value(study, trial, outcome.state), failure)
+    if outcome.state == "COMPLETE":
+        judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))
+        trials.finish(tx, study, trial, outcome.state, judged.values, failure, judged.constraints)
+    else:
+        trials.finish(tx, study, trial, outcome.state, _last_value(study, trial, outcome.state), failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
     if artifacts.lease_ids(tx, study.uuid):
         keep_models(tx, study, held)
@@ -134,14 +141,19 @@ def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: 
         raise OutcomeRefused("this trial was told to stop, so it ends PRUNED")
 
 
-def _value(study: StudyRow, trial: FrozenTrial, state: str) -> float | None:
-    """The best evaluation of a COMPLETE trial, the last one of a PRUNED, as in Optuna."""
-    values = trial.intermediate_values
-    if state == "PRUNED":
-        return values[max(values)]
-    if state == "COMPLETE":
-        return min(values.values()) if study.spec.direction == "minimize" else max(values.values())
-    return None
+def _last_value(study: StudyRow, trial: FrozenTrial, state: str) -> list[float] | None:
+    """The last evaluation of a PRUNED trial, as in Optuna, where there is one objective."""
+    if state != "PRUNED" or len(study.spec.objectives) > 1:
+        return None
+    return [trial.intermediate_values[max(trial.intermediate_values)]]
+
+
+def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> float:
+    """What the trial has cost, its earlier attempts included; asked for only where the study goes by it."""
+    if DEVICE_SECONDS not in study.spec.wanted_metrics:
+        return 0.0
+    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    return outcome.device_seconds + sum(float(row.device_seconds) for row in past if row.lease_id != held.lease_id)
 
 
 def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from service.contract.study import ParetoFront
 from service.lifecycle.best import best
 from service.lifecycle.describe import describe
 from service.lifecycle.model_card import model_card
 from service.lifecycle.write_durably import sync, write_durably
-from service.search.best import best_trial
+from service.search.best import ranked
 from service.search.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
 from service.store.artifacts import KeptModel
@@ -19,38 +20,57 @@ CARD = "README.md"
 
 
 def write_card(store: Store, folder: Path, study_uuid: str) -> None:
-    """Write the card of an ended study that has none; harmless for every other study, and when repeated."""
+    """Write the card of an ended study that has none; harmless for every other study, and when repeated.
+
+    Of several objectives each model that is kept gets one.
+    """
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, study_uuid)
         if study is None or not study.has_ended or study.has_card:
             return
-        model = _winners_model(tx, study)
-        text = None if model is None else _inputs(tx, study, model)
-    if model is None or text is None:
+        models = _models(tx, study)
+        inputs = [_inputs(tx, study, model) for model in models]
+    if not models:
         _note(store, study_uuid)
         return
-    shown, params, worker = text
-    content = model_card(shown, best(store, folder, study.name), params, worker).encode()
+    answer = best(store, folder, study.name)
+    leaders = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
+    for model, (shown, params, worker) in zip(models, inputs, strict=True):
+        if model.number not in leaders:
+            return  # the study has gone on meanwhile
+        content = model_card(shown, leaders[model.number], params, worker).encode()
+        if not _write(store, folder, study_uuid, models, model, content):
+            return
+
+
+def _write(
+    store: Store, folder: Path, study_uuid: str, models: list[KeptModel], model: KeptModel, content: bytes
+) -> bool:
+    """Put a card beside one of ``models``; with the last one the study has its cards. Whether they still are."""
     final = folder / model.lease_id / CARD
     partial = final.with_name(f".{uuid4().hex}")
     try:
         size_bytes, sha256 = write_durably(partial, [content])
         with store.writing() as tx:
             locked = studies.lock_by_uuid(tx, study_uuid)
-            if locked is None or _winners_model(tx, locked) != model:
-                return
+            if locked is None or _models(tx, locked) != models:
+                return False
             artifacts.put(tx, model.lease_id, study_uuid, model.number, CARD, size_bytes, sha256)
             artifacts.show(tx, model.lease_id)
-            studies.change(tx, locked, has_card=True)
+            studies.change(tx, locked, has_card=model == models[-1])
             partial.replace(final)
             sync(final.parent)
     finally:
         partial.unlink(missing_ok=True)
+    return True
 
 
-def _winners_model(tx: Transaction, study: StudyRow) -> KeptModel | None:
-    winner = best_trial(trials.all_of(tx, study), study.spec.direction)
-    return None if winner is None else artifacts.kept_models(tx, study.uuid).get(winner.number)
+def _models(tx: Transaction, study: StudyRow) -> list[KeptModel]:
+    """The winner's, or those of the Pareto front, as far as they are kept."""
+    leaders = ranked(trials.all_of(tx, study), study.spec)
+    kept = artifacts.kept_models(tx, study.uuid)
+    numbers = [leader.number for leader in (leaders[:1] if len(study.spec.objectives) == 1 else leaders)]
+    return [kept[number] for number in numbers if number in kept]
 
 
 def _inputs(tx: Transaction, study: StudyRow, model: KeptModel) -> tuple[Any, dict[str, Any], dict[str, Any]]:

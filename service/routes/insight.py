@@ -1,11 +1,13 @@
 """What a study has shown, beyond its best trial."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from service.contract.importances import Importances
 from service.dependencies import StoreDep
-from service.errors import StudyNotFound, TooFewTrials
+from service.errors import Invalid, StudyNotFound, TooFewTrials
 from service.lifecycle.export_csv import export_csv
 from service.lifecycle.show_importances import Evaluator, show_importances
 from service.routes.parameters import StudyName
@@ -18,16 +20,24 @@ _CSV = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 @router.get("/trials.csv", response_class=StreamingResponse, responses=problems(StudyNotFound) | {200: _CSV})
 def get_trials_csv(name: StudyName, store: StoreDep) -> StreamingResponse:
-    """All trials as a table, a row each: number, state, value, times, failure and `params.…`."""
+    """All trials as a table, a row each: number, state, value, times, failure and `params.…`; of several objectives
+    `values.…`, of constraints `violations.…`."""
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
     return StreamingResponse(export_csv(store, name), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-@router.get("/importances", responses=problems(StudyNotFound, TooFewTrials))
-def get_importances(name: StudyName, store: StoreDep, evaluator: Evaluator = "ped-anova") -> Importances:
+@router.get("/importances", responses=problems(StudyNotFound, TooFewTrials, Invalid))
+def get_importances(
+    name: StudyName,
+    store: StoreDep,
+    evaluator: Evaluator = "ped-anova",
+    objective: Annotated[
+        str | None, Query(description="A metric of the study's objectives; absent: the first.")
+    ] = None,
+) -> Importances:
     """How much each searched parameter has mattered, from the COMPLETE trials.
 
     `ped-anova` asks which parameters set the best trials apart from the others, `fanova` how much of the variance of
     the value each explains. Both are Optuna's.
     """
-    return show_importances(store, name, evaluator)
+    return show_importances(store, name, evaluator, objective)

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
-from service.contract.ranges import ONE, SEVERAL
+from service.contract.wire import ONE, SEVERAL
 from service.errors import Invalid, SpeziaError
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,9 @@ def _field_problem(error: dict[str, Any]) -> FieldProblem:
 
 def _path(location: Sequence[str | int]) -> str:
     parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
-    shown = [part for index, part in enumerate(parts) if not (index != 1 and part in _UNION_TAGS)]
+    # behind search_space and the like the second part is a name of free choice
+    is_free = bool(parts) and parts[0] != "objective"
+    shown = [part for index, part in enumerate(parts) if (is_free and index == 1) or part not in _UNION_TAGS]
     return ".".join(map(str, shown)) or "body"
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from service.contract.preset import Validation
 from service.contract.spec import StudySpec
-from service.contract.study import BestTrial, Study, StudyList, StudyState
+from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
 from service.lifecycle.best import best
@@ -93,8 +93,8 @@ def get_study(name: StudyName, store: StoreDep) -> Study:
 
 
 @router.get("/{name}/best", responses=problems(StudyNotFound, NoBest))
-def get_best(name: StudyName, parts: PartsDep) -> BestTrial:
-    """The best COMPLETE trial, beside the baseline, with its evidence."""
+def get_best(name: StudyName, parts: PartsDep) -> BestTrial | ParetoFront:
+    """The best COMPLETE trial, beside the baseline, with its evidence; of several objectives the Pareto front."""
     return best(parts.store, parts.artifacts, name)
 
 
@@ -104,7 +104,7 @@ def get_best(name: StudyName, parts: PartsDep) -> BestTrial:
     responses=problems(StudyNotFound, NoModel) | {200: {"content": {"application/x-tar": {}}}},
 )
 def get_best_model(name: StudyName, parts: PartsDep) -> StreamingResponse:
-    """The fine-tuned model, as a tar of a directory that ``from_pretrained`` opens."""
+    """The fine-tuned model, as a tar of a directory that ``from_pretrained`` opens; of several objectives none."""
     directory = find_model(parts.store, parts.artifacts, name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
     return StreamingResponse(tar(directory, name), media_type="application/x-tar", headers=headers)

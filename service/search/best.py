@@ -1,33 +1,88 @@
-"""Which trial leads a study."""
+"""Which trials lead a study."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.tasks import Direction
+from service.contract.spec import StudySpec
+from service.search.pareto import pareto_front
 
 
-def ranked(trials: Iterable[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
-    """Return the COMPLETE trials of finite value, best first; ties go to the lower number."""
-    sign = 1 if direction == "minimize" else -1
-    finished = [(_finite_value(trial), trial) for trial in trials if trial.state == TrialState.COMPLETE]
-    by_value = [(sign * value, trial.number, trial) for value, trial in finished if value is not None]
-    return [trial for _, _, trial in sorted(by_value, key=lambda entry: entry[:2])]
+def ranked(trials: Iterable[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
+    """Return the COMPLETE trials of finite values that meet the constraints, best first; ties go to the lower number.
+
+    Of several objectives only the Pareto front, the best by the first objective first.
+    """
+    able = [trial for trial in trials if _may_lead(trial, spec)]
+    if len(spec.objectives) > 1:
+        return _front(able, spec)
+    sign = spec.objectives[0].sign
+    return sorted(able, key=lambda trial: (sign * trial.values[0], trial.number))
 
 
-def best_trial(trials: Iterable[FrozenTrial], direction: Direction) -> FrozenTrial | None:
-    """Return the leader, or ``None`` while no trial has a finite value."""
-    return next(iter(ranked(trials, direction)), None)
+def best_trial(trials: Iterable[FrozenTrial], spec: StudySpec) -> FrozenTrial | None:
+    """Return the leader, or ``None`` while no trial may be one."""
+    return next(iter(ranked(trials, spec)), None)
 
 
-def rank_if_complete(trial: FrozenTrial, others: Iterable[FrozenTrial], direction: Direction) -> int:
-    """Return the place that a running trial would have if it ended now, by its best report; 0 leads."""
-    sign = 1 if direction == "minimize" else -1
-    own = min(sign * value for value in trial.intermediate_values.values()), trial.number
-    ahead = ranked(others, direction)
-    return sum((sign * other.value, other.number) < own for other in ahead if other.value is not None)
+def rank_if_complete(
+    number: int, values: Sequence[float], others: Iterable[FrozenTrial], spec: StudySpec
+) -> int | None:
+    """Return the place among `ranked` that a trial would have if it ended now; 0 leads, ``None``: it has no place.
+
+    Args:
+        values: Of its objectives. It meets the constraints.
+    """
+    able = [trial for trial in others if trial.number != number and _may_lead(trial, spec)]
+    if len(spec.objectives) == 1:
+        sign = spec.objectives[0].sign
+        own = sign * values[0], number
+        return sum((sign * trial.values[0], trial.number) < own for trial in able)
+    numbers = [trial.number for trial in able] + [number]
+    front = [numbers[row] for row in _front_rows([*(trial.values for trial in able), values], numbers, spec)]
+    return front.index(number) if number in front else None
 
 
-def _finite_value(trial: FrozenTrial) -> float | None:
-    return trial.value if trial.value is not None and math.isfinite(trial.value) else None
+def first_value(trial: FrozenTrial) -> float | None:
+    """Return the value of the first objective. ``FrozenTrial.value`` raises where there are several."""
+    return trial.values[0] if trial.values else None
+
+
+def named_values(trial: FrozenTrial, spec: StudySpec) -> dict[str, float]:
+    """Return the values of a COMPLETE trial by metric; of others nothing."""
+    if trial.state != TrialState.COMPLETE:
+        return {}
+    return {objective.metric: value for objective, value in zip(spec.objectives, trial.values, strict=True)}
+
+
+def violations(trial: FrozenTrial) -> dict[str, float]:
+    """Return the constraints that a trial does not meet, and by how much."""
+    return {name: excess for name, excess in trial.constraints.items() if excess > 0}
+
+
+def nearest_miss(trials: Iterable[FrozenTrial]) -> tuple[int, Mapping[str, float]] | None:
+    """Return the COMPLETE trial that misses the constraints by the least in sum, as Optuna's samplers rank them."""
+    missed = [(trial.number, violations(trial)) for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(
+        ((number, misses) for number, misses in missed if misses), key=lambda one: sum(one[1].values()), default=None
+    )
+
+
+def _may_lead(trial: FrozenTrial, spec: StudySpec) -> bool:
+    if trial.state != TrialState.COMPLETE or not all(map(math.isfinite, trial.values)):
+        return False
+    return not spec.constraints or not violations(trial)
+
+
+def _front(able: list[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
+    rows = _front_rows([trial.values for trial in able], [trial.number for trial in able], spec)
+    return [able[row] for row in rows]
+
+
+def _front_rows(values: Sequence[Sequence[float]], numbers: Sequence[int], spec: StudySpec) -> list[int]:
+    if not values:
+        return []
+    signs = np.array([objective.sign for objective in spec.objectives])
+    return pareto_front(np.array(values) * signs, np.array(numbers))

@@ -68,7 +68,7 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
             return Decision(should_prune=False, grounds=None, system_attrs={})
     peers = _comparable(trial, trials)
     storage = SnapshotStorage(
-        study_name=study_name, direction=spec.direction, trials=peers, own=trial, study_system_attrs={}
+        study_name=study_name, directions=[spec.direction], trials=peers, own=trial, study_system_attrs={}
     )
     pruner = build_pruner(spec)
     # the sampler is never asked; Optuna would make one if there were none

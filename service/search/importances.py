@@ -1,5 +1,6 @@
 """Which hyperparameters mattered, by Optuna's evaluators, on a snapshot of a study."""
 
+import copy
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -25,22 +26,28 @@ class NoImportances(ValueError):
     """They cannot be computed; the message says why."""
 
 
-def importances(spec: StudySpec, trials: Sequence[FrozenTrial], evaluator: Evaluator) -> dict[str, float]:
+def importances(
+    spec: StudySpec, trials: Sequence[FrozenTrial], evaluator: Evaluator, objective: int
+) -> dict[str, float]:
     """Return a share for each searched param, summing to 1, the greatest first.
+
+    Args:
+        objective: Which of the study's objectives the params are to have mattered for, from 0.
 
     Raises:
         NoImportances: Too few trials, trials that do not differ, or a package is missing.
     """
     if evaluator == "fanova" and find_spec("sklearn") is None:
         raise NoImportances("fanova needs scikit-learn beside the service: pip install scikit-learn, or use ped-anova")
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and _is_finite(trial)]
+    complete = [_of_one(trial, objective) for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [trial for trial in complete if _is_finite(trial)]
     if len(complete) < MIN_TRIALS:
         raise NoImportances(f"{MIN_TRIALS} COMPLETE trials are needed, there are {len(complete)}; ask again later")
     if len({trial.value for trial in complete}) == 1:
         raise NoImportances("all trials have the same value, so no parameter has mattered yet")
     storage = SnapshotStorage(
         study_name="importances",
-        direction=spec.direction,
+        directions=[spec.directions[objective]],
         trials=complete,
         own=running_trial(1 + max(trial.number for trial in complete), {}),
         study_system_attrs={},
@@ -52,6 +59,15 @@ def importances(spec: StudySpec, trials: Sequence[FrozenTrial], evaluator: Evalu
         chosen = fanova or PedAnovaImportanceEvaluator()
         found = get_param_importances(study, evaluator=chosen, params=_varied(spec, complete))
     return {name: float(share) for name, share in found.items()}
+
+
+def _of_one(trial: FrozenTrial, objective: int) -> FrozenTrial:
+    """The trial as if it had this one value."""
+    if len(trial.values) == 1:
+        return trial
+    one = copy.copy(trial)
+    one.values = [trial.values[objective]]
+    return one
 
 
 def _is_finite(trial: FrozenTrial) -> bool:

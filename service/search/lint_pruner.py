@@ -88,7 +88,7 @@ def _threshold(spec: StudySpec) -> Iterator[SpecWarning]:
     """A threshold is on the objective, whatever the loss does."""
     if not isinstance(spec.pruner, search.ThresholdPruner):
         return
-    metric, options = spec.objective.metric, spec.pruner.options
+    metric, options = spec.metric, spec.pruner.options
     good, bad = ("upper", "lower") if spec.direction == "maximize" else ("lower", "upper")
     limits = {"lower": options.lower, "upper": options.upper}
     if metric in _SHARES and any(limit is not None and not 0 <= limit <= 1 for limit in limits.values()):

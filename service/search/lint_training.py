@@ -31,11 +31,31 @@ def training_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
     yield from _warmup(spec)
     yield from _dropout(spec)
     yield from _epochs(spec)
-    if spec.data is not None and spec.data.test is not None and spec.training.keep_models == 0:
+    yield from _several(spec)
+    is_scored = spec.data is not None and spec.data.test is not None and len(spec.objectives) == 1
+    if is_scored and spec.training.keep_models == 0:
         yield SpecWarning(
             field="training.keep_models",
             message="no model is kept, so there is none to score on data.test",
             advice="set keep_models: 1, or drop data.test",
+        )
+
+
+def _several(spec: StudySpec) -> Iterator[SpecWarning]:
+    """What a front has otherwise than a single winner."""
+    if len(spec.objectives) == 1:
+        return
+    if spec.data is not None and spec.data.test is not None:
+        yield SpecWarning(
+            field="data.test",
+            message="several objectives have no single winner, so no model is scored on it: it stays unseen",
+            advice="choose a trial of the Pareto front, then score its model on the test data yourself",
+        )
+    if spec.training.keep_models == 1:
+        yield SpecWarning(
+            field="training.keep_models",
+            message=f"of the Pareto front only the model that is best by {spec.metric} is kept",
+            advice="set keep_models to how many models of the front you want to choose from",
         )
 
 

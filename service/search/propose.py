@@ -85,10 +85,11 @@ def propose(request: ProposalRequest) -> Proposal | None:
         others = [trial for trial in request.trials if trial.number != request.number]
         point = next_grid_point(request.spec, others, request.fixed)
         return None if point is None else _proposal(request.spec, own, point, {})
+    unseen = _unseen(request.spec)
     storage = SnapshotStorage(
         study_name=request.study_name,
-        direction=request.spec.direction,
-        trials=[trial for trial in request.trials if trial.state is not TrialState.WAITING],
+        directions=request.spec.directions,
+        trials=[trial for trial in request.trials if trial.state not in unseen],
         own=own,
         study_system_attrs=request.study_system_attrs,
     )
@@ -100,6 +101,11 @@ def propose(request: ProposalRequest) -> Proposal | None:
     )
     _suggest_active(study.ask(), request.spec)
     return _proposal(request.spec, storage.own, storage.own.params, storage.written_study_system_attrs)
+
+
+def _unseen(spec: StudySpec) -> Sequence[TrialState]:
+    """TPE asks what a PRUNED trial's last value is worth, and Optuna fails where there are several objectives."""
+    return (TrialState.WAITING, TrialState.PRUNED) if len(spec.objectives) > 1 else (TrialState.WAITING,)
 
 
 def _suggest_active(trial: Trial, spec: StudySpec) -> None:

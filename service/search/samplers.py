@@ -77,6 +77,8 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
         case search.TpeSampler():
             # groups of parameters that trials have together; without, all but the common ones are drawn one by one
             group = options.pop("group") or is_conditional(spec.search_space)
+            if group and len(spec.objectives) > 1:
+                options["multivariate"] = True  # as Optuna would, with a warning
             return TPESampler(seed=seed, group=group, **options)
         case search.GpSampler():
             return GPSampler(seed=seed, warn_independent_sampling=False, **options)

@@ -33,13 +33,13 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
         self,
         *,
         study_name: str,
-        direction: Direction,
+        directions: Sequence[Direction],
         trials: Sequence[FrozenTrial],
         own: FrozenTrial,
         study_system_attrs: Mapping[str, Any],
     ) -> None:
         self._study_name = study_name
-        self._directions = [StudyDirection[direction.upper()]]
+        self._directions = [StudyDirection[direction.upper()] for direction in directions]
         self._study_system_attrs = dict(study_system_attrs)
         number = own.number
         # attributes and not properties here and below: 10,000 trials pass by at every ask and every report

@@ -63,7 +63,7 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
     """Store a study, in Optuna's tables and in ours; ``None`` if the name is taken."""
     assert spec.name is not None
     try:
-        study_id = tx.trials.create_new_study([StudyDirection[spec.direction.upper()]], spec.name)
+        study_id = tx.trials.create_new_study([StudyDirection[one.upper()] for one in spec.directions], spec.name)
     except DuplicatedStudyError:
         return None
     row = {

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -24,6 +25,12 @@ FAILURE = "spezia:failure"
 BASELINE = "spezia:baseline"
 RETRY_OF = "spezia:retry_of"
 """User attributes of a trial, so that Optuna's own tools show them."""
+
+CONSTRAINTS = "constraints"
+"""Where Optuna's ``Trial.set_constraint`` writes, a system attribute for each: its samplers and ``best_trials`` go by
+them."""
+
+NO_CONSTRAINTS: Mapping[str, float] = MappingProxyType({})
 
 RUNGS = "completed_rung_"
 """What Optuna's successive halving and Hyperband remember of a trial, one attribute a rung."""
@@ -137,14 +144,22 @@ def finish(
     study: StudyRow,
     trial: FrozenTrial,
     state: StateName,
-    value: float | None,
+    values: Sequence[float] | None,
     failure: Failure | None,
+    constraints: Mapping[str, float] = NO_CONSTRAINTS,
 ) -> None:
-    """End a trial for good."""
+    """End a trial for good.
+
+    Args:
+        values: Of the objectives.
+        constraints: By name; 0 or less where it is met.
+    """
+    for name, excess in constraints.items():
+        tx.trials.set_trial_system_attr(trial._trial_id, f"{CONSTRAINTS}:{name}", excess)
     if failure is not None:
         tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
-    tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], None if value is None else [value])
-    _say(tx, study, trial, state, value, failure)
+    tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], values)
+    _say(tx, study, trial, state, values, failure)
 
 
 def _say(
@@ -152,10 +167,17 @@ def _say(
     study: StudyRow,
     trial: FrozenTrial,
     state: StateName,
-    value: float | None = None,
+    values: Sequence[float] | None = None,
     failure: Failure | None = None,
 ) -> None:
-    happening = TrialChanged(number=trial.number, state=state, params=trial.params, value=value, failure=failure)
+    happening = TrialChanged(
+        number=trial.number,
+        state=state,
+        params=trial.params,
+        value=values[0] if values else None,
+        values=list(values or ()),
+        failure=failure,
+    )
     events.add(tx, study.uuid, study.study_id, happening)
 
 

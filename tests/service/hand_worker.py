@@ -70,13 +70,17 @@ class HandWorker:
         outcome = {"kind": "prepare", "facts": FACTS | facts, "device_seconds": 1.0}
         assert self.tell(assignment, outcome).status_code == 200
 
-    def report(self, held: dict[str, Any], step: int, value: float, *, final: bool = False) -> dict[str, Any]:
-        reply = self.send_report(held, step, value, final=final)
+    def report(
+        self, held: dict[str, Any], step: int, value: float, *, final: bool = False, **metrics: float
+    ) -> dict[str, Any]:
+        reply = self.send_report(held, step, value, final=final, **metrics)
         assert reply.status_code == 200, reply.text
         answer: dict[str, Any] = reply.json()["replies"][0]
         return answer
 
-    def send_report(self, held: dict[str, Any], step: int, value: float, *, final: bool = False) -> Any:
+    def send_report(
+        self, held: dict[str, Any], step: int, value: float, *, final: bool = False, **metrics: float
+    ) -> Any:
         report = {
             "lease_id": held["lease_id"],
             "token": held["token"],
@@ -84,7 +88,7 @@ class HandWorker:
             "epoch": float(step),
             "optimizer_steps": 10 * step,
             "value": value,
-            "metrics": {"validation_loss": value, "train_loss": value - 0.1},
+            "metrics": {"validation_loss": value, "train_loss": value - 0.1} | metrics,
             "final": final,
         }
         return self.http.post("/v1/leases/report", json={"reports": [report]})

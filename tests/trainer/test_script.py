@@ -25,7 +25,7 @@ Report = Callable[..., None]
 
 def run(train: Callable[[dict[str, Any], Report], object]) -> list[tuple[int, float]]:
     """Steps and values of all evaluations."""
-    return [(evaluation.step, evaluation.value) for evaluation in run_script(train, {"depth": 3}, "loss")]
+    return [(evaluation.step, evaluation.value) for evaluation in run_script(train, {"depth": 3}, ["loss"])]
 
 
 def test_reports_become_evaluations() -> None:
@@ -35,7 +35,7 @@ def test_reports_become_evaluations() -> None:
         report(loss=1.5)
 
     assert run(train) == [(1, 3.0), (4, 2.0), (5, 1.5)]
-    first = next(run_script(train, {"depth": 3}, "accuracy"))
+    first = next(run_script(train, {"depth": 3}, ["accuracy"]))
     assert (first.value, first.metrics, first.final) == (0.5, {"loss": 3.0, "accuracy": 0.5}, False)
 
 
@@ -47,7 +47,7 @@ def test_a_script_stands_still_until_its_report_is_dealt_with() -> None:
             seen.append(step)
             report(loss=step)
 
-    with closing(run_script(train, {}, "loss")) as evaluations:
+    with closing(run_script(train, {}, ["loss"])) as evaluations:
         next(evaluations)
         assert seen == [0]
         next(evaluations)
@@ -67,7 +67,7 @@ def test_a_pruned_script_is_closed_and_cleans_up() -> None:
         finally:
             ended.append("cleaned up")
 
-    evaluations = run_script(train, {}, "loss")
+    evaluations = run_script(train, {}, ["loss"])
     next(evaluations)
     evaluations.close()
     assert ended == ["cleaned up"]
@@ -83,7 +83,7 @@ def test_a_script_that_goes_on_after_its_end_spoils_the_process() -> None:
         except TrialPruned:
             release.wait(10)
 
-    evaluations = run_script(train, {}, "loss", close_seconds=0.01)
+    evaluations = run_script(train, {}, ["loss"], close_seconds=0.01)
     next(evaluations)
     with pytest.raises(ScriptStuck, match="the script has not ended 0 s after it was told to; let TrialPruned pass"):
         evaluations.close()
@@ -102,8 +102,8 @@ def broken(params: dict[str, Any], report: Report) -> None:
 @pytest.mark.parametrize(
     ("train", "error", "message"),
     [
-        (reports(accuracy=1.0), ConfigError, "report: the objective's metric loss is missing; given are accuracy"),
-        (reports(), ConfigError, "the objective's metric loss is missing; given are none"),
+        (reports(accuracy=1.0), ConfigError, "report: the study goes by loss, which is missing; given are accuracy"),
+        (reports(), ConfigError, "the study goes by loss, which is missing; given are none"),
         (reports(loss=1.0, step=0), ConfigError, "report: step = 0 must be a whole number above 0, the step before"),
         (reports(loss=1.0, step=1.5), ConfigError, "report: step = 1.5 must be a whole number"),
         (reports(loss=float("nan")), Diverged, "the script reported loss = nan"),

@@ -64,7 +64,7 @@ def test_tpe_improves_on_its_first_trials() -> None:
     history.run(30)
     losses = [toy_loss(trial.params) for trial in history.trials]
     assert min(losses[10:]) < min(losses[:10])
-    best = best_trial(history.trials, "minimize")
+    best = best_trial(history.trials, make_spec())
     assert best is not None
     assert best.value == min(losses)
 

@@ -13,7 +13,7 @@ from tests.service.search.builders import make_trial
 def make_storage() -> SnapshotStorage:
     return SnapshotStorage(
         study_name="s",
-        direction="maximize",
+        directions=["maximize"],
         trials=[make_trial(0), make_trial(2, state=TrialState.RUNNING)],
         own=running_trial(1, {}),
         study_system_attrs={"counter": 3},
@@ -23,7 +23,7 @@ def make_storage() -> SnapshotStorage:
 def test_shows_the_given_trials_and_its_own_in_order_without_copies() -> None:
     trials = [make_trial(2), make_trial(0)]
     storage = SnapshotStorage(
-        study_name="s", direction="minimize", trials=trials, own=running_trial(1, {}), study_system_attrs={}
+        study_name="s", directions=["minimize"], trials=trials, own=running_trial(1, {}), study_system_attrs={}
     )
     shown = storage.get_all_trials(0, deepcopy=False)
     assert [trial.number for trial in shown] == [0, 1, 2]
