@@ -119,7 +119,7 @@ class _News:
         for warning in study.warnings:
             if warning not in self._warnings:
                 self._warnings.add(warning)
-                self._console.print(f"note: {warning}", soft_wrap=True, style="yellow")
+                self._console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
 
     def _print_small(self, small: SmallRuns) -> None:
         ended = {run.number: run for run in small.runs}

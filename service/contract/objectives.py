@@ -138,7 +138,7 @@ def constraint_errors(task: Task, constraints: Sequence[Constraint]) -> list[Fie
     return errors
 
 
-def company_errors(
+def combination_errors(
     objectives: Sequence[Objective],
     constraints: Sequence[Constraint],
     sampler: Sampler,

@@ -10,7 +10,7 @@ from service.contract.objectives import (
     Constraint,
     Objective,
     Objectives,
-    company_errors,
+    combination_errors,
     constraint_errors,
     objective_errors,
 )
@@ -171,7 +171,7 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
     errors = [
         *objective_errors(spec.task, spec.objective),
         *constraint_errors(spec.task, spec.constraints),
-        *company_errors(spec.objectives, spec.constraints, spec.sampler, spec.pruner, spec.target_value),
+        *combination_errors(spec.objectives, spec.constraints, spec.sampler, spec.pruner, spec.target_value),
     ]
     given = {"model": spec.model, "data": spec.data, "script": spec.script}
     needed = ("script",) if spec.task == "script" else ("model", "data")

@@ -129,7 +129,9 @@ def _baseline(study: StudyRow, trial: FrozenTrial) -> Baseline:
 def _improvements(study: StudyRow, baseline: Baseline, values: dict[str, float]) -> dict[str, float] | None:
     """``None`` while the baseline has no values."""
     signs = {one.metric: one.sign for one in study.spec.objectives}
-    return {metric: signs[metric] * (value - values[metric]) for metric, value in baseline.values.items()} or None
+    return {
+        metric: signs[metric] * value - signs[metric] * values[metric] for metric, value in baseline.values.items()
+    } or None
 
 
 def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     if existing is None:
         raise StudyExists(f"{named.name!r} is a study that Optuna made in this database; choose another name")
     differing = different_fields(existing.spec, named)
-    if differing and named.model_dump_json() != existing.posted_json:
+    posted = None if existing.posted_json is None else StudySpec.model_validate_json(existing.posted_json)
+    if differing and named != posted:
         raise StudyExists(
             f"there is a study {named.name!r} with another {', '.join(differing)}; "
             "choose another name, post the same spec to join it, or PATCH its limits"

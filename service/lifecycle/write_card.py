@@ -53,7 +53,8 @@ def _write(
         size_bytes, sha256 = write_durably(partial, [content])
         with store.writing() as tx:
             locked = studies.lock_by_uuid(tx, study_uuid)
-            if locked is None or _models(tx, locked) != models:
+            # by lease: the cards written so far are files of theirs as well
+            if locked is None or _leases_of(_models(tx, locked)) != _leases_of(models):
                 return False
             artifacts.put(tx, model.lease_id, study_uuid, model.number, CARD, size_bytes, sha256)
             artifacts.show(tx, model.lease_id)
@@ -71,6 +72,10 @@ def _models(tx: Transaction, study: StudyRow) -> list[KeptModel]:
     kept = artifacts.kept_models(tx, study.uuid)
     numbers = [leader.number for leader in (leaders[:1] if len(study.spec.objectives) == 1 else leaders)]
     return [kept[number] for number in numbers if number in kept]
+
+
+def _leases_of(models: list[KeptModel]) -> list[str]:
+    return [model.lease_id for model in models]
 
 
 def _inputs(tx: Transaction, study: StudyRow, model: KeptModel) -> tuple[Any, dict[str, Any], dict[str, Any]]:

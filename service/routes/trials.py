@@ -49,7 +49,8 @@ def get_trials(
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> TrialList:
-    """List trials with params, value, state and last step; by value, the best first and those without one last."""
+    """List trials with params, value, state and last step; by value (of the first objective,
+    whatever constraints say), the best first and those without one last."""
     return list_trials(store, name, limit, page_token, state, order_by)
 
 

@@ -29,6 +29,7 @@ RULES_BEYOND_JSON_SCHEMA = {
     "PATCH /v1/studies/{name}": "whole numbers written 3.0",
     "POST /v1/studies/{name}/trials": "params outside the search space",
     "GET /v1/studies/{name}/trials": "a page_token that no page gave",
+    "GET /v1/studies/{name}/importances": "an objective that the study has not",
     "POST /v1/datasets": "what a CSV, JSONL or Parquet file is",
     "POST /v1/workers": "whole numbers written 3.0, an old protocol",
     "POST /v1/workers/{worker_id}/dispatch": "whole numbers written 3.0",

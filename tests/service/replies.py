@@ -7,7 +7,7 @@ import httpx2
 
 from service.contract.problem import MEDIA_TYPE, Code, Problem
 from service.contract.spec import StudySpec
-from service.contract.study import Baseline, BestTrial, Study, TrialCounts
+from service.contract.study import Baseline, BestTrial, ParetoFront, Study, TrialCounts
 from service.contract.trial import TrialDetail
 from tests.service.search.builders import make_spec
 
@@ -72,6 +72,18 @@ def make_best() -> BestTrial:
         generalization_gap=0.1,
         warnings=["a warning"],
     )
+
+
+def make_front() -> ParetoFront:
+    values = ({"accuracy": 0.9, "device_seconds": 30.5}, {"accuracy": 0.8, "device_seconds": 10.25})
+    first, second = (
+        make_best().model_copy(update={"number": number, "value": one["accuracy"], "metric": "accuracy", "values": one})
+        for number, one in zip((7, 3), values, strict=True)
+    )
+    baseline = Baseline(value=0.7, params={"learning_rate": 2e-5}, values={"accuracy": 0.7, "device_seconds": 12.5})
+    first = first.model_copy(update={"baseline": baseline})
+    second = second.model_copy(update={"warnings": ["a warning", "of its own"], "model_directory": None})
+    return ParetoFront(study="toy", pareto=[first, second])
 
 
 def problem(status: int, code: Code, detail: str, **fields: Any) -> httpx2.Response:

@@ -9,7 +9,7 @@ from service.client import SpeziaClient, SpeziaError, Unreachable
 from service.contract.problem import Code, FieldProblem
 from service.contract.study import StudyList
 from service.contract.trial import Trial, TrialList
-from tests.service.replies import ScriptedService, make_best, make_study, make_trial_reply, problem
+from tests.service.replies import ScriptedService, make_best, make_front, make_study, make_trial_reply, problem
 
 
 def connect(service: ScriptedService, slept: list[float] | None = None) -> SpeziaClient:
@@ -47,6 +47,11 @@ def test_lists_fetch_all_pages() -> None:
     assert [trial.number for trial in client.list_trials("toy", "COMPLETE", "value")] == list(range(6))
     assert dict(service.requests[0].url.params) == {"state": "COMPLETE", "order_by": "value", "limit": "1000"}
     assert len(list(client.list_studies("running"))) == 2
+
+
+def test_the_best_of_several_objectives_is_a_front() -> None:
+    front = make_front()
+    assert connect(ScriptedService({"GET /v1/studies/toy/best": front})).best("toy") == front
 
 
 def test_a_trial_and_the_best() -> None:

@@ -76,6 +76,11 @@ def test_json_is_read_too(tmp_path: Path) -> None:
         ("  train: train.csv\n", "", "study.yaml:4: data.train: Field required"),
         ("name: feedback", "name: Feedback", "study.yaml:1: name: String should match pattern"),
         ("task: text", "task: [text", "study.yaml:"),
+        (
+            "search_space:",
+            "objective: [{metric: accuracy}, {metric: acuracy}]\nsearch_space:",
+            "study.yaml:8: objective[1].metric: unknown",
+        ),
         ("task:", "name: again\ntask:", 'study.yaml:2: found duplicate key "name"'),
     ],
 )

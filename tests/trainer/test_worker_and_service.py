@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from transformers import AutoModelForSequenceClassification
 
 from service.app import create_app
 from service.settings import Settings
@@ -107,6 +108,34 @@ def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path)
     assert study["start_small"]["n_compared"] == 3
     assert all(run["value"] > 0 for run in study["start_small"]["runs"])
     assert best["metrics"]["test_loss"] > 0
+
+
+def test_a_study_of_two_objectives_runs_to_its_end_with_the_real_engine(server: str, pristine: Path) -> None:
+    space = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True}}
+    spec = tiny.make_spec(
+        name="front",
+        n_trials=4,
+        fixed={"epochs": 2, "batch_size": 8},
+        search_space=space,
+        objective=[{"metric": "validation_loss"}, {"metric": "accuracy"}],
+        constraints=[{"metric": "generalization_gap", "at_most": 0.3}],
+        training={"keep_models": 4},
+        data={"test": None},
+    )
+    with search(server, REAL, spec.model_dump(), [pristine]) as http:
+        study = http.get("/front").json()
+        assert study["state"] == "complete", study
+        front = http.get("/front/best").json()["pareto"]
+        listed = http.get("/front/trials").json()["trials"]
+    assert [one["number"] for one in front] == study["pareto"]
+    assert study["trials"]["complete"] == 4
+    for one in front:
+        assert one["values"] == {name: one["metrics"][name] for name in ("validation_loss", "accuracy")}
+        assert AutoModelForSequenceClassification.from_pretrained(one["model_directory"]).config.num_labels == 3
+    feasible = [one["values"] for one in listed if not one["violations"]]
+    best = min(feasible, key=lambda values: (values["validation_loss"], -values["accuracy"]))
+    assert front[0]["values"] == best
+    assert all(one["violations"].keys() <= {"generalization_gap <= 0.3"} for one in listed)
 
 
 def test_uploaded_data_trains_as_a_file_does(
