@@ -74,15 +74,18 @@ def trials_table(trials: list[Trial]) -> Table:
 def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
     """Print a row a trial, what they trade against each other first."""
     first = front.pareto[0]
-    table = Table("trial", *first.values, "params", "model", box=None, pad_edge=False)
+    table = Table("trial", *first.values, "params", box=None, pad_edge=False)
     for one in front.pareto:
         figures = map(_number, one.values.values())
-        table.add_row(str(one.number), *figures, _params(one.params), one.model_directory or "")
+        table.add_row(str(one.number), *figures, _params(one.params))
     if first.baseline and first.baseline.values:
         figures = map(_number, first.baseline.values.values())
-        table.add_row("baseline", *figures, _params(first.baseline.params), "", style="dim")
+        table.add_row("baseline", *figures, _params(first.baseline.params), style="dim")
     console.print(f"\n{front.study}: {len(front.pareto)} of {_counts(first.trials)} are on the Pareto front")
     console.print(table)
+    for one in front.pareto:
+        if one.model_directory:
+            console.print(f"model of trial {one.number}: {one.model_directory}", soft_wrap=True, highlight=False)
     shared = [warning for warning in first.warnings if all(warning in one.warnings for one in front.pareto)]
     _show_notes([*study.warnings, *shared], console)
 

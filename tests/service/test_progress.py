@@ -124,8 +124,8 @@ def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
         ["3", "0.8", "10.25"],
         ["baseline", "0.7", "12.5"],
     ]
-    assert lines[3].endswith("/models/toy")
-    assert lines[6:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
+    assert lines[6] == "model of trial 7: /models/toy"
+    assert lines[7:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
 
 
 def test_a_trial_that_misses_a_constraint_says_so() -> None:
