@@ -12,7 +12,7 @@ from service.errors import NoBest
 from service.lifecycle.compare_small import compare_small
 from service.lifecycle.explain import best_point, explain, generalization_gap, points
 from service.lifecycle.why_no_best import why_no_best
-from service.search.best import named_values, ranked, violations
+from service.search.best import leaders, named_values, violations
 from service.search.edges import edges
 from service.search.space import plain_params, trial_params
 from service.store import artifacts, leases, measurements, studies, trials
@@ -48,13 +48,12 @@ def best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
     with store.reading() as tx:
         study = studies.find(tx, name)
         seen = trials.all_of(tx, study)
-        leaders = ranked(seen, study.spec)
-        if not leaders:
+        found = leaders(seen, study.spec)
+        if not found:
             raise NoBest(why_no_best(study, seen))
-        is_one = len(study.spec.objectives) == 1
-        around = _look_around(tx, study, seen, leaders[:1] if is_one else leaders)
-        described = [_describe(tx, folder, around, trial) for trial in around.leaders]
-    return described[0] if is_one else ParetoFront(study=study.name, pareto=described)
+        around = _look_around(tx, study, seen, found)
+        described = [_describe(tx, folder, around, leader) for leader in found]
+    return described[0] if len(study.spec.objectives) == 1 else ParetoFront(study=study.name, pareto=described)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,6 @@ class _Around:
     """What is said of each leader alike."""
 
     study: StudyRow
-    leaders: list[FrozenTrial]
     baseline: Baseline | None
     counts: TrialCounts
     device_seconds: float
@@ -71,17 +69,16 @@ class _Around:
     warnings: list[str]
 
 
-def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], leaders: list[FrozenTrial]) -> _Around:
+def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], found: list[FrozenTrial]) -> _Around:
     trial = next((trial for trial in seen if trial.user_attrs.get(BASELINE)), None)
     return _Around(
         study=study,
-        leaders=leaders,
         baseline=None if trial is None else _baseline(study, trial),
         counts=trials.counts(tx, study),
         device_seconds=leases.device_seconds(tx, study.uuid),
         start_small=compare_small(tx, study, seen),
         models=artifacts.kept_models(tx, study.uuid),
-        warnings=[*study.warnings, *_warnings(study, leaders, trial)],
+        warnings=[*study.warnings, *_warnings(study, found, trial)],
     )
 
 
@@ -146,13 +143,13 @@ def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:
     return arguments | ({"lr_scheduler_kwargs": given} if given else {}) | {"seed": study.spec.seed}
 
 
-def _warnings(study: StudyRow, leaders: list[FrozenTrial], baseline: FrozenTrial | None) -> list[str]:
+def _warnings(study: StudyRow, found: list[FrozenTrial], baseline: FrozenTrial | None) -> list[str]:
     warnings = []
     if baseline is not None and baseline.state.name != "COMPLETE":
         warnings.append("the baseline did not complete, so what the search gained over it is unknown")
     elif baseline is not None and (missed := violations(baseline)):
         warnings.append(f"the baseline does not meet {', '.join(missed)}")
-    elif baseline is not None and all(leader.values == baseline.values for leader in leaders):
+    elif baseline is not None and all(leader.values == baseline.values for leader in found):
         warnings.append("no trial beat the baseline: the defaults are the answer so far")
     if not study.has_ended:
         warnings.append(f"the study is {study.state}: this is the best so far")

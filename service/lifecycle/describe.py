@@ -3,7 +3,7 @@
 from service.contract.study import Best, Study
 from service.lifecycle.compare_small import compare_small
 from service.lifecycle.explain import best_point, generalization_gap, points
-from service.search.best import ranked
+from service.search.best import leaders
 from service.store import leases, measurements, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -12,9 +12,9 @@ from service.store.transaction import Transaction
 def describe(tx: Transaction, study: StudyRow) -> Study:
     counts = trials.counts(tx, study)
     seen = trials.all_of(tx, study)
-    leaders = ranked(seen, study.spec)
+    found = leaders(seen, study.spec)
     is_one = len(study.spec.objectives) == 1
-    best = leaders[0] if leaders and is_one else None
+    best = found[0] if found and is_one else None
     curve = points(measurements.of_last_attempt(tx, study.uuid, best.number)) if best else []
     until = study.finished_at or tx.now
     return Study(
@@ -25,7 +25,7 @@ def describe(tx: Transaction, study: StudyRow) -> Study:
         facts=study.facts,
         trials=counts,
         best=None if best is None else Best(number=best.number, value=best.values[0]),
-        pareto=None if is_one else [trial.number for trial in leaders],
+        pareto=None if is_one else [trial.number for trial in found],
         n_finished=counts.complete + counts.pruned + counts.fail,
         failures=dict(trials.failures_by_class(seen)),
         generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,

@@ -9,7 +9,7 @@ from service.lifecycle.best import best
 from service.lifecycle.describe import describe
 from service.lifecycle.model_card import model_card
 from service.lifecycle.write_durably import sync, write_durably
-from service.search.best import ranked
+from service.search.best import leaders
 from service.search.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
 from service.store.artifacts import KeptModel
@@ -34,11 +34,11 @@ def write_card(store: Store, folder: Path, study_uuid: str) -> None:
         _note(store, study_uuid)
         return
     answer = best(store, folder, study.name)
-    leaders = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
+    described = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
     for model, (shown, params, worker) in zip(models, inputs, strict=True):
-        if model.number not in leaders:
+        if model.number not in described:
             return  # the study has gone on meanwhile
-        content = model_card(shown, leaders[model.number], params, worker).encode()
+        content = model_card(shown, described[model.number], params, worker).encode()
         if not _write(store, folder, study_uuid, models, model, content):
             return
 
@@ -68,9 +68,8 @@ def _write(
 
 def _models(tx: Transaction, study: StudyRow) -> list[KeptModel]:
     """The winner's, or those of the Pareto front, as far as they are kept."""
-    leaders = ranked(trials.all_of(tx, study), study.spec)
+    numbers = [trial.number for trial in leaders(trials.all_of(tx, study), study.spec)]
     kept = artifacts.kept_models(tx, study.uuid)
-    numbers = [leader.number for leader in (leaders[:1] if len(study.spec.objectives) == 1 else leaders)]
     return [kept[number] for number in numbers if number in kept]
 
 

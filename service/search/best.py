@@ -1,7 +1,8 @@
 """Which trials lead a study."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
@@ -15,16 +16,17 @@ def ranked(trials: Iterable[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
 
     Of several objectives only the Pareto front, the best by the first objective first.
     """
-    able = [trial for trial in trials if _may_lead(trial, spec)]
-    if len(spec.objectives) > 1:
-        return _front(able, spec)
-    sign = spec.objectives[0].sign
-    return sorted(able, key=lambda trial: (sign * trial.values[0], trial.number))
+    return list(_in_order(trials, spec))
+
+
+def leaders(trials: Iterable[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
+    """Return the best trial alone; of several objectives the Pareto front, as `ranked`."""
+    return list(_in_order(trials, spec) if len(spec.objectives) > 1 else islice(_in_order(trials, spec), 1))
 
 
 def best_trial(trials: Iterable[FrozenTrial], spec: StudySpec) -> FrozenTrial | None:
-    """Return the leader, or ``None`` while no trial may be one."""
-    return next(iter(ranked(trials, spec)), None)
+    """Return the first of `leaders`, or ``None`` while no trial may be one."""
+    return next(_in_order(trials, spec), None)
 
 
 def rank_if_complete(
@@ -35,7 +37,7 @@ def rank_if_complete(
     Args:
         values: Of its objectives. It meets the constraints.
     """
-    able = [trial for trial in others if trial.number != number and _may_lead(trial, spec)]
+    able = [trial for trial in others if trial.number != number and _is_finite(trial) and _is_feasible(trial, spec)]
     if len(spec.objectives) == 1:
         sign = spec.objectives[0].sign
         own = sign * values[0], number
@@ -70,15 +72,25 @@ def nearest_miss(trials: Iterable[FrozenTrial]) -> tuple[int, Mapping[str, float
     )
 
 
-def _may_lead(trial: FrozenTrial, spec: StudySpec) -> bool:
-    if trial.state != TrialState.COMPLETE or not all(map(math.isfinite, trial.values)):
-        return False
+def _in_order(trials: Iterable[FrozenTrial], spec: StudySpec) -> Iterator[FrozenTrial]:
+    finite = [trial for trial in trials if _is_finite(trial)]
+    if len(spec.objectives) == 1:
+        sign = spec.objectives[0].sign
+        places = sorted((sign * trial.values[0], trial.number, row) for row, trial in enumerate(finite))
+        # whether a trial is feasible is only asked of those that it matters for: who wants the best wants one
+        yield from (trial for trial in (finite[row] for _, _, row in places) if _is_feasible(trial, spec))
+    else:
+        able = [trial for trial in finite if _is_feasible(trial, spec)]
+        rows = _front_rows([trial.values for trial in able], [trial.number for trial in able], spec)
+        yield from (able[row] for row in rows)
+
+
+def _is_finite(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values))
+
+
+def _is_feasible(trial: FrozenTrial, spec: StudySpec) -> bool:
     return not spec.constraints or not violations(trial)
-
-
-def _front(able: list[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
-    rows = _front_rows([trial.values for trial in able], [trial.number for trial in able], spec)
-    return [able[row] for row in rows]
 
 
 def _front_rows(values: Sequence[Sequence[float]], numbers: Sequence[int], spec: StudySpec) -> list[int]:
