@@ -35,6 +35,7 @@ from tests.service.hand_worker import FACTS
 Life = Generator[Request, Any, None]
 MODEL = b"weights"
 N_STEPS = 2
+DEVICE = Device(kind="cpu", name="simulated", memory_bytes=0, bf16=False)
 STEADY = random.Random(0)
 """For what is told by hand."""
 
@@ -103,8 +104,7 @@ def insist(request: Request) -> Generator[Request, Any, Any]:
 
 
 def registering(worker_id: str) -> Request:
-    device = Device(kind="cpu", name="simulated", memory_bytes=0, bf16=False)
-    registration = WorkerRegistration(worker_id=worker_id, host="here", device=device, versions={}, protocol=1)
+    registration = WorkerRegistration(worker_id=worker_id, host="here", device=DEVICE, versions={}, protocol=1)
     return Request("register", lambda service: register(service.store, registration))
 
 

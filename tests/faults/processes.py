@@ -1,0 +1,140 @@
+"""A real service and real workers as processes of their own, forked in milliseconds from one that has all imported."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import TypeVar
+
+from service.failpoints import arm_from
+from service.running import find
+from service.serve import serve
+from service.settings import Settings
+from trainer.cli import engine_command
+from trainer.client import ServiceClient
+from trainer.worker import Limits, Supervisor
+
+SECONDS = 60.0
+"""After which what has not happened never will; on a busy machine all takes long."""
+Found = TypeVar("Found")
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(["service.serve", "trainer.worker", "tests.faults.processes"])
+
+
+def eventually(look: Callable[[], Found | None]) -> Found:
+    """Look until there is something to see: real processes have no fake clock."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if found := look():
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError(f"nothing came of it in {SECONDS} s")
+
+
+class Service:
+    """One service process after another, on one home, one port and one database."""
+
+    def __init__(self, home: Path, database_url: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = Settings(home=home, database_url=database_url, port=self.port, n_workers=0)
+        self.process: ForkServerProcess | None = None
+
+    def start(self, failpoints: str = "") -> None:
+        """Start one, and wait until it listens or has died."""
+        process = _forks.Process(target=_serve, args=(self.settings, failpoints))
+        process.start()
+        self.process = process
+        eventually(lambda: self._listens(process) or not process.is_alive())
+
+    def died_by(self) -> int | None:
+        """The signal by which the process ended, if it did."""
+        assert self.process is not None
+        self.process.join(0)
+        return None if self.process.exitcode is None else -self.process.exitcode
+
+    def end(self) -> None:
+        """Kill it and leave nothing behind."""
+        if self.process is not None:
+            end(self.process)
+        self.process = None
+
+    def _listens(self, process: ForkServerProcess) -> bool:
+        running = find(self.settings.home)
+        return running is not None and running.pid == process.pid
+
+
+@contextmanager
+def service_of(home: Path, database_url: str) -> Iterator[Service]:
+    service = Service(home, database_url)
+    try:
+        yield service
+    finally:
+        service.end()
+
+
+@contextmanager
+def workers() -> Iterator[Callable[..., ForkServerProcess]]:
+    """Yield what starts a worker: server, engine and worker id go in, a process comes out."""
+    started: list[ForkServerProcess] = []
+
+    def start(server: str, engine: str, worker_id: str) -> ForkServerProcess:
+        process = _forks.Process(target=_work, args=(server, engine, worker_id))
+        process.start()
+        started.append(process)
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in started:
+            end(process)
+
+
+def end(process: ForkServerProcess) -> None:
+    """Kill a process, be it stopped or dead already, and let go of it."""
+    process.kill()
+    process.join()
+    process.close()
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process that is no child of ours runs no more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    except FileNotFoundError:
+        return True
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """SIGSTOP, and SIGCONT in the end."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _serve(settings: Settings, failpoints: str) -> None:
+    arm_from(failpoints)
+    raise SystemExit(serve(settings))
+
+
+def _work(server: str, engine: str, worker_id: str) -> None:
+    supervisor = Supervisor(
+        ServiceClient(server),
+        engine_command(engine, data_roots=[], threads=1),
+        worker_id=worker_id,
+        limits=Limits(wait_seconds=0.1),
+        sleep=lambda seconds: time.sleep(seconds / 20),
+    )
+    raise SystemExit(supervisor.run())

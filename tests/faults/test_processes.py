@@ -1,0 +1,205 @@
+"""F01 to F06, F08 with real processes: a service is killed at each step, and its successor ends the study."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from service.client import SpeziaClient, SpeziaError, Unreachable
+from service.contract.spec import StudySpec
+from service.contract.study import Study
+from service.contract.worker import (
+    Assignment,
+    DispatchRequest,
+    HeartbeatRequest,
+    Release,
+    Report,
+    ReportReply,
+    ReportRequest,
+    WorkerRegistration,
+)
+from service.lifecycle.announce import announce
+from service.lifecycle.sweep import sweep
+from service.store.engine import DatabaseClock, open_engine
+from service.store.transaction import Store
+from tests.faults import actors
+from tests.faults.invariants import violations
+from tests.faults.processes import Service, eventually, service_of
+from tests.faults.test_failpoints import names
+from tests.service.hand_worker import spec
+from trainer.client import LeaseLost, ServiceClient, ServiceUnavailable
+
+SIGKILL = 9
+Reply = TypeVar("Reply")
+QUICK = ["create.after_commit", "dispatch.after_commit", "report.after_commit", "upload.before_commit"]
+QUICK += ["tell.before_commit", "reap.after_commit"]
+
+
+class Mortal:
+    """A service that is killed once, at the failpoint given, and what its clients do about it: insist."""
+
+    def __init__(self, service: Service, failpoint: str, folder: Path) -> None:
+        self.service = service
+        self.n_deaths = 0
+        self.people = SpeziaClient(service.url)
+        self.worker = ServiceClient(service.url)
+        self._file = folder / "model.bin"
+        self._file.write_bytes(actors.MODEL)
+        self._start(f"{failpoint}=kill")
+
+    def close(self) -> None:
+        self.people.close()
+        self.worker.close()
+
+    def insist(self, call: Callable[[], Reply]) -> Reply:
+        """Call until somebody answers; a service that was killed is started again."""
+        while True:
+            try:
+                return call()
+            except (Unreachable, ServiceUnavailable):
+                self._mourn()
+
+    def restart(self) -> None:
+        """Kill the service, if it lives."""
+        self.service.end()
+        self._start("" if self.n_deaths else self._failpoints)
+
+    def register(self, *, is_launched: bool = False) -> str:
+        """A new worker; launched by the service, it ends with it."""
+        worker_id = uuid4().hex
+        if is_launched:
+            note_launched(worker_id, self.service)
+        registration = WorkerRegistration(
+            worker_id=worker_id, host="here", device=actors.DEVICE, versions={}, protocol=1
+        )
+        self.insist(lambda: self.worker.register(registration))
+        return worker_id
+
+    def take(self, worker_id: str) -> Assignment:
+        request = DispatchRequest(slots=1, wait_seconds=0.1, checkpoints=[])
+        (assignment,) = self.insist(lambda: self.worker.dispatch(worker_id, request)).assignments
+        return assignment
+
+    def report(self, held: Assignment, value: float) -> ReportReply:
+        one = Report(
+            lease_id=held.lease_id,
+            token=held.token,
+            step=1,
+            epoch=1.0,
+            optimizer_steps=10,
+            value=value,
+            metrics={},
+            final=True,
+        )
+        return self.insist(lambda: self.worker.report(ReportRequest(reports=[one]))).replies[0]
+
+    def carry_out(self, held: Assignment) -> None:
+        if held.kind == "trial" and self.report(held, 0.5 - 0.1 * held.number).keep_model:
+            self.insist(lambda: self.worker.upload(actors.held_by(held), self._file, "model.bin"))
+        self.tell(held)
+
+    def tell(self, held: Assignment) -> None:
+        outcome = actors.result(held.kind, actors.STEADY)
+        self.insist(lambda: self.worker.tell(actors.held_by(held), outcome))
+
+    def _start(self, failpoints: str) -> None:
+        self._failpoints = failpoints
+        self.service.start(failpoints)
+        if self.service.died_by() is not None:
+            self._mourn()
+
+    def _mourn(self) -> None:
+        eventually(lambda: self.service.died_by())
+        assert self.service.died_by() == SIGKILL
+        self.n_deaths += 1
+        assert self.n_deaths == 1
+        self.service.end()
+        self._start("")
+
+
+@pytest.fixture
+def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    with service_of(tmp_path / "home", database_url) as service:
+        yield service
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("failpoint", QUICK)
+def test_f01_to_f06_a_service_killed_at_a_step_has_lost_nothing(
+    failpoint: str, service: Service, tmp_path: Path
+) -> None:
+    die_at(failpoint, service, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", names())
+def test_f01_to_f06_a_service_killed_at_any_step_has_lost_nothing(
+    failpoint: str, service: Service, tmp_path: Path
+) -> None:
+    die_at(failpoint, service, tmp_path)
+
+
+def die_at(failpoint: str, service: Service, folder: Path) -> None:
+    mortal = Mortal(service, failpoint, folder)
+    try:
+        study = whole_protocol(mortal)
+        assert (study.state, study.trials.complete, study.n_finished) == ("complete", 2, 2)
+        check(service)
+        delete(mortal, study.name)
+        check(service)
+    finally:
+        mortal.close()
+    assert mortal.n_deaths == 1, "nobody comes by here"
+
+
+def whole_protocol(mortal: Mortal) -> Study:
+    """Make each call of the protocol; in the middle the service and its worker end."""
+    wanted = StudySpec.model_validate(spec(name="whole", data={"train": "a.csv", "test": "b.csv"}, n_trials=2))
+    mortal.insist(lambda: mortal.people.create_study(wanted))
+    first = mortal.register()
+    mortal.take(first)
+    mortal.tell(mortal.take(first))  # the same, handed out again
+    given_back = mortal.take(first)
+    release(mortal, given_back)
+    lost = mortal.take(mortal.register(is_launched=True))
+    mortal.insist(lambda: mortal.worker.heartbeat(HeartbeatRequest(leases=[actors.held_by(lost)])))
+    mortal.report(lost, 0.5)
+    mortal.restart()
+    second = mortal.register()
+    while mortal.insist(lambda: mortal.people.get_study("whole")).finished_at is None:
+        mortal.carry_out(mortal.take(second))
+    return mortal.people.get_study("whole")
+
+
+def release(mortal: Mortal, held: Assignment) -> None:
+    try:
+        mortal.insist(lambda: mortal.worker.release(actors.held_by(held), Release(reason="preempted")))
+    except LeaseLost:
+        assert mortal.n_deaths == 1, "only who was killed after its commit has heard this before"
+
+
+def delete(mortal: Mortal, name: str) -> None:
+    before = mortal.n_deaths
+    try:
+        mortal.insist(lambda: mortal.people.delete(name))
+    except SpeziaError:
+        assert mortal.n_deaths > before, "only who was killed after its commit has heard this before"
+
+
+def note_launched(worker_id: str, service: Service) -> None:
+    engine = open_engine(service.settings.database)
+    announce(Store(engine, DatabaseClock()), worker_id, f"{socket.gethostname()}:{service.settings.home.absolute()}")
+    engine.dispose()
+
+
+def check(service: Service) -> None:
+    engine = open_engine(service.settings.database)
+    sweep(Store(engine, DatabaseClock()), service.settings.artifacts)
+    found = violations(engine, service.settings.artifacts, is_quiet=True)
+    engine.dispose()
+    assert found == []
+    assert httpx2.get(f"{service.url}/healthz", timeout=30).is_success
