@@ -19,6 +19,10 @@ from service.lifecycle.void_leases import void_leases
 from service.running import Hold, hold
 from service.settings import Settings
 
+_BACKLOG = 128
+"""Connections that may wait to be accepted. asyncio logs as many tracebacks a second while it may open no more files:
+with uvicorn's 2,048 a service does little else, and long after."""
+
 STARTUP_FAILED = 3
 """Exit code when the service did not come up; the log says why."""
 
@@ -65,7 +69,7 @@ def _serve(
         on_start=lambda worker_id: announce(store, worker_id, launcher),
         on_death=lambda worker_id: reap_worker(store, worker_id),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, backlog=_BACKLOG)
     server = _Server(config, before_exit=workers.stop)
     workers.start()
     try:

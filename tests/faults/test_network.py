@@ -71,6 +71,6 @@ CLOCKS: dict[str, Callable[[], float]] = {
 def test_f37_a_wrong_clock_of_a_worker_changes_nothing(clock: str, far: Far, as_without: Shown, tmp_path: Path) -> None:
     create_study(far.store, search(N_TRIALS))
     (tmp_path / "heartbeat").touch()
-    work(far, f"http://127.0.0.1:{far.port}", engine_on(tmp_path), clock=CLOCKS[clock])
+    work(far, far.url, engine_on(tmp_path), clock=CLOCKS[clock])
     assert far.shown() == as_without
     far.check()

@@ -94,14 +94,9 @@ def kill_at(moment: tuple[str, int, str], far: Far, start_worker: StartWorker, f
     assert victim.exitcode == -signal.SIGKILL
     assert not pid_file.exists() or eventually(lambda: is_dead(int(pid_file.read_text())))
     reap_worker(far.store, worker_id)  # what its launcher does at once, and elsewhere the expiry of the lease
-    finish(far, start_worker, engine)
+    work(far, far.url, engine)
     assert show_study(far.store, NAME).trials.complete == 3
     far.check()
-
-
-def finish(far: Far, start_worker: StartWorker, engine: str) -> None:
-    start_worker(f"http://127.0.0.1:{far.port}", engine, uuid4().hex)
-    eventually(far.is_over)
 
 
 @pytest.mark.slow
@@ -110,7 +105,7 @@ def test_f10_an_engine_killed_at_any_time_costs_its_trial_and_no_other(far: Far,
     create_study(far.store, search(6))
     deadly = [[], GOOD[:1], [*GOOD[:1], {"save": 1}], GOOD]
     engine = engine_of(tmp_path, {str(n): [*actions, {"signal": 9}] for n, actions in enumerate(deadly)} | {"*": GOOD})
-    work(far, f"http://127.0.0.1:{far.port}", engine)
+    work(far, far.url, engine)
     assert [row[0] for row in far.shown()] == ["FAIL"] * 4 + ["COMPLETE"] * 2
     failures = [show_trial(far.store, NAME, number).failure for number in range(4)]
     assert all(failure and "SIGKILL" in failure.message for failure in failures), failures
@@ -132,7 +127,7 @@ def test_f14_a_worker_that_was_stopped_while_another_finished_changes_nothing(
         eventually(pid_file.exists)
         with stopped(sleeper.pid):
             reap_worker(far.store, worker_id)
-            finish(far, start_worker, engine)
+            work(far, far.url, engine)
             before, n_asked = far.shown(), wire.calls["dispatch"]
             gate.touch()
         eventually(lambda: wire.calls["dispatch"] > n_asked)  # it was told, and looks for other work
@@ -155,7 +150,7 @@ def test_f16_an_engine_that_is_stopped_costs_its_trial_and_no_other(far: Far, tm
 
     stopping = threading.Thread(target=stop)
     stopping.start()
-    work(far, f"http://127.0.0.1:{far.port}", engine, limits=Limits(wait_seconds=0.1, stall_seconds=3.0))
+    work(far, far.url, engine, limits=Limits(wait_seconds=0.1, stall_seconds=3.0))
     stopping.join()
     assert [row[0] for row in far.shown()] == ["FAIL", "COMPLETE"]
     assert far.shown()[0][3] == "stalled"

@@ -66,6 +66,10 @@ class Far:
     port: int
     settings: Settings
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def is_over(self) -> bool:
         return show_study(self.store, NAME).state in ENDED
 
@@ -89,9 +93,10 @@ class Far:
         sweep(self.store, self.settings.artifacts)
         engine = open_engine(self.settings.database)
         try:
-            assert violations(engine, self.settings.artifacts, is_quiet=True) == []
+            found = violations(engine, self.settings.artifacts, is_quiet=True)
         finally:
             engine.dispose()
+        assert not found, found
 
 
 @contextlib.contextmanager
