@@ -4,11 +4,15 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
+
+_LOOK_SECONDS = 0.5
+"""Longer than `find` takes, even on a busy machine."""
 
 
 class AlreadyRunning(RuntimeError):
@@ -50,7 +54,7 @@ def hold(home: Path) -> Iterator[Hold]:
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "service.lock").open("a") as lock:
-        if not _try_lock(lock, fcntl.LOCK_EX):
+        if not _lock_alone(lock):
             raise AlreadyRunning(f"a service already runs on {home}; stop it, or set SPEZIA_HOME")
         # of a service that was killed
         (home / "service.json").unlink(missing_ok=True)
@@ -74,6 +78,16 @@ def find(home: Path) -> Running | None:
 def uses(running: Running, database: str) -> bool:
     """Whether a live service keeps its studies in ``database``."""
     return running.database_sha256 == _sha256(database)
+
+
+def _lock_alone(lock: IO[str]) -> bool:
+    # whoever looks for a service has the lock for a moment, too
+    until = time.monotonic() + _LOOK_SECONDS
+    while not _try_lock(lock, fcntl.LOCK_EX):
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOK_SECONDS / 50)
+    return True
 
 
 def _try_lock(lock: IO[str], kind: int) -> bool:

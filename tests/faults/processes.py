@@ -1,5 +1,6 @@
 """A real service and real workers as processes of their own, forked in milliseconds from one that has all imported."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from service.failpoints import arm_from
-from service.running import find
 from service.serve import serve
 from service.settings import Settings
 from trainer.cli import engine_command
@@ -53,7 +53,7 @@ class Service:
         process = _forks.Process(target=_serve, args=(self.settings, failpoints))
         process.start()
         self.process = process
-        eventually(lambda: self._listens(process) or not process.is_alive())
+        eventually(lambda: not process.is_alive() or self._listens(process))
 
     def died_by(self) -> int | None:
         """The signal by which the process ended, if it did."""
@@ -68,8 +68,12 @@ class Service:
         self.process = None
 
     def _listens(self, process: ForkServerProcess) -> bool:
-        running = find(self.settings.home)
-        return running is not None and running.pid == process.pid
+        try:
+            # of the last one until the new one has its home
+            announced = json.loads((self.settings.home / "service.json").read_text())
+        except FileNotFoundError:
+            return False
+        return bool(announced["pid"] == process.pid)
 
 
 @contextmanager

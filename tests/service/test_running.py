@@ -1,8 +1,10 @@
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,12 @@ def test_a_killed_service_is_not_found(tmp_path: Path) -> None:
     process.communicate()
     assert json.loads((tmp_path / "service.json").read_text())["pid"] == process.pid
     assert find(tmp_path) is None
+
+
+def test_a_look_at_the_wrong_moment_does_not_stop_a_service_from_starting(tmp_path: Path) -> None:
+    lock = (tmp_path / "service.lock").open("a")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    threading.Timer(0.05, lock.close).start()
+    with hold(tmp_path) as held:
+        held.announce("http://127.0.0.1:1", "sqlite:///a")
+        assert find(tmp_path) is not None
