@@ -105,7 +105,7 @@ def test_f10_an_engine_killed_at_any_time_costs_its_trial_and_no_other(far: Far,
     create_study(far.store, search(6))
     deadly = [[], GOOD[:1], [*GOOD[:1], {"save": 1}], GOOD]
     engine = engine_of(tmp_path, {str(n): [*actions, {"signal": 9}] for n, actions in enumerate(deadly)} | {"*": GOOD})
-    work(far, far.url, engine)
+    work(far, far.url, f"{engine} --checkpoint-dir {tmp_path / 'checkpoints'}")
     assert [row[0] for row in far.shown()] == ["FAIL"] * 4 + ["COMPLETE"] * 2
     failures = [show_trial(far.store, NAME, number).failure for number in range(4)]
     assert all(failure and "SIGKILL" in failure.message for failure in failures), failures
