@@ -22,7 +22,6 @@ from tests.faults import actors
 from tests.faults.invariants import ENDED
 from tests.faults.world import Request, Service, World
 
-N_TRIALS = 3
 MAX_ROUNDS = 400
 """Of the quiet time after all faults; a study that has not ended by then never will."""
 
@@ -62,11 +61,12 @@ class Actor:
 class Simulation:
     """One study, two to four workers, one or two services."""
 
-    def __init__(self, world: World, seed: int) -> None:
+    def __init__(self, world: World, seed: int, n_trials: int = 3) -> None:
         self.world = world
         self._chance = random.Random(seed)
         self._late: list[Request] = []
         self._held: list[HeldLease] = []
+        self._n_trials = n_trials
         self._name = world.create(self._spec(seed))
         self._actors = [self._new_actor() for _ in range(self._chance.randint(2, 4))]
         self._is_alone = False
@@ -96,7 +96,7 @@ class Simulation:
             "search_space": {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3}},
             "sampler": {"name": "random"},
             "pruner": {"name": "median", "options": {"n_startup_trials": 1}},
-            "n_trials": N_TRIALS,
+            "n_trials": self._n_trials,
             "baseline": self._chance.random() < 0.5,
         }
         return spec | ({"n_parallel": 1} if self._chance.random() < 0.2 else {})

@@ -1,28 +1,47 @@
 """Seeds of `simulation.py`: whatever happens, in whatever order, all invariants hold and the study ends."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from tests.faults.simulation import Simulation
-from tests.faults.world import World
+from tests.faults.world import World, empty
 
 SEEDS_AT_A_TIME = 10
 """On one database, each with a study of its own."""
 
 
-def run(new_world: Callable[..., World], seeds: range, n_events: int) -> None:
+LONG_EVENTS, LONG_TRIALS = 100, 6
+
+
+def run(engine: Engine, folder: Path, seeds: range, n_events: int, n_trials: int = 3) -> None:
     for seed in seeds:
-        found = Simulation(new_world(n_services=1 + seed % 2), seed).run(n_events)
+        found = Simulation(World(engine, folder, n_services=1 + seed % 2), seed, n_trials).run(n_events)
         assert not found, f"seed {seed}: " + "; ".join(found)
+        empty(engine, folder)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_AT_A_TIME))
-def test_nothing_is_lost_under_faults(new_world: Callable[..., World], first: int) -> None:
-    run(new_world, range(first, first + SEEDS_AT_A_TIME), n_events=25)
+def test_nothing_is_lost_under_faults(fast_engine: Engine, tmp_path: Path, first: int) -> None:
+    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), n_events=25)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_nothing_is_lost_under_faults_on_postgresql(new_world: Callable[..., World]) -> None:
-    run(new_world, range(5), n_events=25)
+def test_nothing_is_lost_under_faults_on_postgresql(fast_engine: Engine, tmp_path: Path) -> None:
+    run(fast_engine, tmp_path / "artifacts", range(5), n_events=25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("first", range(0, 2000, SEEDS_AT_A_TIME))
+def test_nothing_is_lost_under_many_faults(fast_engine: Engine, tmp_path: Path, first: int) -> None:
+    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_A_TIME))
+def test_nothing_is_lost_under_many_faults_on_postgresql(fast_engine: Engine, tmp_path: Path, first: int) -> None:
+    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
