@@ -6,7 +6,7 @@ COPY migrations migrations
 COPY service service
 COPY trainer trainer
 RUN pip install --no-cache-dir --constraint constraints.txt ".[demo,postgres]" && useradd --create-home spezia \
-    && mkdir /data && chown spezia /data
+    && mkdir /data /keys && chown spezia /data /keys && chmod 700 /keys
 USER spezia
 ENV SPEZIA_HOME=/data
 ENTRYPOINT ["spezia"]

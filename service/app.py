@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from service.dependencies import Parts
 from service.errors import SpeziaError
+from service.gate import Gate
 from service.lifecycle.end_strays import end_strays
 from service.lifecycle.reap import REAP_SECONDS, reap
 from service.lifecycle.sweep import sweep
@@ -25,6 +26,7 @@ from service.routes import (
     problems,
     studies,
     trials,
+    walls,
     workers,
 )
 from service.search.proposer import Proposer
@@ -50,6 +52,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         artifacts=settings.artifacts,
         datasets=settings.datasets,
         max_dataset_bytes=settings.max_dataset_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
     )
     app = FastAPI(
         title="Spezia",
@@ -57,13 +60,22 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         version="1",
         lifespan=_lifespan,
         responses=openapi.EVERYWHERE,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
         generate_unique_id_function=openapi.operation_name,
     )
     app.state.parts = parts
+    app.state.gate = Gate(
+        parts.store,
+        is_private=settings.is_private,
+        requests_per_minute=settings.requests_per_minute,
+        worker_requests_per_minute=settings.worker_requests_per_minute,
+    )
     app.state.settings = settings
     for resource in (studies, control, trials, presets, insight, events, datasets, workers, leases, health):
         app.include_router(resource.router)
     problems.install(app)
+    walls.install(app, app.state.gate, is_private=settings.is_private)
     openapi.describe(app)
     return app
 

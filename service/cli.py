@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +14,13 @@ from service.client import ClientError, SpeziaClient
 from service.contract.spec import StudyChange
 from service.contract.study import Study
 from service.contract.wire import nearest_name_hint
+from service.key_commands import app as keys
 from service.launch.parent import end_with_parent
 from service.local_service import NoLocalService, local_service
 from service.progress import show_result, trials_table
 from service.run_study import StudyUnsuccessful, curl_lines, follow, save_spec, submit, with_name
 from service.running import AlreadyRunning, find
+from service.serve import NoKeys
 from service.serve import serve as serve_until_ended
 from service.settings import Settings
 from service.study_file import StudyFileError, load_study_file
@@ -28,6 +29,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 app = typer.Typer(help="Hyperparameter search for fine-tuning.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(keys, name="key")
 
 StudyFile = Annotated[Path, typer.Argument(help="The study: YAML or JSON.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="Name of the study.", show_default=False)]
@@ -47,7 +49,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the best trial as JS
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Loopback address to listen on.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; other than loopback only with API keys.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free port.")] = None,
     database: Database = None,
     data_root: DataRoots = None,
@@ -68,11 +72,6 @@ def serve(
             data_roots=data_root,
             allow_scripts=allow_scripts,
         )
-        if not _is_loopback(settings.host):
-            raise typer.BadParameter(
-                f"{settings.host} is reachable by others, and there are no API keys yet; use 127.0.0.1",
-                param_hint="--host",
-            )
         if exit_with_parent:
             end_with_parent()
         code = serve_until_ended(settings, is_restored=restored)
@@ -243,7 +242,7 @@ def _plain_errors() -> Iterator[None]:
     """End with one clear message and code 1 where a person, a study or the machine is the cause."""
     try:
         yield
-    except (ClientError, StudyFileError, StudyUnsuccessful, NoLocalService, AlreadyRunning) as error:
+    except (ClientError, StudyFileError, StudyUnsuccessful, NoLocalService, AlreadyRunning, NoKeys) as error:
         typer.echo(f"spezia: {error}", err=True)
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
@@ -271,13 +270,6 @@ def _address(server: str | None) -> str:
     settings = Settings()
     running = find(settings.home)
     return running.url if running else f"http://{settings.host}:{settings.port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _how_it_goes_on(name: str, name_in_file: str | None, path: Path) -> str:

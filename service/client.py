@@ -5,9 +5,12 @@ ClientError
 └── Unreachable     nobody answered
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -17,6 +20,7 @@ import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
 from service.contract.dataset import Dataset
+from service.contract.key import KEY_VARIABLE
 from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
 from service.contract.spec import Params, StudyChange, StudySpec
@@ -28,6 +32,9 @@ ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
 _RETRY_SECONDS = (0.1, 0.4, 1.6)
+_MAX_WAITS = 5
+"""Tries of a request that comes too often."""
+_MAX_RETRY_SECONDS = 60.0
 _PAGE = 1000
 _JSON = {"Content-Type": "application/json"}
 
@@ -56,15 +63,20 @@ class SpeziaError(ClientError):
 
 
 class SpeziaClient:
-    """May be used from several threads. Reads are repeated when the connection fails, writes are not."""
+    """May be used from several threads. Reads are repeated when the connection fails, writes are not; what the
+    service refuses as too frequent is sent again when it says."""
 
     def __init__(
         self,
         url: str,
+        api_key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx2.Client(base_url=url, transport=transport, timeout=_TIMEOUT)
+        """``api_key``: absent, that of the environment variable SPEZIA_API_KEY, if any."""
+        key = api_key or os.environ.get(KEY_VARIABLE)
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx2.Client(base_url=url, transport=transport, timeout=_TIMEOUT, headers=headers)
         self._url = url
         self._sleep = sleep
 
@@ -223,11 +235,22 @@ class SpeziaClient:
         return _read(model, self._send("GET", path, params=given))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        with _connecting(self._url):
-            response = self._http.request(method, path, **options)
+        for _ in range(_MAX_WAITS):
+            with _connecting(self._url):
+                response = self._http.request(method, path, **options)
+            if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            self._sleep(_retry_seconds(response))
+            if isinstance(file := options.get("content"), BufferedReader):
+                file.seek(0)
         if response.is_error:
             raise SpeziaError(_problem(response))
         return response
+
+
+def _retry_seconds(response: httpx2.Response) -> float:
+    said = response.headers.get("Retry-After", "")
+    return min(float(said), _MAX_RETRY_SECONDS) if said.isdigit() else 1.0
 
 
 @contextmanager

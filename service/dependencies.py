@@ -1,6 +1,6 @@
 """What a route may ask for. Never an open transaction: a lifecycle function opens its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,15 +22,17 @@ class Parts:
     datasets: Path
     """Folder of uploaded data sets, each named after its SHA-256."""
     max_dataset_bytes: int
+    max_artifact_bytes: int
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
-    return parts
+    # the wall of keys has said whose studies this request may see; without its word there is an error, and no answer
+    return replace(parts, store=parts.store.seen_by(request.state.viewer))
 
 
-def _store(request: Request) -> Store:
-    return _parts(request).store
+async def _store(request: Request) -> Store:
+    return (await _parts(request)).store
 
 
 PartsDep = Annotated[Parts, Depends(_parts)]

@@ -19,6 +19,9 @@ SpeziaError                 500 internal
 │   ├── LeaseLost           409 lease-lost: a stale writer; nothing has changed
 │   ├── ReportConflict      409 report-conflict
 │   └── OutcomeRefused      409 outcome-refused
+├── Unauthorized            401 unauthorized: no key, or not a good one
+├── Forbidden               403 forbidden: the key lacks the scope
+├── TooManyRequests         429 too-many-requests
 ├── ProtocolTooOld          426 protocol-too-old
 ├── TooLarge                413 too-large
 └── Unavailable             503 unavailable: the database does not answer
@@ -39,6 +42,11 @@ class SpeziaError(Exception):
     @property
     def detail(self) -> str:
         return str(self)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the answer."""
+        return {}
 
 
 class NotFound(SpeziaError):
@@ -141,6 +149,40 @@ class ReportConflict(Conflict):
 
 class OutcomeRefused(Conflict):
     code = Code.OUTCOME_REFUSED
+
+
+class Unauthorized(SpeziaError):
+    """This service needs an API key: send `Authorization: Bearer spz_…` (clients take it from SPEZIA_API_KEY)."""
+
+    status = 401
+    code = Code.UNAUTHORIZED
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(SpeziaError):
+    status = 403
+    code = Code.FORBIDDEN
+
+    def __init__(self, call: str, needed: list[str], scopes: list[str]) -> None:
+        super().__init__(
+            f"{call} needs a key with the scope {' or '.join(needed)}; this one has {', '.join(scopes)}; use another"
+        )
+
+
+class TooManyRequests(SpeziaError):
+    status = 429
+    code = Code.TOO_MANY_REQUESTS
+
+    def __init__(self, per_minute: int, retry_seconds: int) -> None:
+        super().__init__(f"more than {per_minute} requests in a minute; try again in {retry_seconds} s")
+        self.retry_seconds = retry_seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_seconds)}
 
 
 class ProtocolTooOld(SpeziaError):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from service.contract.key import KEY_VARIABLE
 from service.running import find, uses
 from service.settings import Settings
 
@@ -50,7 +51,7 @@ def _started(settings: Settings, data_roots: Sequence[Path]) -> Iterator[str]:
         service = subprocess.Popen(
             _command(settings, data_roots),
             # not on the command line, which other users can read: the URL may hold a password
-            env=os.environ | {"SPEZIA_HOME": str(settings.home.absolute()), **_database(settings)},
+            env=_environment() | {"SPEZIA_HOME": str(settings.home.absolute()), **_database(settings)},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -71,6 +72,11 @@ def _command(settings: Settings, data_roots: Sequence[Path]) -> list[str]:
     for folder in settings.allow_scripts:
         command += ["--allow-scripts", str(folder.absolute())]
     return command
+
+
+def _environment() -> dict[str, str]:
+    """Ours without our key: who answers needs none."""
+    return {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
 
 
 def _database(settings: Settings) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What `spezia run` does between reading a study and printing its result."""
 
+import os
 import re
 from pathlib import Path
 
 from rich.console import Console
 
 from service.client import SpeziaClient, SpeziaError
+from service.contract.key import KEY_VARIABLE
 from service.contract.problem import Code
 from service.contract.spec import StudySpec
 from service.contract.study import BestTrial, ParetoFront, Study
@@ -70,12 +72,13 @@ def save_spec(home: Path, spec: StudySpec) -> Path:
 
 
 def curl_lines(url: str, name: str, saved: Path) -> list[str]:
-    """Return the same study as calls of the REST API."""
+    """Return the same study as calls of the REST API, which read the key from where we did."""
+    curl = f'curl -H "Authorization: Bearer ${KEY_VARIABLE}"' if KEY_VARIABLE in os.environ else "curl"
     study = f"{url}/v1/studies/{name}"
     return [
-        f"curl -X POST {url}/v1/studies -H 'Content-Type: application/json' -d @{saved}",
-        f"curl {study}/trials",
-        f"curl {study}/best",
+        f"{curl} -X POST {url}/v1/studies -H 'Content-Type: application/json' -d @{saved}",
+        f"{curl} {study}/trials",
+        f"{curl} {study}/best",
     ]
 
 

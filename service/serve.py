@@ -1,6 +1,7 @@
 """The process of `spezia serve`: the HTTP service and, beside it, workers of this machine."""
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -10,9 +11,11 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.contract.key import KEY_VARIABLE
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
+from service.lifecycle.has_keys import has_keys
 from service.lifecycle.reap_launched import reap_launched
 from service.lifecycle.reap_worker import reap_worker
 from service.lifecycle.void_leases import void_leases
@@ -27,6 +30,10 @@ STARTUP_FAILED = 3
 """Exit code when the service did not come up; the log says why."""
 
 
+class NoKeys(RuntimeError):
+    """Others could reach the service, and it would be open to them."""
+
+
 def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *, is_restored: bool = False) -> int:
     """Serve until told to end; return the exit code.
 
@@ -36,13 +43,14 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
 
     Raises:
         AlreadyRunning: Another service holds the home folder.
+        NoKeys: The address is not a loopback one, and there is no API key.
         OSError: The address cannot be listened on.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     with socket.create_server((settings.host, settings.port)) as listener:
         # asyncio does so only for sockets made for IPPROTO_TCP by name; without, every answer waits 40 ms for an ACK
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        url = f"http://{settings.host}:{listener.getsockname()[1]}"
+        url = f"http://{_address_from_here(settings.host)}:{listener.getsockname()[1]}"
         with hold(settings.home) as held:
             return _serve(settings, held, listener, url, worker_program, is_restored=is_restored)
 
@@ -57,19 +65,33 @@ def _serve(
     is_restored: bool,
 ) -> int:
     app = create_app(settings)
-    held.announce(url, settings.database)
     store = app.state.parts.store
+    if not settings.is_private and not has_keys(store):
+        raise NoKeys(
+            f"{settings.host} can be reached by others, and this database has no API key; make one first:"
+            " `spezia key create NAME --scope admin` (with the same database), or listen on 127.0.0.1"
+        )
+    held.announce(url, settings.database)
     # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
     reap_launched(store, launcher)
     if is_restored:
         logging.info("%d leases of before the backup are void", void_leases(store))
     workers = LocalWorkers(
-        _plan(settings, url, worker_program),
+        _plan(settings, url, app.state.gate.local_key, worker_program),
         on_start=lambda worker_id: announce(store, worker_id, launcher),
         on_death=lambda worker_id: reap_worker(store, worker_id),
     )
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, backlog=_BACKLOG)
+    # whoever may call us may write X-Forwarded-For too
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        backlog=_BACKLOG,
+        proxy_headers=False,
+        server_header=False,
+    )
     server = _Server(config, before_exit=workers.stop)
     workers.start()
     try:
@@ -79,7 +101,7 @@ def _serve(
     return 0 if server.started else STARTUP_FAILED
 
 
-def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
+def _plan(settings: Settings, url: str, key: str, program: Sequence[str]) -> WorkerPlan:
     gpus = find_gpus()
     n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
     return WorkerPlan(
@@ -92,7 +114,19 @@ def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
         cache_dir=settings.cache_dir or settings.home / "cache",
         cache_bytes=settings.cache_bytes,
         program=program,
+        environment=_worker_environment(key),
     )
+
+
+def _worker_environment(key: str) -> dict[str, str]:
+    """Ours without what is for the service alone, such as the database's password, and with a key for workers."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEZIA_")}
+    return kept | {KEY_VARIABLE: key}
+
+
+def _address_from_here(host: str) -> str:
+    """Where workers of this machine reach a service that listens on ``host``."""
+    return "127.0.0.1" if host == "0.0.0.0" else host
 
 
 class _Server(uvicorn.Server):

@@ -6,20 +6,22 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.loopback import is_loopback
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPEZIA_", frozen=True, extra="forbid")
 
     home: Path = Path(".spezia")
     """Folder of the embedded database, of models and of the lock that names a live service."""
-    database_url: str | None = None
-    """SQLAlchemy URL; absent: SQLite in ``home``."""
+    database_url: Annotated[str | None, Field(repr=False)] = None
+    """SQLAlchemy URL, which may hold a password; absent: SQLite in ``home``."""
     data_roots: tuple[Path, ...] = ()
     """Folders under which local workers may read data and models."""
     allow_scripts: tuple[Path, ...] = ()
     """Folders of Python files that local workers may run for studies of the task ``script``."""
     host: str = "127.0.0.1"
-    """Loopback only, until there are keys."""
+    """Address to listen on; other than loopback only with keys."""
     port: int = 8765
     cache_dir: Path | None = None
     """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
@@ -34,6 +36,17 @@ class Settings(BaseSettings):
 
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30
     """Largest data set that may be uploaded."""
+    max_artifact_bytes: Annotated[int, Field(ge=1)] = 32 << 30
+    """Largest file of a model that a worker may upload."""
+    requests_per_minute: Annotated[int, Field(ge=1)] = 1200
+    """Of one key, and of one address that shows no good key."""
+    worker_requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
+    """Of one key in the protocol of workers; many may share it."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether only this machine reaches the service."""
+        return is_loopback(self.host)
 
     @property
     def datasets(self) -> Path:

@@ -19,6 +19,7 @@ DOORS = {
     "sqlalchemy": ("service/store/", "migrations/"),
     "alembic": ("service/store/", "migrations/"),
     "httpx2": ("service/client.py", "trainer/client.py", "trainer/hub.py"),
+    "limits": ("service/gate.py",),
     "uvicorn": ("service/serve.py",),
 }
 """Libraries that few may import."""

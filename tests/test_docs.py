@@ -25,4 +25,19 @@ def test_every_link_leads_to_a_file(target: str) -> None:
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"(?<=spezia )(\w+)(?= )", README))))
 def test_every_command_exists(command: str) -> None:
     names = {known.name or known.callback.__name__ for known in app.registered_commands if known.callback}
+    names |= {group.name for group in app.registered_groups if group.name}
     assert command in names
+
+
+NAMED_TESTS = sorted(set(re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())))
+
+
+@pytest.mark.parametrize(("file", "test"), NAMED_TESTS)
+def test_every_test_that_the_security_page_names_exists(file: str, test: str) -> None:
+    assert f"\ndef {test}(" in (ROOT / file).read_text()
+
+
+def test_the_security_page_answers_all_ten_each_with_a_test() -> None:
+    answers = re.split(r"\n### (API\d+) ", (ROOT / "docs" / "security.md").read_text())[1:]
+    assert answers[::2] == [f"API{number}" for number in range(1, 11)]
+    assert all("`tests/" in answer for answer in answers[1::2])

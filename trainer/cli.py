@@ -8,13 +8,14 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 
+from service.contract.key import KEY_VARIABLE
 from trainer.client import ServiceClient
 from trainer.parent import die_with_parent
 from trainer.uploads import cache_folder
@@ -52,10 +53,13 @@ def work(
     ] = False,
     engine: Annotated[str, typer.Option(hidden=True)] = _ENGINE,
 ) -> None:
-    """Fine-tune what the service asks for, one trial at a time, until told to end."""
+    """Fine-tune what the service asks for, one trial at a time, until told to end.
+
+    A service that needs an API key gets the one in SPEZIA_API_KEY, or in the file that SPEZIA_API_KEY_FILE names.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    client = ServiceClient(server)
+    client = ServiceClient(server, read_api_key(os.environ))
     folder = checkpoint_dir or user_cache() / "checkpoints"
     supervisor = Supervisor(
         client,
@@ -76,6 +80,12 @@ def work(
         _end_with_parent()
     with contextlib.closing(client):
         raise typer.Exit(supervisor.run())
+
+
+def read_api_key(environment: Mapping[str, str]) -> str | None:
+    """The key that the environment holds or names a file of; the engine gets neither."""
+    file = environment.get(f"{KEY_VARIABLE}_FILE")
+    return environment.get(KEY_VARIABLE) or (Path(file).read_text().strip() if file else None)
 
 
 def engine_command(

@@ -70,11 +70,13 @@ class ServiceClient:
     def __init__(
         self,
         server: str,
+        api_key: str | None = None,
         *,
         transport: httpx2.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._http = httpx2.Client(base_url=server, transport=transport, timeout=_QUICK)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx2.Client(base_url=server, transport=transport, timeout=_QUICK, headers=headers)
         self._clock = clock
         self._contact_at = clock()
 

@@ -71,6 +71,8 @@ class Best(Reply):
 
 class Study(Reply):
     name: str
+    owner: str | None = None
+    """Name of the API key that created it; null: it was created without one."""
     state: StudyState
     failure: Failure | None
     """Why a ``failed`` study failed."""

@@ -44,7 +44,8 @@ class WorkerPlan:
     cache_bytes: int | None = None
     """What ``cache_dir`` may hold; absent: the workers' own choice."""
     program: Sequence[str] = WORKER_PROGRAM
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    """Holds the workers' key: a command line is for all to see."""
 
     def command(self, worker_id: str) -> list[str]:
         """Return the command line of one worker."""

@@ -22,7 +22,8 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
 
     Raises:
         Invalid: As `check_spec` finds.
-        StudyExists: The name belongs to a study of another spec; the fields that differ are named.
+        StudyExists: The name belongs to somebody else's study, or to one of another spec: the fields that differ
+            are named.
     """
     spec = check_spec(spec)
     named = spec if spec.name else spec.model_copy(update={"name": _made_up_name()})
@@ -40,7 +41,9 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     if created is not None:
         return named.name, True
     if existing is None:
-        raise StudyExists(f"{named.name!r} is a study that Optuna made in this database; choose another name")
+        raise StudyExists(
+            f"the name {named.name!r} is taken, by somebody else's study or one that Optuna made; choose another name"
+        )
     differing = different_fields(existing.spec, named)
     posted = None if existing.posted_json is None else StudySpec.model_validate_json(existing.posted_json)
     if differing and named != posted:

@@ -19,6 +19,7 @@ def describe(tx: Transaction, study: StudyRow) -> Study:
     until = study.finished_at or tx.now
     return Study(
         name=study.name,
+        owner=study.owner,
         state=study.state,
         failure=study.failure,
         spec=study.spec,

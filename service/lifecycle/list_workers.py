@@ -10,7 +10,7 @@ CONNECTED_SECONDS = 90.0
 
 
 def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList:
-    """One page of the workers that were heard of in the last 90 s, by id."""
+    """One page of the workers that were heard of in the last 90 s, by id; what they do for others is left out."""
     with store.reading() as tx:
         rows = workers.seen_within(tx, CONNECTED_SECONDS, limit + 1, page_token or "")
         shown = []
@@ -18,7 +18,7 @@ def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList
             work = []
             for held in leases.of_worker(tx, row.worker_id):
                 study = studies.find_by_uuid(tx, held.study_uuid)
-                if study is not None:
+                if study is not None and studies.is_visible(tx, study):
                     number = held.number if held.kind == "trial" else None
                     work.append(Work(study=study.name, kind=held.kind, number=number, attempt=held.attempt))
             shown.append(

@@ -1,10 +1,10 @@
 """PUT /v1/leases/{lease_id}/artifacts/{file} and …/log: what a trial leaves behind comes in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from service.errors import LeaseLost, Unavailable
+from service.errors import LeaseLost, TooLarge, Unavailable
 from service.failpoints import failpoint
 from service.lifecycle.hold import hold
 from service.lifecycle.write_durably import sync, write_durably
@@ -12,11 +12,14 @@ from service.store import artifacts, leases
 from service.store.transaction import Store
 
 
-def upload(store: Store, folder: Path, lease_id: str, token: str, file: str, chunks: Iterable[bytes]) -> None:
+def upload(
+    store: Store, folder: Path, max_bytes: int, lease_id: str, token: str, file: str, chunks: Iterable[bytes]
+) -> None:
     """Store one file, whole or not at all; it becomes visible when the trial's result is accepted.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed.
+        TooLarge: It has more than ``max_bytes``.
         Unavailable: The file cannot be written, for want of space perhaps; nothing has changed.
     """
     with store.reading() as tx:
@@ -26,7 +29,7 @@ def upload(store: Store, folder: Path, lease_id: str, token: str, file: str, chu
     partial = final.parent / f".{uuid4().hex}"
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        size_bytes, sha256 = write_durably(partial, chunks)
+        size_bytes, sha256 = write_durably(partial, _limited(chunks, max_bytes))
         failpoint("upload.after_write")
         with store.writing() as tx:
             # the token is compared again, under the lock that a reaper would need, and held over the rename
@@ -40,3 +43,12 @@ def upload(store: Store, folder: Path, lease_id: str, token: str, file: str, chu
         raise Unavailable(f"the service cannot store {file} under {folder}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _limited(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    size_bytes = 0
+    for chunk in chunks:
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            raise TooLarge(f"the file is larger than {max_bytes} bytes (SPEZIA_MAX_ARTIFACT_BYTES)")
+        yield chunk

@@ -76,7 +76,8 @@ async def put_artifact(
     lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
     """Upload one file of the model; it is visible once the trial's result is accepted."""
-    await run_sync(upload, parts.store, parts.artifacts, lease_id, lease_token, file, body_chunks(request))
+    chunks = body_chunks(request)
+    await run_sync(upload, parts.store, parts.artifacts, parts.max_artifact_bytes, lease_id, lease_token, file, chunks)
 
 
 @router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))

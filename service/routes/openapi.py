@@ -8,8 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from service.contract.problem import MEDIA_TYPE, Problem
-from service.errors import Invalid, Unavailable
+from service.errors import Forbidden, Invalid, TooManyRequests, Unauthorized, Unavailable
 from service.routes.responses import Responses, problems
+from service.routes.scopes import needed_scopes
 
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")
@@ -19,6 +20,15 @@ EVERYWHERE: Responses = problems(Invalid, Unavailable) | {
     500: {"model": Problem, "description": "`internal`"},
 }
 """What any call may answer."""
+_BEHIND_THE_WALL = problems(Unauthorized, Forbidden, TooManyRequests)
+"""What any call that needs a key may answer."""
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "spz_…",
+    "description": "An API key, made by `spezia key create`. A service on loopback needs none until the first is made.",
+}
 
 
 def operation_name(route: APIRoute) -> str:
@@ -34,8 +44,10 @@ def describe(app: FastAPI) -> None:
             schema = get_openapi(
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=app.openapi_tags
             )
-            for operation in _operations(schema):
+            for method, path, operation in _operations(schema):
+                _protect(operation, sorted(needed_scopes(method.upper(), path)))
                 _correct(operation)
+            schema["components"]["securitySchemes"] = {"key": _KEY}
             for name in _FASTAPIS_OWN:
                 schema["components"]["schemas"].pop(name, None)
             app.openapi_schema = schema
@@ -44,9 +56,18 @@ def describe(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in schema["paths"].values():
-        yield from path.values()
+def _operations(schema: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        yield from ((method, path, operation) for method, operation in methods.items())
+
+
+def _protect(operation: dict[str, Any], scopes: list[str]) -> None:
+    """Declare that it needs a key with one of ``scopes``; without any, that everybody may call it."""
+    operation["security"] = [{"key": [scope]} for scope in scopes]
+    if scopes:
+        answers = {str(code): {"description": one["description"]} for code, one in _BEHIND_THE_WALL.items()}
+        answers["429"]["headers"] = _RETRY_AFTER
+        operation["responses"] |= answers
 
 
 def _correct(operation: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Every error leaves as a problem document."""
 
-import ipaddress
 import logging
 import math
 import re
@@ -17,7 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
 from service.contract.wire import ONE, SEVERAL
+from service.contract.worker import TOKEN_HEADER
 from service.errors import Invalid, SpeziaError
+from service.routes.safe_headers import HEADERS
 
 log = logging.getLogger(__name__)
 
@@ -37,21 +38,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(BodyLimit)
-    app.add_middleware(LoopbackHost)
-
-
-class LoopbackHost:
-    """Refuse a request whose Host is not this machine: a page in a browser may rebind a name to loopback."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_loopback(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
-            detail = "the Host of a request must be localhost or a loopback address; until there are keys, no other"
-            await _document(400, Code.MALFORMED, detail)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 class BodyLimit:
@@ -66,7 +52,7 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-            await _document(413, Code.TOO_LARGE, _TOO_LARGE)(scope, receive, send)
+            await document(413, Code.TOO_LARGE, _TOO_LARGE)(scope, receive, send)
             return
         n_bytes = 0
 
@@ -81,19 +67,9 @@ class BodyLimit:
         await self._app(scope, receive_some, send)
 
 
-def _is_loopback(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, SpeziaError)
-    return _document(error.status, error.code, error.detail, error.errors if isinstance(error, Invalid) else None)
+    return document_of(error)
 
 
 async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -101,13 +77,13 @@ async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     fields = [_field_problem(one) for one in error.errors()]
     listed = "; ".join(f"{one.field}: {one.message}" for one in fields[:3])
     more = f"; and {len(fields) - 3} more" if len(fields) > 3 else ""
-    return _document(422, Code.INVALID, f"{listed}{more}", fields)
+    return document(422, Code.INVALID, f"{listed}{more}", fields)
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.MALFORMED)
-    answer = _document(error.status_code, code, str(error.detail))
+    answer = document(error.status_code, code, str(error.detail))
     answer.headers.update(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         answer.headers["Allow"] = ", ".join(_methods_of_path(request))
@@ -123,10 +99,21 @@ def _methods_of_path(request: Request) -> list[str]:
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return _document(500, Code.INTERNAL, "the service failed at this request; its log tells why")
+    answer = document(500, Code.INTERNAL, "the service failed at this request; its log tells why")
+    # this one leaves outside of all middleware
+    answer.headers.update(HEADERS)
+    return answer
 
 
-def _document(status: int, code: Code, detail: str, errors: list[FieldProblem] | None = None) -> JSONResponse:
+def document_of(error: SpeziaError) -> JSONResponse:
+    """Tell one of our errors."""
+    answer = document(error.status, error.code, error.detail, error.errors if isinstance(error, Invalid) else None)
+    answer.headers.update(error.headers)
+    return answer
+
+
+def document(status: int, code: Code, detail: str, errors: list[FieldProblem] | None = None) -> JSONResponse:
+    """Make a problem document; ``detail`` says what to do."""
     problem = Problem(
         type=f"urn:spezia:problem:{code}",
         title=HTTPStatus(status).phrase,
@@ -139,7 +126,10 @@ def _document(status: int, code: Code, detail: str, errors: list[FieldProblem] |
 
 
 def _field_problem(error: dict[str, Any]) -> FieldProblem:
-    return FieldProblem(field=_path(error["loc"]), message=_message(error), value=_shown(error.get("input")))
+    field = _path(error["loc"])
+    is_secret = field.rpartition(".")[2].lower() in ("token", TOKEN_HEADER.lower())
+    value = None if is_secret else _shown(error.get("input"))
+    return FieldProblem(field=field, message=_message(error), value=value)
 
 
 def _path(location: Sequence[str | int]) -> str:

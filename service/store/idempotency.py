@@ -1,5 +1,6 @@
 """All statements on `idempotency_key`: answers that a repeated request gets again."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -31,10 +32,11 @@ class Kept:
 
 
 def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
-    """Take ``key`` for this transaction, or return what it was used for within the last 24 hours.
+    """Take the viewer's ``key`` for this transaction, or return what it was used for within the last 24 hours.
 
     PostgreSQL waits here for a request of the same key that is still in flight; SQLite has waited before.
     """
+    key = _own(tx, key)
     dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
     row = {
         "key": key,
@@ -53,7 +55,8 @@ def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
 
 def keep(tx: Transaction, key: str, answer: Answer) -> None:
     """Store the answer to the request that has claimed ``key`` in this transaction."""
-    tx.connection.execute(update(idempotency_key).where(idempotency_key.c.key == key).values(**answer.__dict__))
+    own = _own(tx, key)
+    tx.connection.execute(update(idempotency_key).where(idempotency_key.c.key == own).values(**answer.__dict__))
 
 
 def forget_old(tx: Transaction) -> None:
@@ -62,3 +65,8 @@ def forget_old(tx: Transaction) -> None:
     # two requests that tidy up at once must not wait for each other
     ours = old.with_for_update(skip_locked=True)
     tx.connection.execute(delete(idempotency_key).where(idempotency_key.c.key.in_(ours)))
+
+
+def _own(tx: Transaction, key: str) -> str:
+    """Two people may draw the same key, and neither must get the other's answer."""
+    return key if tx.viewer is None else hashlib.sha256(f"{tx.viewer.owner}\n{key}".encode()).hexdigest()

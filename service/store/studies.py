@@ -38,6 +38,8 @@ class StudyRow:
     uuid: str
     study_id: int
     name: str
+    owner: str | None
+    """Name of the key that created it."""
     spec: StudySpec
     posted_json: str | None
     """The spec as it was posted, once it has been changed; ``None``: never."""
@@ -69,6 +71,7 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
     row = {
         "uuid": uuid4().hex,
         "study_id": study_id,
+        "owner": tx.viewer.owner if tx.viewer else None,
         "spec": spec.model_dump_json(),
         "state": "running",
         "is_scored": False,
@@ -85,12 +88,13 @@ def find(tx: Transaction, name: str) -> StudyRow:
     """Read a study.
 
     Raises:
-        StudyNotFound: There is none of this name that the service made.
+        StudyNotFound: There is none of this name that the service made and the viewer may see.
     """
     row = tx.connection.execute(_BY_NAME, {"name": name}).first()
-    if row is None:
+    study = None if row is None else _from_row(row)
+    if study is None or not is_visible(tx, study):
         raise StudyNotFound(name)
-    return _from_row(row)
+    return study
 
 
 def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
@@ -121,13 +125,18 @@ def _lock(tx: Transaction, statement: Select[Any], which: dict[str, str]) -> Non
 
 
 def page(tx: Transaction, limit: int, after: str | None, state: str | None) -> list[StudyRow]:
-    """Studies in the order of their names, from behind ``after``."""
-    wanted = _WANTED.order_by(studies.c.study_name).limit(limit)
+    """Studies that the viewer may see, in the order of their names, from behind ``after``."""
+    wanted = _visible(tx).order_by(studies.c.study_name).limit(limit)
     if after is not None:
         wanted = wanted.where(studies.c.study_name > after)
     if state is not None:
         wanted = wanted.where(study_spec.c.state == state)
     return [_from_row(row) for row in tx.connection.execute(wanted)]
+
+
+def is_visible(tx: Transaction, study: StudyRow) -> bool:
+    """Whether the viewer may see it."""
+    return tx.viewer is None or tx.viewer.sees_all or study.owner == tx.viewer.owner
 
 
 def open_studies(tx: Transaction) -> list[StudyRow]:
@@ -166,6 +175,12 @@ def forget(tx: Transaction, study: StudyRow) -> None:
     tx.trials.delete_study(study.study_id)
 
 
+def _visible(tx: Transaction) -> Select[Any]:
+    if tx.viewer is None or tx.viewer.sees_all:
+        return _WANTED
+    return _WANTED.where(study_spec.c.owner == tx.viewer.owner)
+
+
 def _to_column(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
 
@@ -175,6 +190,7 @@ def _from_row(row: Row[Any]) -> StudyRow:
         uuid=row.uuid,
         study_id=row.study_id,
         name=row.study_name,
+        owner=row.owner,
         spec=_spec(row.spec),
         posted_json=row.posted_spec,
         state=row.state,

@@ -47,6 +47,8 @@ study_spec = Table(
     metadata,
     Column("uuid", String(32), primary_key=True),
     Column("study_id", Integer, nullable=False, unique=True),
+    # the name of the key that created it; null: it was created without a key
+    Column("owner", String(64)),
     Column("spec", Text, nullable=False),
     # as it was posted, once a change has made `spec` another; null: never changed
     Column("posted_spec", Text),
@@ -236,6 +238,22 @@ idempotency_key = Table(
     Column("location", String(1000)),
     Column("body", Text, nullable=False),
     Column("answered_at", Instant, nullable=False, index=True),
+)
+
+# API keys. Revoked ones stay: a service that has ever had a key is never open again.
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("key_id", String(12), primary_key=True),
+    # whose it is; keys of one name own the same studies
+    Column("name", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    # of the whole key, whose 256 random bits cannot be guessed: a slow hash would add nothing
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
 )
 
 # Uploaded data sets; the file of one is named after the hash of its content.

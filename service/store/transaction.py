@@ -10,10 +10,12 @@ and never commits.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -25,7 +27,18 @@ from service.store.optuna_storage import SqlStorage
 from service.store.seen_trials import SeenTrials
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """Whom the database is shown to."""
+
+    owner: str
+    sees_all: bool
+
+
 class Transaction:
+    viewer: Viewer | None = None
+    """Whose studies are found by name, and whose a new one is; ``None``: everybody's, and nobody's."""
+
     def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials) -> None:
         self.connection = connection
         self._clock = clock
@@ -40,6 +53,8 @@ class Transaction:
 
 class Store:
     """The database of one service process; shared by threads."""
+
+    _viewer: Viewer | None = None
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
@@ -66,6 +81,12 @@ class Store:
         """
         with self._writers_turn(), self._transaction(writing=True) as tx:
             yield tx
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same database with other people's studies left out."""
+        view = copy(self)
+        view._viewer = viewer
+        return view
 
     def forget(self, study_id: int) -> None:
         """Drop what is cached of a deleted study; called after the commit of its deletion."""
@@ -94,6 +115,7 @@ class Store:
             with self._engine.connect().execution_options(**self._options(writing)) as connection:
                 with connection.begin():
                     tx = Transaction(connection, self._clock, self._seen)
+                    tx.viewer = self._viewer
                     yield tx
                 for study_id, picture in tx.trials.pictures().items():
                     self._seen.show(study_id, picture)

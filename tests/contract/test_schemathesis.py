@@ -1,6 +1,7 @@
 """Schemathesis over the whole API in process: what its description allows or forbids is answered as it says.
 
-All phases (examples, coverage, fuzzing, stateful) with all checks. Left out is the stream of events, which does not
+All phases (examples, coverage, fuzzing, stateful) with all checks, with a key: `ignored_auth` sees to it that each
+call refuses to go without, and with a wrong one. Left out is the stream of events, which does not
 end: `tests/service/test_events.py` reads it.
 """
 
@@ -17,6 +18,8 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.app import create_app
+from service.contract import key as keys
+from service.lifecycle.create_key import create_key
 from service.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -45,7 +48,8 @@ NOT_THERE_AT_ONCE = ("best", "best/model")
 class Transport:
     """Schemathesis calls its host `testserver`, which we refuse, and sends one Idempotency-Key with everything."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.key = key
         self._app = app
         self._counter = itertools.count()
 
@@ -59,16 +63,17 @@ class Transport:
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ASGIApp]:
-    app = create_app(Settings(home=tmp_path, n_workers=0))
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
+    app = create_app(Settings(home=tmp_path, n_workers=0, requests_per_minute=10**6, worker_requests_per_minute=10**6))
+    api = Transport(app, create_key(app.state.parts.store, "schemathesis", [keys.Scope.ADMIN]))
     # a dispatch that finds nothing does not wait
     monkeypatch.setattr("service.routes.workers.monotonic", itertools.count(step=100).__next__)
-    yield Transport(app)
+    yield api
     app.state.parts.proposer.close()
     app.state.parts.store.close()
 
 
-def configuration() -> SchemathesisConfig:
+def configuration(key: str) -> SchemathesisConfig:
     lenient = {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, "422", "426"]}}
     operations: list[dict[str, Any]] = [
         {"include-name": name, "checks": dict(lenient)} for name in RULES_BEYOND_JSON_SCHEMA
@@ -85,13 +90,18 @@ def configuration() -> SchemathesisConfig:
         for name in NOT_THERE_AT_ONCE
     ]
     return SchemathesisConfig.from_dict(
-        {"generation": {"max-examples": N_EXAMPLES}, "seed": 1, "operations": operations}
+        {
+            "auth": {"openapi": {"key": {"bearer": key}}},
+            "generation": {"max-examples": N_EXAMPLES},
+            "seed": 1,
+            "operations": operations,
+        }
     )
 
 
-def run(schema: Any) -> tuple[set[str], set[str]]:
-    """Every failure, and the phases that have called something."""
-    failures, phases = set(), set()
+def run(schema: Any) -> tuple[set[str], set[str], set[str]]:
+    """Every failure, the phases that have called something, and the calls that have succeeded."""
+    failures, phases, succeeded = set(), set(), set()
     for event in from_schema(schema).execute():
         if isinstance(event, FatalError):
             raise event.exception
@@ -100,16 +110,21 @@ def run(schema: Any) -> tuple[set[str], set[str]]:
         if isinstance(event, ScenarioFinished):
             if event.recorder.interactions:
                 phases.add(event.phase.value)
+            for case_id, interaction in event.recorder.interactions.items():
+                if interaction.response is not None and interaction.response.status_code < 300:
+                    succeeded.add(event.recorder.cases[case_id].value.operation.label)
             for case_id, checks in event.recorder.checks.items():
                 answer = event.recorder.interactions[case_id].response
                 found = [check.failure_info.failure for check in checks if check.failure_info]
                 failures |= {f"{one.operation}: {one.title}: {one.message}: {answer.content!r}" for one in found}
-    return failures, phases
+    return failures, phases, succeeded
 
 
 @pytest.mark.filterwarnings("default")
-def test_every_call_answers_as_described(api: ASGIApp) -> None:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", api, config=configuration())
-    failures, phases = run(schema.exclude(path_regex="/events$"))
+def test_every_call_answers_as_described(api: Transport) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api, config=configuration(api.key))
+    failures, phases, succeeded = run(schema.exclude(path_regex="/events$"))
     assert not failures, "\n\n".join(sorted(failures))
     assert phases == {"examples", "coverage", "fuzzing", "stateful"}
+    # else each call was refused for want of a key, and nothing was shown
+    assert succeeded >= {"POST /v1/studies", "GET /v1/studies/{name}", "POST /v1/workers", "POST /v1/datasets"}

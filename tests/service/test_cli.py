@@ -302,10 +302,12 @@ def test_without_a_service_the_message_says_how_to_start_one(tmp_path: Path) -> 
     assert "no service answers at http://127.0.0.1:9" in result.stderr
 
 
-def test_serve_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["serve", "--host", "0.0.0.0"], env={"SPEZIA_HOME": str(tmp_path)})
-    assert result.exit_code == 2
-    assert "reachable by others" in result.stderr
+def test_serve_refuses_an_address_that_others_can_reach_while_there_is_no_key(tmp_path: Path) -> None:
+    arguments = ["serve", "--host", "0.0.0.0", "--port", "0"]
+    result = CliRunner().invoke(app, arguments, env={"SPEZIA_HOME": str(tmp_path)})
+    assert result.exit_code == 1
+    assert "can be reached by others" in result.stderr
+    assert "spezia key create" in result.stderr
 
 
 def test_a_service_of_another_database_is_not_used(spezia: Spezia, tmp_path: Path) -> None:

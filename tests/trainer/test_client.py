@@ -17,6 +17,7 @@ from service.contract.worker import (
     TrialOutcome,
 )
 from tests.fake_service import FakeService, assignment, problem
+from trainer.cli import read_api_key
 from trainer.client import (
     LeaseLost,
     ServiceClient,
@@ -126,3 +127,34 @@ def test_any_answer_of_the_service_is_contact() -> None:
     with pytest.raises(LeaseLost):
         client.append_log(LEASE, "x")
     assert client.seconds_without_contact() == 0.0
+
+
+def test_a_worker_takes_its_key_from_the_environment_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("spz_file\n")
+    named = {"SPEZIA_API_KEY_FILE": str(file)}
+    assert read_api_key({}) is None
+    assert read_api_key(named) == "spz_file"
+    assert read_api_key(named | {"SPEZIA_API_KEY": "spz_here"}) == "spz_here"
+
+
+@pytest.mark.parametrize("api_key", [None, "spz_key"])
+def test_every_call_shows_the_key_if_there_is_one(api_key: str | None, tmp_path: Path) -> None:
+    seen: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers.get("Authorization"))
+        return httpx2.Response(503)
+
+    client = ServiceClient("http://service", api_key, transport=httpx2.MockTransport(answer))
+    file = tmp_path / "weights"
+    file.write_bytes(b"w")
+    for call in (
+        lambda: client.report(ReportRequest(reports=[REPORT])),
+        lambda: client.upload(LEASE, file, "weights"),
+        lambda: client.fetch_model_file(LEASE, "weights", file),
+        lambda: client.fetch_dataset("0" * 64, file),
+    ):
+        with pytest.raises(ServiceUnavailable):
+            call()
+    assert seen == [api_key and f"Bearer {api_key}"] * 4

@@ -1,0 +1,120 @@
+"""`spezia key`: works on the database itself, so it is there before the first key is."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.contract.key import KEY_VARIABLE, Scope
+from service.errors import SpeziaError, Unauthorized
+from service.lifecycle.check_key import check_key
+from service.lifecycle.create_key import create_key
+from service.lifecycle.list_keys import list_keys
+from service.lifecycle.revoke_key import revoke_key
+from service.settings import Settings
+from service.store.engine import DatabaseClock, open_engine
+from service.store.migrate import migrate
+from service.store.transaction import Store
+
+app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True)
+
+Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; absent: SPEZIA_DATABASE_URL, else in .spezia.")]
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@app.command()
+def create(
+    name: Annotated[
+        str, typer.Argument(help="Whose it is; keys of one name own the same studies.", show_default=False)
+    ],
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(help="write implies read; admin is all, for everybody's studies. Absent: write."),
+    ] = None,
+    expires_days: Annotated[float | None, typer.Option(min=0, help="Good for so long; absent: until revoked.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Write the key to a file for its owner alone, unless a good one is there."),
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Make a key and print it. It is stored nowhere, so this is the only time."""
+    if not _NAME.fullmatch(name):
+        raise typer.BadParameter("use up to 64 of a-z, 0-9 and . _ -, with a letter or digit first", param_hint="NAME")
+    lasts = None if expires_days is None else timedelta(days=expires_days)
+    with _store(database) as store:
+        if to is not None and _holds_good_key(store, to):
+            typer.echo(f"{to} holds a good key", err=True)
+            return
+        others = [key.key_id for key in list_keys(store) if key.name == name and key.state == "good"]
+        key = create_key(store, name, scope or [Scope.WRITE], lasts)
+        if to is not None:
+            _write_secretly(to, key)
+    if to is None:
+        typer.echo(key)
+        typer.echo(f"clients and workers take it from {KEY_VARIABLE}; it is shown this once", err=True)
+    if others:
+        typer.echo(f"{name} has other good keys, which own the same studies: {', '.join(others)}", err=True)
+
+
+@app.command(name="list")
+def list_all(database: Database = None) -> None:
+    """List all keys, as far as they are stored: not themselves."""
+    table = Table("id", "name", "scopes", "state", "created", "last used", "expires", box=None, pad_edge=False)
+    with _store(database) as store:
+        for key in list_keys(store):
+            instants = (key.created_at, key.last_used_at, key.expires_at)
+            table.add_row(key.key_id, key.name, " ".join(key.scopes), key.state, *map(_minute, instants))
+    Console().print(table)
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `spezia key list` shows it.", show_default=False)],
+    database: Database = None,
+) -> None:
+    """Refuse a key from now on; services hear of it within seconds."""
+    with _store(database) as store:
+        name = revoke_key(store, key_id)
+    if name is None:
+        raise typer.BadParameter(f"there is no key {key_id!r}; `spezia key list` lists them", param_hint="ID")
+    typer.echo(f"{key_id} ({name}): revoked")
+
+
+@contextmanager
+def _store(database: str | None) -> Iterator[Store]:
+    settings = Settings() if database is None else Settings(database_url=database)
+    try:
+        engine = open_engine(settings.database)
+        migrate(engine)
+        with closing(Store(engine, DatabaseClock())) as store:
+            yield store
+    except (ValueError, OSError, SpeziaError) as error:
+        typer.echo(f"spezia: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _holds_good_key(store: Store, path: Path) -> bool:
+    try:
+        check_key(store, path.read_text().strip())
+    except (FileNotFoundError, Unauthorized):
+        return False
+    return True
+
+
+def _write_secretly(path: Path, key: str) -> None:
+    written = path.with_name(f"{path.name}.new")
+    with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f"{key}\n")
+    written.replace(path)
+
+
+def _minute(instant: datetime | None) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%d %H:%M}"

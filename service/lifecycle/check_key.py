@@ -1,0 +1,39 @@
+"""Whose key is this, and is it good?"""
+
+import hmac
+import re
+
+from service.contract.key import KEY_PATTERN
+from service.errors import Unauthorized
+from service.lifecycle.draw_key import hash_key
+from service.store import keys
+from service.store.keys import KeyRow as KeyRow  # the gate knows keys by this door
+from service.store.transaction import Store
+
+_FORM = re.compile(KEY_PATTERN)
+
+
+def check_key(store: Store, presented: str) -> KeyRow:
+    """Return the key that was presented, if one was and it is good, and note its use at most once a minute.
+
+    Raises:
+        Unauthorized: It is unknown, or good no more. Which of the two hears only who has the whole key.
+    """
+    if not presented:
+        raise Unauthorized
+    form = _FORM.fullmatch(presented)
+    if form is None:
+        raise Unauthorized("this is not an API key of Spezia (spz_…)")
+    with store.reading() as tx:
+        key = keys.find(tx, form[1])
+        if key is None or not hmac.compare_digest(key.sha256, hash_key(presented)):
+            raise Unauthorized("this API key is unknown here; ask whoever runs the service for one")
+        if key.revoked_at is not None:
+            raise Unauthorized(f"API key {key.key_id} was revoked; ask for another (spezia key create)")
+        if key.expires_at is not None and key.expires_at <= tx.now:
+            raise Unauthorized(f"API key {key.key_id} has expired; ask for another (spezia key create)")
+        is_touched = keys.is_touched(tx, key)
+    if not is_touched:
+        with store.writing() as tx:
+            keys.touch(tx, key.key_id)
+    return key

@@ -1,0 +1,22 @@
+"""`spezia key create`: a new API key."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from service.contract.key import Scope
+from service.lifecycle.draw_key import draw_key, hash_key
+from service.store import keys
+from service.store.transaction import Store
+
+
+def create_key(store: Store, name: str, scopes: Iterable[Scope], lasts: timedelta | None = None) -> str:
+    """Make a key and return it: this is the only time that anybody sees it.
+
+    Args:
+        name: Whose it is. Keys of one name own the same studies, so a key is rotated by making a second one.
+        lasts: How long it is good for; ``None``: until it is revoked.
+    """
+    key_id, key = draw_key()
+    with store.writing() as tx:
+        keys.add(tx, key_id, name, frozenset(scopes), hash_key(key), tx.now + lasts if lasts else None)
+    return key

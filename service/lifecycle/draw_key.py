@@ -1,0 +1,19 @@
+"""The text of a new API key."""
+
+import hashlib
+import secrets
+
+
+def draw_key() -> tuple[str, str]:
+    """Draw a key of 256 random bits; return its id and the key."""
+    key_id = secrets.token_hex(6)
+    return key_id, f"spz_{key_id}_{secrets.token_urlsafe(32)}"
+
+
+def hash_key(key: str) -> str:
+    """What is stored of a key.
+
+    One round of SHA-256: slow hashes such as bcrypt protect secrets that people choose and others can guess. Nobody
+    guesses 256 random bits, and the hash is computed for requests.
+    """
+    return hashlib.sha256(key.encode()).hexdigest()

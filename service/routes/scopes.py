@@ -1,0 +1,28 @@
+"""Which call needs a key of which scope: one rule for all routes, so that a new one is walled in from its start."""
+
+from service.contract.key import Scope
+
+PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+"""For probes, and for whoever wants to know what there is to call."""
+
+
+def needed_scopes(method: str, path: str) -> frozenset[Scope]:
+    """Return the scopes one of which a call needs; none for a public one.
+
+    Args:
+        path: Of a request, or of a route with its parameters in braces.
+    """
+    if path in PUBLIC:
+        return frozenset()
+    if is_for_workers(method, path):
+        return frozenset({Scope.WORKER})
+    if path.startswith("/v1/datasets/") and method in ("GET", "HEAD"):
+        return frozenset({Scope.READ, Scope.WORKER})
+    # checking a spec stores nothing
+    changes_something = method not in ("GET", "HEAD") and path != "/v1/studies:validate"
+    return frozenset({Scope.WRITE if changes_something else Scope.READ})
+
+
+def is_for_workers(method: str, path: str) -> bool:
+    """Whether it is a call of the protocol of workers, who serve the studies of all."""
+    return path.startswith("/v1/leases/") or (path.startswith("/v1/workers") and method == "POST")

@@ -1,0 +1,70 @@
+"""All statements on `api_key`. A row is never deleted: once there was a key, keys are required for good."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, insert, or_, select, update
+
+from service.contract.key import Scope
+from service.store.tables import api_key
+from service.store.transaction import Transaction
+
+TOUCHED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyRow:
+    key_id: str
+    name: str
+    scopes: frozenset[Scope]
+    sha256: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+def add(
+    tx: Transaction, key_id: str, name: str, scopes: frozenset[Scope], sha256: str, expires_at: datetime | None
+) -> None:
+    """Store a new key: its hash, never itself."""
+    row = {"key_id": key_id, "name": name, "scopes": sorted(scopes), "sha256": sha256}
+    tx.connection.execute(insert(api_key), row | {"created_at": tx.now, "expires_at": expires_at})
+
+
+def find(tx: Transaction, key_id: str) -> KeyRow | None:
+    row = tx.connection.execute(select(api_key).where(api_key.c.key_id == key_id)).first()
+    return None if row is None else _from_row(row)
+
+
+def every(tx: Transaction) -> list[KeyRow]:
+    """All keys, revoked and expired ones too, oldest first."""
+    rows = tx.connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.key_id))
+    return [_from_row(row) for row in rows]
+
+
+def any_exists(tx: Transaction) -> bool:
+    """Whether there ever was a key."""
+    return tx.connection.execute(select(api_key.c.key_id).limit(1)).first() is not None
+
+
+def revoke(tx: Transaction, key_id: str) -> None:
+    """Refuse a key from now on; the first time counts."""
+    wanted = (api_key.c.key_id == key_id, api_key.c.revoked_at.is_(None))
+    tx.connection.execute(update(api_key).where(*wanted).values(revoked_at=tx.now))
+
+
+def is_touched(tx: Transaction, key: KeyRow) -> bool:
+    """Whether its last use was noted within the last minute."""
+    return key.last_used_at is not None and tx.now - key.last_used_at < TOUCHED_EVERY
+
+
+def touch(tx: Transaction, key_id: str) -> None:
+    """Note that a key is in use."""
+    old = or_(api_key.c.last_used_at.is_(None), api_key.c.last_used_at <= tx.now - TOUCHED_EVERY)
+    tx.connection.execute(update(api_key).where(api_key.c.key_id == key_id, old).values(last_used_at=tx.now))
+
+
+def _from_row(row: Row[Any]) -> KeyRow:
+    return KeyRow(**dict(row._mapping) | {"scopes": frozenset(map(Scope, row.scopes))})
