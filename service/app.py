@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service.dependencies import Parts
 from service.errors import SpeziaError
@@ -21,9 +21,11 @@ from service.routes import (
     health,
     insight,
     leases,
+    metrics,
     openapi,
     presets,
     problems,
+    requests,
     studies,
     trials,
     walls,
@@ -62,6 +64,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         responses=openapi.EVERYWHERE,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        dependencies=[Depends(requests.bind_path)],
         generate_unique_id_function=openapi.operation_name,
     )
     app.state.parts = parts
@@ -72,10 +75,11 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         worker_requests_per_minute=settings.worker_requests_per_minute,
     )
     app.state.settings = settings
-    for resource in (studies, control, trials, presets, insight, events, datasets, workers, leases, health):
+    for resource in (studies, control, trials, presets, insight, events, datasets, workers, leases, health, metrics):
         app.include_router(resource.router)
     problems.install(app)
     walls.install(app, app.state.gate, is_private=settings.is_private)
+    app.add_middleware(requests.Requests, metrics=parts.store.metrics)
     openapi.describe(app)
     return app
 
@@ -102,6 +106,7 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
             end_strays(parts.store)
             sweep(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
+            parts.store.metrics.reaper_success.set_to_current_time()
         except SpeziaError as error:
             # the next round tries again; the leases keep
             log.warning("could not reap: %s", error)

@@ -50,8 +50,7 @@ def _started(settings: Settings, data_roots: Sequence[Path]) -> Iterator[str]:
         # in our main thread: the kernel ends the service with the thread that started it
         service = subprocess.Popen(
             _command(settings, data_roots),
-            # not on the command line, which other users can read: the URL may hold a password
-            env=_environment() | {"SPEZIA_HOME": str(settings.home.absolute()), **_database(settings)},
+            env=_environment(settings),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -74,13 +73,15 @@ def _command(settings: Settings, data_roots: Sequence[Path]) -> list[str]:
     return command
 
 
-def _environment() -> dict[str, str]:
-    """Ours without our key: who answers needs none."""
-    return {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
-
-
-def _database(settings: Settings) -> dict[str, str]:
-    return {} if settings.database_url is None else {"SPEZIA_DATABASE_URL": settings.database_url}
+def _environment(settings: Settings) -> dict[str, str]:
+    # its log is a file that a person reads when the service does not start
+    environment = {"SPEZIA_LOG_FORMAT": "text", **os.environ, "SPEZIA_HOME": str(settings.home.absolute())}
+    # who answers needs no key
+    environment.pop(KEY_VARIABLE, None)
+    if settings.database_url is not None:
+        # not on the command line, which other users can read: the URL may hold a password
+        environment["SPEZIA_DATABASE_URL"] = settings.database_url
+    return environment
 
 
 def _wait_for_url(home: Path, service: subprocess.Popen[bytes], log: Path) -> str:

@@ -12,6 +12,7 @@ import uvicorn
 
 from service.app import create_app
 from service.contract.key import KEY_VARIABLE
+from service.contract.logs import set_up_logging
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.announce import announce
@@ -21,6 +22,8 @@ from service.lifecycle.reap_worker import reap_worker
 from service.lifecycle.void_leases import void_leases
 from service.running import Hold, hold
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _BACKLOG = 128
 """Connections that may wait to be accepted. asyncio logs as many tracebacks a second while it may open no more files:
@@ -46,7 +49,7 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
         NoKeys: The address is not a loopback one, and there is no API key.
         OSError: The address cannot be listened on.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logging(settings.log_format, settings.log_level)
     with socket.create_server((settings.host, settings.port)) as listener:
         # asyncio does so only for sockets made for IPPROTO_TCP by name; without, every answer waits 40 ms for an ACK
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -76,7 +79,7 @@ def _serve(
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
     reap_launched(store, launcher)
     if is_restored:
-        logging.info("%d leases of before the backup are void", void_leases(store))
+        log.info("%d leases of before the backup are void", void_leases(store))
     workers = LocalWorkers(
         _plan(settings, url, app.state.gate.local_key, worker_program),
         on_start=lambda worker_id: announce(store, worker_id, launcher),
@@ -120,7 +123,8 @@ def _plan(settings: Settings, url: str, key: str, program: Sequence[str]) -> Wor
 
 def _worker_environment(key: str) -> dict[str, str]:
     """Ours without what is for the service alone, such as the database's password, and with a key for workers."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEZIA_")}
+    withheld = [name for name in os.environ if name.startswith("SPEZIA_") and not name.startswith("SPEZIA_LOG_")]
+    kept = {name: value for name, value in os.environ.items() if name not in withheld}
     return kept | {KEY_VARIABLE: key}
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.contract.logs import LogFormat, LogLevel
 from service.loopback import is_loopback
 
 
@@ -29,6 +30,9 @@ class Settings(BaseSettings):
     """What that folder may hold; absent: 20 GiB."""
     n_workers: int | None = None
     """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
+    log_format: LogFormat = "auto"
+    """Local workers heed it too, by the environment."""
+    log_level: LogLevel = "info"
 
     @property
     def database(self) -> str:

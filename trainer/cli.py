@@ -1,7 +1,6 @@
 """`spezia-worker`: joins this machine to a service."""
 
 import contextlib
-import logging
 import os
 import secrets
 import shlex
@@ -16,6 +15,7 @@ from typing import Annotated
 import typer
 
 from service.contract.key import KEY_VARIABLE
+from service.contract.logs import LogFormat, LogLevel, set_up_logging
 from trainer.client import ServiceClient
 from trainer.parent import die_with_parent
 from trainer.uploads import cache_folder
@@ -51,14 +51,17 @@ def work(
     exit_with_parent: Annotated[
         bool, typer.Option("--exit-with-parent", help="End when stdin closes or the parent process ends.")
     ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar="SPEZIA_LOG_FORMAT", help="auto: text on a terminal, else JSON.")
+    ] = "auto",
+    log_level: Annotated[LogLevel, typer.Option(envvar="SPEZIA_LOG_LEVEL", help="The least that is logged.")] = "info",
     engine: Annotated[str, typer.Option(hidden=True)] = _ENGINE,
 ) -> None:
     """Fine-tune what the service asks for, one trial at a time, until told to end.
 
     A service that needs an API key gets the one in SPEZIA_API_KEY, or in the file that SPEZIA_API_KEY_FILE names.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    set_up_logging(log_format, log_level)
     client = ServiceClient(server, read_api_key(os.environ))
     folder = checkpoint_dir or user_cache() / "checkpoints"
     supervisor = Supervisor(

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 
 from service.contract.worker import Directive, HeartbeatRequest, HeldLease
 from trainer.client import ServiceClient, ServiceError
@@ -26,7 +27,8 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat until ``stop``."""
-        threading.Thread(target=self._run, name="heartbeat", daemon=True).start()
+        # in the context of whoever starts it: its log lines name the worker
+        threading.Thread(target=copy_context().run, args=(self._run,), name="heartbeat", daemon=True).start()
 
     def stop(self) -> None:
         """Beat no more; a beat in flight may still end."""

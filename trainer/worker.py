@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
 from service.contract.study import Failure
 from service.contract.worker import (
     MAX_WAIT_SECONDS,
@@ -88,6 +90,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Work until terminated; the process's exit code."""
+        bind_contextvars(worker_id=self._worker_id)
         try:
             self._work()
         except Terminated as signal:
@@ -135,7 +138,8 @@ class Supervisor:
             if not assignments:
                 self._sleep(next(waits()))
             for assignment in assignments:
-                self._carry_out(assignment)
+                with bound_contextvars(**_log_fields(assignment)):
+                    self._carry_out(assignment)
         raise Terminated(self._is_terminating)
 
     def _ask(self) -> list[Assignment]:
@@ -266,3 +270,14 @@ def _name(assignment: Assignment) -> str:
     if isinstance(assignment, PrepareAssignment):
         return f"{assignment.study} prepare"
     return f"{assignment.study} {assignment.kind} {assignment.number}"
+
+
+def _log_fields(assignment: Assignment) -> dict[str, object]:
+    trial = {} if isinstance(assignment, PrepareAssignment) else {"trial": assignment.number}
+    return {
+        "study": assignment.study,
+        "work": assignment.kind,
+        **trial,
+        "attempt": assignment.attempt,
+        "lease_id": assignment.lease_id,
+    }

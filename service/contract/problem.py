@@ -54,3 +54,5 @@ class Problem(Reply):
     detail: str
     code: Code
     errors: list[FieldProblem] | None = None
+    request_id: str | None = None
+    """As in the header `X-Request-ID`; the service's log names it."""

@@ -22,8 +22,11 @@ FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
 """Of a file in a model's directory, or in a folder of it."""
 
 
+DeviceKind = Literal["cpu", "cuda", "mps"]
+
+
 class Device(Wire):
-    kind: Literal["cpu", "cuda", "mps"]
+    kind: DeviceKind
     name: Text
     memory_bytes: Count
     bf16: bool

@@ -1,5 +1,6 @@
 """POST /v1/studies: store a checked spec, once."""
 
+import logging
 import secrets
 
 from service.contract.dataset import PREFIX
@@ -12,6 +13,8 @@ from service.search.lint import lint
 from service.store import datasets, studies
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
+
+log = logging.getLogger(__name__)
 
 
 def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
@@ -39,6 +42,7 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
         existing = existing or _find(tx, named.name)
     failpoint("create.after_commit")
     if created is not None:
+        log.info("study created", extra={"study": named.name, "task": named.task, "n_trials": named.n_trials})
         return named.name, True
     if existing is None:
         raise StudyExists(

@@ -5,9 +5,11 @@ What a worker gets, first to last: its own unfinished assignments, `prepare`, a 
 study has not moved on meanwhile, and if it has, the proposal is thrown away and made again.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 from service.contract.worker import (
@@ -23,6 +25,7 @@ from service.errors import WorkerUnknown
 from service.failpoints import failpoint
 from service.lifecycle.begin_again import begin_again
 from service.lifecycle.is_full import is_full
+from service.lifecycle.lease_fields import lease_fields
 from service.lifecycle.propose_next import Next, propose_ahead, propose_next
 from service.lifecycle.reserve import reserve
 from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
@@ -34,6 +37,8 @@ from service.store import artifacts, leases, studies, trials, workers
 from service.store.leases import Asker, Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
+
+log = logging.getLogger(__name__)
 
 SEEN = timedelta(seconds=HEARTBEAT_SECONDS)
 """How often a worker that waits for work is noted to be there."""
@@ -192,6 +197,7 @@ def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, ask
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
+    tx.after_commit.append(partial(log.debug, "leased", extra=lease_fields(study, held)))
     common: dict[str, Any] = {
         "lease_id": held.lease_id,
         "token": held.token,

@@ -29,11 +29,15 @@ def propose_next(store: Store, proposer: Proposer, study_uuid: str) -> Next | No
         request = _request(tx, study)
     if request is None:
         return None
+    with store.metrics.proposal_seconds.labels(request.spec.sampler.name).time():
+        return Next(request.number, _propose(proposer, study_uuid, request))
+
+
+def _propose(proposer: Proposer, study_uuid: str, request: ProposalRequest) -> Proposal | None:
     if not is_made_ahead(request.spec, request.number):
-        return Next(request.number, proposer.propose(request))
+        return proposer.propose(request)
     prepared = proposer.prepared(study_uuid, request.number)
-    proposal = proposer.propose(as_before(request)) if prepared is None else prepared.result()
-    return Next(request.number, proposal)
+    return proposer.propose(as_before(request)) if prepared is None else prepared.result()
 
 
 def propose_ahead(store: Store, proposer: Proposer, granted: Assignment) -> None:

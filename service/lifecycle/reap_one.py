@@ -1,13 +1,19 @@
 """Take one lease back from a worker that is gone."""
 
+import logging
 from datetime import datetime
+
+from structlog.contextvars import bound_contextvars
 
 from service.contract.study import Failure
 from service.failpoints import failpoint
+from service.lifecycle.lease_fields import lease_fields
 from service.lifecycle.take_back import take_back
 from service.store import leases, studies
 from service.store.leases import Lease
 from service.store.transaction import Store
+
+log = logging.getLogger(__name__)
 
 
 def reap_one(store: Store, held: Lease, *, expired_at: datetime | None, is_counted: bool = True) -> bool:
@@ -22,5 +28,9 @@ def reap_one(store: Store, held: Lease, *, expired_at: datetime | None, is_count
         lost = Failure(failure_class="lost", message=f"worker {taken.worker_id[:8]} was lost")
         take_back(tx, study, taken, lost, is_counted=is_counted)
         failpoint("reap.before_commit")
+    if expired_at:
+        store.metrics.leases_reaped.inc()
+    with bound_contextvars(**lease_fields(study, taken)):
+        log.warning("the lease was taken back: its worker is gone or silent")
     failpoint("reap.after_commit")
     return True

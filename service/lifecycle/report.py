@@ -4,6 +4,8 @@ import math
 from copy import copy
 from typing import Any
 
+from structlog.contextvars import bind_contextvars
+
 from service.contract.objectives import missing_metrics
 from service.contract.worker import Report, ReportReply
 from service.errors import OutcomeRefused, ReportConflict
@@ -11,6 +13,7 @@ from service.failpoints import failpoint
 from service.lifecycle.explain import points
 from service.lifecycle.heartbeat import directive
 from service.lifecycle.judge_trial import judge_trial
+from service.lifecycle.lease_fields import lease_fields
 from service.lifecycle.prune import prune
 from service.search.best import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
@@ -46,6 +49,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     held = None if study is None else leases.renew(tx, lease_id, token)
     if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
+    bind_contextvars(**lease_fields(study, held))
     if held.kind != "trial":
         raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")
     return [_accept_one(tx, study, held, one) for one in reports]
@@ -74,6 +78,7 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
         "keep_model": keep_model,
     }
     measurements.add(tx, held, one, **answer)
+    tx.after_commit.append(tx.metrics.reports.inc)
     if decision.grounds is not None:
         decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
     return _reply(study, held, one, **answer)

@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from structlog.contextvars import bind_contextvars
+
 from service.contract.objectives import DEVICE_SECONDS
 from service.contract.study import Failure
 from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
@@ -13,6 +15,7 @@ from service.lifecycle.enqueue_first_trials import enqueue_first_trials
 from service.lifecycle.explain import points
 from service.lifecycle.judge_trial import judge_trial
 from service.lifecycle.keep_models import keep_models
+from service.lifecycle.lease_fields import lease_fields
 from service.lifecycle.remove_folders import remove_folders
 from service.lifecycle.settle import settle
 from service.lifecycle.take_back import take_back
@@ -43,6 +46,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         ended = None if study is None else leases.end(tx, lease_id, token)
         if study is None or ended is None:
             return _replay(tx, lease_id, token, outcome)
+        bind_contextvars(**lease_fields(study, ended))
         if outcome.kind != ended.kind:
             raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
         folders = artifacts.lease_ids(tx, study.uuid)
@@ -59,6 +63,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         settled = studies.find_by_uuid(tx, study.uuid)
         failpoint("tell.before_commit")
     failpoint("tell.after_commit")
+    _log(outcome)
     remove_folders(folder, dropped)
     if settled is not None and settled.has_ended:
         _write_card(store, folder, study.uuid)
@@ -71,6 +76,14 @@ def _write_card(store: Store, folder: Path, study_uuid: str) -> None:
     except (Unavailable, OSError) as error:
         # the result is accepted whatever becomes of the card: the reaper's next round writes what is missing
         log.warning("the model card has to wait: %s", error)
+
+
+def _log(outcome: Outcome) -> None:
+    if outcome.failure is None:
+        log.debug("told: %s", outcome.state if isinstance(outcome, TrialOutcome) else outcome.kind)
+    else:
+        fields = {"failure_class": outcome.failure.failure_class, "failure": outcome.failure.message}
+        log.info("the attempt failed", extra=fields)
 
 
 def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Told:

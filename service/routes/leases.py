@@ -45,19 +45,22 @@ File = Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)]
 @router.post("/heartbeat")
 def post_heartbeat(request: HeartbeatRequest, store: StoreDep) -> HeartbeatReply:
     """Renew leases; the reply says of each whether to go on."""
-    return HeartbeatReply(leases=heartbeat(store, request.leases))
+    with store.metrics.call_seconds.labels("heartbeat").time():
+        return HeartbeatReply(leases=heartbeat(store, request.leases))
 
 
 @router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
 def post_report(request: ReportRequest, store: StoreDep) -> ReportReplies:
     """Report evaluations; the reply says of each whether the trial is pruned."""
-    return ReportReplies(replies=report(store, request.reports))
+    with store.metrics.call_seconds.labels("report").time():
+        return ReportReplies(replies=report(store, request.reports))
 
 
 @router.post("/{lease_id}/tell", responses=problems(LeaseLost, OutcomeRefused))
 def post_tell(lease_id: LeaseId, lease_token: LeaseToken, outcome: Annotated[Outcome, Body()], parts: PartsDep) -> Told:
     """Tell the result; it is accepted once, and again is harmless."""
-    return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
+    with parts.store.metrics.call_seconds.labels("tell").time():
+        return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
 
 
 @router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))

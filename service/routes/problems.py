@@ -13,11 +13,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import get_contextvars
 
 from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
 from service.contract.wire import ONE, SEVERAL
 from service.contract.worker import TOKEN_HEADER
 from service.errors import Invalid, SpeziaError
+from service.routes.requests import REQUEST_ID
 from service.routes.safe_headers import HEADERS
 
 log = logging.getLogger(__name__)
@@ -97,11 +99,11 @@ def _methods_of_path(request: Request) -> list[str]:
     return [method for method, scope in asked if any(route.matches(scope)[0] == Match.FULL for route in routes)]
 
 
-async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    answer = document(500, Code.INTERNAL, "the service failed at this request; its log tells why")
+async def _answer_unexpected(_request: Request, error: Exception) -> JSONResponse:
+    log.error("the request failed", exc_info=error)
+    answer = document(500, Code.INTERNAL, "the service failed at this request; its log tells why, by the request_id")
     # this one leaves outside of all middleware
-    answer.headers.update(HEADERS)
+    answer.headers.update(HEADERS | {REQUEST_ID: get_contextvars()["request_id"]})
     return answer
 
 
@@ -121,6 +123,7 @@ def document(status: int, code: Code, detail: str, errors: list[FieldProblem] | 
         detail=detail,
         code=code,
         errors=errors,
+        request_id=get_contextvars().get("request_id"),
     )
     return JSONResponse(problem.model_dump(mode="json", exclude_none=True), status, media_type=MEDIA_TYPE)
 

@@ -1,7 +1,7 @@
 """Workers: who they are, and the work they get."""
 
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Annotated
 
 import anyio
@@ -9,8 +9,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
 from service.contract.fleet import WorkerList
-from service.contract.worker import Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
-from service.dependencies import PartsDep, StoreDep
+from service.contract.worker import Assignment, Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
+from service.dependencies import Parts, PartsDep, StoreDep
 from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
 from service.lifecycle.dispatch import dispatch
 from service.lifecycle.list_workers import list_workers
@@ -48,7 +48,7 @@ async def post_dispatch(
 ) -> Dispatch:
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
     until = monotonic() + wanted.wait_seconds
-    look = partial(dispatch, parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints)
+    look = partial(_look, parts, worker_id, wanted)
     assignments = await run_sync(look, limiter=DISPATCH_THREADS)
     while not assignments and (left := until - monotonic()) > 0:
         await anyio.sleep(min(POLL_SECONDS, left))
@@ -56,3 +56,13 @@ async def post_dispatch(
             break  # its worker asks anew, and what it gets then must stay its own
         assignments = await run_sync(partial(look, hands_out_again=False), limiter=DISPATCH_THREADS)
     return Dispatch(assignments=assignments)
+
+
+def _look(parts: Parts, worker_id: str, wanted: DispatchRequest, *, hands_out_again: bool = True) -> list[Assignment]:
+    began = perf_counter()
+    assignments = dispatch(
+        parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints, hands_out_again=hands_out_again
+    )
+    if assignments:
+        parts.store.metrics.call_seconds.labels("dispatch").observe(perf_counter() - began)
+    return assignments

@@ -41,7 +41,7 @@ class DatabaseClock:
 
 
 def open_engine(url: str) -> Engine:
-    """Open ``url``; an SQLite file and its folder are made if absent.
+    """Open ``url``; an SQLite file and its folder are made if absent. Errors do not show parameters: some are tokens.
 
     Raises:
         ValueError: The database is neither SQLite in a file nor PostgreSQL.
@@ -50,7 +50,7 @@ def open_engine(url: str) -> Engine:
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         patient = parsed.update_query_dict(_PATIENCE | dict(parsed.query))
-        engine = create_engine(patient, pool_size=10, max_overflow=20)
+        engine = create_engine(patient, pool_size=10, max_overflow=20, hide_parameters=True)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
         return engine
@@ -58,7 +58,8 @@ def open_engine(url: str) -> Engine:
         raise ValueError(f"database {parsed.render_as_string()} is neither sqlite:///FILE nor postgresql://…")
     assert parsed.database is not None
     Path(parsed.database).absolute().parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, pool_size=20, max_overflow=30)
+    waits = {"timeout": BUSY_SECONDS}
+    engine = create_engine(parsed, connect_args=waits, pool_size=20, max_overflow=30, hide_parameters=True)
     event.listen(engine, "connect", _harden_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -185,6 +185,8 @@ def close_attempt(
         "outcome": outcome,
     }
     tx.connection.execute(_CLOSE, ended | {"of_id": held.lease_id})
+    if end not in ("COMPLETE", "PRUNED"):
+        tx.after_commit.append(tx.metrics.failures.labels(end).inc)
 
 
 def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
@@ -256,6 +258,12 @@ def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
 def counts_of_live(tx: Transaction) -> dict[str, int]:
     """Live leases by study."""
     return {row.study_uuid: row.n for row in tx.connection.execute(_COUNTS)}
+
+
+def count_and_first_expiry(tx: Transaction) -> tuple[int, datetime | None]:
+    """How many leases are live, and when the first of them expires or has expired."""
+    row = tx.connection.execute(select(func.count(), func.min(lease.c.expires_at))).one()
+    return row[0], row[1]
 
 
 def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row[Any]]:

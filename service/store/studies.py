@@ -1,15 +1,16 @@
 """All statements on `study_spec`: what a study is besides its trials."""
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import Row, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 
 from service.contract.event import StudyChanged
 from service.contract.spec import StudySpec
@@ -19,6 +20,8 @@ from service.store import events
 from service.store.optuna_tables import studies
 from service.store.tables import study_spec
 from service.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 ENDED = ("complete", "cancelled", "failed")
 
@@ -146,6 +149,12 @@ def open_studies(tx: Transaction) -> list[StudyRow]:
     return [_from_row(row) for row in rows]
 
 
+def counts(tx: Transaction) -> dict[str, int]:
+    """Studies by state."""
+    grouped = select(study_spec.c.state, func.count().label("n")).group_by(study_spec.c.state)
+    return {row.state: row.n for row in tx.connection.execute(grouped)}
+
+
 def without_card(tx: Transaction) -> list[str]:
     """UUIDs of ended studies whose winner's model may lack its card."""
     wanted = select(study_spec.c.uuid).where(study_spec.c.state.in_(ENDED), study_spec.c.has_card.is_(False))
@@ -159,6 +168,10 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     changed = find(tx, study.name)
     if changed.state != study.state:
         events.add(tx, study.uuid, study.study_id, StudyChanged(state=changed.state, failure=changed.failure))
+        fields = {"study": study.name, "state": changed.state}
+        if changed.failure is not None:
+            fields |= {"failure_class": changed.failure.failure_class, "failure": changed.failure.message}
+        tx.after_commit.append(partial(log.info, "the study is %s", changed.state, extra=fields))
     return changed
 
 

@@ -8,7 +8,7 @@ It is committed when the block ends and rolled back when the block raises. What 
 and never commits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
+from service.metrics import Metrics
 from service.store.engine import BUSY_SECONDS, WRITING, Clock
 from service.store.optuna_storage import SqlStorage
 from service.store.seen_trials import SeenTrials
@@ -39,8 +40,11 @@ class Transaction:
     viewer: Viewer | None = None
     """Whose studies are found by name, and whose a new one is; ``None``: everybody's, and nobody's."""
 
-    def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials) -> None:
+    def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials, metrics: Metrics) -> None:
         self.connection = connection
+        self.metrics = metrics
+        self.after_commit: list[Callable[[], object]] = []
+        """Called when all this is committed: counts and log lines of what would else not have happened."""
         self._clock = clock
         self.trials = SqlStorage(connection, lambda: self.now, seen)
         """Optuna's storage, inside this transaction."""
@@ -57,6 +61,7 @@ class Store:
     _viewer: Viewer | None = None
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.metrics = Metrics()
         self._engine = engine
         self._clock = clock
         self._seen = SeenTrials()
@@ -69,7 +74,7 @@ class Store:
         Raises:
             Unavailable: The database does not answer.
         """
-        with self._transaction(writing=False) as tx:
+        with self.metrics.transaction("reading"), self._transaction(writing=False) as tx:
             yield tx
 
     @contextmanager
@@ -79,7 +84,7 @@ class Store:
         Raises:
             Unavailable: The database does not answer or is locked for too long; nothing has changed.
         """
-        with self._writers_turn(), self._transaction(writing=True) as tx:
+        with self.metrics.transaction("writing"), self._writers_turn(), self._transaction(writing=True) as tx:
             yield tx
 
     def seen_by(self, viewer: Viewer | None) -> Self:
@@ -103,6 +108,7 @@ class Store:
             yield
             return
         if not self._turn.acquire(timeout=BUSY_SECONDS):
+            self.metrics.database_errors.labels("busy").inc()
             raise Unavailable(f"{Unavailable.__doc__} (other requests have had the database for {BUSY_SECONDS:g} s)")
         try:
             yield
@@ -114,12 +120,15 @@ class Store:
         try:
             with self._engine.connect().execution_options(**self._options(writing)) as connection:
                 with connection.begin():
-                    tx = Transaction(connection, self._clock, self._seen)
+                    tx = Transaction(connection, self._clock, self._seen, self.metrics)
                     tx.viewer = self._viewer
                     yield tx
                 for study_id, picture in tx.trials.pictures().items():
                     self._seen.show(study_id, picture)
+            for act in tx.after_commit:
+                act()
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
 
     def _options(self, writing: bool) -> dict[str, Any]:
@@ -134,14 +143,24 @@ class JoinedStore(Store):
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+        self.metrics = tx.metrics
 
     @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
-        yield
-
-    @contextmanager
-    def _transaction(self, writing: bool) -> Iterator[Transaction]:
+    def reading(self) -> Iterator[Transaction]:
         yield self._tx
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        yield self._tx
+
+
+def _is_busy(error: Exception) -> bool:
+    if isinstance(error, PoolTimeout):
+        return True
+    original = getattr(error, "orig", None)
+    # SQLite says "database is locked"; PostgreSQL's class 40 is deadlock and serialization, 55P03 a lock
+    state = getattr(original, "sqlstate", None) or ""
+    return state.startswith("40") or state == "55P03" or "locked" in str(original)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
 from optuna.trial import TrialState
-from sqlalchemy import delete, exists, select
+from sqlalchemy import Select, delete, exists, func, select
 
 from service.contract.event import TrialChanged, ValueReported
 from service.contract.spec import Params
@@ -35,6 +36,9 @@ NO_CONSTRAINTS: Mapping[str, float] = MappingProxyType({})
 RUNGS = "completed_rung_"
 """What Optuna's successive halving and Hyperband remember of a trial, one attribute a rung."""
 
+WAITING_SINCE = "spezia:waiting_since"
+"""System attribute of a trial that waits, or once did: when it last began to, as ISO 8601 in UTC."""
+
 
 def add(
     tx: Transaction,
@@ -58,7 +62,7 @@ def add(
         params={name: one.to_external_repr(one.to_internal_repr(params[name])) for name, one in distributions.items()},
         distributions=dict(distributions),
         user_attrs=json.loads(json.dumps(user_attrs)),
-        system_attrs=json.loads(json.dumps(system_attrs)),
+        system_attrs=json.loads(json.dumps({**system_attrs, **(_waiting(tx) if state == "WAITING" else {})})),
         intermediate_values={},
     )
     added = tx.trials.add_trial(study.study_id, template)
@@ -86,6 +90,25 @@ def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
     """Numbers of the WAITING trials, ascending."""
     return [trial.number for trial in tx.trials.waiting(study.study_id)]
+
+
+def counts_of_open_studies(tx: Transaction) -> dict[str, int]:
+    """Trials by state, of studies that have not ended."""
+    grouped = _of_studies("running", "paused", "stopping").with_only_columns(trials.c.state, func.count().label("n"))
+    return {row.state: row.n for row in tx.connection.execute(grouped.group_by(trials.c.state))}
+
+
+def waiting_since(tx: Transaction) -> datetime | None:
+    """Since when the trial waits that waits longest in a running study; ``None`` if none does."""
+    attrs = trial_system_attributes
+    wanted = (
+        _of_studies("running")
+        .with_only_columns(func.min(attrs.c.value_json))
+        .join(attrs, (attrs.c.trial_id == trials.c.trial_id) & (attrs.c.key == WAITING_SINCE))
+        .where(trials.c.state == "WAITING")
+    )
+    since = tx.connection.execute(wanted).scalar_one()
+    return None if since is None else datetime.fromisoformat(json.loads(since))
 
 
 def strays(tx: Transaction) -> list[tuple[str, int]]:
@@ -126,6 +149,8 @@ def start(
 def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     """A RUNNING trial waits again, under the same number."""
     tx.trials.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    for key, instant in _waiting(tx).items():
+        tx.trials.set_trial_system_attr(trial._trial_id, key, instant)
     _say(tx, study, trial, "WAITING")
 
 
@@ -160,6 +185,17 @@ def finish(
         tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
     tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], values)
     _say(tx, study, trial, state, values, failure)
+    tx.after_commit.append(tx.metrics.trials.labels(state).inc)
+
+
+def _waiting(tx: Transaction) -> dict[str, str]:
+    # of one length, so that the smallest text is the earliest instant
+    return {WAITING_SINCE: tx.now.isoformat(timespec="microseconds")}
+
+
+def _of_studies(*states: str) -> Select[Any]:
+    own = study_spec.c.study_id == trials.c.study_id
+    return select(trials).join(study_spec, own).where(study_spec.c.state.in_(states))
 
 
 def _say(

@@ -44,6 +44,12 @@ def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list
     return list(tx.connection.execute(wanted))
 
 
+def kinds_seen_within(tx: Transaction, seconds: float) -> list[str]:
+    """The kind of device of each registered worker that was seen lately."""
+    lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
+    return [device["kind"] for device in tx.connection.execute(select(worker.c.device).where(*lately)).scalars()]
+
+
 def launched_by(tx: Transaction, launcher: str) -> list[str]:
     wanted = select(worker.c.worker_id).where(worker.c.launcher == launcher)
     return list(tx.connection.execute(wanted).scalars())

@@ -1,0 +1,156 @@
+"""What one service process counts, on a registry of its own; docs/operations.md says what each metric is for.
+
+Labels have few values: never the name of a study, an id, or anything that a client may choose.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+# else each counter and histogram has a second series that says when it was first counted
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Buckets in seconds: from a statement to a lock that is waited for."""
+_SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Metrics:
+    """Counters and histograms of this process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "spezia_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "spezia_request_seconds",
+            "Time to answer a request, waiting for work and streaming included.",
+            ("method", "route"),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.call_seconds = Histogram(
+            "spezia_call_seconds",
+            "Our own time for what a worker asks: dispatch (that found work), report, tell, heartbeat.",
+            ("call",),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.proposal_seconds = Histogram(
+            "spezia_proposal_seconds",
+            "Time for the params of one new trial.",
+            ("sampler",),
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.transaction_seconds = Histogram(
+            "spezia_transaction_seconds",
+            "Time of a transaction, from asking for its connection to its commit.",
+            ("access",),
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.database_errors = Counter(
+            "spezia_database_errors",
+            "Transactions that failed because the database was busy (locked, deadlock, no free connection) or out of "
+            "reach.",
+            ("reason",),
+            registry=registry,
+        )
+        self.reports = Counter("spezia_reports", "Evaluations stored.", registry=registry)
+        self.trials = Counter("spezia_trials_finished", "Trials that ended.", ("state",), registry=registry)
+        self.failures = Counter(
+            "spezia_failures",
+            "Attempts that ended in a failure, whether or not the trial runs again.",
+            ("failure_class",),
+            registry=registry,
+        )
+        self.leases_reaped = Counter(
+            "spezia_leases_reaped", "Leases taken back from workers that were silent.", registry=registry
+        )
+        self.reaper_success = Gauge(
+            "spezia_reaper_last_success_timestamp_seconds",
+            "When the reaper of this process last ended a round without an error, in Unix time.",
+            registry=registry,
+        )
+
+    @contextmanager
+    def transaction(self, access: Literal["reading", "writing"]) -> Iterator[None]:
+        """Time a transaction."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.transaction_seconds.labels(access).observe(time.perf_counter() - began)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """What the database says at one moment, of all services on it."""
+
+    studies: Mapping[str, int]
+    """By state."""
+    trials: Mapping[str, int]
+    """Of studies that have not ended, by state."""
+    workers: Mapping[str, int]
+    """Seen lately, by kind of device."""
+    leases: int
+    oldest_renewal_seconds: float
+    """Since the lease that was renewed longest ago was; 0 without leases."""
+    oldest_expired_seconds: float
+    """Since the first of the expired leases expired; 0 without."""
+    oldest_waiting_seconds: float
+    """Since the first of the trials that wait began to; 0 without."""
+
+
+class _FleetCollector(Collector):
+    def __init__(self, fleet: Fleet | None) -> None:
+        self._fleet = fleet
+
+    def collect(self) -> Iterator[Metric]:
+        fleet = self._fleet
+        yield GaugeMetricFamily(
+            "spezia_database_up", "Whether the database answered this scrape.", value=float(fleet is not None)
+        )
+        if fleet is None:
+            return
+        yield _by("spezia_studies", "Studies.", "state", fleet.studies)
+        yield _by("spezia_trials", "Trials of studies that have not ended.", "state", fleet.trials)
+        yield _by("spezia_workers", "Workers heard of in the last 90 s.", "device", fleet.workers)
+        yield GaugeMetricFamily("spezia_leases", "Live leases.", value=fleet.leases)
+        yield GaugeMetricFamily(
+            "spezia_oldest_lease_renewal_age_seconds",
+            "Time since the renewal of the lease that was renewed longest ago; 0 without leases.",
+            value=fleet.oldest_renewal_seconds,
+        )
+        yield GaugeMetricFamily(
+            "spezia_oldest_expired_lease_age_seconds",
+            "Time since the first of the leases expired that are expired and not reaped; 0 without.",
+            value=fleet.oldest_expired_seconds,
+        )
+        yield GaugeMetricFamily(
+            "spezia_oldest_waiting_trial_age_seconds",
+            "How long the first of the trials waits that a running study has waiting; 0 without.",
+            value=fleet.oldest_waiting_seconds,
+        )
+
+
+def render(metrics: Metrics, fleet: Fleet | None) -> bytes:
+    """Write everything as Prometheus reads it; without ``fleet`` the database did not answer."""
+    scrape = CollectorRegistry()
+    scrape.register(_FleetCollector(fleet))
+    return generate_latest(metrics.registry) + generate_latest(scrape)
+
+
+def _by(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
