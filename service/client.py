@@ -13,7 +13,7 @@ from http import HTTPStatus
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -25,7 +25,7 @@ from service.contract.preset import PresetList, Validation
 from service.contract.problem import Code, Problem
 from service.contract.spec import Params, StudyChange, StudySpec
 from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
-from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialState
+from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs."""
@@ -122,7 +122,7 @@ class SpeziaClient:
         self,
         name: str,
         state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
+        order_by: TrialOrder = "number",
     ) -> Iterator[Trial]:
         """Yield all trials of a study, fetching page after page."""
         token: str | None = None

@@ -9,6 +9,8 @@ from service.contract.start_small import SmallRuns
 from service.contract.wire import Count, Reply
 
 StudyState = Literal["running", "paused", "stopping", "complete", "cancelled", "failed"]
+StudyOrder = Literal["name", "-name", "created_at", "-created_at"]
+"""Of a list; with a minus sign from the end."""
 
 
 class TrialCounts(Reply):

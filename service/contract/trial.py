@@ -8,6 +8,8 @@ from service.contract.study import Failure
 from service.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+TrialOrder = Literal["number", "-number", "value", "-value"]
+"""Of a list; ``value``: the best first, ``-value``: the worst first, trials without a value last in both."""
 
 
 class EnqueuedTrial(Wire):

@@ -41,7 +41,7 @@ def _lines(store: Store, name: str, columns: list[tuple[str, str]]) -> Iterator[
     yield _line([*_FIXED, "failure_class", "failure", *(".".join(column) for column in columns)])
     token: str | None = None
     while True:
-        page = list_trials(store, name, _PAGE, token, None, "number")
+        page = list_trials(store, name, _PAGE, token, (), "number")
         yield from (_line(_row(trial, columns)) for trial in page.trials)
         token = page.next_page_token
         if token is None:

@@ -1,14 +1,52 @@
 """GET /v1/studies: the list."""
 
-from service.contract.study import StudyList
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from service.contract.study import StudyList, StudyOrder, StudyState
 from service.lifecycle.describe import describe
+from service.lifecycle.read_token import read_token
+from service.lifecycle.write_token import write_token
 from service.store import studies
+from service.store.studies import StudyRow
 from service.store.transaction import Store
 
 
-def list_studies(store: Store, limit: int, page_token: str | None, state: str | None) -> StudyList:
-    """One page of studies, by name; ``page_token`` is the last name of the page before."""
+def list_studies(
+    store: Store,
+    limit: int,
+    page_token: str | None,
+    states: Collection[StudyState] = (),
+    name_prefix: str = "",
+    order_by: StudyOrder = "name",
+) -> StudyList:
+    """One page of studies: those that sort behind the last one of the page before.
+
+    Args:
+        states: Absent: all.
+
+    Raises:
+        Invalid: ``page_token`` is none of ours, or of another order.
+    """
+    is_by_name = order_by.endswith("name")
+    read_key: Callable[[str], str | datetime] = _name if is_by_name else _instant
+    after = None if page_token is None else read_token(page_token, order_by, read_key)
     with store.reading() as tx:
-        rows = studies.page(tx, limit + 1, page_token, state)
+        rows = studies.page(tx, limit + 1, after, states, name_prefix, order_by)
         shown = [describe(tx, row) for row in rows[:limit]]
-    return StudyList(studies=shown, next_page_token=shown[-1].name if len(rows) > limit else None)
+    return StudyList(studies=shown, next_page_token=_token(order_by, rows[limit - 1]) if len(rows) > limit else None)
+
+
+def _token(order_by: StudyOrder, last: StudyRow) -> str:
+    key = last.name if order_by.endswith("name") else last.created_at.isoformat()
+    return write_token(order_by, key, last.study_id)
+
+
+def _name(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError(text)
+    return text
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

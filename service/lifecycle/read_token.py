@@ -3,27 +3,30 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 from service.contract.problem import FieldProblem
 from service.errors import Invalid
 
-Place = tuple[float, int]
-"""What a list is sorted by: a key, and a number that decides among equal keys."""
+Key = TypeVar("Key")
 
 
-def read_token(token: str, order: str) -> Place:
-    """Return where the page before ended.
+def read_token(token: str, order: str, read_key: Callable[[str], Key]) -> tuple[Key, int]:
+    """Return where the page before ended: the key that the list is sorted by, and the number that decides ties.
+
+    Args:
+        read_key: Makes the key of its text, or raises ``ValueError``.
 
     Raises:
         Invalid: The token is none of ours, or of a list in another order.
     """
     try:
         written = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
-        of_order, key, number = written
-        place = (float(key), int(number))
-    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
-        of_order, place = None, (0.0, 0)
-    if of_order != order:
-        message = "is not the next_page_token of a page of this list in this order; leave it out to start again"
-        raise Invalid(f"page_token: {message}", [FieldProblem(field="page_token", message=message)])
-    return place
+        of_order, text, number = written
+        if of_order == order and isinstance(text, str) and isinstance(number, int) and abs(number) < 2**31:
+            return read_key(text), number
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        pass
+    message = "is not the next_page_token of a page of this list in this order; leave it out to start again"
+    raise Invalid(f"page_token: {message}", [FieldProblem(field="page_token", message=message)])

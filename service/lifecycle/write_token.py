@@ -3,11 +3,7 @@
 import base64
 import json
 
-from service.lifecycle.read_token import Place
 
-
-def write_token(order: str, place: Place) -> str:
-    """Return the token of a page that ended at ``place``."""
-    key, number = place
-    # repr is exact, and knows infinity, which JSON does not
-    return base64.urlsafe_b64encode(json.dumps([order, repr(key), number]).encode()).decode().rstrip("=")
+def write_token(order: str, key: str, number: int) -> str:
+    """Return the token of a page that ended at ``key`` and, among equal keys, ``number``."""
+    return base64.urlsafe_b64encode(json.dumps([order, key, number]).encode()).decode().rstrip("=")

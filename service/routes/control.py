@@ -1,6 +1,7 @@
 """What people do to a running or finished study."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 from fastapi import APIRouter, Response, status
 
@@ -15,6 +16,7 @@ from service.lifecycle.pause import pause
 from service.lifecycle.resume import resume
 from service.lifecycle.show_study import show_study
 from service.lifecycle.stop import stop
+from service.routes import examples
 from service.routes.once import OnceDep
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
@@ -28,7 +30,9 @@ _MAY_BE_LATE = problems(StudyNotFound, KeyReused, StudyEnded)
 
 
 @router.patch("", responses=problems(StudyNotFound, StudyEnded, Invalid))
-def patch_study(name: StudyName, change: StudyChange, store: StoreDep) -> Study:
+def patch_study(
+    name: StudyName, change: Annotated[StudyChange, examples.body(longer=examples.LIMITS)], store: StoreDep
+) -> Study:
     """Change limits, up or down; raising a budget of a `complete` or `cancelled` study lets it go on.
 
     `n_trials` cannot fall below the number of trials that exist (422). A trial that runs keeps the time that it was

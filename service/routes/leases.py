@@ -25,6 +25,7 @@ from service.lifecycle.release import release
 from service.lifecycle.report import report
 from service.lifecycle.tell import tell
 from service.lifecycle.upload import upload
+from service.routes import examples
 from service.routes.body import body_chunks
 from service.routes.responses import problems
 from service.routes.strict import StrictRoute
@@ -43,28 +44,42 @@ File = Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)]
 
 
 @router.post("/heartbeat")
-def post_heartbeat(request: HeartbeatRequest, store: StoreDep) -> HeartbeatReply:
+def post_heartbeat(
+    request: Annotated[HeartbeatRequest, examples.body(one=examples.HEARTBEAT)], store: StoreDep
+) -> HeartbeatReply:
     """Renew leases; the reply says of each whether to go on."""
     with store.metrics.call_seconds.labels("heartbeat").time():
         return HeartbeatReply(leases=heartbeat(store, request.leases))
 
 
 @router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
-def post_report(request: ReportRequest, store: StoreDep) -> ReportReplies:
+def post_report(
+    request: Annotated[ReportRequest, examples.body(one=examples.REPORT)], store: StoreDep
+) -> ReportReplies:
     """Report evaluations; the reply says of each whether the trial is pruned."""
     with store.metrics.call_seconds.labels("report").time():
         return ReportReplies(replies=report(store, request.reports))
 
 
 @router.post("/{lease_id}/tell", responses=problems(LeaseLost, OutcomeRefused))
-def post_tell(lease_id: LeaseId, lease_token: LeaseToken, outcome: Annotated[Outcome, Body()], parts: PartsDep) -> Told:
+def post_tell(
+    lease_id: LeaseId,
+    lease_token: LeaseToken,
+    outcome: Annotated[Outcome, examples.body(complete=examples.COMPLETE, fail=examples.FAIL, score=examples.SCORE)],
+    parts: PartsDep,
+) -> Told:
     """Tell the result; it is accepted once, and again is harmless."""
     with parts.store.metrics.call_seconds.labels("tell").time():
         return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
 
 
 @router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
-def post_release(lease_id: LeaseId, lease_token: LeaseToken, given_back: Release, store: StoreDep) -> None:
+def post_release(
+    lease_id: LeaseId,
+    lease_token: LeaseToken,
+    given_back: Annotated[Release, examples.body(preempted=examples.RELEASE)],
+    store: StoreDep,
+) -> None:
     """Give the assignment back without counting the attempt."""
     release(store, lease_id, lease_token, given_back.reason)
 
@@ -87,7 +102,7 @@ async def put_artifact(
 def put_log(
     lease_id: LeaseId,
     lease_token: LeaseToken,
-    lines: Annotated[str, Body(media_type="text/plain", min_length=1)],
+    lines: Annotated[str, Body(media_type="text/plain", min_length=1, examples=["step 1, epoch 1.00: value 0.412\n"])],
     store: StoreDep,
 ) -> None:
     """Append lines to the trial's log."""

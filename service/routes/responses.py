@@ -16,9 +16,9 @@ def problems(*errors: type[SpeziaError]) -> Responses:
     return {status: {"model": Problem, "description": ", ".join(codes)} for status, codes in by_status.items()}
 
 
-def created(what: str, **links: dict[str, Any]) -> Responses:
-    """Declare a 201 with `Location`, and what can be asked next of the thing that was made."""
-    return {201: {"description": what, "headers": {"Location": _LOCATION}, "links": links}}
+def created(what: str, status: int = 201, /, **links: dict[str, Any]) -> Responses:
+    """Declare an answer with `Location`, and what can be asked next of the thing that was made."""
+    return {status: {"description": what, "headers": {"Location": _LOCATION}, "links": links}}
 
 
 def link(operation: str, **parameters: str) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Response, status
+from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from service.contract.preset import Validation
 from service.contract.spec import StudySpec
-from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
+from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyOrder, StudyState
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
 from service.lifecycle.best import best
@@ -16,6 +16,7 @@ from service.lifecycle.find_model import find_model
 from service.lifecycle.list_studies import list_studies
 from service.lifecycle.show_study import show_study
 from service.lifecycle.validate_study import validate_study
+from service.routes import examples
 from service.routes.model_tar import tar
 from service.routes.once import OnceDep
 from service.routes.parameters import Limit, PageToken, StudyName
@@ -25,25 +26,23 @@ from service.store.transaction import Store
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=StrictRoute)
 
-_EXAMPLE = {
-    "name": "customer-feedback",
-    "task": "text-classification",
-    "model": {"name": "sentence-transformers/all-MiniLM-L6-v2"},
-    "data": {"train": "examples/feedback/train.csv", "columns": {"text": "text", "label": "label"}},
-    "search_space": {
-        "learning_rate": {"type": "float", "low": 1e-6, "high": 1e-3, "log": True},
-        "batch_size": {"type": "categorical", "choices": [8, 16, 32]},
-        "epochs": {"type": "int", "low": 1, "high": 5},
-    },
-    "pruner": {"name": "median"},
-    "n_trials": 20,
-}
+_States = Annotated[
+    list[StudyState], Query(default_factory=list, max_length=6, description="In one of these; absent: in any.")
+]
+_NamePrefix = Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="What the name begins with.")]
 _LINKS = {
     "study": link("get_study", name="name"),
     "trials": link("get_trials", name="name"),
     "best": link("get_best", name="name"),
     "change": link("patch_study", name="name"),
     "enqueue": link("post_trial", name="name"),
+    "events": link("get_events", name="name"),
+    "csv": link("get_trials_csv", name="name"),
+    "importances": link("get_importances", name="name"),
+    "pause": link("post_pause", name="name"),
+    "resume": link("post_resume", name="name"),
+    "stop": link("post_stop", name="name"),
+    "cancel": link("post_cancel", name="name"),
     "remove": link("remove_study", name="name"),
 }
 
@@ -56,9 +55,7 @@ _LINKS = {
     | created("The study, which is running.", **_LINKS)
     | {200: {"description": "The same study, as it is now: it was posted before.", "model": Study}},
 )
-def post_study(
-    spec: Annotated[StudySpec, Body(openapi_examples={"classification": {"value": _EXAMPLE}})], once: OnceDep
-) -> Response:
+def post_study(spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)], once: OnceDep) -> Response:
     """Create a study and start it. The same name and spec again answers 200 with the study as it is."""
 
     def act(store: Store) -> tuple[int, Study, str]:
@@ -70,7 +67,7 @@ def post_study(
 
 
 @router.post(":validate", responses=problems(Invalid))
-def post_validate(spec: StudySpec) -> Validation:
+def post_validate(spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)]) -> Validation:
     """Check a spec without starting it: defaults and preset filled in, and what to think about again."""
     return validate_study(spec)
 
@@ -78,12 +75,14 @@ def post_validate(spec: StudySpec) -> Validation:
 @router.get("", responses=problems(Invalid))
 def get_studies(
     store: StoreDep,
-    state: StudyState | None = None,
+    state: _States,
+    name_prefix: _NamePrefix = "",
+    order_by: StudyOrder = "name",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> StudyList:
-    """List studies by name."""
-    return list_studies(store, limit, page_token, state)
+    """List studies, by name or by age; a minus sign turns the order round: `-created_at` lists the newest first."""
+    return list_studies(store, limit, page_token, state, name_prefix, order_by)
 
 
 @router.get("/{name}", responses=problems(StudyNotFound))

@@ -1,11 +1,11 @@
 """Trials, for people and programs."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 from fastapi.responses import FileResponse, PlainTextResponse
 
-from service.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialState
+from service.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 from service.contract.worker import FILE_PATTERN
 from service.dependencies import PartsDep, StoreDep
 from service.errors import (
@@ -26,6 +26,7 @@ from service.lifecycle.list_trials import list_trials
 from service.lifecycle.read_log import read_log
 from service.lifecycle.retry_trial import retry_trial
 from service.lifecycle.show_trial import show_trial
+from service.routes import examples
 from service.routes.once import OnceDep
 from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
@@ -34,8 +35,12 @@ from service.store.transaction import Store
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 
+_States = Annotated[
+    list[TrialState], Query(default_factory=list, max_length=5, description="In one of these; absent: in any.")
+]
 _LINKS = {
     "trial": link("get_trial", name="study", number="number"),
+    "log": link("get_log", name="study", number="number"),
     "cancel": link("post_trial_cancel", name="study", number="number"),
 }
 
@@ -44,13 +49,15 @@ _LINKS = {
 def get_trials(
     name: StudyName,
     store: StoreDep,
-    state: TrialState | None = None,
-    order_by: Literal["number", "value"] = "number",
+    state: _States,
+    order_by: TrialOrder = "number",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> TrialList:
-    """List trials with params, value, state and last step; by value (of the first objective,
-    whatever constraints say), the best first and those without one last."""
+    """List trials with params, value, state and last step.
+
+    By `value` (of the first objective, whatever constraints say) the best comes first, by `-value` the worst, trials without one last in both; by `-number` the newest.
+    """
     return list_trials(store, name, limit, page_token, state, order_by)
 
 
@@ -61,7 +68,12 @@ def get_trials(
     responses=problems(StudyNotFound, NotPrepared, StudyEnded, Invalid, KeyReused)
     | created("The trial, which waits.", **_LINKS),
 )
-def post_trial(name: StudyName, wanted: EnqueuedTrial, parts: PartsDep, once: OnceDep) -> Response:
+def post_trial(
+    name: StudyName,
+    wanted: Annotated[EnqueuedTrial, examples.body(params=examples.ENQUEUED)],
+    parts: PartsDep,
+    once: OnceDep,
+) -> Response:
     """Try given params next; what they leave out is drawn. `n_trials` grows by one, and an ended study goes on."""
 
     def act(store: Store) -> tuple[int, TrialDetail, str]:
@@ -96,7 +108,8 @@ def post_trial_cancel(name: StudyName, number: Number, once: OnceDep) -> Respons
     "/{number}/retry",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=TrialDetail,
-    responses=problems(StudyNotFound, TrialNotFound, TrialNotFailed, StudyEnded, Invalid, KeyReused),
+    responses=problems(StudyNotFound, TrialNotFound, TrialNotFailed, StudyEnded, Invalid, KeyReused)
+    | created("The new trial, which waits.", status.HTTP_202_ACCEPTED, **_LINKS),
 )
 def post_trial_retry(name: StudyName, number: Number, once: OnceDep) -> Response:
     """Run the params of a FAIL trial again, as a new trial: the answer. `n_trials` grows by one."""

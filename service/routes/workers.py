@@ -15,6 +15,7 @@ from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
 from service.lifecycle.dispatch import dispatch
 from service.lifecycle.list_workers import list_workers
 from service.lifecycle.register import register
+from service.routes import examples
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
 from service.routes.strict import StrictRoute
@@ -28,7 +29,9 @@ DISPATCH_THREADS = anyio.CapacityLimiter(12)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
-def post_worker(registration: WorkerRegistration, store: StoreDep) -> WorkerTerms:
+def post_worker(
+    registration: Annotated[WorkerRegistration, examples.body(gpu=examples.WORKER)], store: StoreDep
+) -> WorkerTerms:
     """Register; a worker does so when it starts, and again when the service does not know it."""
     return register(store, registration)
 
@@ -42,7 +45,7 @@ def get_workers(store: StoreDep, limit: Limit = 100, page_token: PageToken = Non
 @router.post("/{worker_id}/dispatch", responses=problems(WorkerUnknown))
 async def post_dispatch(
     worker_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
-    wanted: DispatchRequest,
+    wanted: Annotated[DispatchRequest, examples.body(one=examples.DISPATCH)],
     parts: PartsDep,
     request: Request,
 ) -> Dispatch:

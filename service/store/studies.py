@@ -2,6 +2,8 @@
 
 import json
 import logging
+import operator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
@@ -10,11 +12,11 @@ from uuid import uuid4
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from service.contract.event import StudyChanged
 from service.contract.spec import StudySpec
-from service.contract.study import Facts, Failure, StudyState
+from service.contract.study import Facts, Failure, StudyOrder, StudyState
 from service.errors import StudyNotFound
 from service.store import events
 from service.store.optuna_tables import studies
@@ -127,13 +129,26 @@ def _lock(tx: Transaction, statement: Select[Any], which: dict[str, str]) -> Non
         tx.connection.execute(statement, which)
 
 
-def page(tx: Transaction, limit: int, after: str | None, state: str | None) -> list[StudyRow]:
-    """Studies that the viewer may see, in the order of their names, from behind ``after``."""
-    wanted = _visible(tx).order_by(studies.c.study_name).limit(limit)
+def page(
+    tx: Transaction,
+    limit: int,
+    after: tuple[str | datetime, int] | None,
+    states: Collection[StudyState],
+    name_prefix: str,
+    order_by: StudyOrder,
+) -> list[StudyRow]:
+    """Studies that the viewer may see, in order, from behind ``after``: a name or an instant, and a ``study_id``."""
+    key: ColumnElement[Any] = studies.c.study_name if order_by.endswith("name") else study_spec.c.created_at
+    number = study_spec.c.study_id
+    is_descending = order_by.startswith("-")
+    wanted = _visible(tx).order_by(*(one.desc() if is_descending else one for one in (key, number))).limit(limit)
     if after is not None:
-        wanted = wanted.where(studies.c.study_name > after)
-    if state is not None:
-        wanted = wanted.where(study_spec.c.state == state)
+        is_behind = operator.lt if is_descending else operator.gt
+        wanted = wanted.where(or_(is_behind(key, after[0]), and_(key == after[0], is_behind(number, after[1]))))
+    if states:
+        wanted = wanted.where(study_spec.c.state.in_(states))
+    if name_prefix:
+        wanted = wanted.where(studies.c.study_name.startswith(name_prefix, autoescape=True))
     return [_from_row(row) for row in tx.connection.execute(wanted)]
 
 

@@ -1,6 +1,7 @@
 """The description of the API is part of the contract: a change of it is seen in review."""
 
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -61,9 +62,31 @@ def test_what_makes_something_says_where_it_is(schema: dict[str, Any]) -> None:
     made = {
         name
         for name, operation in operations(schema)
-        if "Location" in operation["responses"].get("201", {}).get("headers", {})
+        if any("Location" in answer.get("headers", {}) for answer in operation["responses"].values())
     }
-    assert made == {"POST /v1/studies", "POST /v1/studies/{name}/trials", "POST /v1/datasets"}
+    assert made == {
+        "POST /v1/studies",
+        "POST /v1/studies/{name}/trials",
+        "POST /v1/studies/{name}/trials/{number}/retry",
+        "POST /v1/datasets",
+    }
+
+
+def test_every_json_body_has_examples_and_each_is_accepted(schema: dict[str, Any], tmp_path: Path) -> None:
+    app = create_app(Settings(home=tmp_path, n_workers=0))
+    client = TestClient(app, base_url="http://127.0.0.1", headers={"Lease-Token": "0" * 32})
+    for name, operation in operations(schema):
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" not in content:
+            continue
+        examples = content["application/json"].get("examples", {})
+        assert examples, name
+        method, path = name.split(" ")
+        path = re.sub(r"{(lease|worker)_id}", "0" * 32, path).replace("{name}", "none")
+        for label, example in examples.items():
+            answer = client.request(method, path, json=example["value"])
+            assert answer.status_code in (200, 201, 404, 409), f"{name} {label}: {answer.text}"
+    app.state.parts.store.close()
 
 
 def test_links_name_operations_and_parameters_that_exist(schema: dict[str, Any]) -> None:

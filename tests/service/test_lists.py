@@ -1,0 +1,92 @@
+"""Lists: filters and orders, and pages that stay whole."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.conftest import FakeClock
+from tests.service.hand_worker import HandWorker, spec
+
+
+def listed(http: TestClient, path: str, field: str, key: str, **query: Any) -> list[Any]:
+    """All entries' ``key``, two a page."""
+    seen, token = [], None
+    while True:
+        asked = {"limit": 2} | query | ({"page_token": token} if token else {})
+        answer = http.get(path, params=asked)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        seen += [one[key] for one in page[field]]
+        token = page["next_page_token"]
+        if token is None:
+            return seen
+
+
+@pytest.fixture
+def studies(http: TestClient, clock: FakeClock) -> list[str]:
+    """Five studies, the second and third made at one instant; in the order in which they were made."""
+    names = ["b-1", "b_2", "a-3", "b.4", "c"]
+    for name in names:
+        assert http.post("/v1/studies", json=spec(name=name)).status_code == 201
+        clock.advance(0 if name == "b_2" else 0.000001)
+    http.post("/v1/studies/b-1/pause")
+    http.post("/v1/studies/c/cancel")
+    return names
+
+
+def test_studies_are_listed_by_name_and_by_age_both_ways(http: TestClient, studies: list[str]) -> None:
+    def names(**query: Any) -> list[str]:
+        return listed(http, "/v1/studies", "studies", "name", **query)
+
+    by_name = names()
+    assert set(by_name) == set(studies)
+    assert names(order_by="-name") == by_name[::-1]
+    assert names(order_by="created_at") == studies
+    assert names(order_by="-created_at") == studies[::-1]
+    assert names(state=["paused", "cancelled"], order_by="created_at") == ["b-1", "c"]
+    assert names(name_prefix="b", order_by="created_at") == ["b-1", "b_2", "b.4"]
+    assert names(name_prefix="b_") == ["b_2"]
+    assert names(name_prefix="b", state="running", order_by="-created_at") == ["b.4", "b_2"]
+
+
+def test_a_study_made_between_two_pages_shifts_nobody(http: TestClient, studies: list[str]) -> None:
+    query = {"order_by": "-created_at", "limit": "3"}
+    first = http.get("/v1/studies", params=query).json()
+    http.post("/v1/studies", json=spec(name="newest"))
+    rest = http.get("/v1/studies", params=query | {"page_token": first["next_page_token"]}).json()
+    assert [one["name"] for one in first["studies"] + rest["studies"]] == studies[::-1]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "WyJuYW1lIiwgIlx1ZDgwMCIsIDFd",  # a name that is no text
+        "WyJuYW1lIiwgImEiLCA5OTk5OTk5OTk5OTldCg",  # an id that is none
+        "WyItbmFtZSIsICJhIiwgMV0",  # of another order
+    ],
+)
+def test_a_page_token_that_no_page_gave_is_refused(http: TestClient, token: str) -> None:
+    answer = http.get("/v1/studies", params={"page_token": token})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "page_token")
+
+
+def test_trials_are_listed_both_ways_and_by_several_states(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec(n_trials=6))
+    worker.prepare()
+    for value in (0.5, 0.3, 0.3):
+        worker.run_trial(value)
+    worker.fail(worker.take())
+    worker.run_trial(0.9)
+    worker.take()
+
+    def numbers(**query: Any) -> list[int]:
+        return listed(http, "/v1/studies/feedback/trials", "trials", "number", **query)
+
+    assert numbers() == [0, 1, 2, 3, 4, 5]
+    assert numbers(order_by="-number") == [5, 4, 3, 2, 1, 0]
+    assert numbers(order_by="value") == [1, 2, 0, 4, 3, 5]
+    assert numbers(order_by="-value") == [4, 0, 1, 2, 3, 5]
+    assert numbers(state=["FAIL", "RUNNING"]) == [3, 5]
+    assert numbers(state="COMPLETE", order_by="-number") == [4, 2, 1, 0]
