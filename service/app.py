@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
@@ -10,6 +11,7 @@ from fastapi import Depends, FastAPI
 from service.dependencies import Parts
 from service.errors import SpeziaError
 from service.gate import Gate
+from service.lifecycle.deliver_webhooks import deliver_webhooks
 from service.lifecycle.end_strays import end_strays
 from service.lifecycle.reap import REAP_SECONDS, reap
 from service.lifecycle.sweep import sweep
@@ -29,6 +31,7 @@ from service.routes import (
     studies,
     trials,
     walls,
+    webhooks,
     workers,
 )
 from service.search.proposer import Proposer
@@ -36,6 +39,12 @@ from service.settings import Settings
 from service.store.engine import Clock, DatabaseClock, open_engine
 from service.store.migrate import migrate
 from service.store.transaction import Store
+from service.webhook_sender import WebhookSender
+
+WEBHOOK_POLL_SECONDS = 1.0
+"""How often it is seen whether there is something to post: another process may have written it."""
+WEBHOOK_THREADS = 4
+"""Webhooks posted to at once."""
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +64,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         datasets=settings.datasets,
         max_dataset_bytes=settings.max_dataset_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
+        webhook_sender=WebhookSender(settings.webhook_networks),
     )
     app = FastAPI(
         title="Spezia",
@@ -75,7 +85,20 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         worker_requests_per_minute=settings.worker_requests_per_minute,
     )
     app.state.settings = settings
-    for resource in (studies, control, trials, presets, insight, events, datasets, workers, leases, health, metrics):
+    for resource in (
+        studies,
+        control,
+        trials,
+        presets,
+        insight,
+        events,
+        datasets,
+        webhooks,
+        workers,
+        leases,
+        health,
+        metrics,
+    ):
         app.include_router(resource.router)
     problems.install(app)
     walls.install(app, app.state.gate, is_private=settings.is_private)
@@ -88,13 +111,18 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     ended = threading.Event()
-    reaper = threading.Thread(target=_reap_until, args=(parts, ended), name="reaper")
-    reaper.start()
+    threads = [
+        threading.Thread(target=_reap_until, args=(parts, ended), name="reaper"),
+        threading.Thread(target=_deliver_until, args=(parts, ended), name="webhooks"),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        reaper.join()
+        for thread in threads:
+            thread.join()
         parts.proposer.close()
         parts.store.close()
 
@@ -115,3 +143,15 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
             log.exception("could not reap")
         if ended.wait(REAP_SECONDS):
             return
+
+
+def _deliver_until(parts: Parts, ended: threading.Event) -> None:
+    with ThreadPoolExecutor(WEBHOOK_THREADS, thread_name_prefix="webhook") as threads:
+        while not ended.wait(WEBHOOK_POLL_SECONDS):
+            try:
+                deliver_webhooks(parts.store, parts.webhook_sender.send, threads)
+            except SpeziaError as error:
+                log.warning("could not deliver webhooks: %s", error)
+            except Exception:
+                # the next round tries again; without it every receiver would hear nothing more
+                log.exception("could not deliver webhooks")

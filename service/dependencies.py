@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request
 from service.contract.worker import TOKEN_HEADER
 from service.search.proposer import Proposer
 from service.store.transaction import Store
+from service.webhook_sender import WebhookSender
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Parts:
     """Folder of uploaded data sets, each named after its SHA-256."""
     max_dataset_bytes: int
     max_artifact_bytes: int
+    webhook_sender: WebhookSender
 
 
 async def _parts(request: Request) -> Parts:

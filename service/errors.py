@@ -7,6 +7,7 @@ SpeziaError                 500 internal
 │   ├── NoBest              404 no-best
 │   ├── NoModel             404 no-model
 │   ├── DatasetNotFound     404 dataset-not-found
+│   ├── WebhookNotFound     404 webhook-not-found
 │   └── WorkerUnknown       404 worker-unknown
 ├── Invalid                 422 invalid: fields, each with its reason
 ├── KeyReused               422 idempotency-key-reused
@@ -83,6 +84,13 @@ class DatasetNotFound(NotFound):
 
     def __init__(self, sha256: str) -> None:
         super().__init__(f"there is no data set sha256:{sha256}; upload it: POST /v1/datasets")
+
+
+class WebhookNotFound(NotFound):
+    code = Code.WEBHOOK_NOT_FOUND
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"there is no webhook {webhook_id}; GET /v1/webhooks lists them")
 
 
 class WorkerUnknown(NotFound):

@@ -75,6 +75,9 @@ class Metrics:
         self.leases_reaped = Counter(
             "spezia_leases_reaped", "Leases taken back from workers that were silent.", registry=registry
         )
+        self.webhook_attempts = Counter(
+            "spezia_webhook_attempts", "Webhook messages posted, or tried to.", ("outcome",), registry=registry
+        )
         self.reaper_success = Gauge(
             "spezia_reaper_last_success_timestamp_seconds",
             "When the reaper of this process last ended a round without an error, in Unix time.",

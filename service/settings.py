@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.contract.logs import LogFormat, LogLevel
@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """What that folder may hold; absent: 20 GiB."""
     n_workers: int | None = None
     """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
+    webhook_networks: tuple[IPvAnyNetwork, ...] = ()
+    """Private networks that webhooks may post to; absent: the public internet alone."""
     log_format: LogFormat = "auto"
     """Local workers heed it too, by the environment."""
     log_level: LogLevel = "info"

@@ -18,7 +18,7 @@ DOORS = {
     "optuna": ("service/search/", "service/store/"),
     "sqlalchemy": ("service/store/", "migrations/"),
     "alembic": ("service/store/", "migrations/"),
-    "httpx2": ("service/client.py", "trainer/client.py", "trainer/hub.py"),
+    "httpx2": ("service/client.py", "service/webhook_sender.py", "trainer/client.py", "trainer/hub.py"),
     "limits": ("service/gate.py",),
     "uvicorn": ("service/serve.py",),
     "prometheus_client": ("service/metrics.py",),

@@ -26,6 +26,7 @@ class Code(StrEnum):
     TRIAL_NOT_FAILED = "trial-not-failed"
     KEY_REUSED = "idempotency-key-reused"
     DATASET_NOT_FOUND = "dataset-not-found"
+    WEBHOOK_NOT_FOUND = "webhook-not-found"
     TOO_FEW_TRIALS = "too-few-trials"
     LEASE_LOST = "lease-lost"
     REPORT_CONFLICT = "report-conflict"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.failpoints import failpoint
 from service.lifecycle.remove_folders import remove_folders
-from service.store import artifacts, decisions, leases, measurements, studies
+from service.store import artifacts, decisions, leases, measurements, studies, webhooks
 from service.store.transaction import Store
 
 
@@ -19,7 +19,7 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
     with store.writing() as tx:
         study = studies.lock(tx, name)
         dropped = artifacts.lease_ids(tx, study.uuid) | {held.lease_id for held in leases.of_study(tx, study.uuid)}
-        for table in (leases, measurements, decisions, artifacts):
+        for table in (leases, measurements, decisions, artifacts, webhooks):
             table.forget_study(tx, study.uuid)
         artifacts.drop_folders(tx, dropped)
         studies.forget(tx, study)

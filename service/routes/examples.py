@@ -58,3 +58,8 @@ FAIL = {
 }
 SCORE = {"kind": "score", "metrics": {"test_loss": 0.43, "test_accuracy": 0.85}, "device_seconds": 1.3}
 RELEASE = {"reason": "preempted"}
+WEBHOOK = {
+    "url": "https://hooks.example.com/spezia",
+    "events": ["study.changed", "best.improved"],
+    "study": None,
+}

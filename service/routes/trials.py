@@ -56,7 +56,8 @@ def get_trials(
 ) -> TrialList:
     """List trials with params, value, state and last step.
 
-    By `value` (of the first objective, whatever constraints say) the best comes first, by `-value` the worst, trials without one last in both; by `-number` the newest.
+    By `value` (of the first objective, whatever constraints say) the best comes first, by `-value` the worst, trials
+    without one last in both; by `-number` the newest.
     """
     return list_trials(store, name, limit, page_token, state, order_by)
 

@@ -1,0 +1,39 @@
+"""POST /v1/webhooks."""
+
+import base64
+import secrets
+
+from service.contract.problem import FieldProblem
+from service.contract.webhook import CreatedWebhook, NewWebhook
+from service.errors import Invalid, StudyNotFound
+from service.lifecycle.describe_webhook import describe_webhook
+from service.store import studies, webhooks
+from service.store.transaction import Store
+from service.webhook_sender import SECRET_PREFIX, Refused, WebhookSender
+
+_SECRET_BYTES = 32
+"""Standard Webhooks asks for 24 to 64."""
+
+
+def create_webhook(store: Store, sender: WebhookSender, wanted: NewWebhook) -> CreatedWebhook:
+    """Make a webhook that is told what happens from now on; the reply alone shows its secret.
+
+    Raises:
+        Invalid: Nothing may be posted to the URL, or there is no such study.
+    """
+    try:
+        sender.check_url(wanted.url)
+    except Refused as refused:
+        raise _invalid("url", str(refused)) from None
+    secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    with store.writing() as tx:
+        try:
+            study_uuid = None if wanted.study is None else studies.lock(tx, wanted.study).uuid
+        except StudyNotFound as missing:
+            raise _invalid("study", str(missing)) from None
+        row = webhooks.add(tx, wanted.url, secret, list(wanted.events), study_uuid)
+    return CreatedWebhook(**describe_webhook(row).model_dump(), secret=secret)
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field}: {message}", [FieldProblem(field=field, message=message)])

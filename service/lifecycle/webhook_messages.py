@@ -1,0 +1,59 @@
+"""What a webhook is told of an event."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.contract.webhook import EventType
+from service.search.best import best_trial
+from service.store import studies, trials
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+from service.store.webhooks import WebhookRow
+
+_ENDED = ("COMPLETE", "PRUNED", "FAIL")
+_SUFFIXES: dict[EventType, str] = {"study.changed": "", "trial.finished": "", "best.improved": "_best"}
+
+
+@dataclass(frozen=True)
+class Unsent:
+    message_id: str
+    """The same whenever this is told."""
+    type: EventType
+    body: str
+    """JSON: ``{type, timestamp, data}``."""
+
+
+def webhook_messages(tx: Transaction, webhook: WebhookRow, happened: Any) -> list[Unsent]:
+    """The messages that ``webhook`` wants of a row of `event`; none of a study that is gone."""
+    study = studies.find_by_uuid(tx, happened.study_uuid)
+    if study is None:
+        return []
+    return [
+        Unsent(
+            message_id=f"{webhook.webhook_id}_{happened.sequence}{_SUFFIXES[of_type]}",
+            type=of_type,
+            body=_body(of_type, study, happened),
+        )
+        for of_type in _types(tx, study, happened, webhook.events)
+    ]
+
+
+def _types(tx: Transaction, study: StudyRow, happened: Any, wanted: Sequence[EventType]) -> list[EventType]:
+    found: list[EventType] = []
+    if happened.kind == "study":
+        found.append("study.changed")
+    elif happened.payload["state"] in _ENDED:
+        found.append("trial.finished")
+        if happened.payload["state"] == "COMPLETE" and "best.improved" in wanted:
+            best = best_trial(trials.all_of(tx, study), study.spec.direction)
+            # as of now: of several that were best in turn since, the last is told
+            if best is not None and best.number == happened.payload["number"]:
+                found.append("best.improved")
+    return [one for one in found if one in wanted]
+
+
+def _body(of_type: EventType, study: StudyRow, happened: Any) -> str:
+    data = {"study": study.name, "study_id": study.uuid, "sequence": happened.sequence, **happened.payload}
+    return json.dumps({"type": of_type, "timestamp": happened.at.isoformat(), "data": data})

@@ -1,0 +1,77 @@
+"""Webhooks: what happens, posted to where you say."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response, status
+
+from service.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookList
+from service.dependencies import PartsDep, StoreDep
+from service.errors import Invalid, KeyReused, WebhookNotFound
+from service.lifecycle.create_webhook import create_webhook
+from service.lifecycle.list_deliveries import list_deliveries
+from service.lifecycle.list_webhooks import list_webhooks
+from service.lifecycle.remove_webhook import remove_webhook
+from service.lifecycle.show_webhook import show_webhook
+from service.routes import examples
+from service.routes.once import OnceDep
+from service.routes.parameters import Limit, PageToken
+from service.routes.responses import created, link, problems
+from service.routes.strict import StrictRoute
+from service.store.transaction import Store
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictRoute)
+
+_LINKS = {
+    name: link(operation, webhook_id="webhook_id")
+    for name, operation in (("webhook", "get_webhook"), ("deliveries", "get_deliveries"), ("remove", "delete_webhook"))
+}
+WebhookId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The webhook's id.")]
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    response_model=CreatedWebhook,
+    responses=problems(Invalid, KeyReused) | created("The webhook, with its secret.", **_LINKS),
+)
+def post_webhook(
+    wanted: Annotated[NewWebhook, examples.body(finished=examples.WEBHOOK)], parts: PartsDep, once: OnceDep
+) -> Response:
+    """Have what happens from now on posted to a URL. The secret is shown this once.
+
+    A message is `{type, timestamp, data}`, signed as Standard Webhooks has it (`webhook-id`, `webhook-timestamp`,
+    `webhook-signature`); check the signature with one of its libraries. Answer 2xx within 15 s. Anything else is tried
+    again, after 5 s and then ever more rarely, with the same `webhook-id`; after 15 failures in a row, or 410, the
+    webhook is disabled and says why. A message may come twice, never out of the order of its study. Private and
+    loopback addresses are refused unless the operator allows them; redirects are not followed.
+    """
+
+    def act(store: Store) -> tuple[int, CreatedWebhook, str]:
+        webhook = create_webhook(store, parts.webhook_sender, wanted)
+        return status.HTTP_201_CREATED, webhook, f"/v1/webhooks/{webhook.webhook_id}"
+
+    return once.answer(act, wanted)
+
+
+@router.get("", responses=problems(Invalid))
+def get_webhooks(store: StoreDep, limit: Limit = 100, page_token: PageToken = None) -> WebhookList:
+    """List webhooks by id, without their secrets."""
+    return list_webhooks(store, limit, page_token)
+
+
+@router.get("/{webhook_id}", responses=problems(WebhookNotFound))
+def get_webhook(webhook_id: WebhookId, store: StoreDep) -> Webhook:
+    """One webhook, without its secret; `disabled_reason` says why nothing comes any more."""
+    return show_webhook(store, webhook_id)
+
+
+@router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(WebhookNotFound))
+def delete_webhook(webhook_id: WebhookId, store: StoreDep) -> None:
+    """Post nothing more; what is on its way may still arrive."""
+    remove_webhook(store, webhook_id)
+
+
+@router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound))
+def get_deliveries(webhook_id: WebhookId, store: StoreDep) -> DeliveryList:
+    """The last 100 attempts, the newest first, with what the receiver answered."""
+    return list_deliveries(store, webhook_id)
