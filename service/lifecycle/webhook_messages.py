@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.contract.webhook import EventType
-from service.search.best import best_trial
+from service.search.best import leaders
 from service.store import studies, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -46,12 +46,15 @@ def _types(tx: Transaction, study: StudyRow, happened: Any, wanted: Sequence[Eve
         found.append("study.changed")
     elif happened.payload["state"] in _ENDED:
         found.append("trial.finished")
-        if happened.payload["state"] == "COMPLETE" and "best.improved" in wanted:
-            best = best_trial(trials.all_of(tx, study), study.spec.direction)
-            # as of now: of several that were best in turn since, the last is told
-            if best is not None and best.number == happened.payload["number"]:
-                found.append("best.improved")
+        # as of now: of several that were best in turn since, the last is told
+        if happened.payload["state"] == "COMPLETE" and "best.improved" in wanted and _leads(tx, study, happened):
+            found.append("best.improved")
     return [one for one in found if one in wanted]
+
+
+def _leads(tx: Transaction, study: StudyRow, happened: Any) -> bool:
+    """Whether the trial is the best; of several objectives, whether it is on the Pareto front."""
+    return happened.payload["number"] in [one.number for one in leaders(trials.all_of(tx, study), study.spec)]
 
 
 def _body(of_type: EventType, study: StudyRow, happened: Any) -> str:

@@ -2,8 +2,9 @@
 
 from service.contract.key import Scope
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-"""For probes, and for whoever wants to know what there is to call."""
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+"""For probes, and for whoever wants to know what there is to call. Metrics hold counts and no names, and must be told
+while the database, which knows the keys, does not answer."""
 
 
 def needed_scopes(method: str, path: str) -> frozenset[Scope]:

@@ -15,7 +15,7 @@ from tests.contract.test_openapi import operations
 from tests.service.keyed import client, client_of, make_key
 
 PARAMETERS = {"{name}": "none", "{number}": "0", "{file}": "model.bin"}
-FOR_ALL = {"GET /healthz", "GET /readyz"}
+FOR_ALL = {"GET /healthz", "GET /readyz", "GET /metrics"}
 FOR_WORKERS = {
     "POST /v1/workers",
     "POST /v1/workers/{worker_id}/dispatch",
@@ -51,6 +51,8 @@ def who_may(call: str) -> set[str]:
         return set(Scope)
     if call in FOR_WORKERS:
         return {"worker", "admin"}
+    if "/v1/webhooks" in call:
+        return {"admin"}
     if call in FOR_READERS_AND_WORKERS:
         return set(Scope)
     if call.startswith("GET ") or call in FOR_READERS_THOUGH_POST:
