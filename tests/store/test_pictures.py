@@ -48,7 +48,7 @@ def finish(store: Store, number: int, value: float) -> None:
         study = studies.lock(tx, "feedback")
         trial = trials.find(tx, study, number)
         assert trial is not None
-        trials.finish(tx, study, trial, "COMPLETE", value, None)
+        trials.finish(tx, study, trial, "COMPLETE", [value], None)
 
 
 def seen(store: Store) -> list[FrozenTrial]:
@@ -94,7 +94,7 @@ def test_what_was_rolled_back_is_seen_by_nobody(store: Store) -> None:
     def cut_short() -> None:
         with store.writing() as tx:
             study = studies.lock(tx, "feedback")
-            trials.finish(tx, study, before[0], "COMPLETE", 0.5, None)
+            trials.finish(tx, study, before[0], "COMPLETE", [0.5], None)
             assert trials.all_of(tx, study)[0].state is TrialState.COMPLETE
             raise RuntimeError("power cut")
 
