@@ -11,14 +11,14 @@ from typing import Literal
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 LogFormat = Literal["auto", "text", "json"]
 """auto: text where standard error is a terminal, else json."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_TALKATIVE = ("httpx2", "httpcore2")
-"""They note every request, of which heartbeats are many."""
+_TALKATIVE = ("httpx2", "httpcore2", "alembic")
+"""They note every request, of which heartbeats are many, and every look at the schema, as readiness takes."""
 
 
 def set_up_logging(form: LogFormat, level: LogLevel) -> None:
@@ -47,11 +47,17 @@ def text_formatter() -> logging.Formatter:
     return _formatter(ConsoleRenderer(colors=colors, timestamp_key="at", exception_formatter=plain_traceback))
 
 
+def _without_colors(_logger: object, _method: str, fields: EventDict) -> EventDict:
+    fields.pop("color_message", None)  # uvicorn's message again, for terminals
+    return fields
+
+
 def _formatter(*renderers: Processor) -> logging.Formatter:
     return ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             ExtraAdder(),
+            _without_colors,
             add_logger_name,
             add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),

@@ -1,5 +1,6 @@
 """Bring a database to the newest schema, or tell whether it is there."""
 
+import logging
 from pathlib import Path
 
 from alembic.command import upgrade
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, Engine, text
 
 import migrations
 from service.store.engine import WRITING
+
+log = logging.getLogger(__name__)
 
 VERSION_TABLE = "spezia_alembic_version"
 ADVISORY_LOCK = 0x5BE21A
@@ -28,6 +31,7 @@ def migrate(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         config.attributes["connection"] = connection
         upgrade(config, "head")
+    log.info("the database has the schema of migration %s", ScriptDirectory.from_config(config).get_current_head())
 
 
 def is_current(connection: Connection) -> bool:

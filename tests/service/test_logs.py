@@ -182,6 +182,11 @@ def test_no_token_is_ever_written(http: TestClient, app: FastAPI, worker: HandWo
     assert held["token"] not in lines.stream.getvalue()
 
 
+def test_uvicorn_says_things_once(lines: Lines) -> None:
+    logging.getLogger("service").info("Started", extra={"color_message": "\x1b[1mStarted"})
+    assert "color_message" not in lines.find("Started")
+
+
 def test_text_has_what_is_bound_and_no_local_variables() -> None:
     def fail(token: str) -> None:
         raise ValueError("broken")
