@@ -34,6 +34,7 @@ from tests.service.hand_worker import FACTS
 
 Life = Generator[Request, Any, None]
 MODEL = b"weights"
+MAX_BYTES = 1 << 20
 N_STEPS = 2
 DEVICE = Device(kind="cpu", name="simulated", memory_bytes=0, bf16=False)
 STEADY = random.Random(0)
@@ -151,7 +152,7 @@ def releasing(held: Assignment) -> Request:
 
 def uploading(held: Assignment, file: str) -> Request:
     def call(service: Service) -> Any:
-        upload(service.store, service.folder, held.lease_id, held.token, file, [MODEL])
+        upload(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file, [MODEL])
         return "stored"
 
     return _of(held, "upload", call)
