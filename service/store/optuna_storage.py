@@ -7,8 +7,6 @@ transaction, together with the lease or the report that belongs to it. It passes
 """
 
 import copy
-import json
-import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
@@ -20,12 +18,8 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.exceptions import DuplicatedStudyError
-from optuna.storages import BaseStorage
-from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from service.store.frozen import (
     insert_contents,
@@ -36,6 +30,7 @@ from service.store.frozen import (
     value_row,
 )
 from service.store.open_trials import OpenTrials
+from service.store.optuna_studies import SqlStudies
 from service.store.optuna_tables import (
     studies,
     study_directions,
@@ -50,7 +45,7 @@ from service.store.optuna_tables import (
     trials,
 )
 from service.store.seen_trials import Picture, SeenTrials
-from service.store.upsert import insert_of, upsert
+from service.store.upsert import upsert
 
 _OF_TRIAL = (
     trial_params,
@@ -62,7 +57,6 @@ _OF_TRIAL = (
 )
 _ADD_TRIAL = insert(trials).returning(trials.c.trial_id)
 _CLAIM = update(trials).where(trials.c.trial_id == bindparam("claimed"), trials.c.state == bindparam("before"))
-_STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam("study_id"))
 _STATE = select(trials.c.state).where(trials.c.trial_id == bindparam("trial_id")).with_for_update(key_share=True)
 _OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
@@ -71,7 +65,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class SqlStorage(BaseStorage):
+class SqlStorage(SqlStudies):
     """Not shared between threads: it lives as long as one transaction.
 
     Args:
@@ -86,7 +80,7 @@ class SqlStorage(BaseStorage):
         now: Callable[[], datetime] = _utc_now,
         seen: SeenTrials | None = None,
     ) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._now = now
         self._seen = seen or SeenTrials()
         self._open: dict[int, OpenTrials] = {}
@@ -118,21 +112,6 @@ class SqlStorage(BaseStorage):
     def __reduce__(self) -> NoReturn:
         raise TypeError("SqlStorage lives inside one open transaction and cannot be pickled")
 
-    # studies
-
-    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
-        name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
-        statement = insert_of(self._connection, studies).values(study_name=name).on_conflict_do_nothing()
-        study_id = self._connection.execute(statement.returning(studies.c.study_id)).scalar_one_or_none()
-        if study_id is None:
-            raise DuplicatedStudyError(f"there is a study {name!r} already")
-        rows = [
-            {"study_id": study_id, "objective": index, "direction": direction.name}
-            for index, direction in enumerate(directions)
-        ]
-        self._connection.execute(insert(study_directions), rows)
-        return int(study_id)
-
     def delete_study(self, study_id: int) -> None:
         self._require_study(study_id)
         its_trials = select(trials.c.trial_id).where(trials.c.study_id == study_id)
@@ -141,47 +120,6 @@ class SqlStorage(BaseStorage):
         for table in (trials, *_OF_STUDY, studies):
             self._connection.execute(delete(table).where(table.c.study_id == study_id))
         self._open.pop(study_id, None)
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._set_study_attr(study_user_attributes, study_id, key, value)
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._set_study_attr(study_system_attributes, study_id, key, value)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        row = self._connection.execute(select(studies.c.study_id).where(studies.c.study_name == study_name)).first()
-        if row is None:
-            raise KeyError(f"there is no study {study_name!r}")
-        return int(row.study_id)
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return self._require_study(study_id)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        self._require_study(study_id)
-        of_study = select(study_directions).where(study_directions.c.study_id == study_id)
-        rows = self._connection.execute(of_study.order_by(study_directions.c.objective))
-        return [StudyDirection[row.direction] for row in rows]
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._study_attrs(study_user_attributes, study_id)
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._study_attrs(study_system_attributes, study_id)
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        rows = self._connection.execute(select(studies).order_by(studies.c.study_id)).all()
-        return [
-            FrozenStudy(
-                study_name=row.study_name,
-                direction=None,
-                directions=self.get_study_directions(row.study_id),
-                user_attrs=self.get_study_user_attrs(row.study_id),
-                system_attrs=self.get_study_system_attrs(row.study_id),
-                study_id=row.study_id,
-            )
-            for row in rows
-        ]
 
     # trials, written
 
@@ -304,13 +242,6 @@ class SqlStorage(BaseStorage):
     def _opened_with(self, trial_id: int) -> OpenTrials | None:
         return next((opened for opened in self._open.values() if opened.has(trial_id)), None)
 
-    def _require_study(self, study_id: int, lock: bool = False) -> str:
-        wanted = _STUDY_NAME.with_for_update(key_share=True) if lock else _STUDY_NAME
-        row = self._connection.execute(wanted, {"study_id": study_id}).first()
-        if row is None:
-            raise KeyError(f"there is no study with id {study_id}")
-        return str(row.study_name)
-
     def _require_updatable(self, trial_id: int) -> TrialState:
         opened = self._opened_with(trial_id)
         if opened is not None and (known := opened.open_state(trial_id)) is not None:
@@ -332,17 +263,3 @@ class SqlStorage(BaseStorage):
         )
         row = self._connection.execute(wanted).first()
         return None if row is None else json_to_distribution(row.distribution_json)
-
-    def _set_study_attr(self, table: Table, study_id: int, key: str, value: Any) -> None:
-        self._require_study(study_id)
-        self._set_attr(table, "study_id", study_id, key, value)
-
-    def _set_attr(self, table: Table, owner: str, owner_id: int, key: str, value: Any) -> None:
-        row = {owner: owner_id, "key": key, "value_json": json.dumps(value)}
-        upsert(self._connection, table, (owner, "key"), row)
-
-    def _study_attrs(self, table: Table, study_id: int) -> dict[str, Any]:
-        rows = self._connection.execute(select(table).where(table.c.study_id == study_id)).all()
-        if not rows:
-            self._require_study(study_id)
-        return {row.key: json.loads(row.value_json) for row in rows}

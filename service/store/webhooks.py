@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, l
 
 from service.contract.webhook import EventType
 from service.store.optuna_tables import studies
-from service.store.tables import event, study_spec, webhook, webhook_delivery, webhook_progress
+from service.store.tables import event, study_spec
 from service.store.transaction import Transaction
 from service.store.upsert import upsert
+from service.store.webhook_tables import webhook, webhook_delivery, webhook_progress
 
 CLAIM = timedelta(seconds=120)
 """Longer than the two messages of one event may take."""

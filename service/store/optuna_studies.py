@@ -1,0 +1,104 @@
+"""Studies in Optuna's storage interface, inside the caller's transaction; `optuna_storage` has the trials."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.exceptions import DuplicatedStudyError
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from sqlalchemy import Connection, Table, bindparam, insert, select
+
+from service.store.optuna_tables import (
+    studies,
+    study_directions,
+    study_system_attributes,
+    study_user_attributes,
+)
+from service.store.upsert import insert_of, upsert
+
+_STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam("study_id"))
+
+
+class SqlStudies(BaseStorage):
+    """The half of `SqlStorage` that knows studies."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
+        statement = insert_of(self._connection, studies).values(study_name=name).on_conflict_do_nothing()
+        study_id = self._connection.execute(statement.returning(studies.c.study_id)).scalar_one_or_none()
+        if study_id is None:
+            raise DuplicatedStudyError(f"there is a study {name!r} already")
+        rows = [
+            {"study_id": study_id, "objective": index, "direction": direction.name}
+            for index, direction in enumerate(directions)
+        ]
+        self._connection.execute(insert(study_directions), rows)
+        return int(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attr(study_user_attributes, study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._set_study_attr(study_system_attributes, study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        row = self._connection.execute(select(studies.c.study_id).where(studies.c.study_name == study_name)).first()
+        if row is None:
+            raise KeyError(f"there is no study {study_name!r}")
+        return int(row.study_id)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._require_study(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        self._require_study(study_id)
+        of_study = select(study_directions).where(study_directions.c.study_id == study_id)
+        rows = self._connection.execute(of_study.order_by(study_directions.c.objective))
+        return [StudyDirection[row.direction] for row in rows]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._study_attrs(study_user_attributes, study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._study_attrs(study_system_attributes, study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        rows = self._connection.execute(select(studies).order_by(studies.c.study_id)).all()
+        return [
+            FrozenStudy(
+                study_name=row.study_name,
+                direction=None,
+                directions=self.get_study_directions(row.study_id),
+                user_attrs=self.get_study_user_attrs(row.study_id),
+                system_attrs=self.get_study_system_attrs(row.study_id),
+                study_id=row.study_id,
+            )
+            for row in rows
+        ]
+
+    def _require_study(self, study_id: int, lock: bool = False) -> str:
+        wanted = _STUDY_NAME.with_for_update(key_share=True) if lock else _STUDY_NAME
+        row = self._connection.execute(wanted, {"study_id": study_id}).first()
+        if row is None:
+            raise KeyError(f"there is no study with id {study_id}")
+        return str(row.study_name)
+
+    def _set_study_attr(self, table: Table, study_id: int, key: str, value: Any) -> None:
+        self._require_study(study_id)
+        self._set_attr(table, "study_id", study_id, key, value)
+
+    def _set_attr(self, table: Table, owner: str, owner_id: int, key: str, value: Any) -> None:
+        row = {owner: owner_id, "key": key, "value_json": json.dumps(value)}
+        upsert(self._connection, table, (owner, "key"), row)
+
+    def _study_attrs(self, table: Table, study_id: int) -> dict[str, Any]:
+        rows = self._connection.execute(select(table).where(table.c.study_id == study_id)).all()
+        if not rows:
+            self._require_study(study_id)
+        return {row.key: json.loads(row.value_json) for row in rows}
