@@ -102,15 +102,12 @@ def measure(options: argparse.Namespace, url: str, folder: Path) -> dict[str, An
 
 @contextlib.contextmanager
 def service(folder: Path, number: int, url: str) -> Iterator[tuple[int, int]]:
-    """Run `spezia serve`; its port and its pid. All services share one folder of artifacts."""
-    home = folder / f"home-{number}"
-    home.mkdir()
-    (folder / "artifacts").mkdir(exist_ok=True)
-    (home / "artifacts").symlink_to(folder / "artifacts")
+    """Run `spezia serve`; its port and its pid. All services share one folder of files."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "service.cli", "serve", "--workers", "0", "--port", str(port)]
-    settings = {"SPEZIA_HOME": str(home), "SPEZIA_DATABASE_URL": url}
+    home = folder / f"home-{number}"
+    settings = {"SPEZIA_HOME": str(home), "SPEZIA_DATABASE_URL": url, "SPEZIA_FILES_DIR": str(folder)}
     with (folder / f"service-{number}.log").open("wb") as log:
         process = subprocess.Popen(command, env=os.environ | settings, stderr=log)
     try:

@@ -17,6 +17,8 @@ class Settings(BaseSettings):
     """Folder of the embedded database, of models and of the lock that names a live service."""
     database_url: Annotated[str | None, Field(repr=False)] = None
     """SQLAlchemy URL, which may hold a password; absent: SQLite in ``home``."""
+    files_dir: Path | None = None
+    """Folder of uploaded models and data sets; absent: ``home``. Services that share a database share it too."""
     data_roots: tuple[Path, ...] = ()
     """Folders under which local workers may read data and models."""
     allow_scripts: tuple[Path, ...] = ()
@@ -32,14 +34,6 @@ class Settings(BaseSettings):
     """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
     """Private networks that webhooks may post to; absent: the public internet alone."""
-    log_format: LogFormat = "auto"
-    """Local workers heed it too, by the environment."""
-    log_level: LogLevel = "info"
-
-    @property
-    def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
-
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30
     """Largest data set that may be uploaded."""
     max_artifact_bytes: Annotated[int, Field(ge=1)] = 32 << 30
@@ -48,6 +42,13 @@ class Settings(BaseSettings):
     """Of one key, and of one address that shows no good key."""
     worker_requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
     """Of one key in the protocol of workers; many may share it."""
+    log_format: LogFormat = "auto"
+    """Local workers heed it too, by the environment."""
+    log_level: LogLevel = "info"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
 
     @property
     def is_private(self) -> bool:
@@ -56,8 +57,12 @@ class Settings(BaseSettings):
 
     @property
     def datasets(self) -> Path:
-        return self.home.absolute() / "datasets"
+        return self._files / "datasets"
 
     @property
     def artifacts(self) -> Path:
-        return self.home.absolute() / "artifacts"
+        return self._files / "artifacts"
+
+    @property
+    def _files(self) -> Path:
+        return (self.files_dir or self.home).absolute()

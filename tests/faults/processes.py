@@ -41,11 +41,11 @@ def eventually(look: Callable[[], Found | None]) -> Found:
 class Service:
     """One service process after another, on one home, one port and one database."""
 
-    def __init__(self, home: Path, database_url: str) -> None:
+    def __init__(self, home: Path, database_url: str, files_dir: Path | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.settings = Settings(home=home, database_url=database_url, port=self.port, n_workers=0)
+        self.settings = Settings(home=home, database_url=database_url, files_dir=files_dir, port=self.port, n_workers=0)
         self.process: ForkServerProcess | None = None
 
     def start(self, failpoints: str = "") -> None:
@@ -77,8 +77,8 @@ class Service:
 
 
 @contextmanager
-def service_of(home: Path, database_url: str) -> Iterator[Service]:
-    service = Service(home, database_url)
+def service_of(home: Path, database_url: str, files_dir: Path | None = None) -> Iterator[Service]:
+    service = Service(home, database_url, files_dir)
     try:
         yield service
     finally:

@@ -54,9 +54,8 @@ def test_f13_a_second_service_on_one_home_does_not_start(tmp_path: Path, databas
 
 
 def test_f13_two_services_on_one_database_share_a_study(tmp_path: Path, database_url: str) -> None:
-    share_artifacts(tmp_path)
     with ExitStack() as stack:
-        services = [stack.enter_context(service_of(tmp_path / name, database_url)) for name in ("one", "two")]
+        services = [stack.enter_context(service_of(tmp_path / name, database_url, tmp_path)) for name in ("one", "two")]
         fars = [stack.enter_context(seen(service)) for service in services]
         for service in services:
             service.start()
@@ -70,11 +69,3 @@ def test_f13_two_services_on_one_database_share_a_study(tmp_path: Path, database
         study = show_study(fars[1].store, NAME)
         assert (study.state, study.trials.complete, study.n_finished) == ("complete", 12, 12)
         fars[0].check()
-
-
-def share_artifacts(folder: Path) -> None:
-    """Services that share a database share the folder of artifacts too."""
-    (folder / "artifacts").mkdir()
-    for name in ("one", "two"):
-        (folder / name).mkdir()
-        (folder / name / "artifacts").symlink_to(folder / "artifacts")
