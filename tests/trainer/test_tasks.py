@@ -2,16 +2,20 @@
 
 import copy
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup, pipeline
+from transformers.pytorch_utils import Conv1D
 
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TAGS, TaskCase
@@ -81,10 +85,10 @@ def plain_loss(study: Study, model: PreTrainedModel, split: str, rows: Sequence[
     return loss
 
 
-def plain_loop(study: Study, orders: list[list[int]]) -> tuple[list[float], list[float]]:
-    model = plain_model(study)
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    no_decay = [p for p in model.parameters() if p.ndim < 2]
+def plain_loop(study: Study, model: Any, orders: list[list[int]]) -> tuple[list[float], list[float]]:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decay = [p for p in trained if p.ndim >= 2]
+    no_decay = [p for p in trained if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": no_decay, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=RATE)
     schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=2, num_training_steps=N_STEPS)
@@ -102,19 +106,75 @@ def plain_loop(study: Study, orders: list[list[int]]) -> tuple[list[float], list
     return train_losses, validation_losses
 
 
-def test_a_trial_has_the_losses_of_a_plain_loop(trial: Trial) -> None:
-    lengths_N = trial.study.prepared.train.lengths_N
-    orders = [
+def orders_of(study: Study) -> list[list[int]]:
+    """The rows of each step."""
+    lengths_N = study.prepared.train.lengths_N
+    return [
         rows.tolist()
         for epoch in range(EPOCHS)
         for rows in epoch_batches(lengths_N, BATCH_SIZE, derive_seed("batches", 7, 3, epoch))
     ]
-    train_losses, validation_losses = plain_loop(trial.study, orders)
-    assert len(trial.evaluations) == len(train_losses) == N_STEPS
-    ours = [evaluation.metrics for evaluation in trial.evaluations]
+
+
+def compare(evaluations: list[Evaluation], plain: tuple[list[float], list[float]]) -> None:
+    train_losses, validation_losses = plain
+    assert len(evaluations) == len(train_losses) == N_STEPS
+    ours = [evaluation.metrics for evaluation in evaluations]
     assert [metrics["train_loss"] for metrics in ours] == pytest.approx(train_losses, abs=1e-4)
     assert [metrics["validation_loss"] for metrics in ours] == pytest.approx(validation_losses, abs=1e-4)
-    assert min(validation_losses) < 0.97 * validation_losses[0]  # it did learn something
+
+
+def test_a_trial_has_the_losses_of_a_plain_loop(trial: Trial) -> None:
+    plain = plain_loop(trial.study, plain_model(trial.study), orders_of(trial.study))
+    compare(trial.evaluations, plain)
+    assert min(plain[1]) < 0.97 * plain[1][0]  # it did learn something
+
+
+def frozen(study: Study, blocks: str) -> Any:
+    """With the embeddings and ``blocks``, a pattern of their numbers, frozen."""
+    model = plain_model(study)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not re.search(rf"embed|wte|wpe|(layer|layers|h)\.{blocks}\.", name))
+    return model
+
+
+def with_adapters(study: Study) -> Any:
+    model = plain_model(study)
+    heads = [name for name in ("classifier", "score") if hasattr(model, name)]
+    in_a_block = re.compile(r"(layer|layers|h)\.\d+\.")
+    described = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules=[
+            name
+            for name, module in model.named_modules()
+            if in_a_block.search(name) and isinstance(module, torch.nn.Linear | Conv1D)
+        ],
+        fan_in_fan_out=study.case.family == "gpt2",
+        modules_to_save=heads or None,
+    )
+    torch.manual_seed(derive_seed("adapters", 7, 3))
+    return get_peft_model(model, described)
+
+
+METHODS: dict[str, tuple[dict[str, Any], Callable[[Study], Any]]] = {
+    "frozen": ({"frozen_layers": 1}, partial(frozen, blocks="0")),
+    "head_only": ({"method": "head_only"}, partial(frozen, blocks=r"\d+")),
+    "lora": ({"method": "lora", "lora_rank": 4, "lora_alpha_ratio": 2.0, "lora_dropout": 0.0}, with_adapters),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_trial_of_every_method_has_the_losses_of_a_plain_loop(study: Study, method: str) -> None:
+    if method == "head_only" and study.case.id == "texts-to-write":
+        pytest.skip("the head shares its weights with the embeddings, so it is refused")
+    chosen, plain = METHODS[method]
+    common = {"learning_rate": RATE, "batch_size": BATCH_SIZE, "epochs": EPOCHS, "weight_decay": 0.1}
+    config = TrialConfig.from_params(common | {"warmup_ratio": 0.2} | chosen)
+    evaluations = list(fine_tune(study.prepared, config, seed=7, number=3, best=BestModel()))
+    compare(evaluations, plain_loop(study, plain(study), orders_of(study)))
 
 
 def test_the_validation_loss_depends_on_no_batch_size_and_no_padding(study: Study) -> None:
