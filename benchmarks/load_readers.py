@@ -1,12 +1,11 @@
 """Stock Optuna beside `load.py`: the `optuna` command line and optuna-dashboard read the live database."""
 
-import contextlib
 import json
 import socket
 import subprocess
 import sys
 import threading
-import urllib.error
+import time
 import urllib.request
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +31,9 @@ class Readers:
             self._port = listener.getsockname()[1]
         serve = [sys.executable, "-c", DASHBOARD, self._url, "--port", str(self._port)]
         self._dashboard = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # a short load would be over before it has started
+        while not self._answers() and self._dashboard.poll() is None:
+            time.sleep(0.1)
         self._threads = [threading.Thread(target=loop) for loop in (self._run_optuna, self._get_dashboard)]
         for thread in self._threads:
             thread.start()
@@ -65,13 +67,16 @@ class Readers:
                 (study,) = self._get("/api/studies")["study_summaries"]
                 self._get(f"/api/studies/{study['study_id']}?after=0")
                 self._counts["dashboard"] += 2
-            except urllib.error.HTTPError as error:
+            except OSError as error:
                 self._errors.append(f"dashboard: {error}")
-            except OSError:
-                # it is still starting
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._dashboard.wait(0.2)
             self._ended.wait(PAUSE_SECONDS)
+
+    def _answers(self) -> bool:
+        try:
+            self._get("/api/studies")
+        except OSError:
+            return False
+        return True
 
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=120) as answer:
