@@ -5,9 +5,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Table, insert, select
 
@@ -48,6 +49,12 @@ def insert_contents(connection: Connection, trial_id: int, trial: FrozenTrial) -
     for table, rows in many:
         if rows:
             connection.execute(insert(table), rows)
+
+
+@lru_cache(maxsize=4096)
+def shared_distribution(stored: str) -> BaseDistribution:
+    """Return one object for all trials that have a distribution: they are many, and none changes it."""
+    return json_to_distribution(stored)
 
 
 def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
@@ -151,7 +158,7 @@ def _freeze(
     user: list[Row[Any]],
     system: list[Row[Any]],
 ) -> FrozenTrial:
-    distributions = {row.param_name: json_to_distribution(row.distribution_json) for row in params}
+    distributions = {row.param_name: shared_distribution(row.distribution_json) for row in params}
     in_order = sorted(values, key=lambda row: row.objective)
     return FrozenTrial(
         trial_id=trial.trial_id,

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
 from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
@@ -17,6 +17,7 @@ from service.contract.spec import Params
 from service.contract.study import Failure, TrialCounts
 from service.contract.trial import TrialState as StateName
 from service.store import events
+from service.store.frozen import shared_distribution
 from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials
 from service.store.studies import StudyRow
 from service.store.tables import lease, study_spec
@@ -60,7 +61,7 @@ def add(
         datetime_complete=None,
         # as they will be read
         params={name: one.to_external_repr(one.to_internal_repr(params[name])) for name, one in distributions.items()},
-        distributions=dict(distributions),
+        distributions={name: shared_distribution(distribution_to_json(one)) for name, one in distributions.items()},
         user_attrs=json.loads(json.dumps(user_attrs)),
         system_attrs=json.loads(json.dumps({**system_attrs, **(_waiting(tx) if state == "WAITING" else {})})),
         intermediate_values={},
