@@ -3,7 +3,7 @@
 import copy
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
@@ -23,13 +23,16 @@ _UNSETTLED = (
     .where(trials.c.study_id == bindparam("study_id"), trials.c.trial_id > bindparam("last_settled"))
     .order_by(trials.c.trial_id)
 )
+_SINCE = select(event.c.payload).where(event.c.study_uuid == _uuid, event.c.sequence > bindparam("revision"))
+MANY = 100
+"""Events since a picture was taken; after more than so many all unfinished trials are read again."""
 
 
 class OpenTrials:
     """All trials of a study, in the order of their numbers.
 
     Args:
-        seen: What an earlier transaction saw. Of it only what has finished is believed, unless no event came since;
+        seen: What an earlier transaction saw. Of it is believed what has finished, and what no event since tells of;
             the states are read in any case, so that a trial is noticed that stock Optuna has written.
     """
 
@@ -39,13 +42,16 @@ class OpenTrials:
         rows = connection.execute(_UNSETTLED, {"study_id": study_id, "last_settled": last_settled}).all()
         self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
         known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
-        is_current = seen is not None and seen.revision == self._revision
+        changed = () if seen is None else self._changed_since(connection, study_id, seen.revision)
         trusted = {
             row.trial_id: known[row.trial_id]
             for row in rows
             if row.trial_id in known
             and known[row.trial_id].state.name == row.state
-            and (is_current or known[row.trial_id].state.is_finished())
+            and (
+                known[row.trial_id].state.is_finished()
+                or (changed is not None and known[row.trial_id].number not in changed)
+            )
         }
         loaded = load_trials(connection, [row.trial_id for row in rows if row.trial_id not in trusted])
         self._connection = connection
@@ -53,6 +59,13 @@ class OpenTrials:
         self._settled: Counter[TrialState] = Counter() if seen is None else seen.settled
         self.trials = settled + [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
         self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
+
+    def _changed_since(self, connection: Connection, study_id: int, revision: int) -> Container[int] | None:
+        """Numbers of the trials that events tell of; ``None``: too many to tell."""
+        if revision == self._revision:
+            return ()
+        since = connection.execute(_SINCE.limit(MANY + 1), {"study_id": study_id, "revision": revision}).scalars().all()
+        return None if len(since) > MANY else {payload["number"] for payload in since if "number" in payload}
 
     def picture(self) -> Picture | None:
         """What to show to others after the commit; ``None`` if a change is without its event."""

@@ -1,15 +1,17 @@
 """What a process has seen of a study's trials holds only as long as it is so in the database."""
 
+from collections.abc import Sequence
+
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 
 from service.contract.spec import StudySpec
 from service.lifecycle.create_study import create_study
-from service.store import seen_trials, studies, trials
+from service.store import open_trials, seen_trials, studies, trials
 from service.store.transaction import Store
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
@@ -109,6 +111,31 @@ def test_trials_that_have_not_changed_are_not_read_again(store: Store, engine: E
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     seen(store)
     assert not [statement for statement in statements if "trial_params" in statement]
+
+
+def test_only_the_trials_that_events_tell_of_are_read_again(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = seen(store)
+    read = []
+    whole = open_trials.load_trials
+
+    def noted(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
+        read.append(len(trial_ids))
+        return whole(connection, trial_ids)
+
+    monkeypatch.setattr(open_trials, "load_trials", noted)
+    report(other, 1, 1, 0.25)
+    read.clear()
+    again = seen(store)
+    assert read == [1]
+    assert [after is before for after, before in zip(again, first, strict=True)] == [True, False, True]
+    monkeypatch.setattr(open_trials, "MANY", 1)
+    for step in (2, 3):
+        report(other, 1, step, 0.25)
+    read.clear()
+    assert seen(store)[1].last_step == 3
+    assert read == [3]  # too many events to look at each
 
 
 def test_pictures_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
