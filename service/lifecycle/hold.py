@@ -7,6 +7,11 @@ from service.store.transaction import Transaction
 
 
 def hold(tx: Transaction, lease_id: str, token: str) -> Lease:
+    """Take the lock of a lease's study and renew the lease.
+
+    Raises:
+        LeaseLost: It is stale.
+    """
     held = leases.find(tx, lease_id, token)
     study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
     renewed = None if study is None else leases.renew(tx, lease_id, token)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.leases import Lease
 from service.store.tables import artifact, dropped_folder, trial_log
 from service.store.transaction import Transaction
+from service.store.upsert import insert_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,8 @@ def add(tx: Transaction, held: Lease, file: str, size_bytes: int, sha256: str) -
 
 def put(tx: Transaction, lease_id: str, study_uuid: str, number: int, file: str, size_bytes: int, sha256: str) -> None:
     """Note a file in a lease's folder, or that it has changed."""
-    dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
     facts = {"size_bytes": size_bytes, "sha256": sha256}
-    statement = dialect.insert(artifact).values(
+    statement = insert_of(tx.connection, artifact).values(
         lease_id=lease_id,
         file=file,
         study_uuid=study_uuid,

@@ -4,18 +4,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from service.contract.dataset import Format
 from service.store.tables import dataset
 from service.store.transaction import Transaction
+from service.store.upsert import insert_of
 
 
 def add(tx: Transaction, sha256: str, form: Format, size_bytes: int) -> bool:
     """Note an uploaded data set; ``False`` if it was there before."""
-    dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
     row = {"sha256": sha256, "format": form, "size_bytes": size_bytes, "uploaded_at": tx.now}
-    statement = dialect.insert(dataset).values(**row).on_conflict_do_nothing().returning(dataset.c.sha256)
+    statement = insert_of(tx.connection, dataset).values(**row).on_conflict_do_nothing().returning(dataset.c.sha256)
     return tx.connection.execute(statement).first() is not None
 
 

@@ -3,13 +3,12 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from service.store.tables import idempotency_key
 from service.store.transaction import Transaction
+from service.store.upsert import insert_of
 
 KEPT = timedelta(hours=24)
 _IN_FLIGHT = 0
@@ -37,7 +36,6 @@ def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
     PostgreSQL waits here for a request of the same key that is still in flight; SQLite has waited before.
     """
     key = _own(tx, key)
-    dialect: Any = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
     row = {
         "key": key,
         "request_sha256": request_sha256,
@@ -45,7 +43,7 @@ def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
         "body": "",
         "answered_at": tx.now,
     }
-    statement = dialect.insert(idempotency_key).values(**row).on_conflict_do_nothing()
+    statement = insert_of(tx.connection, idempotency_key).values(**row).on_conflict_do_nothing()
     if tx.connection.execute(statement.returning(idempotency_key.c.key)).first() is not None:
         return None
     found = tx.connection.execute(select(idempotency_key).where(idempotency_key.c.key == key)).one()

@@ -7,10 +7,10 @@ reap. A lease whose row is gone is stale, whatever its clock says.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from service.contract.worker import LEASE_SECONDS, Resume
 from service.failpoints import failpoint
@@ -117,7 +117,7 @@ def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str, slots: int)
     for held in sorted(own[:slots], key=lambda one: one.lease_id):  # in the order of heartbeats: no deadlock
         renewed = {"token": uuid4().hex, "expires_at": tx.now + TERM}
         owned = (lease.c.lease_id == held.lease_id, lease.c.token == held.token)
-        if _changed(tx.connection.execute(update(lease).where(*owned).values(**renewed))):
+        if tx.connection.execute(update(lease).where(*owned).values(**renewed)).rowcount == 1:
             again.append(Lease(**(held.__dict__ | renewed)))
     return sorted(again, key=lambda one: one.number)
 
@@ -289,10 +289,6 @@ def device_seconds(tx: Transaction, study_uuid: str) -> float:
 
 def _same(table: Any, study_uuid: str, kind: Kind, number: int) -> tuple[Any, ...]:
     return table.c.study_uuid == study_uuid, table.c.kind == kind, table.c.number == number
-
-
-def _changed(result: Any) -> bool:
-    return cast("CursorResult[Any]", result).rowcount == 1
 
 
 def _one(row: Row[Any] | None) -> Lease | None:

@@ -44,14 +44,11 @@ class OpenTrials:
         known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
         changed = () if seen is None else self._changed_since(connection, study_id, seen.revision)
         trusted = {
-            row.trial_id: known[row.trial_id]
+            row.trial_id: one
             for row in rows
-            if row.trial_id in known
-            and known[row.trial_id].state.name == row.state
-            and (
-                known[row.trial_id].state.is_finished()
-                or (changed is not None and known[row.trial_id].number not in changed)
-            )
+            if (one := known.get(row.trial_id)) is not None
+            and one.state.name == row.state
+            and (one.state.is_finished() or (changed is not None and one.number not in changed))
         }
         loaded = load_trials(connection, [row.trial_id for row in rows if row.trial_id not in trusted])
         self._connection = connection

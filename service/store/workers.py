@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from service.contract.worker import WorkerRegistration
 from service.store.tables import service_beat, worker
 from service.store.transaction import Transaction
+from service.store.upsert import insert_of
 
 
 def announce(tx: Transaction, worker_id: str, launcher: str) -> None:
@@ -65,6 +65,5 @@ def beat(tx: Transaction) -> None:
 
 
 def _upsert(tx: Transaction, table: Any, key: dict[str, Any], row: dict[str, Any]) -> None:
-    dialect = postgresql if tx.connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**key, **row)
+    statement = insert_of(tx.connection, table).values(**key, **row)
     tx.connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=row))

@@ -49,11 +49,17 @@ def test_bf16_gives_the_losses_of_fp32_within_its_tolerance(prepared: Prepared, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-@pytest.mark.parametrize("params", [{}, {"method": "lora", "lora_rank": 4}, {"method": "head_only"}], ids=str)
+@pytest.mark.parametrize(
+    ("case", "params"),
+    [
+        pytest.param(case, params, id=f"{case.id}-{params}")
+        for case in CASES
+        for params in ({}, {"method": "lora", "lora_rank": 4}, {"method": "head_only"})
+        # a head that is tied to the embeddings cannot train alone
+        if (case.id, params.get("method")) != ("texts-to-write", "head_only")
+    ],
+)
 def test_bf16_keeps_its_tolerance_in_every_task(case: TaskCase, params: dict[str, Any], tmp_path: Path) -> None:
-    if case.family == "gpt2" and case.task == "causal-lm" and params.get("method") == "head_only":
-        pytest.skip("its head is tied to the embeddings")
     case.write(tmp_path)
     spec = tiny.make_spec(**case.spec(training={"similarity": False}))
     check_bf16(prepare(spec, roots=[tmp_path], device=tiny.CPU), **params)
