@@ -24,9 +24,18 @@ def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Seq
     trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
     assert trial is not None
     past = leases.attempts(tx, study.uuid, "trial", trial.number)
-    seen = {row.attempt: measurements.of_trial(tx, study.uuid, trial.number, row.attempt) for row in past}
+    seen = {row.attempt: measurements.of_attempt(tx, study.uuid, trial.number, row.attempt) for row in past}
     resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
-    granted = leases.grant(tx, study.uuid, "trial", trial.number, asker, resume, reserve(tx, study))
+    granted = leases.grant(
+        tx,
+        study.uuid,
+        "trial",
+        trial.number,
+        asker,
+        n_past=len(past),
+        resume=resume,
+        reserved_seconds=reserve(tx, study),
+    )
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)
         return granted

@@ -18,7 +18,8 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)
-        dropped = artifacts.lease_ids(tx, study.uuid) | {held.lease_id for held in leases.of_study(tx, study.uuid)}
+        dropped = tx.ask(artifacts.lease_ids(study.study_id))
+        dropped |= {held.lease_id for held in leases.of_study(tx, study.uuid)}
         for table in (leases, measurements, decisions, artifacts, webhooks):
             table.forget_study(tx, study.uuid)
         artifacts.drop_folders(tx, dropped)

@@ -69,27 +69,27 @@ def dispatch(
         WorkerUnknown: The worker is not registered.
     """
     with store.reading() as tx:
-        worker = workers.find(tx, worker_id)
+        worker, own, live, open_studies = tx.ask(
+            workers.find(worker_id), leases.of_worker(worker_id), leases.counts_of_live(), studies.open_studies()
+        )
         if worker is None:
             raise WorkerUnknown
         is_due = tx.now - worker.last_seen_at >= SEEN
         asker = _Asker(worker_id, str(worker.device["name"])[:256], checkpoints)
-        own = [held.study_uuid for held in leases.of_worker(tx, worker_id)]
-        live = leases.counts_of_live(tx)
-        # the study with the fewest leased trials, then the oldest
-        in_turn = sorted(studies.open_studies(tx), key=lambda study: live.get(study.uuid, 0))
+    # the study with the fewest leased trials, then the oldest
+    in_turn = sorted(open_studies, key=lambda study: live.get(study.uuid, 0))
     bf16 = bool(worker.device["bf16"])
     if is_due:
         with store.writing() as tx:
             workers.see(tx, worker_id)
     if own and not hands_out_again:
         return []
-    if own and (again := _hand_out_again(store, own[0], worker_id, slots)):
+    if own and (again := _hand_out_again(store, own[0].study_uuid, worker_id, slots)):
         return again
     for study in in_turn:
         if not bf16 and study.facts is not None and study.facts.precision == "bf16":
             continue  # its trials would not compare: a worker that cannot keep the pinned precision gets none
-        assignments = _from_study(store, proposer, study.uuid, asker, slots)
+        assignments = _from_study(store, proposer, study, asker, slots)
         if assignments:
             return assignments
     return []
@@ -101,18 +101,19 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
         if study is None:
             return []
         again = [_assignment(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id, slots)]
+        failpoint("dispatch.before_hand_out")
     failpoint("dispatch.after_hand_out")
     return again
 
 
-def _from_study(store: Store, proposer: Proposer, study_uuid: str, asker: _Asker, slots: int) -> list[Assignment]:
+def _from_study(store: Store, proposer: Proposer, seen: StudyRow, asker: _Asker, slots: int) -> list[Assignment]:
     assignments: list[Assignment] = []
-    with proposer.turn(study_uuid):
+    with proposer.turn(seen.uuid):
         while len(assignments) < slots:
-            proposal = propose_next(store, proposer, study_uuid)
+            proposal = propose_next(store, proposer, seen.study_id)
             failpoint("dispatch.after_propose")
             with store.writing() as tx:
-                study = studies.lock_by_uuid(tx, study_uuid)
+                study = studies.lock_by_id(tx, seen.study_id)
                 granted = None if study is None else _grant_next(tx, study, proposal, asker)
                 failpoint("dispatch.before_commit")
             failpoint("dispatch.after_commit")
@@ -169,7 +170,7 @@ def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _As
         system_attrs=proposal.system_attrs,
         user_attrs={},
     )
-    return _grant(tx, study, "trial", trial.number, asker)
+    return _grant(tx, study, "trial", trial.number, asker, n_past=0)
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
@@ -188,12 +189,15 @@ def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment 
 
 
 def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment | None:
-    return None if leases.of_study(tx, study.uuid) else _grant(tx, study, kind, number, asker)
+    if leases.of_study(tx, study.uuid):
+        return None
+    return _grant(tx, study, kind, number, asker, n_past=leases.n_attempts(tx, study.uuid, kind, number))
 
 
-def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment:
+def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker, n_past: int) -> Assignment:
     seconds = reserve(tx, study) if kind == "trial" else None
-    return _assignment(tx, study, leases.grant(tx, study.uuid, kind, number, asker, None, seconds))
+    granted = leases.grant(tx, study.uuid, kind, number, asker, n_past=n_past, reserved_seconds=seconds)
+    return _assignment(tx, study, granted)
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:

@@ -12,9 +12,8 @@ def hold(tx: Transaction, lease_id: str, token: str) -> Lease:
     Raises:
         LeaseLost: It is stale.
     """
-    held = leases.find(tx, lease_id, token)
-    study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
-    renewed = None if study is None else leases.renew(tx, lease_id, token)
+    study_id = studies.lock_by_lease(tx, lease_id, token)
+    renewed = None if study_id is None else tx.ask(leases.renew(tx, lease_id, token))
     if renewed is None:
         raise LeaseLost
     return renewed

@@ -16,7 +16,7 @@ def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList
         shown = []
         for row in rows[:limit]:
             work = []
-            for held in leases.of_worker(tx, row.worker_id):
+            for held in tx.ask(leases.of_worker(row.worker_id)):
                 study = studies.find_by_uuid(tx, held.study_uuid)
                 if study is not None and studies.is_visible(tx, study):
                     number = held.number if held.kind == "trial" else None

@@ -1,6 +1,7 @@
 """Propose params for a study's next trial, outside its lock, from a snapshot of its trials."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from service.contract.worker import Assignment, TrialAssignment
 from service.lifecycle.is_full import is_full
@@ -20,17 +21,19 @@ class Next:
     """``None``: the sampler has nothing left."""
 
 
-def propose_next(store: Store, proposer: Proposer, study_uuid: str) -> Next | None:
+def propose_next(store: Store, proposer: Proposer, study_id: int) -> Next | None:
     """Propose the next new trial; ``None`` if the study has other work, or none."""
     with store.reading() as tx:
-        study = studies.find_by_uuid(tx, study_uuid)
+        study, attrs, _ = tx.ask(
+            studies.by_id(study_id), tx.trials.study_system_attrs(study_id), tx.trials.opening(study_id)
+        )
         if study is None or study.facts is None or study.state != "running" or is_full(tx, study):
             return None
-        request = _request(tx, study)
+        request = _request(tx, study, attrs)
     if request is None:
         return None
     with store.metrics.proposal_seconds.labels(request.spec.sampler.name).time():
-        return Next(request.number, _propose(proposer, study_uuid, request))
+        return Next(request.number, _propose(proposer, study.uuid, request))
 
 
 def _propose(proposer: Proposer, study_uuid: str, request: ProposalRequest) -> Proposal | None:
@@ -46,12 +49,12 @@ def propose_ahead(store: Store, proposer: Proposer, granted: Assignment) -> None
         return
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, granted.study_id)
-        request = None if study is None else _request(tx, study)
+        request = None if study is None else _request(tx, study, tx.trials.get_study_system_attrs(study.study_id))
     if request is not None and request.number == granted.number + 1:
         proposer.prepare(granted.study_id, as_before(request))
 
 
-def _request(tx: Transaction, study: StudyRow) -> ProposalRequest | None:
+def _request(tx: Transaction, study: StudyRow, study_system_attrs: dict[str, Any]) -> ProposalRequest | None:
     seen = trials.all_of(tx, study)
     if len(seen) >= study.spec.n_trials or trials.waiting(tx, study):
         return None
@@ -60,5 +63,5 @@ def _request(tx: Transaction, study: StudyRow) -> ProposalRequest | None:
         study_name=study.name,
         number=len(seen),
         trials=seen,
-        study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
+        study_system_attrs=study_system_attrs,
     )

@@ -22,7 +22,7 @@ def reap_one(store: Store, held: Lease, *, expired_at: datetime | None, is_count
         study = studies.lock_by_uuid(tx, held.study_uuid)
         if study is None:
             return False
-        taken = leases.reap(tx, held, expired_at) if expired_at else leases.end(tx, held.lease_id, held.token)
+        taken = leases.reap(tx, held, expired_at) if expired_at else tx.ask(leases.end(held.lease_id, held.token))
         if taken is None:
             return False
         lost = Failure(failure_class="lost", message=f"worker {taken.worker_id[:8]} was lost")

@@ -23,9 +23,10 @@ def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> N
         LeaseLost: The lease is stale; nothing has changed.
     """
     with store.writing() as tx:
-        held = leases.find(tx, lease_id, token)
-        study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
-        ended = None if study is None else leases.end(tx, lease_id, token)
+        study_id = studies.lock_by_lease(tx, lease_id, token)
+        if study_id is None:
+            raise LeaseLost
+        study, ended = tx.ask(studies.by_id(study_id), leases.end(lease_id, token))
         if study is None or ended is None:
             raise LeaseLost
         take_back(tx, study, ended, _FAILURES[reason], is_counted=False)

@@ -2,7 +2,7 @@
 
 import math
 from copy import copy
-from typing import Any
+from dataclasses import replace
 
 from structlog.contextvars import bind_contextvars
 
@@ -18,6 +18,7 @@ from service.lifecycle.prune import prune
 from service.search.best import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
+from service.store.measurements import Answer
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 
@@ -43,27 +44,38 @@ def report(store: Store, reports: list[Report]) -> list[ReportReply]:
 
 
 def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -> list[ReportReply]:
-    held = leases.find(tx, lease_id, token)
-    study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
+    study_id = studies.lock_by_lease(tx, lease_id, token)
+    if study_id is None:
+        return [_lost(one) for one in reports]
     # renewing compares the token again, now under the study's lock
-    held = None if study is None else leases.renew(tx, lease_id, token)
+    held, study, decided, _ = tx.ask(
+        leases.renew(tx, lease_id, token),
+        studies.by_id(study_id),
+        measurements.decided(lease_id, from_step=min(one.step for one in reports)),
+        tx.trials.opening(study_id),
+    )
     if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
     bind_contextvars(**lease_fields(study, held))
     if held.kind != "trial":
         raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")
-    return [_accept_one(tx, study, held, one) for one in reports]
+    return [_answer(tx, study, held, one, decided) for one in reports]
 
 
-def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> ReportReply:
-    decided = measurements.decided(tx, held, one.step)
-    stored = next((row for row in decided if row.step == one.step), None)
+def _answer(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided: list[Answer]) -> ReportReply:
+    stored = next((answer for answer in decided if answer.step == one.step), None)
     if stored is not None:
-        return _replay(study, held, one, stored)
-    pruned = next((row for row in decided if row.should_prune), None)
+        _check_same(one, stored)
+        return _reply(study, held, stored)
+    pruned = next((answer for answer in decided if answer.should_prune), None)
     if pruned is not None:
         # the decision is final: what came after it was in vain
-        return _reply(study, held, one, should_prune=True, reason=pruned.reason, keep_model=False)
+        return _reply(study, held, replace(pruned, step=one.step, keep_model=False))
+    decided.append(_decide(tx, study, held, one))
+    return _reply(study, held, decided[-1])
+
+
+def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answer:
     _check_metrics(study, one)
     found = trials.find(tx, study, held.number)
     assert found is not None
@@ -72,21 +84,23 @@ def _accept_one(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> R
     decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
-    answer: dict[str, Any] = {
-        "should_prune": decision.should_prune,
-        "reason": decision.reason,
-        "keep_model": keep_model,
-    }
-    measurements.add(tx, held, one, **answer)
+    answer = Answer(
+        step=one.step,
+        value=one.value,
+        should_prune=decision.should_prune,
+        reason=decision.reason,
+        keep_model=keep_model,
+    )
+    measurements.add(tx, held, one, answer)
     tx.after_commit.append(tx.metrics.reports.inc)
     if decision.grounds is not None:
         decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
-    return _reply(study, held, one, **answer)
+    return answer
 
 
 def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, last: Report) -> bool:
     """Whether the model would be kept if the trial ended now, at no cost: what it has cost is told later."""
-    before = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
+    before = measurements.of_attempt(tx, held.study_uuid, held.number, held.attempt)
     judged = judge_trial(study.spec, points([*before, last]), device_seconds=0.0)
     if not judged.is_feasible:
         return False
@@ -100,32 +114,22 @@ def _check_metrics(study: StudyRow, one: Report) -> None:
         raise OutcomeRefused(f"the metrics of step {one.step} lack {', '.join(missing)}, which the study goes by")
 
 
-def _replay(study: StudyRow, held: Lease, one: Report, stored: Any) -> ReportReply:
+def _check_same(one: Report, stored: Answer) -> None:
     if not math.isclose(stored.value, one.value, rel_tol=0, abs_tol=0):
         raise ReportConflict(
             f"step {one.step} was reported before with the value {stored.value!r}, which stands; "
             f"{one.value!r} is refused. Report each step once"
         )
-    return _reply(
-        study,
-        held,
-        one,
-        should_prune=stored.should_prune,
-        reason=stored.reason,
-        keep_model=stored.keep_model,
-    )
 
 
-def _reply(
-    study: StudyRow, held: Lease, one: Report, *, should_prune: bool, reason: str | None, keep_model: bool
-) -> ReportReply:
+def _reply(study: StudyRow, held: Lease, answer: Answer) -> ReportReply:
     return ReportReply(
-        lease_id=one.lease_id,
-        step=one.step,
+        lease_id=held.lease_id,
+        step=answer.step,
         directive=directive(study, held),
-        should_prune=should_prune,
-        reason=reason,
-        keep_model=keep_model,
+        should_prune=answer.should_prune,
+        reason=answer.reason,
+        keep_model=answer.keep_model,
     )
 
 

@@ -24,9 +24,9 @@ def settle(tx: Transaction, study: StudyRow) -> StudyRow:
     counts = trials.counts(tx, study)
     n_finished = counts.complete + counts.pruned + counts.fail
     all_done = study.facts is not None and n_finished >= study.spec.n_trials
-    if leases.of_study(tx, study.uuid) or counts.running or not (all_done or study.state == "stopping"):
+    if counts.running or not (all_done or study.state == "stopping"):
         return study
-    if needs_score(tx, study):
+    if leases.of_study(tx, study.uuid) or needs_score(tx, study):
         return study
     return _end(tx, study)
 

@@ -27,7 +27,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
             raise TrialNotFound(name, number)
         decided = decisions.of_trial(tx, study.uuid, number)
         attempts = leases.attempts(tx, study.uuid, "trial", number)
-        evaluations = measurements.of_trial(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)
+        evaluations = measurements.of_attempt(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)
         log = artifacts.last_log(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
     summary = describe_trial(study, trial, evaluations[-1] if evaluations else None)
     curve = points(evaluations)

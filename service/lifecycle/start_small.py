@@ -10,7 +10,10 @@ def start_small(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
     """Grant the next small run of a locked study; ``None`` if all of them have been given out."""
     held = {lease.number for lease in leases.of_study(tx, study.uuid) if lease.kind == "small"}
     left = [number for number in _left(tx, study) if number not in held]
-    return leases.grant(tx, study.uuid, "small", left[0], asker) if left else None
+    if not left:
+        return None
+    n_past = leases.n_attempts(tx, study.uuid, "small", left[0])
+    return leases.grant(tx, study.uuid, "small", left[0], asker, n_past=n_past)
 
 
 def is_starting_small(tx: Transaction, study: StudyRow) -> bool:

@@ -21,7 +21,7 @@ def take_back(
     is_counted: bool,
     device_seconds: float | None = None,
     outcome: str | None = None,
-) -> None:
+) -> StudyRow:
     """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study."""
     leases.close_attempt(
         tx,
@@ -45,7 +45,7 @@ def take_back(
     elif held.kind == "score" and used_up:
         warning = f"the winner was not scored on the test split: {failure.message}"
         study = studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning])
-    settle(tx, study)
+    return settle(tx, study)
 
 
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:

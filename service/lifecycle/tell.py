@@ -41,31 +41,35 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         OutcomeRefused: The outcome does not fit the assignment or the reports; the lease lives on.
     """
     with store.writing() as tx:
-        held = leases.find(tx, lease_id, token)
-        study = None if held is None else studies.lock_by_uuid(tx, held.study_uuid)
-        ended = None if study is None else leases.end(tx, lease_id, token)
+        study_id = studies.lock_by_lease(tx, lease_id, token)
+        if study_id is None:
+            return _replay(tx, lease_id, token, outcome)
+        study, folders, ended, _ = tx.ask(
+            studies.by_id(study_id),
+            artifacts.lease_ids(study_id),
+            leases.end(lease_id, token),
+            tx.trials.opening(study_id),
+        )
         if study is None or ended is None:
             return _replay(tx, lease_id, token, outcome)
         bind_contextvars(**lease_fields(study, ended))
         if outcome.kind != ended.kind:
             raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
-        folders = artifacts.lease_ids(tx, study.uuid)
         match outcome:
             case PreparedOutcome():
-                _accept_prepared(tx, proposer, study, ended, outcome)
+                settled = _accept_prepared(tx, proposer, study, ended, outcome)
             case SmallOutcome():
-                _accept_small(tx, study, ended, outcome)
+                settled = _accept_small(tx, study, ended, outcome)
             case TrialOutcome():
-                _accept_trial(tx, study, ended, outcome)
+                settled = _accept_trial(tx, study, ended, outcome, has_files=bool(folders))
             case ScoreOutcome():
-                _accept_score(tx, study, ended, outcome)
-        dropped = folders - artifacts.lease_ids(tx, study.uuid) if folders else set()
-        settled = studies.find_by_uuid(tx, study.uuid)
+                settled = _accept_score(tx, study, ended, outcome)
+        left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
         failpoint("tell.before_commit")
     failpoint("tell.after_commit")
     _log(outcome)
-    remove_folders(folder, dropped)
-    if settled is not None and settled.has_ended:
+    remove_folders(folder, folders - left)
+    if settled.has_ended:
         _write_card(store, folder, study.uuid)
     return Told(replayed=False)
 
@@ -97,40 +101,37 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
 
 def _accept_prepared(
     tx: Transaction, proposer: Proposer, study: StudyRow, held: Lease, outcome: PreparedOutcome
-) -> None:
+) -> StudyRow:
     if (outcome.facts is None) == (outcome.failure is None):
         raise OutcomeRefused("a prepare ends with facts or with a failure, and not with both")
     if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
-        _try_again(tx, study, held, outcome, outcome.failure)
-        return
+        return _try_again(tx, study, held, outcome, outcome.failure)
     _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
     if study.ending is not None:
-        settle(tx, study)
-    elif outcome.failure is not None:
-        studies.change(tx, study, state="failed", failure=outcome.failure, finished_at=tx.now)
-    else:
-        assert outcome.facts is not None
-        study = studies.change(tx, study, facts=outcome.facts)
-        settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
+        return settle(tx, study)
+    if outcome.failure is not None:
+        return studies.change(tx, study, state="failed", failure=outcome.failure, finished_at=tx.now)
+    assert outcome.facts is not None
+    study = studies.change(tx, study, facts=outcome.facts)
+    return settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
 
 
-def _accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> None:
+def _accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:
     if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
-        _try_again(tx, study, held, outcome, outcome.failure)
-        return
+        return _try_again(tx, study, held, outcome, outcome.failure)
     _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
-    settle(tx, accept_small(tx, study, held, outcome))
+    return settle(tx, accept_small(tx, study, held, outcome))
 
 
-def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> None:
+def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome, *, has_files: bool) -> StudyRow:
+    """``has_files``: workers have uploaded models of the study."""
     failure = outcome.failure
     if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
         artifacts.forget(tx, held.lease_id)
-        _try_again(tx, study, held, outcome, failure)
-        return
+        return _try_again(tx, study, held, outcome, failure)
     trial = trials.find(tx, study, held.number)
     assert trial is not None
-    reported = measurements.of_trial(tx, held.study_uuid, held.number, held.attempt)
+    reported = measurements.of_attempt(tx, held.study_uuid, held.number, held.attempt)
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
     if outcome.state == "COMPLETE":
         judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))
@@ -138,9 +139,9 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     else:
         trials.finish(tx, study, trial, outcome.state, _last_value(study, trial, outcome.state), failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
-    if artifacts.lease_ids(tx, study.uuid):
+    if has_files:
         keep_models(tx, study, held)
-    settle(tx, study)
+    return settle(tx, study)
 
 
 def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: bool) -> None:
@@ -169,17 +170,16 @@ def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: Tria
     return outcome.device_seconds + sum(float(row.device_seconds) for row in past if row.lease_id != held.lease_id)
 
 
-def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> None:
+def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> StudyRow:
     if (outcome.metrics is None) == (outcome.failure is None):
         raise OutcomeRefused("a score ends with metrics or with a failure, and not with both")
     if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
-        _try_again(tx, study, held, outcome, outcome.failure)
-        return
+        return _try_again(tx, study, held, outcome, outcome.failure)
     _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
     warnings = study.warnings
     if outcome.failure is not None:
         warnings = [*warnings, f"the winner was not scored on the test split: {outcome.failure.message}"]
-    settle(tx, studies.change(tx, study, is_scored=True, test_metrics=outcome.metrics, warnings=warnings))
+    return settle(tx, studies.change(tx, study, is_scored=True, test_metrics=outcome.metrics, warnings=warnings))
 
 
 def _is_worth_another_try(tx: Transaction, held: Lease, failure: Failure) -> bool:
@@ -190,8 +190,8 @@ def _is_worth_another_try(tx: Transaction, held: Lease, failure: Failure) -> boo
     return all(attempt.end != "device_error" for attempt in past)
 
 
-def _try_again(tx: Transaction, study: StudyRow, held: Lease, outcome: Outcome, failure: Failure) -> None:
-    take_back(
+def _try_again(tx: Transaction, study: StudyRow, held: Lease, outcome: Outcome, failure: Failure) -> StudyRow:
+    return take_back(
         tx,
         study,
         held,

@@ -82,7 +82,7 @@ def _inputs(tx: Transaction, study: StudyRow, model: KeptModel) -> tuple[Any, di
     trial = trials.find(tx, study, model.number)
     assert trial is not None
     attempt = leases.attempts(tx, study.uuid, "trial", model.number)[-1]
-    worker = workers.find(tx, attempt.worker_id)
+    worker = tx.ask(workers.find(attempt.worker_id))
     versions = {} if worker is None else worker.versions
     return describe(tx, study), trial_params(study.spec, trial.params), {"device": attempt.device, "versions": versions}
 

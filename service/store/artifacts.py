@@ -4,12 +4,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from service.store.leases import Lease
-from service.store.tables import artifact, dropped_folder, trial_log
+from service.store.statements import Call, Statement
+from service.store.tables import artifact, dropped_folder, study_spec, trial_log
 from service.store.transaction import Transaction
 from service.store.upsert import insert_of
+
+_LEASE_IDS = Statement(
+    select(artifact.c.lease_id)
+    .join(study_spec, study_spec.c.uuid == artifact.c.study_uuid)
+    .where(study_spec.c.study_id == bindparam("study_id"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +83,9 @@ def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
     }
 
 
-def lease_ids(tx: Transaction, study_uuid: str) -> set[str]:
+def lease_ids(study_id: int) -> Call[set[str]]:
     """Folders that belong to a study, visible or not."""
-    wanted = select(artifact.c.lease_id).where(artifact.c.study_uuid == study_uuid)
-    return set(tx.connection.execute(wanted).scalars())
+    return _LEASE_IDS.then(lambda rows: {row.lease_id for row in rows}, study_id=study_id)
 
 
 def forget(tx: Transaction, lease_id: str) -> None:

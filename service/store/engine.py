@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, DateTime, Dialect, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.store.statements import Call, Row, Statement
 
 WRITING = "spezia_writing"
 """Execution option of a connection whose transaction will write."""
@@ -27,17 +29,32 @@ libpq's own default is for ever, and a service cut off from its database would h
 class Clock(Protocol):
     """Asked after the lock is held, so that two writers see time in the order of their commits."""
 
-    def now(self, connection: Connection) -> datetime: ...
+    def asked_of(self, database: str) -> Call[datetime] | None:
+        """How to ask this kind of database; ``None``: it is not asked, `now` tells."""
+        ...
+
+    def now(self) -> datetime:
+        """This process's own time."""
+        ...
 
 
 class DatabaseClock:
     """PostgreSQL's own clock, so that several services agree; on SQLite the host's."""
 
-    def now(self, connection: Connection) -> datetime:
-        if connection.dialect.name == "postgresql":
-            # not now(), which stands still at the start of the transaction
-            return connection.execute(text("SELECT clock_timestamp()")).scalar_one().astimezone(UTC)  # type: ignore[no-any-return]
+    def asked_of(self, database: str) -> Call[datetime] | None:
+        return _CLOCK.then(_told) if database == "postgresql" else None
+
+    def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+# not now(), which stands still at the start of the transaction
+_CLOCK = Statement(select(func.clock_timestamp(type_=DateTime(timezone=True)).label("now")))
+
+
+def _told(rows: list[Row]) -> datetime:
+    told: datetime = rows[0].now
+    return told.astimezone(UTC)
 
 
 def open_engine(url: str) -> Engine:
@@ -96,4 +113,5 @@ def _harden_sqlite(dbapi: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # a deferred transaction that comes to write after it has read may find that somebody wrote between
     writing = connection.get_execution_options().get(WRITING, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -6,21 +6,22 @@ Events are kept as long as their study.
 
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import delete, insert, select
 
 from service.contract.event import Happening
+from service.store.statements import Row, Statement
 from service.store.tables import event
 from service.store.transaction import Transaction
 
-_ADD = insert(event).returning(event.c.sequence)
+_ADD = Statement(insert(event).returning(event.c.sequence))
 
 
 def add(tx: Transaction, study_uuid: str, study_id: int, happening: Happening) -> None:
     row = {"study_uuid": study_uuid, "kind": happening.kind, "payload": _payload(happening), "at": tx.now}
-    tx.trials.note_event(study_id, tx.connection.execute(_ADD, row).scalar_one())
+    tx.write(_ADD.first(tx.trials.noting_event(study_id), **row))
 
 
-def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[Row[Any]]:
+def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[Row]:
     """Up to ``limit`` events of a study behind ``sequence``, in order."""
     wanted = select(event).where(event.c.study_uuid == study_uuid, event.c.sequence > sequence)
     return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))

@@ -5,12 +5,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Row, Table, insert, select
+from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
 from service.store.optuna_tables import (
     trial_intermediate_values,
@@ -20,8 +20,10 @@ from service.store.optuna_tables import (
     trial_values,
     trials,
 )
+from service.store.statements import Runner, Statement
 
 IDS_PER_STATEMENT = 500
+ROWS_PER_STATEMENT = 100
 """SQLite allows 999 bound values where it was built with its old default."""
 
 
@@ -33,7 +35,7 @@ def load_trials(connection: Connection, trial_ids: Sequence[int]) -> dict[int, F
     return found
 
 
-def insert_contents(connection: Connection, trial_id: int, trial: FrozenTrial) -> None:
+def insert_contents(runner: Runner, trial_id: int, trial: FrozenTrial) -> None:
     """Write params, values, attributes and intermediate values of a trial whose row exists."""
     values = trial.values if trial.values is not None else []
     many: list[tuple[Table, list[dict[str, Any]]]] = [
@@ -47,8 +49,16 @@ def insert_contents(connection: Connection, trial_id: int, trial: FrozenTrial) -
         (trial_system_attributes, attribute_rows(trial_id, trial.system_attrs)),
     ]
     for table, rows in many:
-        if rows:
-            connection.execute(insert(table), rows)
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            some = rows[start : start + ROWS_PER_STATEMENT]
+            values = {f"{name}_{at}": value for at, row in enumerate(some) for name, value in row.items()}
+            runner.write(_insert_rows(table, tuple(some[0]), len(some)).rows(**values))
+
+
+@cache
+def _insert_rows(table: Table, columns: tuple[str, ...], n_rows: int) -> Statement:
+    rows = [{name: bindparam(f"{name}_{at}", type_=table.c[name].type) for name in columns} for at in range(n_rows)]
+    return Statement(insert(table).values(rows))
 
 
 @lru_cache(maxsize=4096)

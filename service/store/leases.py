@@ -4,40 +4,34 @@ The token is the authority, and it is compared in the statement that writes. Exp
 reap. A lease whose row is gone is stale, whatever its clock says.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import uuid4
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from service.contract.worker import LEASE_SECONDS, Resume
-from service.failpoints import failpoint
+from service.store.statements import Call, Row, Statement
 from service.store.tables import attempt, lease
 from service.store.transaction import Transaction
 
 Kind = Literal["prepare", "small", "trial", "score"]
 TERM = timedelta(seconds=LEASE_SECONDS)
 
-# of what a worker's every call runs there is one object, so that SQLAlchemy need not work out each time what it is
 _OWNED = (lease.c.lease_id == bindparam("of_id"), lease.c.token == bindparam("of_token"))
-_FIND = select(lease).where(*_OWNED)
-_RENEW = update(lease).where(*_OWNED).returning(lease)
-_END = delete(lease).where(*_OWNED).returning(lease)
-_ADD = insert(lease)
-_OF_STUDY = select(lease).where(lease.c.study_uuid == bindparam("of_study")).order_by(lease.c.number)
-_OF_WORKER = (
+_FIND = Statement(select(lease).where(*_OWNED))
+_RENEW = Statement(update(lease).where(*_OWNED).returning(lease))
+_END = Statement(delete(lease).where(*_OWNED).returning(lease))
+_ADD = Statement(insert(lease))
+_OF_STUDY = Statement(select(lease).where(lease.c.study_uuid == bindparam("of_study")).order_by(lease.c.number))
+_OF_WORKER = Statement(
     select(lease).where(lease.c.worker_id == bindparam("of_worker")).order_by(lease.c.study_uuid, lease.c.number)
 )
-_COUNTS = select(lease.c.study_uuid, func.count().label("n")).group_by(lease.c.study_uuid)
-_PAST = select(func.count()).where(
-    attempt.c.study_uuid == bindparam("of_study"),
-    attempt.c.kind == bindparam("of_kind"),
-    attempt.c.number == bindparam("of_number"),
-)
-_BEGIN = insert(attempt)
-_CLOSE = update(attempt).where(attempt.c.lease_id == bindparam("of_id"))
+_COUNTS = Statement(select(lease.c.study_uuid, func.count().label("n")).group_by(lease.c.study_uuid))
+_BEGIN = Statement(insert(attempt))
+_CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,38 +66,39 @@ def grant(
     kind: Kind,
     number: int,
     asker: Asker,
+    *,
+    n_past: int,
     resume: Resume | None = None,
     reserved_seconds: float | None = None,
 ) -> Lease:
-    """Begin the next attempt. At most one live lease for a trial: the database refuses a second."""
-    past = {"of_study": study_uuid, "of_kind": kind, "of_number": number}
+    """Begin the next attempt, after ``n_past`` others. At most one live lease for a trial: the database refuses two."""
     granted = Lease(
         lease_id=uuid4().hex,
         token=uuid4().hex,
         study_uuid=study_uuid,
         kind=kind,
         number=number,
-        attempt=tx.connection.execute(_PAST, past).scalar_one() + 1,
+        attempt=n_past + 1,
         worker_id=asker.worker_id,
         expires_at=tx.now + TERM,
         reserved_seconds=reserved_seconds,
     )
-    tx.connection.execute(_ADD, granted.__dict__)
-    begun = {
-        "lease_id": granted.lease_id,
-        "study_uuid": study_uuid,
-        "kind": kind,
-        "number": number,
-        "attempt": granted.attempt,
-        "worker_id": asker.worker_id,
-        "device": asker.device,
-        "started_at": tx.now,
-        "is_counted": True,
-        "device_seconds": 0.0,
-        "resume_attempt": resume.attempt if resume else None,
-        "resume_step": resume.step if resume else None,
-    }
-    tx.connection.execute(_BEGIN, begun)
+    tx.write(_ADD.rows(**granted.__dict__))
+    begun = _BEGIN.rows(
+        lease_id=granted.lease_id,
+        study_uuid=study_uuid,
+        kind=kind,
+        number=number,
+        attempt=granted.attempt,
+        worker_id=asker.worker_id,
+        device=asker.device,
+        started_at=tx.now,
+        is_counted=True,
+        device_seconds=0.0,
+        resume_attempt=resume.attempt if resume else None,
+        resume_step=resume.step if resume else None,
+    )
+    tx.write(begun)
     return granted
 
 
@@ -113,7 +108,7 @@ def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str, slots: int)
     The tokens of those that are not handed out stay good.
     """
     again = []
-    own = [held for held in of_worker(tx, worker_id) if held.study_uuid == study_uuid]
+    own = [held for held in tx.ask(of_worker(worker_id)) if held.study_uuid == study_uuid]
     for held in sorted(own[:slots], key=lambda one: one.lease_id):  # in the order of heartbeats: no deadlock
         renewed = {"token": uuid4().hex, "expires_at": tx.now + TERM}
         owned = (lease.c.lease_id == held.lease_id, lease.c.token == held.token)
@@ -122,15 +117,20 @@ def hand_out_again(tx: Transaction, study_uuid: str, worker_id: str, slots: int)
     return sorted(again, key=lambda one: one.number)
 
 
-def renew(tx: Transaction, lease_id: str, token: str) -> Lease | None:
+def renew(tx: Transaction, lease_id: str, token: str) -> Call[Lease | None]:
     """Extend a lease by a full term, expired or not, unless it is stale."""
-    renewed = {"of_id": lease_id, "of_token": token, "expires_at": tx.now + TERM}
-    return _one(tx.connection.execute(_RENEW, renewed).first())
+    return _RENEW.first(_from_row, of_id=lease_id, of_token=token, expires_at=tx.now + TERM)
 
 
-def end(tx: Transaction, lease_id: str, token: str) -> Lease | None:
+def end(lease_id: str, token: str) -> Call[Lease | None]:
     """Take the right to write away from its holder, who gives it up; ``None`` if it is stale."""
-    return _one(tx.connection.execute(_END, {"of_id": lease_id, "of_token": token}).first())
+    return _END.first(_from_row, of_id=lease_id, of_token=token)
+
+
+def n_attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> int:
+    """How often a trial, or what else has leases, was begun."""
+    counted = select(func.count()).select_from(attempt).where(*_same(attempt, study_uuid, kind, number))
+    return int(tx.connection.execute(counted).scalar_one())
 
 
 def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
@@ -144,7 +144,8 @@ def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
         lease.c.token == held.token,
         lease.c.expires_at < as_of,
     )
-    return _one(tx.connection.execute(delete(lease).where(*expired).returning(lease)).first())
+    row = tx.connection.execute(delete(lease).where(*expired).returning(lease)).first()
+    return None if row is None else _from_row(row)
 
 
 def cancel(tx: Transaction, study_uuid: str, number: int) -> None:
@@ -176,15 +177,16 @@ def close_attempt(
         mine = attempt.c.lease_id == held.lease_id
         started_at = tx.connection.execute(select(attempt.c.started_at).where(mine)).scalar_one()
         device_seconds = max(0.0, (tx.now - started_at).total_seconds())
-    ended = {
-        "ended_at": tx.now,
-        "end": end,
-        "is_counted": is_counted,
-        "device_seconds": device_seconds,
-        "token": held.token,
-        "outcome": outcome,
-    }
-    tx.connection.execute(_CLOSE, ended | {"of_id": held.lease_id})
+    closed = _CLOSE.rows(
+        of_id=held.lease_id,
+        ended_at=tx.now,
+        end=end,
+        is_counted=is_counted,
+        device_seconds=device_seconds,
+        token=held.token,
+        outcome=outcome,
+    )
+    tx.write(closed)
     if end not in ("COMPLETE", "PRUNED"):
         tx.after_commit.append(tx.metrics.failures.labels(end).inc)
 
@@ -196,25 +198,23 @@ def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
 
 
 def find(tx: Transaction, lease_id: str, token: str) -> Lease | None:
-    found = _one(tx.connection.execute(_FIND, {"of_id": lease_id, "of_token": token}).first())
-    failpoint("lease.found")
-    return found
+    return tx.ask(_FIND.first(_from_row, of_id=lease_id, of_token=token))
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:
-    return [_from_row(row) for row in tx.connection.execute(_OF_STUDY, {"of_study": study_uuid})]
+    return tx.ask(_OF_STUDY.then(_from_rows, of_study=study_uuid))
 
 
-def of_worker(tx: Transaction, worker_id: str) -> list[Lease]:
-    return [_from_row(row) for row in tx.connection.execute(_OF_WORKER, {"of_worker": worker_id})]
+def of_worker(worker_id: str) -> Call[list[Lease]]:
+    return _OF_WORKER.then(_from_rows, of_worker=worker_id)
 
 
 def all_live(tx: Transaction) -> list[Lease]:
-    return [_from_row(row) for row in tx.connection.execute(select(lease))]
+    return _from_rows(tx.connection.execute(select(lease)))
 
 
 def expired(tx: Transaction) -> list[Lease]:
-    return [_from_row(row) for row in tx.connection.execute(select(lease).where(lease.c.expires_at < tx.now))]
+    return _from_rows(tx.connection.execute(select(lease).where(lease.c.expires_at < tx.now)))
 
 
 def restart_terms(tx: Transaction) -> None:
@@ -255,9 +255,9 @@ def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
     return float(tx.connection.execute(total).scalar_one())
 
 
-def counts_of_live(tx: Transaction) -> dict[str, int]:
+def counts_of_live() -> Call[dict[str, int]]:
     """Live leases by study."""
-    return {row.study_uuid: row.n for row in tx.connection.execute(_COUNTS)}
+    return _COUNTS.then(lambda rows: {row.study_uuid: row.n for row in rows})
 
 
 def count_and_first_expiry(tx: Transaction) -> tuple[int, datetime | None]:
@@ -266,7 +266,7 @@ def count_and_first_expiry(tx: Transaction) -> tuple[int, datetime | None]:
     return row[0], row[1]
 
 
-def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row[Any]]:
+def attempts(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row]:
     """Rows of `attempt`, first to last."""
     wanted = select(attempt).where(*_same(attempt, study_uuid, kind, number)).order_by(attempt.c.attempt)
     return list(tx.connection.execute(wanted))
@@ -291,9 +291,9 @@ def _same(table: Any, study_uuid: str, kind: Kind, number: int) -> tuple[Any, ..
     return table.c.study_uuid == study_uuid, table.c.kind == kind, table.c.number == number
 
 
-def _one(row: Row[Any] | None) -> Lease | None:
-    return None if row is None else _from_row(row)
+def _from_row(row: Row) -> Lease:
+    return Lease(**row._asdict())
 
 
-def _from_row(row: Row[Any]) -> Lease:
-    return Lease(**row._mapping)
+def _from_rows(rows: Iterable[Row]) -> list[Lease]:
+    return [_from_row(row) for row in rows]

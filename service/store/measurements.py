@@ -1,71 +1,107 @@
 """All statements on `measurement`: every evaluation that was accepted, with the answer it was given."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, select
 
 from service.contract.worker import Report
 from service.store.leases import Lease
-from service.store.tables import measurement
+from service.store.statements import Call, Row, Statement
+from service.store.tables import lease, measurement
 from service.store.transaction import Transaction
 
-_DECIDED = select(measurement).where(
-    measurement.c.study_uuid == bindparam("study_uuid"),
-    measurement.c.number == bindparam("number"),
-    measurement.c.attempt == bindparam("attempt"),
-    (measurement.c.step == bindparam("step")) | measurement.c.should_prune,
+_HELD = and_(
+    measurement.c.study_uuid == lease.c.study_uuid,
+    measurement.c.number == lease.c.number,
+    measurement.c.attempt == lease.c.attempt,
 )
-_ADD = insert(measurement)
+_DECIDED = Statement(
+    select(
+        measurement.c.step,
+        measurement.c.value,
+        measurement.c.should_prune,
+        measurement.c.reason,
+        measurement.c.keep_model,
+    )
+    .join(lease, _HELD)
+    .where(
+        lease.c.lease_id == bindparam("of_id"),
+        (measurement.c.step >= bindparam("from_step")) | measurement.c.should_prune,
+    )
+)
+_OF_ATTEMPT = Statement(
+    select(measurement)
+    .where(
+        measurement.c.study_uuid == bindparam("of_study"),
+        measurement.c.number == bindparam("of_number"),
+        measurement.c.attempt == bindparam("of_attempt"),
+    )
+    .order_by(measurement.c.step)
+)
+_ADD = Statement(insert(measurement))
 
 
-def add(
-    tx: Transaction, held: Lease, report: Report, *, should_prune: bool, reason: str | None, keep_model: bool
-) -> None:
-    row = {
-        "study_uuid": held.study_uuid,
-        "number": held.number,
-        "attempt": held.attempt,
-        "step": report.step,
-        "epoch": report.epoch,
-        "optimizer_steps": report.optimizer_steps,
-        "value": report.value,
-        "metrics": report.metrics,
-        "is_final": report.final,
-        "should_prune": should_prune,
-        "reason": reason,
-        "keep_model": keep_model,
-        "reported_at": tx.now,
-    }
-    tx.connection.execute(_ADD, row)
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a report was answered."""
+
+    step: int
+    value: float
+    """That was reported."""
+    should_prune: bool
+    reason: str | None
+    keep_model: bool
 
 
-def copy(tx: Transaction, rows: list[Row[Any]], attempt: int) -> None:
+def add(tx: Transaction, held: Lease, report: Report, answer: Answer) -> None:
+    row = _ADD.rows(
+        study_uuid=held.study_uuid,
+        number=held.number,
+        attempt=held.attempt,
+        step=report.step,
+        epoch=report.epoch,
+        optimizer_steps=report.optimizer_steps,
+        value=report.value,
+        metrics=report.metrics,
+        is_final=report.final,
+        should_prune=answer.should_prune,
+        reason=answer.reason,
+        keep_model=answer.keep_model,
+        reported_at=tx.now,
+    )
+    tx.write(row)
+
+
+def copy(tx: Transaction, rows: list[Row], attempt: int) -> None:
     """Give an attempt that goes on from a checkpoint what was reported before it."""
     if rows:
         tx.connection.execute(insert(measurement), [row._asdict() | {"attempt": attempt} for row in rows])
 
 
-def decided(tx: Transaction, held: Lease, step: int) -> list[Row[Any]]:
-    """What an attempt's report of ``step`` was answered, and the report that was answered with its end, if any."""
-    mine = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "step": step}
-    return list(tx.connection.execute(_DECIDED, mine))
+def decided(lease_id: str, from_step: int) -> Call[list[Answer]]:
+    """Ask what an attempt's reports of ``from_step`` and later were answered, and the one that was told to end."""
+    return _DECIDED.then(_answers, of_id=lease_id, from_step=from_step)
 
 
-def of_trial(tx: Transaction, study_uuid: str, number: int, attempt: int | None = None) -> list[Row[Any]]:
-    """Evaluations of a trial in the order of attempt and step; of one attempt if it is given."""
+def of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> list[Row]:
+    """Evaluations of one attempt in the order of their steps."""
+    return tx.ask(_OF_ATTEMPT.rows(of_study=study_uuid, of_number=number, of_attempt=attempt))
+
+
+def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
+    """Evaluations of a trial in the order of attempt and step."""
     wanted = select(measurement).where(*_of_trial(study_uuid, number))
-    if attempt is not None:
-        wanted = wanted.where(measurement.c.attempt == attempt)
     return list(tx.connection.execute(wanted.order_by(measurement.c.attempt, measurement.c.step)))
 
 
-def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
+def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
     """Evaluations of the last attempt that made any, what it went on from included, in order."""
     rows = of_trial(tx, study_uuid, number)
     return [row for row in rows if row.attempt == rows[-1].attempt]
 
 
-def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row[Any]]:
+def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row]:
     """The last evaluation of each of ``numbers``' last attempts."""
     wanted = (
         select(measurement)
@@ -77,6 +113,10 @@ def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
     tx.connection.execute(delete(measurement).where(measurement.c.study_uuid == study_uuid))
+
+
+def _answers(rows: list[Row]) -> list[Answer]:
+    return [Answer(**row._asdict()) for row in rows]
 
 
 def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:

@@ -3,46 +3,56 @@
 import copy
 import json
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from service.store.frozen import load_trials
 from service.store.optuna_tables import trials
 from service.store.seen_trials import Picture
+from service.store.statements import Call, Row, Runner, Statement
 from service.store.tables import event, study_spec
 
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
 _revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()
-_UNSETTLED = (
+_UNSETTLED = Statement(
     select(trials.c.trial_id, trials.c.state, _revision.label("revision"))
     .where(trials.c.study_id == bindparam("study_id"), trials.c.trial_id > bindparam("last_settled"))
     .order_by(trials.c.trial_id)
 )
-_SINCE = select(event.c.payload).where(event.c.study_uuid == _uuid, event.c.sequence > bindparam("revision"))
+_SINCE = Statement(
+    select(event.c.payload)
+    .where(event.c.study_uuid == _uuid, event.c.sequence > bindparam("revision"))
+    .limit(bindparam("at_most"))
+)
 MANY = 100
 """Events since a picture was taken; after more than so many all unfinished trials are read again."""
+
+
+def unsettled(study_id: int, seen: Picture | None, read: Callable[[list[Row]], None]) -> Call[None]:
+    """Ask for the trials of a study that had not settled when they were ``seen``."""
+    last_settled = seen.trials[seen.n_settled - 1]._trial_id if seen is not None and seen.n_settled else -1
+    return _UNSETTLED.then(read, study_id=study_id, last_settled=last_settled)
 
 
 class OpenTrials:
     """All trials of a study, in the order of their numbers.
 
     Args:
+        rows: Of what `unsettled` asks for.
         seen: What an earlier transaction saw. Of it is believed what has finished, and what no event since tells of;
             the states are read in any case, so that a trial is noticed that stock Optuna has written.
     """
 
-    def __init__(self, connection: Connection, study_id: int, seen: Picture | None) -> None:
+    def __init__(self, runner: Runner, study_id: int, seen: Picture | None, rows: list[Row]) -> None:
         settled = [] if seen is None else seen.trials[: seen.n_settled]
-        last_settled = settled[-1]._trial_id if settled else -1
-        rows = connection.execute(_UNSETTLED, {"study_id": study_id, "last_settled": last_settled}).all()
         self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
         known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
-        changed = () if seen is None else self._changed_since(connection, study_id, seen.revision)
+        changed = () if seen is None else self._changed_since(runner, study_id, seen.revision)
         trusted = {
             row.trial_id: one
             for row in rows
@@ -50,19 +60,20 @@ class OpenTrials:
             and one.state.name == row.state
             and (one.state.is_finished() or (changed is not None and one.number not in changed))
         }
-        loaded = load_trials(connection, [row.trial_id for row in rows if row.trial_id not in trusted])
-        self._connection = connection
+        loaded = load_trials(runner.connection, [row.trial_id for row in rows if row.trial_id not in trusted])
+        self._runner = runner
+        self._n_changes = 0
         self._n_settled = len(settled)
         self._settled: Counter[TrialState] = Counter() if seen is None else seen.settled
         self.trials = settled + [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
         self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
 
-    def _changed_since(self, connection: Connection, study_id: int, revision: int) -> Container[int] | None:
+    def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
         """Numbers of the trials that events tell of; ``None``: too many to tell."""
         if revision == self._revision:
             return ()
-        since = connection.execute(_SINCE.limit(MANY + 1), {"study_id": study_id, "revision": revision}).scalars().all()
-        return None if len(since) > MANY else {payload["number"] for payload in since if "number" in payload}
+        since = runner.ask(_SINCE.rows(study_id=study_id, revision=revision, at_most=MANY + 1))
+        return None if len(since) > MANY else {row.payload["number"] for row in since if "number" in row.payload}
 
     def picture(self) -> Picture | None:
         """What to show to others after the commit; ``None`` if a change is without its event."""
@@ -84,9 +95,15 @@ class OpenTrials:
         """Those that wait, in order."""
         return [one for one in self.trials[self._n_settled :] if one.state is TrialState.WAITING]
 
-    def note_event(self, sequence: int) -> None:
-        """The event of what was written last."""
-        self._revision = sequence
+    def noting_event(self) -> Callable[[Row], None]:
+        """What to do with the row of an event that covers the changes so far, once it is written."""
+        n_changes = self._n_changes
+
+        def note(row: Row) -> None:
+            if self._n_changes == n_changes:
+                self._revision = row.sequence
+
+        return note
 
     def has(self, trial_id: int) -> bool:
         """Whether it is a trial of this study that had not settled when it was read."""
@@ -100,11 +117,11 @@ class OpenTrials:
     def add(self, trial: FrozenTrial) -> None:
         self._place[trial._trial_id] = len(self.trials)
         self.trials.append(trial)
-        self._revision = None
+        self._note_change()
 
     def reload(self, trial_id: int) -> None:
         """Read a trial again that was written past us."""
-        self._put(load_trials(self._connection, [trial_id])[trial_id])
+        self._put(load_trials(self._runner.connection, [trial_id])[trial_id])
 
     def set_intermediate_value(self, trial_id: int, step: int, value: float) -> None:
         changed = self._copy(trial_id)
@@ -133,4 +150,8 @@ class OpenTrials:
 
     def _put(self, trial: FrozenTrial) -> None:
         self.trials[self._place[trial._trial_id]] = trial
+        self._note_change()
+
+    def _note_change(self) -> None:
+        self._n_changes += 1
         self._revision = None

@@ -19,7 +19,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import DateTime, bindparam, delete, func, insert, select, update
 
 from service.store.frozen import (
     insert_contents,
@@ -29,7 +29,7 @@ from service.store.frozen import (
     to_stored_time,
     value_row,
 )
-from service.store.open_trials import OpenTrials
+from service.store.open_trials import OpenTrials, unsettled
 from service.store.optuna_studies import SqlStudies
 from service.store.optuna_tables import (
     studies,
@@ -45,6 +45,7 @@ from service.store.optuna_tables import (
     trials,
 )
 from service.store.seen_trials import Picture, SeenTrials
+from service.store.statements import Call, Row, Runner, Statement, as_it_is
 from service.store.upsert import upsert
 
 _OF_TRIAL = (
@@ -55,8 +56,17 @@ _OF_TRIAL = (
     trial_user_attributes,
     trial_system_attributes,
 )
-_ADD_TRIAL = insert(trials).returning(trials.c.trial_id)
-_CLAIM = update(trials).where(trials.c.trial_id == bindparam("claimed"), trials.c.state == bindparam("before"))
+_ADD_TRIAL = Statement(insert(trials).returning(trials.c.trial_id))
+_CLAIM = Statement(
+    update(trials)
+    .where(trials.c.trial_id == bindparam("claimed"), trials.c.state == bindparam("before"))
+    .values(
+        state=bindparam("state"),
+        datetime_start=func.coalesce(bindparam("start", type_=DateTime()), trials.c.datetime_start),
+        datetime_complete=func.coalesce(bindparam("complete", type_=DateTime()), trials.c.datetime_complete),
+    )
+    .returning(trials.c.trial_id)
+)
 _STATE = select(trials.c.state).where(trials.c.trial_id == bindparam("trial_id")).with_for_update(key_share=True)
 _OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
@@ -69,18 +79,18 @@ class SqlStorage(SqlStudies):
     """Not shared between threads: it lives as long as one transaction.
 
     Args:
-        connection: With a transaction begun. Nothing here commits or rolls back.
+        runner: Of a connection with a transaction begun. Nothing here commits or rolls back.
         now: The instant that trials start and end at.
         seen: What earlier transactions saw; the caller shows it `pictures` after its commit, never before.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        runner: Runner,
         now: Callable[[], datetime] = _utc_now,
         seen: SeenTrials | None = None,
     ) -> None:
-        super().__init__(connection)
+        super().__init__(runner)
         self._now = now
         self._seen = seen or SeenTrials()
         self._open: dict[int, OpenTrials] = {}
@@ -104,10 +114,18 @@ class SqlStorage(SqlStudies):
         if opened := self._opened_with(trial_id):
             opened.reload(trial_id)
 
-    def note_event(self, study_id: int, sequence: int) -> None:
-        """The event of the changes of this study so far was written."""
-        if study_id in self._open:
-            self._open[study_id].note_event(sequence)
+    def opening(self, study_id: int) -> Call[None]:
+        """Ask for what this transaction has yet to read of a study's trials; else the first to need them asks."""
+        seen = self._seen.of(study_id)
+
+        def open_with(rows: list[Row]) -> None:
+            self._open[study_id] = OpenTrials(self._runner, study_id, seen, rows)
+
+        return unsettled(study_id, seen, open_with)
+
+    def noting_event(self, study_id: int) -> Callable[[Row], None]:
+        """What to do with the row of an event that covers the changes of this study so far, once it is written."""
+        return self._open[study_id].noting_event() if study_id in self._open else as_it_is
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("SqlStorage lives inside one open transaction and cannot be pickled")
@@ -139,7 +157,7 @@ class SqlStorage(SqlStudies):
         row = insert(trials).values(study_id=study_id, number=number, state=state.name, **times)
         trial_id = int(self._connection.execute(row.returning(trials.c.trial_id)).scalar_one())
         if template_trial is not None:
-            insert_contents(self._connection, trial_id, template_trial)
+            insert_contents(self._runner, trial_id, template_trial)
         self._open.pop(study_id, None)
         return trial_id
 
@@ -148,10 +166,15 @@ class SqlStorage(SqlStudies):
         opened = self._opened(study_id)
         added = copy.copy(template)
         added._number = len(opened.trials)
-        row = {"study_id": study_id, "number": added.number, "state": template.state.name}
-        times = {"datetime_start": to_stored_time(template.datetime_start), "datetime_complete": None}
-        added._trial_id = int(self._connection.execute(_ADD_TRIAL, row | times).scalar_one())
-        insert_contents(self._connection, added._trial_id, added)
+        row = _ADD_TRIAL.rows(
+            study_id=study_id,
+            number=added.number,
+            state=template.state.name,
+            datetime_start=to_stored_time(template.datetime_start),
+            datetime_complete=None,
+        )
+        added._trial_id = self._runner.ask(row)[0].trial_id
+        insert_contents(self._runner, added._trial_id, added)
         opened.add(added)
         return added
 
@@ -164,7 +187,7 @@ class SqlStorage(SqlStudies):
             check_distribution_compatibility(before, distribution)
         row = {"param_value": param_value_internal, "distribution_json": distribution_to_json(distribution)}
         key = {"trial_id": trial_id, "param_name": param_name}
-        upsert(self._connection, trial_params, tuple(key), key | row)
+        self._runner.write(upsert(trial_params, *key).rows(**key, **row))
         self.reload(trial_id)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
@@ -177,12 +200,18 @@ class SqlStorage(SqlStudies):
         if state.is_finished():
             times["datetime_complete"] = self._now_stored()
         # the state is compared in the same statement, so that of two claims one wins
-        claim = {"claimed": trial_id, "before": current.name, "state": state.name, **times}
-        if self._connection.execute(_CLAIM, claim).rowcount != 1:
+        claim = _CLAIM.rows(
+            claimed=trial_id,
+            before=current.name,
+            state=state.name,
+            start=times.get("datetime_start"),
+            complete=times.get("datetime_complete"),
+        )
+        if not self._runner.ask(claim):
             return False
         for objective, value in enumerate(values or ()):
             row = value_row(trial_id, objective, value)
-            upsert(self._connection, trial_values, ("trial_id", "objective"), row)
+            self._runner.write(upsert(trial_values, "trial_id", "objective").rows(**row))
         if opened := self._opened_with(trial_id):
             opened.set_state(trial_id, state, values, {name: to_shown_time(utc) for name, utc in times.items()})
         return True
@@ -190,7 +219,7 @@ class SqlStorage(SqlStudies):
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._require_updatable(trial_id)
         row = intermediate_row(trial_id, step, intermediate_value)
-        upsert(self._connection, trial_intermediate_values, ("trial_id", "step"), row)
+        self._runner.write(upsert(trial_intermediate_values, "trial_id", "step").rows(**row))
         if opened := self._opened_with(trial_id):
             opened.set_intermediate_value(trial_id, step, float(intermediate_value))
 
@@ -236,7 +265,7 @@ class SqlStorage(SqlStudies):
 
     def _opened(self, study_id: int) -> OpenTrials:
         if study_id not in self._open:
-            self._open[study_id] = OpenTrials(self._connection, study_id, self._seen.of(study_id))
+            self._runner.ask(self.opening(study_id))
         return self._open[study_id]
 
     def _opened_with(self, trial_id: int) -> OpenTrials | None:

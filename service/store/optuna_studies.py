@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optuna.exceptions import DuplicatedStudyError
@@ -17,16 +17,25 @@ from service.store.optuna_tables import (
     study_system_attributes,
     study_user_attributes,
 )
+from service.store.statements import Call, Row, Runner, Statement
 from service.store.upsert import insert_of, upsert
 
 _STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam("study_id"))
+
+_SYSTEM_ATTRS = Statement(
+    select(study_system_attributes).where(study_system_attributes.c.study_id == bindparam("study_id"))
+)
 
 
 class SqlStudies(BaseStorage):
     """The half of `SqlStorage` that knows studies."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    def _connection(self) -> Connection:
+        return self._runner.connection
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         name = f"no-name-{uuid.uuid4()}" if study_name is None else study_name
@@ -68,6 +77,10 @@ class SqlStudies(BaseStorage):
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return self._study_attrs(study_system_attributes, study_id)
 
+    def study_system_attrs(self, study_id: int) -> Call[dict[str, Any]]:
+        """Ask for the system attributes of a study; none if there is no such study."""
+        return _SYSTEM_ATTRS.then(_attrs, study_id=study_id)
+
     def get_all_studies(self) -> list[FrozenStudy]:
         rows = self._connection.execute(select(studies).order_by(studies.c.study_id)).all()
         return [
@@ -95,10 +108,14 @@ class SqlStudies(BaseStorage):
 
     def _set_attr(self, table: Table, owner: str, owner_id: int, key: str, value: Any) -> None:
         row = {owner: owner_id, "key": key, "value_json": json.dumps(value)}
-        upsert(self._connection, table, (owner, "key"), row)
+        self._runner.write(upsert(table, owner, "key").rows(**row))
 
     def _study_attrs(self, table: Table, study_id: int) -> dict[str, Any]:
         rows = self._connection.execute(select(table).where(table.c.study_id == study_id)).all()
         if not rows:
             self._require_study(study_id)
-        return {row.key: json.loads(row.value_json) for row in rows}
+        return _attrs(rows)
+
+
+def _attrs(rows: Iterable[Row]) -> dict[str, Any]:
+    return {row.key: json.loads(row.value_json) for row in rows}

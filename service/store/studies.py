@@ -2,17 +2,17 @@
 
 import json
 import logging
-import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, partial
+from operator import attrgetter, gt, lt
 from typing import Any
 from uuid import uuid4
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, delete, func, insert, or_, select, update
 
 from service.contract.event import StudyChanged
 from service.contract.spec import StudySpec
@@ -20,20 +20,40 @@ from service.contract.study import Facts, Failure, StudyOrder, StudyState
 from service.errors import StudyNotFound
 from service.store import events
 from service.store.optuna_tables import studies
-from service.store.tables import study_spec
+from service.store.statements import Call, Row, Statement
+from service.store.tables import lease, study_spec
 from service.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
 ENDED = ("complete", "cancelled", "failed")
 
-_WANTED = select(study_spec, studies.c.study_name).join(studies, studies.c.study_id == study_spec.c.study_id)
+# the facts as text, which is cheaper to compare than to read
+_WANTED = select(
+    *(one for one in study_spec.c if one.name != "facts"),
+    cast(study_spec.c.facts, Text).label("facts"),
+    studies.c.study_name,
+).join(studies, studies.c.study_id == study_spec.c.study_id)
 _BY_NAME = _WANTED.where(studies.c.study_name == bindparam("name"))
-_BY_UUID = _WANTED.where(study_spec.c.uuid == bindparam("uuid"))
-_ID_BY_UUID = select(study_spec.c.study_id).where(study_spec.c.uuid == bindparam("uuid")).scalar_subquery()
+_BY_ID = Statement(_WANTED.where(study_spec.c.study_id == bindparam("study_id")))
+_BY_UUID = Statement(_WANTED.where(study_spec.c.uuid == bindparam("uuid")))
+_OPEN = Statement(
+    _WANTED.where((study_spec.c.state == "running") | (study_spec.c.state == "stopping")).order_by(
+        study_spec.c.created_at, study_spec.c.study_id
+    )
+)
 _LOCK = select(studies.c.study_id).with_for_update(key_share=True)
-_LOCK_BY_NAME = _LOCK.where(studies.c.study_name == bindparam("name"))
-_LOCK_BY_UUID = _LOCK.where(studies.c.study_id == _ID_BY_UUID)
+_LOCK_BY_ID = Statement(_LOCK.where(studies.c.study_id == bindparam("study_id")))
+_LOCK_BY_NAME = Statement(_LOCK.where(studies.c.study_name == bindparam("name")))
+_LOCK_BY_UUID = Statement(
+    _LOCK.where(
+        studies.c.study_id
+        == select(study_spec.c.study_id).where(study_spec.c.uuid == bindparam("uuid")).scalar_subquery()
+    )
+)
+_OF_LEASE = select(study_spec.c.study_id).join(lease, lease.c.study_uuid == study_spec.c.uuid)
+_HELD = (lease.c.lease_id == bindparam("of_id"), lease.c.token == bindparam("of_token"))
+_LOCK_BY_LEASE = Statement(_LOCK.where(studies.c.study_id == _OF_LEASE.where(*_HELD).scalar_subquery()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +123,12 @@ def find(tx: Transaction, name: str) -> StudyRow:
 
 
 def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
-    row = tx.connection.execute(_BY_UUID, {"uuid": uuid}).first()
-    return None if row is None else _from_row(row)
+    return tx.ask(_BY_UUID.first(_from_row, uuid=uuid))
+
+
+def by_id(study_id: int) -> Call[StudyRow | None]:
+    """Ask for a study by Optuna's id."""
+    return _BY_ID.first(_from_row, study_id=study_id)
 
 
 def lock(tx: Transaction, name: str) -> StudyRow:
@@ -113,20 +137,29 @@ def lock(tx: Transaction, name: str) -> StudyRow:
     Raises:
         StudyNotFound: There is none of this name.
     """
-    _lock(tx, _LOCK_BY_NAME, {"name": name})
+    tx.lock(_LOCK_BY_NAME.rows(name=name))
     return find(tx, name)
 
 
 def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
     """As `lock`, for a study that may have been deleted since."""
-    _lock(tx, _LOCK_BY_UUID, {"uuid": uuid})
+    tx.lock(_LOCK_BY_UUID.rows(uuid=uuid))
     return find_by_uuid(tx, uuid)
 
 
-def _lock(tx: Transaction, statement: Select[Any], which: dict[str, str]) -> None:
-    # on SQLite a transaction that writes has the whole database
-    if tx.connection.dialect.name == "postgresql":
-        tx.connection.execute(statement, which)
+def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
+    """As `lock_by_uuid`, with all trials of the study at hand."""
+    tx.lock(_LOCK_BY_ID.rows(study_id=study_id))
+    study, _ = tx.ask(by_id(study_id), tx.trials.opening(study_id))
+    return study
+
+
+def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
+    """Take the lock of the study that a lease belongs to and return the study's id; ``None`` if the lease is stale.
+
+    The lease may have become so while we waited for the lock: renewing or ending it tells.
+    """
+    return tx.lock(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
 
 
 def page(
@@ -143,7 +176,7 @@ def page(
     is_descending = order_by.startswith("-")
     wanted = _visible(tx).order_by(*(one.desc() if is_descending else one for one in (key, number))).limit(limit)
     if after is not None:
-        is_behind = operator.lt if is_descending else operator.gt
+        is_behind = lt if is_descending else gt
         wanted = wanted.where(or_(is_behind(key, after[0]), and_(key == after[0], is_behind(number, after[1]))))
     if states:
         wanted = wanted.where(study_spec.c.state.in_(states))
@@ -157,11 +190,9 @@ def is_visible(tx: Transaction, study: StudyRow) -> bool:
     return tx.viewer is None or tx.viewer.sees_all or study.owner == tx.viewer.owner
 
 
-def open_studies(tx: Transaction) -> list[StudyRow]:
+def open_studies() -> Call[list[StudyRow]]:
     """Studies that may have work, oldest first."""
-    wanted = _WANTED.where(study_spec.c.state.in_(("running", "stopping")))
-    rows = tx.connection.execute(wanted.order_by(study_spec.c.created_at, study_spec.c.study_id))
-    return [_from_row(row) for row in rows]
+    return _OPEN.then(lambda rows: [_from_row(row) for row in rows])
 
 
 def counts(tx: Transaction) -> dict[str, int]:
@@ -213,7 +244,7 @@ def _to_column(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
 
 
-def _from_row(row: Row[Any]) -> StudyRow:
+def _from_row(row: Row) -> StudyRow:
     return StudyRow(
         uuid=row.uuid,
         study_id=row.study_id,
@@ -224,7 +255,7 @@ def _from_row(row: Row[Any]) -> StudyRow:
         state=row.state,
         ending=row.ending,
         failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
-        facts=None if row.facts is None else _facts(json.dumps(row.facts)),
+        facts=None if row.facts is None else _facts(row.facts),
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,
         has_card=row.has_card,

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from threading import Lock
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -26,6 +25,9 @@ from service.metrics import Metrics
 from service.store.engine import BUSY_SECONDS, WRITING, Clock
 from service.store.optuna_storage import SqlStorage
 from service.store.seen_trials import SeenTrials
+from service.store.statements import Call, Runner
+
+A = TypeVar("A")
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,39 @@ class Transaction:
     """Whose studies are found by name, and whose a new one is; ``None``: everybody's, and nobody's."""
 
     def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials, metrics: Metrics) -> None:
-        self.connection = connection
         self.metrics = metrics
         self.after_commit: list[Callable[[], object]] = []
         """Called when all this is committed: counts and log lines of what would else not have happened."""
-        self._clock = clock
-        self.trials = SqlStorage(connection, lambda: self.now, seen)
+        self.runner = Runner(connection)
+        self.ask = self.runner.ask
+        self.write = self.runner.write
+        self.trials = SqlStorage(self.runner, lambda: self.now, seen)
         """Optuna's storage, inside this transaction."""
+        self._clock = clock
+        self._asked_clock = clock.asked_of(connection.dialect.name)
+        self._now: datetime | None = None
 
-    @cached_property
+    @property
+    def connection(self) -> Connection:
+        """For statements that are not run often."""
+        return self.runner.connection
+
+    @property
     def now(self) -> datetime:
         """One instant for all of a transaction; first asked for after the study's lock is held."""
-        return self._clock.now(self.connection)
+        if self._now is None:
+            asked = self._asked_clock
+            self._now = self._clock.now() if asked is None else self.ask(asked)
+        return self._now
+
+    def lock(self, call: Call[A]) -> A:
+        """Run a call that takes a lock and look at the clock behind it: one round trip, not two."""
+        asked = self._asked_clock
+        if self._now is not None or asked is None:
+            return self.ask(call)
+        answer, now = self.ask(call, asked)
+        self._now = now
+        return answer
 
 
 class Store:
@@ -63,6 +86,8 @@ class Store:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.metrics = Metrics()
         self._engine = engine
+        driver = engine.dialect.loaded_dbapi
+        self._driver_errors = (driver.OperationalError, driver.InterfaceError)
         self._clock = clock
         self._seen = SeenTrials()
         self._turn = Lock()
@@ -123,11 +148,12 @@ class Store:
                     tx = Transaction(connection, self._clock, self._seen, self.metrics)
                     tx.viewer = self._viewer
                     yield tx
+                    tx.runner.commit()
                 for study_id, picture in tx.trials.pictures().items():
                     self._seen.show(study_id, picture)
             for act in tx.after_commit:
                 act()
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:
             self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
 
@@ -157,7 +183,7 @@ class JoinedStore(Store):
 def _is_busy(error: Exception) -> bool:
     if isinstance(error, PoolTimeout):
         return True
-    original = getattr(error, "orig", None)
+    original = getattr(error, "orig", error)
     # SQLite says "database is locked"; PostgreSQL's class 40 is deadlock and serialization, 55P03 a lock
     state = getattr(original, "sqlstate", None) or ""
     return state.startswith("40") or state == "55P03" or "locked" in str(original)

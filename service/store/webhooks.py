@@ -146,7 +146,7 @@ def next_events(tx: Transaction, webhook_id: str, limit: int) -> list[Row[Any]]:
 def advance(tx: Transaction, webhook_id: str, study_uuid: str, sequence: int) -> None:
     """Note that all events of a study up to ``sequence`` have been told; for the holder of the claim."""
     row = {"webhook_id": webhook_id, "study_uuid": study_uuid, "sequence": sequence}
-    upsert(tx.connection, webhook_progress, ("webhook_id", "study_uuid"), row)
+    tx.write(upsert(webhook_progress, "webhook_id", "study_uuid").rows(**row))
 
 
 def note(tx: Transaction, webhook_id: str, attempt: Attempt) -> None:

@@ -3,12 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from service.contract.worker import WorkerRegistration
+from service.store.statements import Call, Row, Statement, as_it_is
 from service.store.tables import service_beat, worker
 from service.store.transaction import Transaction
 from service.store.upsert import insert_of
+
+_FIND = Statement(
+    select(worker).where(worker.c.worker_id == bindparam("of_worker"), worker.c.registered_at.is_not(None))
+)
+_SEE = Statement(update(worker).where(worker.c.worker_id == bindparam("of_worker")))
 
 
 def announce(tx: Transaction, worker_id: str, launcher: str) -> None:
@@ -27,17 +33,16 @@ def register(tx: Transaction, registration: WorkerRegistration) -> None:
     _upsert(tx, worker, {"worker_id": registration.worker_id}, row)
 
 
-def find(tx: Transaction, worker_id: str) -> Row[Any] | None:
+def find(worker_id: str) -> Call[Row | None]:
     """A registered worker."""
-    wanted = select(worker).where(worker.c.worker_id == worker_id, worker.c.registered_at.is_not(None))
-    return tx.connection.execute(wanted).first()
+    return _FIND.first(as_it_is, of_worker=worker_id)
 
 
 def see(tx: Transaction, worker_id: str) -> None:
-    tx.connection.execute(update(worker).where(worker.c.worker_id == worker_id).values(last_seen_at=tx.now))
+    tx.write(_SEE.rows(of_worker=worker_id, last_seen_at=tx.now))
 
 
-def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list[Row[Any]]:
+def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list[Row]:
     """Up to ``limit`` registered workers that were seen lately, by id, from behind ``after``."""
     lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
     wanted = select(worker).where(*lately, worker.c.worker_id > after).order_by(worker.c.worker_id).limit(limit)

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import bindparam, delete, select, update
 
 from service.lifecycle import report, tell
-from service.store import leases
-from service.store.tables import lease
+from service.store import leases, optuna_tables, studies
+from service.store.statements import Statement
+from service.store.tables import lease, study_spec
 from service.store.transaction import Store
 
 
@@ -36,28 +37,39 @@ class Cut:
 
 @dataclass(frozen=True)
 class Swap:
+    owner: Any
     name: str
-    """A statement of `leases`."""
-    new: Any
+    """A statement of ``owner``."""
+    new: Statement
     """What stands in its place."""
 
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replace the statement for the duration of a test."""
-        assert str(getattr(leases, self.name)) != str(self.new)
-        monkeypatch.setattr(leases, self.name, self.new)
+        assert isinstance(getattr(self.owner, self.name), Statement)
+        monkeypatch.setattr(self.owner, self.name, self.new)
 
 
 _BY_ID = lease.c.lease_id == bindparam("of_id")
-_FOUND_BY_ID = Swap("_FIND", select(lease).where(_BY_ID))
-_RENEWED_BY_ID = Swap("_RENEW", update(lease).where(_BY_ID).returning(lease))
-_ENDED_BY_ID = Swap("_END", delete(lease).where(_BY_ID).returning(lease))
+_FOUND_BY_ID = Swap(leases, "_FIND", Statement(select(lease).where(_BY_ID)))
+_OF_LEASE = select(study_spec.c.study_id).join(lease, lease.c.study_uuid == study_spec.c.uuid).where(_BY_ID)
+_LOCKED_BY_ID = Swap(
+    studies,
+    "_LOCK_BY_LEASE",
+    Statement(
+        select(optuna_tables.studies.c.study_id)
+        .where(optuna_tables.studies.c.study_id == _OF_LEASE.scalar_subquery())
+        .with_for_update(key_share=True)
+    ),
+)
+_RENEWED_BY_ID = Swap(leases, "_RENEW", Statement(update(lease).where(_BY_ID).returning(lease)))
+_ENDED_BY_ID = Swap(leases, "_END", Statement(delete(lease).where(_BY_ID).returning(lease)))
 _REAPED_EARLY = Cut(leases, "reap", "        lease.c.expires_at < as_of,\n", "")
 _REAPED_BY_ID = Cut(leases, "reap", "        lease.c.token == held.token,\n", "")
 
 MUTANTS: dict[str, list[Cut | Swap]] = {
     "a stale heartbeat": [_RENEWED_BY_ID],
-    "a stale report or upload": [_FOUND_BY_ID, _RENEWED_BY_ID],
-    "a stale result or release": [_FOUND_BY_ID, _ENDED_BY_ID],
+    "a stale report or upload": [_FOUND_BY_ID, _LOCKED_BY_ID, _RENEWED_BY_ID],
+    "a stale result or release": [_LOCKED_BY_ID, _ENDED_BY_ID],
     "the reaper takes what was renewed": [_REAPED_EARLY],
     "the reaper has no clock": [_REAPED_EARLY, Cut(leases, "expired", ".where(lease.c.expires_at < tx.now)", "")],
     "a token is given twice": [Cut(leases, "hand_out_again", '"token": uuid4().hex', '"token": held.token')],
@@ -66,18 +78,20 @@ MUTANTS: dict[str, list[Cut | Swap]] = {
             Store,
             "_transaction",
             """                yield tx
+                tx.runner.commit()
             for study_id, picture in tx.trials.pictures().items():
                 self._seen.show(study_id, picture)
 """,
             """                try:
                     yield tx
+                    tx.runner.commit()
                 finally:
                     for study_id, picture in tx.trials.pictures().items():
                         self._seen.show(study_id, picture)
 """,
         )
     ],
-    "a replayed report is decided again": [Cut(report, "_accept_one", "if stored is not None:", "if False:")],
+    "a replayed report is decided again": [Cut(report, "_answer", "if stored is not None:", "if False:")],
     "a pruned trial may be complete": [
         Cut(tell, "_check_trial_outcome", 'if outcome.state == "COMPLETE" and was_pruned:', "if False:"),
     ],

@@ -1,14 +1,22 @@
 """Short scenarios, spelt out: a study with one trial that a worker holds, and helpers to go on from there."""
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
+
+from sqlalchemy import Engine
 
 from service.contract.worker import Assignment
 from service.failpoints import armed
 from tests.faults import actors
-from tests.faults.world import Request, Service, World
+from tests.faults.world import Request, World
 from tests.service.hand_worker import spec
+
+PATIENCE_SECONDS = 10.0
+"""For what another thread does at once."""
 
 
 class Story:
@@ -99,8 +107,29 @@ def once(action: Callable[[], Any]) -> Callable[[], None]:
     return act
 
 
-def while_looking(story: Story, request: Request, action: Callable[[], Any]) -> Any:
-    """Answer ``request``, where ``action`` happens after its lease was found and before the study is locked."""
-    service: Service = story.world.services[0]
-    with armed("lease.found", once(action)):
-        return request.call(service)
+def while_it_waits(story: Story, request: Request, action: Callable[[], Any]) -> Any:
+    """Answer ``request``, where ``action`` hands its lease out again while it waits for the study's lock.
+
+    On PostgreSQL only: SQLite lets nobody in before the other has committed.
+    """
+    has_lock, may_commit = threading.Event(), threading.Event()
+
+    def stand_still() -> None:
+        has_lock.set()
+        assert may_commit.wait(PATIENCE_SECONDS)
+
+    with armed("dispatch.before_hand_out", once(stand_still)), ThreadPoolExecutor(2) as threads:
+        first = threads.submit(action)
+        assert has_lock.wait(PATIENCE_SECONDS)
+        second = threads.submit(request.call, story.world.services[0])
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not _n_waiting(story.world.engine):
+            assert time.monotonic() < deadline
+        may_commit.set()
+        first.result()
+        return second.result()
+
+
+def _n_waiting(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one())

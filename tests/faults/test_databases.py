@@ -86,20 +86,23 @@ class FailsAt:
     def __init__(self, engine: Engine, n: int) -> None:
         self._engine = engine
         self._left = n
+        self._armed = contextlib.ExitStack()
         self.has_failed = False
 
     def __enter__(self) -> "FailsAt":
         event.listen(self._engine, "before_cursor_execute", self._look)
+        self._armed.enter_context(armed("statement", self._look))
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._armed.close()
         event.remove(self._engine, "before_cursor_execute", self._look)
 
-    def _look(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def _look(self, *_: Any) -> None:
         self._left -= 1
         if self._left == 0:
             self.has_failed = True
-            raise OperationalError(statement, None, Exception("injected"))
+            raise OperationalError("", None, Exception("injected"))
 
 
 @pytest.mark.parametrize("verb", ["dispatch", "report", "tell"])

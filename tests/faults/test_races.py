@@ -18,7 +18,7 @@ from service.lifecycle.heartbeat import heartbeat
 from service.store import leases, studies, trials
 from tests.faults import actors
 from tests.faults.mutants import RACES
-from tests.faults.stories import Story, once, while_looking
+from tests.faults.stories import Story, once, while_it_waits
 from tests.faults.world import World
 from tests.service.hand_worker import spec
 
@@ -28,11 +28,11 @@ only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def report_stale_since_it_looked(new_world: NewWorld) -> None:
-    """F12: the trial is handed out again between a report's look at its lease and its lock."""
+    """F12: the trial is handed out again while a report waits for the study's lock."""
     story = Story(new_world(n_services=2))
     held = story.begin()
     late = actors.reporting(held, 2, 0.1, final=True)
-    (reply,) = while_looking(story, late, lambda: story.take(service=1))
+    (reply,) = while_it_waits(story, late, lambda: story.take(service=1))
     assert reply.directive == "lost"
     story.holds()
 
@@ -43,7 +43,7 @@ def result_stale_since_it_looked(new_world: NewWorld) -> None:
     held = story.begin()
     late = actors.telling(held, actors.result("trial", actors.STEADY))
     with pytest.raises(LeaseLost):
-        while_looking(story, late, lambda: story.take(service=1))
+        while_it_waits(story, late, lambda: story.take(service=1))
     story.holds()
 
 

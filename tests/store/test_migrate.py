@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from service.store import optuna_tables, tables
+from service.store import optuna_tables, webhook_tables
 from service.store.engine import open_engine, wal_is_safe
 from service.store.migrate import VERSION_TABLE, is_current, migrate
 from service.store.optuna_storage import SqlStorage
+from service.store.statements import Runner
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def columns(engine: Engine, table: str) -> dict[str, tuple[str, bool]]:
 
 def test_the_migrations_give_exactly_the_tables_in_code(engine: Engine) -> None:
     both = MetaData()
-    for metadata in (optuna_tables.metadata, tables.metadata):
+    for metadata in (optuna_tables.metadata, webhook_tables.metadata):
         for table in metadata.tables.values():
             table.to_metadata(both)
     with engine.connect() as connection:
@@ -61,7 +62,7 @@ def test_we_open_a_database_that_stock_optuna_wrote(empty_database: str) -> None
     migrate(engine)
     with engine.begin() as connection:
         assert is_current(connection)
-        storage = SqlStorage(connection)
+        storage = SqlStorage(Runner(connection))
         trials = storage.get_all_trials(storage.get_study_id_from_name("stock"))
         assert [trial.number for trial in trials] == [0, 1, 2]
         assert all(trial.value == trial.params["x"] for trial in trials)

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from service.store.engine import WRITING
 from service.store.optuna_storage import SqlStorage
+from service.store.statements import Runner
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def storage(engine: Engine) -> Iterator[BaseStorage]:
         engine.connect().execution_options(**{WRITING: True}) as connection,
         connection.begin() as transaction,
     ):
-        yield SqlStorage(connection)
+        yield SqlStorage(Runner(connection))
         transaction.rollback()
 
 
