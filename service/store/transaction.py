@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -89,6 +89,11 @@ class Store:
         driver = engine.dialect.loaded_dbapi
         self._driver_errors = (driver.OperationalError, driver.InterfaceError)
         self._clock = clock
+        self._for_writing = engine.execution_options(**{WRITING: True})
+        # SQLite reads one state of the database anyway. On PostgreSQL each statement would see another one, and a
+        # trial that ends between two would be cached by halves
+        level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+        self._for_reading = engine.execution_options(**level)
         self._seen = SeenTrials()
         self._turn = Lock()
 
@@ -143,7 +148,7 @@ class Store:
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
         try:
-            with self._engine.connect().execution_options(**self._options(writing)) as connection:
+            with (self._for_writing if writing else self._for_reading).connect() as connection:
                 with connection.begin():
                     tx = Transaction(connection, self._clock, self._seen, self.metrics)
                     tx.viewer = self._viewer
@@ -156,12 +161,6 @@ class Store:
         except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:
             self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
-
-    def _options(self, writing: bool) -> dict[str, Any]:
-        if writing or self._engine.dialect.name != "postgresql":
-            return {WRITING: writing}  # SQLite reads one state of the database anyway
-        # else each statement would see another one, and a trial that ends between two would be cached by halves
-        return {WRITING: writing, "isolation_level": "REPEATABLE READ"}
 
 
 class JoinedStore(Store):
