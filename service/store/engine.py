@@ -1,23 +1,18 @@
-"""How we talk to SQLite and PostgreSQL: the engine, hardened, and the clock."""
+"""How we talk to SQLite and PostgreSQL: the engine, and the clock."""
 
 import math
-import sqlite3
 import time
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import DateTime, Dialect, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service.store import sqlite
 from service.store.statements import Call, Row, Statement
 
-WRITING = "spezia_writing"
-"""Execution option of a connection whose transaction will write."""
-
-BUSY_SECONDS = 30.0
 IDLE_SECONDS = 1.0
 """A connection to PostgreSQL that has not been used for so long is asked first whether it still is one."""
 
@@ -73,13 +68,7 @@ def open_engine(url: str) -> Engine:
         return engine
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise ValueError(f"database {parsed.render_as_string()} is neither sqlite:///FILE nor postgresql://…")
-    assert parsed.database is not None
-    Path(parsed.database).absolute().parent.mkdir(parents=True, exist_ok=True)
-    waits = {"timeout": BUSY_SECONDS}
-    engine = create_engine(parsed, connect_args=waits, pool_size=20, max_overflow=30, hide_parameters=True)
-    event.listen(engine, "connect", _harden_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    return sqlite.open_file(parsed)
 
 
 def _note_return(_dbapi: Any, record: ConnectionPoolEntry) -> None:
@@ -93,25 +82,3 @@ def _ping_if_idle(dialect: Dialect, dbapi: Any, record: ConnectionPoolEntry, _pr
             dialect.do_ping(dbapi)
         except dialect.loaded_dbapi.Error as error:
             raise DisconnectionError from error  # the pool tries another one
-
-
-def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether ``version`` is free of the WAL-reset corruption of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
-    return version >= (3, 51, 3) or (
-        version[:2] in ((3, 50), (3, 44)) and version >= ((3, 50, 7) if version[1] == 50 else (3, 44, 6))
-    )
-
-
-def _harden_sqlite(dbapi: Any, _record: Any) -> None:
-    dbapi.isolation_level = None  # we say BEGIN ourselves
-    # a journal that stays is cheaper to write than a new one each time, and its end is synced: 0.8 ms against 1.0
-    mode = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "PERSIST"
-    for pragma in (f"journal_mode={mode}", "synchronous=FULL", "foreign_keys=ON"):
-        dbapi.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # a deferred transaction that comes to write after it has read may find that somebody wrote between
-    writing = connection.get_execution_options().get(WRITING, False)
-    driver: Any = connection.connection.driver_connection
-    driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")

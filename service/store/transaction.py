@@ -22,9 +22,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.store.engine import BUSY_SECONDS, WRITING, Clock
+from service.store.engine import Clock
 from service.store.optuna_storage import SqlStorage
 from service.store.seen_trials import SeenTrials
+from service.store.sqlite import BUSY_SECONDS, WRITING
 from service.store.statements import Call, Runner
 
 A = TypeVar("A")

@@ -1,9 +1,7 @@
-"""F11, F30 to F34, F56: the database says no, says nothing, is full, or loses its power."""
+"""F11, F30 to F33, F56: the database says no, says nothing, or is full."""
 
 import contextlib
 import itertools
-import shutil
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +16,13 @@ from service.errors import Unavailable
 from service.failpoints import armed
 from service.lifecycle.end_strays import end_strays
 from service.lifecycle.show_study import show_study
-from service.store import engine as store_engine
+from service.store import sqlite
 from service.store.engine import open_engine
 from tests.faults import actors
 from tests.faults.invariants import violations
-from tests.faults.snapshot import Snapshot
 from tests.faults.stories import Story
 from tests.faults.world import World
+from tests.stock import stock_storage
 
 NewWorld = Callable[..., World]
 only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -65,11 +63,12 @@ def test_f11_two_services_never_hand_out_one_trial_twice(new_world: NewWorld) ->
 def test_f30_a_locked_file_is_an_error_that_passes(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_engine, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     engine = open_engine(database_url)
     story = Story(World(engine, tmp_path / "artifacts"))
     held = story.begin()
-    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+    path = database_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite.library.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         outcome = actors.result("trial", actors.STEADY)
         with pytest.raises(Unavailable, match="locked"):
@@ -171,49 +170,11 @@ def test_f33_a_full_disk_loses_nothing_that_was_acknowledged(fast_engine: Engine
     story.holds()
 
 
-@only_sqlite
-def test_f34_what_was_acknowledged_survives_a_power_cut(database_url: str, tmp_path: Path) -> None:
-    engine = open_engine(database_url)  # the real one, which waits for the disk
-    world = World(engine, tmp_path / "artifacts")
-    story = Story(world, n_trials=4)
-    story.prepare()
-    path = Path(database_url.removeprefix("sqlite:///"))
-    for number in range(3):
-        held = story.take()
-        story.report(held, 1, 0.5, final=True)
-        with armed("tell.before_commit", lambda: _cut(path, tmp_path / f"before-{number}")):  # noqa: B023
-            story.tell(held)
-        _cut(path, tmp_path / f"after-{number}")
-        assert _finished(tmp_path / f"before-{number}" / path.name) == number
-        assert _finished(tmp_path / f"after-{number}" / path.name) == number + 1
-    engine.dispose()
-
-
-def _cut(path: Path, into: Path) -> None:
-    """Copy what is on the disk now: the database, and the journal or log beside it."""
-    into.mkdir()
-    for file in sorted(path.parent.glob(f"{path.name}*")):
-        shutil.copy(file, into)
-
-
-def _finished(path: Path) -> int:
-    engine = open_engine(f"sqlite:///{path}")
-    assert violations(engine) == []
-    with engine.connect() as connection:
-        snapshot = Snapshot.read(connection)
-    engine.dispose()
-    (trials,) = snapshot.trials.values()
-    return sum(trial.state == "COMPLETE" for trial in trials)
-
-
 def test_f56_a_trial_begun_behind_our_back_is_ended(new_world: NewWorld, database_url: str) -> None:
     story = Story(new_world(), n_trials=3)
     story.prepare()
-    with quiet_optuna():
-        storage = optuna.storages.RDBStorage(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with quiet_optuna(), stock_storage(database_url) as storage:
         optuna.load_study(study_name=story.name, storage=storage).ask()
-        storage.remove_session()
-        storage.engine.dispose()
     assert end_strays(story.world.services[0].store) == 1
     assert end_strays(story.world.services[0].store) == 0
     story.finish()

@@ -1,9 +1,9 @@
 """F07, F14 to F17, F35 to F38, F54, F55 and F60: who stands still, whose clock is wrong, and what comes back."""
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from service.errors import LeaseLost
 from service.lifecycle.reap import reap
 from service.lifecycle.show_trial import show_trial
 from service.lifecycle.void_leases import void_leases
+from service.store.sqlite import library
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World, soft_engine
@@ -140,10 +141,9 @@ def test_f60_after_a_backup_is_restored_no_lease_is_good(
     story = Story(world, n_trials=3)
     old = story.begin()
     backup = tmp_path / "backup.db"
-    with sqlite3.connect(database_url.removeprefix("sqlite:///")) as source, sqlite3.connect(backup) as target:
+    path = database_url.removeprefix("sqlite:///")
+    with closing(library.connect(path)) as source, closing(library.connect(backup)) as target:
         source.backup(target)
-    source.close()
-    target.close()
     story.tell(old)
     newer = story.take()
     restored = World(soft_engine(f"sqlite:///{backup}"), tmp_path / "artifacts")

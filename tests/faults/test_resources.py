@@ -18,6 +18,7 @@ from service.contract.spec import StudySpec
 from service.errors import Unavailable
 from service.lifecycle.append_log import append_log
 from service.lifecycle.read_log import read_log
+from service.store import sqlite
 from service.store.engine import open_engine
 from service.store.migrate import migrate
 from tests.faults import actors
@@ -65,8 +66,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.fixture
-def story(disk: SmallDisk) -> Iterator[Story]:
-    """A study whose database and artifacts lie on the small disk."""
+def story(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    """A study whose database and artifacts lie on the small disk, which checkpoints find full, too."""
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 20)
     engine = open_engine(f"sqlite:///{disk.path / 'spezia.db'}")
     migrate(engine)
     yield Story(World(engine, disk.path / "artifacts"), n_trials=60)

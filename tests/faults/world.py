@@ -71,7 +71,7 @@ def soft_engine(url: str) -> Engine:
     """An engine that does not wait for disks: these databases die with their test."""
     engine = open_engine(url)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _soften)
+        event.listen(engine, "connect", lambda dbapi, _record: dbapi.execute("PRAGMA synchronous=OFF"))
     return engine
 
 
@@ -82,11 +82,6 @@ def empty(engine: Engine, folder: Path) -> None:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _soften(dbapi: Any, _record: Any) -> None:
-    dbapi.execute("PRAGMA journal_mode=MEMORY")
-    dbapi.execute("PRAGMA synchronous=OFF")
 
 
 class World:

@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 
 from tests.faults.test_databases import quiet_optuna
 from tests.service.hand_worker import HandWorker, spec
+from tests.stock import stock_storage
 
 EDGES = [1e308, -1e308, -0.0, 5e-324, 0.1 + 0.2, 1 / 3, 1.7976931348623157e308, 2.2250738585072014e-308, 1e22]
 
@@ -23,8 +24,5 @@ def test_f45_f47_a_value_comes_back_to_the_last_bit(
     # equal is to the last bit, but for the sign of zero, which SQLite does not keep
     assert shown["value"] == shown["intermediate_values"][0]["value"] == value
     assert http.get("/v1/studies/edge/best").json()["value"] == value
-    with quiet_optuna():
-        storage = optuna.storages.RDBStorage(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with quiet_optuna(), stock_storage(database_url) as storage:
         assert optuna.load_study(study_name="edge", storage=storage).best_value == value
-        storage.remove_session()
-        storage.engine.dispose()

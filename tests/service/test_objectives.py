@@ -16,6 +16,7 @@ from service.contract.spec import StudySpec
 from service.settings import Settings
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
+from tests.stock import stock_storage
 
 STUDY = "/v1/studies/feedback"
 TWO = [{"metric": "validation_loss"}, {"metric": "accuracy"}]
@@ -134,10 +135,8 @@ def test_the_front_is_the_answer_and_optunas_too(http: TestClient, worker: HandW
 def stock_study(settings: Settings) -> Iterator[optuna.Study]:
     """The study as Optuna itself reads it from our database."""
     assert settings.database_url is not None
-    storage = optuna.storages.RDBStorage(settings.database_url)
-    yield optuna.load_study(study_name="feedback", storage=storage)
-    storage.remove_session()
-    storage.engine.dispose()
+    with stock_storage(settings.database_url) as storage:
+        yield optuna.load_study(study_name="feedback", storage=storage)
 
 
 @ON_SQLITE

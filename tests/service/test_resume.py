@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.hand_worker import HandWorker, spec
+from tests.stock import stock_storage
 
 Checkpoint = dict[str, Any]
 
@@ -45,10 +46,8 @@ def values(http: TestClient, number: int = 0) -> dict[int, float]:
 
 
 def optunas_values(url: str) -> dict[int, float]:
-    storage = optuna.storages.RDBStorage(url)
-    seen: dict[int, float] = optuna.load_study(study_name="feedback", storage=storage).trials[0].intermediate_values
-    storage.remove_session()
-    storage.engine.dispose()
+    with stock_storage(url) as storage:
+        seen: dict[int, float] = optuna.load_study(study_name="feedback", storage=storage).trials[0].intermediate_values
     return seen
 
 
@@ -147,10 +146,8 @@ def test_a_lost_checkpoint_costs_no_attempt_and_the_trial_begins_anew(
 
 
 def rungs(url: str) -> list[str]:
-    storage = optuna.storages.RDBStorage(url)
-    attrs = optuna.load_study(study_name="feedback", storage=storage).trials[-1].system_attrs
-    storage.remove_session()
-    storage.engine.dispose()
+    with stock_storage(url) as storage:
+        attrs = optuna.load_study(study_name="feedback", storage=storage).trials[-1].system_attrs
     return sorted(name for name in attrs if name.startswith("completed_rung_"))
 
 

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.hand_worker import FACTS, HandWorker, spec
+from tests.stock import stock_storage
 
 
 def post(http: TestClient, **changes: Any) -> dict[str, Any]:
@@ -205,14 +206,12 @@ def test_stock_optuna_reads_the_live_study(http: TestClient, worker: HandWorker,
     worker.run_trial(0.9, 0.8)
     running = worker.take()
     worker.report(running, 1, 0.6)
-    storage = optuna.storages.RDBStorage(database_url)
-    study = optuna.load_study(study_name="feedback", storage=storage)
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING"]
-    assert study.best_value == 0.8
-    assert study.trials[1].intermediate_values == {1: 0.6}
-    assert study.trials[1].params == running["params"]
-    storage.remove_session()
-    storage.engine.dispose()
+    with stock_storage(database_url) as storage:
+        study = optuna.load_study(study_name="feedback", storage=storage)
+        assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING"]
+        assert study.best_value == 0.8
+        assert study.trials[1].intermediate_values == {1: 0.6}
+        assert study.trials[1].params == running["params"]
 
 
 def test_the_same_seed_proposes_the_same_trials(http: TestClient, worker: HandWorker) -> None:

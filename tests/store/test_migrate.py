@@ -10,19 +10,18 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
 from service.store import optuna_tables, webhook_tables
-from service.store.engine import open_engine, wal_is_safe
+from service.store.engine import open_engine
 from service.store.migrate import VERSION_TABLE, is_current, migrate
 from service.store.optuna_storage import SqlStorage
 from service.store.statements import Runner
+from tests.stock import stock_storage
 
 
 @contextmanager
 def stock_study(url: str) -> Iterator[optuna.Study]:
-    storage = optuna.storages.RDBStorage(url)
     sampler = optuna.samplers.RandomSampler(seed=0)
-    yield optuna.create_study(storage=storage, study_name="stock", sampler=sampler, load_if_exists=True)
-    storage.remove_session()
-    storage.engine.dispose()
+    with stock_storage(url) as storage:
+        yield optuna.create_study(storage=storage, study_name="stock", sampler=sampler, load_if_exists=True)
 
 
 def write_with_stock_optuna(url: str) -> None:
@@ -97,23 +96,6 @@ def test_another_schema_of_optuna_is_refused(empty_database: str) -> None:
     with pytest.raises(ValueError, match="optuna storage upgrade"):
         migrate(engine)
     engine.dispose()
-
-
-@pytest.mark.parametrize(
-    ("version", "safe"),
-    [
-        ((3, 40, 1), False),
-        ((3, 44, 5), False),
-        ((3, 44, 6), True),
-        ((3, 50, 6), False),
-        ((3, 50, 7), True),
-        ((3, 51, 2), False),
-        ((3, 51, 3), True),
-        ((3, 52, 0), True),
-    ],
-)
-def test_wal_only_where_sqlite_is_free_of_its_bug(version: tuple[int, int, int], safe: bool) -> None:
-    assert wal_is_safe(version) == safe
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])

@@ -8,8 +8,8 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import Engine
 
-from service.store.engine import WRITING
 from service.store.optuna_storage import SqlStorage
+from service.store.sqlite import WRITING
 from service.store.statements import Runner
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event
 
@@ -15,6 +14,7 @@ from service.store import open_trials, seen_trials, studies, trials
 from service.store.transaction import Store
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
+from tests.stock import stock_storage
 
 
 @pytest.fixture
@@ -81,11 +81,10 @@ def test_what_another_process_wrote_is_seen(store: Store, other: Store) -> None:
 
 def test_what_stock_optuna_wrote_is_seen(store: Store, database_url: str) -> None:
     seen(store)
-    storage = RDBStorage(database_url)
-    theirs = optuna.load_study(study_name="feedback", storage=storage)
-    theirs.tell(1, 0.25)
-    theirs.ask()
-    storage.engine.dispose()
+    with stock_storage(database_url) as storage:
+        theirs = optuna.load_study(study_name="feedback", storage=storage)
+        theirs.tell(1, 0.25)
+        theirs.ask()
     assert [trial.state.name for trial in seen(store)] == ["RUNNING", "COMPLETE", "RUNNING", "RUNNING"]
     assert seen(store)[1].value == 0.25
 
