@@ -1,6 +1,7 @@
 """Who may import whom: the arrows of the design, read off the source."""
 
 import ast
+import re
 import sys
 from collections.abc import Callable, Iterator
 from graphlib import TopologicalSorter
@@ -17,6 +18,8 @@ DOORS = {
     "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
     "optuna": ("service/search/", "service/store/"),
     "sqlalchemy": ("service/store/", "migrations/"),
+    "sqlite3": ("service/store/sqlite.py",),
+    "pysqlite3": ("service/store/sqlite.py",),
     "alembic": ("service/store/", "migrations/"),
     "httpx2": ("service/client.py", "service/webhook_sender.py", "trainer/client.py", "trainer/hub.py"),
     "limits": ("service/gate.py",),
@@ -68,6 +71,19 @@ def violations(is_forbidden: Callable[[str, str], bool]) -> list[str]:
 @pytest.mark.parametrize("library", DOORS)
 def test_a_library_is_imported_by_its_doors_alone(library: str) -> None:
     assert not violations(lambda path, module: module.split(".")[0] == library and not path.startswith(DOORS[library]))
+
+
+def test_tests_and_benchmarks_open_databases_with_the_services_own_copy_of_sqlite() -> None:
+    # two copies in one process undo each other's locks on a file
+    others = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert not [
+        f"{path}:{line} imports {module}"
+        for path in others
+        for module, line in imports(ast.parse(path.read_text()))
+        if module.split(".")[0] in ("sqlite3", "pysqlite3")
+    ]
+    with_stock = {str(path.relative_to(ROOT)) for path in others if re.search(r"\bRDBStorage\(", path.read_text())}
+    assert with_stock == {"tests/stock.py", "benchmarks/control_plane.py"}
 
 
 def test_the_service_knows_nothing_of_the_trainer() -> None:
