@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from service.contract.data import Data, column_errors
 from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
@@ -164,6 +164,14 @@ class StudySpec(Wire):
         """What objectives and constraints are made of, the first objective's first, each once."""
         named = [*(one.metric for one in self.objectives), *(one.metric for one in self.constraints)]
         return list(dict.fromkeys(named))
+
+
+def _unless_checked(spec: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return spec if isinstance(spec, StudySpec) else check(spec)
+
+
+CheckedSpec = Annotated[StudySpec, WrapValidator(_unless_checked)]
+"""A spec inside a reply. Whoever makes the reply has one that is valid, and pydantic would check it again."""
 
 
 def _task_errors(spec: StudySpec) -> list[FieldError]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from service.contract.similarity import Similarity
-from service.contract.spec import Params, StudySpec
+from service.contract.spec import CheckedSpec, Params
 from service.contract.start_small import SmallRuns
 from service.contract.wire import Count, Reply
 
@@ -78,7 +78,7 @@ class Study(Reply):
     state: StudyState
     failure: Failure | None
     """Why a ``failed`` study failed."""
-    spec: StudySpec
+    spec: CheckedSpec
     facts: Facts | None
     trials: TrialCounts
     best: Best | None

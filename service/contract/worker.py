@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.contract.spec import Params, StudySpec
+from service.contract.spec import CheckedSpec, Params
 from service.contract.study import Facts, Failure
 from service.contract.wire import Count, Identifier, Reply, Text, Wire
 
@@ -75,7 +75,7 @@ class _Assignment(Reply):
     study: str
     study_id: str
     """Random and never reused, unlike the name: the key of a worker's caches."""
-    spec: StudySpec
+    spec: CheckedSpec
 
 
 class PrepareAssignment(_Assignment):
