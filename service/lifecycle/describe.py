@@ -28,7 +28,7 @@ def describe(tx: Transaction, study: StudyRow) -> Study:
         best=None if best is None else Best(number=best.number, value=best.values[0]),
         pareto=None if is_one else [trial.number for trial in found],
         n_finished=counts.complete + counts.pruned + counts.fail,
-        failures=dict(trials.failures_by_class(seen)),
+        failures=dict(trials.failures_by_class(tx, study)),
         generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
         elapsed_seconds=max(0.0, (until - study.created_at).total_seconds()),
         device_seconds=leases.device_seconds(tx, study.uuid),

@@ -51,11 +51,10 @@ def needs_score(tx: Transaction, study: StudyRow) -> bool:
 def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.state == "stopping":
         return study
-    seen = trials.all_of(tx, study)
-    failures = trials.failures_by_class(seen).most_common(1)
+    failures = trials.failures_by_class(tx, study).most_common(1)
     limit = max(MIN_FAILURES, math.ceil(FAILURE_SHARE * study.spec.n_trials))
     if failures and failures[0][1] >= limit:
-        return begin_stopping(tx, study, "failed", _too_many(failures[0], seen))
+        return begin_stopping(tx, study, "failed", _too_many(failures[0], trials.all_of(tx, study)))
     return begin_stopping(tx, study, "complete") if spent_budget(tx, study) else study
 
 
@@ -87,7 +86,7 @@ def _reaches(study: StudyRow, value: float | None) -> bool:
 def _end(tx: Transaction, study: StudyRow) -> StudyRow:
     seen = trials.all_of(tx, study)
     ending, failure = study.ending or "complete", study.failure
-    failures = trials.failures_by_class(seen).most_common(1)
+    failures = trials.failures_by_class(tx, study).most_common(1)
     if ending == "complete" and failures and all(trial.state.name == "FAIL" for trial in seen):
         ending, failure = "failed", _too_many(failures[0], seen)
     return studies.change(tx, study, state=ending, ending=None, failure=failure, finished_at=tx.now)

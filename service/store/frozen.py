@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
+from service.contract.remember import remember
 from service.store.optuna_tables import (
     trial_intermediate_values,
     trial_params,
@@ -67,13 +68,19 @@ def shared_distribution(stored: str) -> BaseDistribution:
     return json_to_distribution(stored)
 
 
+@remember(4096)
+def distribution_json(distribution: BaseDistribution) -> str:
+    """Return how Optuna's tables hold a distribution; nobody changes one."""
+    return distribution_to_json(distribution)
+
+
 def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
     distribution = trial.distributions[name]
     return {
         "trial_id": trial_id,
         "param_name": name,
         "param_value": distribution.to_internal_repr(trial.params[name]),
-        "distribution_json": distribution_to_json(distribution),
+        "distribution_json": distribution_json(distribution),
     }
 
 

@@ -15,6 +15,7 @@ from service.store.frozen import load_trials
 from service.store.optuna_tables import trials
 from service.store.seen_trials import Picture
 from service.store.statements import Call, Row, Runner, Statement
+from service.store.summaries import S, StateCounts, Summaries
 from service.store.tables import event, study_spec
 
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
@@ -64,8 +65,9 @@ class OpenTrials:
         self._runner = runner
         self._n_changes = 0
         self._n_settled = len(settled)
-        self._settled: Counter[TrialState] = Counter() if seen is None else seen.settled
-        self.trials = settled + [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
+        self._summaries = Summaries() if seen is None else seen.summaries
+        self.trials = settled
+        self.trials += [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
         self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
 
     def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
@@ -79,17 +81,25 @@ class OpenTrials:
         """What to show to others after the commit; ``None`` if a change is without its event."""
         if self._revision is None:
             return None
-        newly = list(takewhile(lambda one: one.state.is_finished(), self.trials[self._n_settled :]))
+        n_newly = sum(1 for _ in takewhile(lambda one: one.state.is_finished(), self.trials[self._n_settled :]))
         return Picture(
             revision=self._revision,
             trials=self.trials,
-            n_settled=self._n_settled + len(newly),
-            settled=self._settled + Counter(one.state for one in newly),
+            n_settled=self._n_settled + n_newly,
+            summaries=self._summaries,
         )
+
+    def settled(self, kind: type[S]) -> S:
+        """The summary of the first trials that had finished before this transaction; it may be behind by some."""
+        return self._summaries.of(kind, self.trials, self._n_settled)
+
+    def summary(self, kind: type[S]) -> S:
+        """The summary of all trials."""
+        return self.settled(kind).extended(self.trials[self._n_settled :])
 
     def counts(self) -> Counter[TrialState]:
         """How many trials there are in each state."""
-        return self._settled + Counter(one.state for one in self.trials[self._n_settled :])
+        return self.summary(StateCounts).by_state
 
     def waiting(self) -> list[FrozenTrial]:
         """Those that wait, in order."""

@@ -46,6 +46,7 @@ from service.store.optuna_tables import (
 )
 from service.store.seen_trials import Picture, SeenTrials
 from service.store.statements import Call, Row, Runner, Statement, as_it_is
+from service.store.summaries import S
 from service.store.upsert import upsert
 
 _OF_TRIAL = (
@@ -104,6 +105,18 @@ class SqlStorage(SqlStudies):
     def counts(self, study_id: int) -> Counter[TrialState]:
         """How many trials a study has in each state."""
         return self._opened(study_id).counts()
+
+    def settled(self, study_id: int, kind: type[S]) -> S:
+        """The summary of the first trials of a study, which had finished before this transaction."""
+        return self._opened(study_id).settled(kind)
+
+    def summary(self, study_id: int, kind: type[S]) -> S:
+        """The summary of all trials of a study."""
+        return self._opened(study_id).summary(kind)
+
+    def shared(self, study_id: int) -> list[FrozenTrial]:
+        """All trials of a study, in the order of their numbers, as this transaction goes on; not to be changed."""
+        return self._opened(study_id).trials
 
     def waiting(self, study_id: int) -> list[FrozenTrial]:
         """The WAITING trials of a study, in the order of their numbers; shared, so not to be changed."""

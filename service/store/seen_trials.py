@@ -5,11 +5,13 @@ how old a picture is, also where another process wrote. Pictures are shown here 
 that saw them, never before: a rolled-back tell would poison them.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+
+from service.store.summaries import Summaries
 
 MAX_STUDIES = 32
 """The pictures that were used last are kept; 1,000 trials of seven params and five steps are some 5 MB."""
@@ -25,8 +27,8 @@ class Picture:
     """In the order of their numbers; shared, neither list nor trials may be changed."""
     n_settled: int
     """As many of the first trials have finished: they never change again."""
-    settled: Counter[TrialState]
-    """How many of these are in each state."""
+    summaries: Summaries
+    """Of these."""
 
 
 class SeenTrials:

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials by this door
 from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
@@ -17,7 +17,7 @@ from service.contract.spec import Params
 from service.contract.study import Failure, TrialCounts
 from service.contract.trial import TrialState as StateName
 from service.store import events
-from service.store.frozen import shared_distribution
+from service.store.frozen import distribution_json, shared_distribution
 from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials
 from service.store.studies import StudyRow
 from service.store.tables import lease, study_spec
@@ -61,7 +61,7 @@ def add(
         datetime_complete=None,
         # as they will be read
         params={name: one.to_external_repr(one.to_internal_repr(params[name])) for name, one in distributions.items()},
-        distributions={name: shared_distribution(distribution_to_json(one)) for name, one in distributions.items()},
+        distributions={name: shared_distribution(distribution_json(one)) for name, one in distributions.items()},
         user_attrs=json.loads(json.dumps(user_attrs)),
         system_attrs=json.loads(json.dumps({**system_attrs, **(_waiting(tx) if state == "WAITING" else {})})),
         intermediate_values={},
@@ -80,8 +80,8 @@ def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
 
 
 def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
-    """All trials in the order of their numbers; shared, so not to be changed."""
-    return tx.trials.get_all_trials(study.study_id, deepcopy=False)
+    """All trials in the order of their numbers; shared, so not to be changed. What ``tx`` writes shows here, too."""
+    return tx.trials.shared(study.study_id)
 
 
 def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
@@ -223,8 +223,18 @@ def failure_of(trial: FrozenTrial) -> Failure | None:
     return None if stored is None else Failure(**stored)
 
 
-def failures_by_class(finished: list[FrozenTrial]) -> Counter[str]:
+class FailureCounts:
+    """How many trials have failed of each failure class."""
+
+    def __init__(self, by_class: Counter[str] | None = None) -> None:
+        self.by_class = by_class or Counter()
+
+    def extended(self, trials: Sequence[FrozenTrial]) -> "FailureCounts":
+        failed = (failure_of(trial) for trial in trials if trial.state is TrialState.FAIL)
+        classes = (failure.failure_class for failure in failed if failure is not None)
+        return FailureCounts(self.by_class + Counter(one for one in classes if one != "cancelled"))
+
+
+def failures_by_class(tx: Transaction, study: StudyRow) -> Counter[str]:
     """How many FAIL trials there are of each failure class; what a person has cancelled did not fail."""
-    failed = (failure_of(trial) for trial in finished if trial.state is TrialState.FAIL)
-    classes = (failure.failure_class for failure in failed if failure is not None)
-    return Counter(one for one in classes if one != "cancelled")
+    return tx.trials.summary(study.study_id, FailureCounts).by_class

@@ -252,6 +252,10 @@ class World:
                 for trial in believed:
                     if stored.get(trial._trial_id) != trial:
                         self.complain(f"I7 a process believes {trial}; stored is {stored.get(trial._trial_id)}")
+                for kind, (n_trials, kept) in picture.summaries._kept.items():
+                    settled = picture.trials[: picture.n_settled][:n_trials]
+                    if len(settled) < n_trials or repr(vars(kind().extended(settled))) != repr(vars(kept)):
+                        self.complain(f"I7 a process keeps {vars(kept)} of {settled}")
 
 
 def _is_lost(reply: Any) -> bool:
