@@ -11,11 +11,12 @@ Each range is a dimension of its own to the sampler. Its `Dimension.key`, here `
 is how Optuna's tables name it; everywhere else a trial has plain params.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
 from service.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange, SearchSpace
+from service.contract.remember import remember
 from service.contract.wire import FieldError, nearest_name_hint
 
 MAX_DEPTH = 4
@@ -52,10 +53,12 @@ def plain_name(key: str) -> str:
     return key.partition("[")[0]
 
 
-def dimensions(space: SearchSpace) -> list[Dimension]:
-    """All ranges, each behind those that it hangs on, else in the order of ``space``."""
+# every proposal needs them several times, and to find who hangs on whom takes longer than to draw the params
+@remember(256)
+def dimensions(space: SearchSpace) -> Sequence[Dimension]:
+    """All ranges, each behind those that it hangs on, else in the order of ``space``, which never changes."""
     depths = {name: _depth(space, name) for name in space}
-    return sorted(_dimensions(space), key=lambda dimension: depths[dimension.name])
+    return tuple(sorted(_dimensions(space), key=lambda dimension: depths[dimension.name]))
 
 
 def active_dimension(space: SearchSpace, name: str, params: _Params) -> Dimension | None:
@@ -65,7 +68,7 @@ def active_dimension(space: SearchSpace, name: str, params: _Params) -> Dimensio
 
 def is_conditional(space: SearchSpace) -> bool:
     """Whether trials differ in which parameters they have."""
-    return any(dimension.distribution.when for dimension in _dimensions(space))
+    return any(dimension.distribution.when for dimension in dimensions(space))
 
 
 def range_errors(space: SearchSpace) -> list[FieldError]:

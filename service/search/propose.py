@@ -15,8 +15,8 @@ from service.contract.space import dimensions
 from service.contract.spec import Params, StudySpec
 from service.search.grid import FIXED_PARAMS, next_grid_point
 from service.search.samplers import build_sampler
-from service.search.snapshot import SnapshotStorage, running_trial
-from service.search.space import one_to_optuna, to_keys, to_optuna
+from service.search.snapshot import STUDY_ID, SnapshotStorage, running_trial
+from service.search.space import to_keys, to_optuna
 
 AHEAD_FROM = 2_000
 """Trials of a study from which on a proposal takes longer (TPE: 50 ms with seven parameters) than a worker should wait;
@@ -49,7 +49,8 @@ def as_before(request: ProposalRequest) -> ProposalRequest:
     So a proposal that is made when it is asked for, as after a restart, equals one that was made ahead, as long as
     one trial runs at a time.
     """
-    return replace(request, trials=[_begun(one) if one.number == request.number - 1 else one for one in request.trials])
+    before = request.number - 1
+    return replace(request, trials=[_begun(one) if one._number == before else one for one in request.trials])
 
 
 def _begun(trial: FrozenTrial) -> FrozenTrial:
@@ -89,7 +90,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
     storage = SnapshotStorage(
         study_name=request.study_name,
         directions=request.spec.directions,
-        trials=[trial for trial in request.trials if trial.state not in unseen],
+        trials=(trial for trial in request.trials if trial.state not in unseen),
         own=own,
         study_system_attrs=request.study_system_attrs,
     )
@@ -99,7 +100,8 @@ def propose(request: ProposalRequest) -> Proposal | None:
         sampler=build_sampler(request.spec, request.number, request.trials),
         pruner=NopPruner(),
     )
-    _suggest_active(study.ask(), request.spec)
+    # `Study.ask` would first go through all trials for one that waits
+    _suggest_active(Trial(study, storage.create_new_trial(STUDY_ID)), request.spec)
     return _proposal(request.spec, storage.own, storage.own.params, storage.written_study_system_attrs)
 
 
@@ -111,10 +113,11 @@ def _unseen(spec: StudySpec) -> Sequence[TrialState]:
 def _suggest_active(trial: Trial, spec: StudySpec) -> None:
     """Draw one parameter after the other, of those that hang on others only the ones that are active."""
     params = dict(spec.fixed)
+    distributions = to_optuna(spec.search_space)
     for dimension in dimensions(spec.search_space):
         if dimension.is_active(params):
             # what `Study.ask` does for each range that it is given
-            params[dimension.name] = trial._suggest(dimension.key, one_to_optuna(dimension.distribution))
+            params[dimension.name] = trial._suggest(dimension.key, distributions[dimension.key])
 
 
 def _proposal(spec: StudySpec, own: FrozenTrial, params: Params, study_system_attrs: dict[str, Any]) -> Proposal:

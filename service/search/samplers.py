@@ -2,7 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
@@ -55,11 +58,13 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
 
     Raises `ValueError` where Optuna refuses the combination of options.
     """
-    if isinstance(spec.sampler, search.GpSampler) and not needs_torch(spec, trials):
-        # what gp itself draws from until then
-        return RandomSampler(seed=trial_seed(spec.seed, number))
+    seed = trial_seed(spec.seed, number)
+    # gp draws from a random sampler, too, until it has a model
+    has_no_model = isinstance(spec.sampler, search.GpSampler) and not needs_torch(spec, trials)
+    if has_no_model or isinstance(spec.sampler, search.RandomSampler):
+        return _random(seed)
     with quiet():
-        sampler = _build(spec, trial_seed(spec.seed, number))
+        sampler = _build(spec, seed)
     if not is_conditional(spec.search_space):
         _tell_space(sampler, spec)
     return sampler
@@ -82,8 +87,6 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
             return TPESampler(seed=seed, group=group, **options)
         case search.GpSampler():
             return GPSampler(seed=seed, warn_independent_sampling=False, **options)
-        case search.RandomSampler():
-            return RandomSampler(seed=seed)
         case search.CmaEsSampler():
             return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
         case search.QmcSampler():
@@ -94,8 +97,25 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
             return NSGAIISampler(seed=seed, **options)
         case search.Nsga3Sampler():
             return NSGAIIISampler(seed=seed, **options)
+        case search.RandomSampler():
+            raise AssertionError("build_sampler builds it")
         case search.GridSampler():
             raise AssertionError("grid.next_grid_point proposes the points of a grid")
+
+
+class _NoEntropy(np.random.SeedSequence):
+    """For a generator that is seeded before it is used."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
+        return np.ones(n_words, dtype)
+
+
+def _random(seed: int) -> RandomSampler:
+    """``RandomSampler(seed=seed)`` in 0.03 ms instead of 0.1: numpy would first seed its generator by chance."""
+    sampler = RandomSampler()
+    sampler._rng._rng = np.random.RandomState(np.random.MT19937(_NoEntropy(0)))
+    sampler._rng.rng.seed(seed)
+    return sampler
 
 
 def _tell_space(sampler: BaseSampler, spec: StudySpec) -> None:

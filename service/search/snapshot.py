@@ -1,7 +1,9 @@
 """A study as one moment shows it, for samplers and pruners that expect an Optuna storage."""
 
 import copy
-from collections.abc import Container, Mapping, Sequence
+from bisect import insort
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -16,6 +18,7 @@ from service.contract.tasks import Direction
 STUDY_ID = 0
 NEW_TRIAL_ID = -1
 """No stored trial has it."""
+_BY_NUMBER = attrgetter("_number")
 
 
 class SnapshotIsReadOnly(RuntimeError):
@@ -24,6 +27,9 @@ class SnapshotIsReadOnly(RuntimeError):
 
 class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
     """The given trials, never copied or changed, and the one trial that is being proposed or judged.
+
+    ``trials`` are gone through once, when they are first asked for: there may be 10,000, and many a sampler or pruner
+    looks at none.
 
     Params and system attributes may be written to that one trial, and system attributes to the study. They
     are collected here, so that the caller stores them in its own transaction.
@@ -34,16 +40,14 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
         *,
         study_name: str,
         directions: Sequence[Direction],
-        trials: Sequence[FrozenTrial],
+        trials: Iterable[FrozenTrial],
         own: FrozenTrial,
         study_system_attrs: Mapping[str, Any],
     ) -> None:
         self._study_name = study_name
         self._directions = [StudyDirection[direction.upper()] for direction in directions]
         self._study_system_attrs = dict(study_system_attrs)
-        number = own.number
-        # attributes and not properties here and below: 10,000 trials pass by at every ask and every report
-        self._others = [trial for trial in trials if trial._number != number]
+        self._trials = trials
         self._own = own
         self.written_system_attrs: dict[str, Any] = {}
         """System attributes that the own trial has gained."""
@@ -55,8 +59,16 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
         """The one trial, with all that has been written to it."""
         return self._own
 
+    @cached_property
+    def others(self) -> list[FrozenTrial]:
+        """The given trials in order, but for the one trial, if it is among them."""
+        number = self._own._number
+        others = [trial for trial in self._trials if trial._number != number]
+        others.sort(key=_BY_NUMBER)  # nearly sorted, so this is linear
+        return others
+
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Hand out the one trial, which `Study.ask` then fills."""
+        """Hand out the one trial."""
         return self._own._trial_id
 
     def set_trial_param(
@@ -112,11 +124,9 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        trials = self._others.copy() if states is None else [one for one in self._others if one.state in states]
+        trials = self.others.copy() if states is None else [one for one in self.others if one.state in states]
         if states is None or self._own.state in states:
-            trials.append(self._own)
-            # sorting what is nearly sorted is linear
-            trials.sort(key=attrgetter("_number"))
+            insort(trials, self._own, key=_BY_NUMBER)
         return copy.deepcopy(trials) if deepcopy else trials
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:

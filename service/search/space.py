@@ -12,6 +12,7 @@ from optuna.distributions import (
 
 from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
 from service.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
+from service.contract.remember import remember
 from service.contract.space import dimensions, plain_name
 from service.contract.spec import Params, StudySpec
 from service.contract.study import Facts
@@ -33,6 +34,11 @@ class Defaults:
 
 def to_optuna(search_space: SearchSpace) -> dict[str, BaseDistribution]:
     """Return Optuna's distributions by `Dimension.key`, each behind those that it hangs on."""
+    return dict(_by_key(search_space))
+
+
+@remember(256)
+def _by_key(search_space: SearchSpace) -> dict[str, BaseDistribution]:
     return {dimension.key: one_to_optuna(dimension.distribution) for dimension in dimensions(search_space)}
 
 

@@ -1,7 +1,7 @@
 """Specs and trials for the tests of service/search."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,14 @@ def make_trial(number: int, *, state: TrialState = TrialState.COMPLETE, **fields
     trial.number = number
     trial._trial_id = 1000 + number
     return trial
+
+
+class Unseen(list[FrozenTrial]):
+    """Trials that nobody may look at."""
+
+    def __iter__(self) -> Iterator[FrozenTrial]:
+        yield from ()
+        raise AssertionError("somebody looked at all trials")
 
 
 def told(proposal: Proposal, number: int, state: TrialState, value: float | None) -> FrozenTrial:

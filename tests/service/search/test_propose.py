@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract.space import value_problem
@@ -15,7 +16,7 @@ from service.search.best import best_trial
 from service.search.propose import ProposalRequest, propose
 from service.search.samplers import build_sampler, trial_seed
 from service.search.space import to_optuna
-from tests.service.search.builders import SPACE, History, make_spec, make_trial, params_of, toy_loss
+from tests.service.search.builders import SPACE, History, Unseen, make_spec, make_trial, params_of, toy_loss
 
 SAMPLERS: list[dict[str, Any]] = [
     {"name": "tpe"},
@@ -176,6 +177,23 @@ def test_the_other_samplers_equal_stock_optuna(name: str) -> None:
         assert proposal is not None
         assert proposal.params == stock, number
         history.tell(history.start(proposal), toy_loss(proposal.params))
+
+
+def test_the_random_sampler_draws_as_stock_optunas() -> None:
+    history = History(make_spec(sampler={"name": "random"}, seed=11))
+    for number in range(3):
+        stock = optuna.create_study(sampler=RandomSampler(seed=trial_seed(11, number)))
+        expected = stock.ask(to_optuna(history.spec.search_space)).params
+        proposal = history.propose()
+        assert proposal is not None
+        assert proposal.params == expected
+        history.start(proposal)
+
+
+def test_a_random_proposal_looks_at_no_trial() -> None:
+    spec = make_spec(sampler={"name": "random"})
+    trials = Unseen([make_trial(0)])
+    assert propose(ProposalRequest(spec=spec, study_name="toy", number=1, trials=trials)) is not None
 
 
 def test_thousand_trials_are_handed_on_without_copies(monkeypatch: pytest.MonkeyPatch) -> None:
