@@ -81,7 +81,7 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     assert found is not None
     trial = copy(found)
     trial.intermediate_values = {**found.intermediate_values, one.step: one.value}
-    decision = prune(study, trial, trials.all_of(tx, study), is_final=one.final)
+    decision = prune(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer = Answer(

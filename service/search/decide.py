@@ -1,40 +1,22 @@
-"""Whether a trial ends early, and why, in words."""
+"""Whether a trial ends early."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, cast
+from itertools import chain
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from service.contract import search
-from service.contract.space import plain_name
 from service.contract.spec import StudySpec
-from service.contract.tasks import Direction
+from service.search.curves import Curves, epochs_of, is_comparable
+from service.search.grounds import Grounds, grounds_of
+from service.search.percentile import is_behind
 from service.search.pruners import build_pruner
 from service.search.snapshot import SnapshotStorage
-from service.search.space import plain_params
-
-_RUNG = "completed_rung_"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grounds:
-    """What a pruner went by. Fields that its rule does not know are ``None``."""
-
-    reason: str
-    """In words."""
-    value: float
-    """That was compared."""
-    threshold: float | None = None
-    rank: int | None = None
-    """Among the peers and itself, from 1."""
-    rung: int | None = None
-    peers: list[int]
-    """Numbers of the trials that it was compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +35,55 @@ class Decision:
         return None if self.grounds is None else self.grounds.reason
 
 
-def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Decision:
-    """Decide on a running trial whose newest intermediate value is its last step.
+def should_prune(
+    spec: StudySpec,
+    study_name: str,
+    trial: FrozenTrial,
+    trials: Sequence[FrozenTrial],
+    settled: Callable[[], Curves] = Curves,
+) -> Decision:
+    """Decide on a running trial whose newest intermediate value is its last step, as Optuna's pruner would.
 
-    ``trials`` are those of the study; the trial itself may be among them and is not compared with itself.
     Nothing given is changed.
+
+    Args:
+        trials: Of the study; the trial itself may be among them and is not compared with itself.
+        settled: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
     """
     if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, grounds=None, system_attrs={})
     if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
-        complete = (other for other in trials if other.state is TrialState.COMPLETE)
-        n_startup = spec.pruner.options.n_startup_trials
-        if len(list(islice(complete, n_startup))) < n_startup:
+        first = settled()
+        later = [other for other in trials[first.n_trials :] if other._number != trial._number]
+        curves = [first, Curves().extended(later)]
+        if sum(one.n_complete for one in curves) < spec.pruner.options.n_startup_trials:
             return Decision(should_prune=False, grounds=None, system_attrs={})
-    peers = _comparable(trial, trials)
+        # the rest is rare: our reports are finite
+        if all(map(math.isfinite, trial.intermediate_values.values())):
+            return _decide_by_curves(spec, spec.pruner, trial, trials, curves)
+    return _ask_optuna(spec, study_name, trial, trials)
+
+
+def _decide_by_curves(
+    spec: StudySpec,
+    pruner: search.MedianPruner | search.PercentilePruner,
+    trial: FrozenTrial,
+    trials: Sequence[FrozenTrial],
+    curves: Sequence[Curves],
+) -> Decision:
+    peers = chain.from_iterable(one.at(max(trial.intermediate_values), epochs_of(trial)) for one in curves)
+    pruned = is_behind(pruner, spec.direction, trial.intermediate_values, peers)
+    grounds = grounds_of(spec, trial, list(_comparable(trial, trials))) if pruned else None
+    return Decision(should_prune=pruned, grounds=grounds, system_attrs={})
+
+
+def _ask_optuna(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Decision:
     storage = SnapshotStorage(
-        study_name=study_name, directions=[spec.direction], trials=peers, own=trial, study_system_attrs={}
+        study_name=study_name,
+        directions=[spec.direction],
+        trials=_comparable(trial, trials),
+        own=trial,
+        study_system_attrs={},
     )
     pruner = build_pruner(spec)
     # the sampler is never asked; Optuna would make one if there were none
@@ -77,25 +92,19 @@ def should_prune(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: S
     pruned = bool(pruner.prune(study, trial))  # numpy may answer
     return Decision(
         should_prune=pruned,
-        grounds=_grounds(spec, storage.own, _rivals(pruner, study, trial, peers)) if pruned else None,
+        grounds=grounds_of(spec, storage.own, _rivals(pruner, study, trial, storage.others)) if pruned else None,
         system_attrs=storage.written_system_attrs,
     )
 
 
-def _comparable(trial: FrozenTrial, others: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """A rate that decays over fewer epochs looks better early, so shorter schedules do not count."""
-    number = trial.number
-    key = next((key for key in trial.params if plain_name(key) == "epochs"), None)
-    own = None if key is None else trial.params[key]
-    if not isinstance(own, int | float):  # not searched, or a script calls something else so
-        return [other for other in others if other._number != number]
-    if key == "epochs":  # one range, so all have it by this name
-        return [other for other in others if other._number != number and other._params.get(key, own) >= own]
-    return [
-        other
-        for other in others
-        if other._number != number and cast("float", plain_params(other.params).get("epochs", own)) >= own
-    ]
+def _comparable(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Iterable[FrozenTrial]:
+    """What the trial is compared with; looked for when asked for, as most pruners seldom compare."""
+    epochs = epochs_of(trial)
+    if epochs is None:
+        return trials
+    if "epochs" in trial._params:  # one range, so all have it by this name; 10,000 trials may pass by
+        return (other for other in trials if other._params.get("epochs", epochs) >= epochs)
+    return (other for other in trials if is_comparable(epochs, epochs_of(other)))
 
 
 def _rivals(
@@ -105,85 +114,3 @@ def _rivals(
         return peers
     bracket = pruner._get_bracket_id(study, trial)
     return [peer for peer in peers if pruner._get_bracket_id(study, peer) == bracket]
-
-
-def _grounds(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> Grounds:
-    step = trial.last_step
-    assert step is not None
-    best = _best(trial.intermediate_values.values(), spec.direction)
-    so_far = f"step {step}: best value so far {best:.6g}"
-    value = trial.intermediate_values[step]
-    match spec.pruner:
-        case search.MedianPruner():
-            return _beside_limit(spec, so_far, best, peers, step, 50.0)
-        case search.PercentilePruner(options=options):
-            return _beside_limit(spec, so_far, best, peers, step, options.percentile)
-        case search.SuccessiveHalvingPruner(options=options) | search.HyperbandPruner(options=options):
-            return _in_rung(spec, so_far, trial, peers, options)
-        case search.PatientPruner(options=options):
-            more = f" by more than {options.min_delta:g}" if options.min_delta else ""
-            reason = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
-            return Grounds(reason=reason, value=value, peers=[])
-        case search.ThresholdPruner(options=options):
-            below = options.lower is not None and value < options.lower
-            side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
-            limit = options.lower if below else options.upper
-            return Grounds(
-                reason=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[]
-            )
-        case search.NoPruner():
-            raise AssertionError("pruner none prunes nothing")
-
-
-def _beside_limit(
-    spec: StudySpec, so_far: str, best: float, peers: Sequence[FrozenTrial], step: int, percentile: float
-) -> Grounds:
-    complete = [peer for peer in peers if peer.state == TrialState.COMPLETE and step in peer.intermediate_values]
-    values = sorted(peer.intermediate_values[step] for peer in complete)
-    position = (len(values) - 1) * (100 - percentile if spec.direction == "maximize" else percentile) / 100
-    below = values[math.floor(position)]
-    limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
-    what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
-    return Grounds(
-        reason=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
-        value=best,
-        threshold=limit,
-        rank=_rank(spec, best, values),
-        peers=[peer.number for peer in complete],
-    )
-
-
-def _in_rung(
-    spec: StudySpec,
-    so_far: str,
-    trial: FrozenTrial,
-    peers: Sequence[FrozenTrial],
-    options: search.SuccessiveHalvingOptions | search.HyperbandOptions,
-) -> Grounds:
-    rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
-    key = f"{_RUNG}{rung}"
-    value = trial.system_attrs[key]
-    rivals = {peer.number: peer.system_attrs[key] for peer in peers if key in peer.system_attrs}
-    n_all = len(rivals) + 1
-    rank = _rank(spec, value, rivals.values())
-    promoted = max(1, n_all // options.reduction_factor)
-    if n_all <= options.bootstrap_count:
-        why = f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
-    else:
-        why = (
-            f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
-        )
-    return Grounds(reason=f"{so_far}; {why}", value=value, rank=rank, rung=rung, peers=sorted(rivals))
-
-
-def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:
-    sign = 1 if spec.direction == "minimize" else -1
-    return 1 + sum(sign * rival < sign * value for rival in rivals)
-
-
-def _best(values: Any, direction: Direction) -> float:
-    return float(min(values) if direction == "minimize" else max(values))
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"

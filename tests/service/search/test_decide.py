@@ -16,9 +16,10 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial, TrialState
 
 from service.contract.spec import StudySpec
+from service.search.curves import Curves
 from service.search.decide import Decision, should_prune
 from service.search.pruners import longest_schedule
-from tests.service.search.builders import SPACE, make_spec, make_trial
+from tests.service.search.builders import SPACE, Unseen, make_spec, make_trial
 
 N_STEPS = 9
 # name, options, Optuna's pruner, how far Optuna's first step lies before ours
@@ -187,6 +188,25 @@ def test_reasons_name_step_value_and_limit() -> None:
     assert should_prune(threshold, "s", running(9, [1.0, 4.0]), []).reason == (
         "step 2: best value so far 1; the value 4 lies above upper = 3"
     )
+
+
+@pytest.mark.parametrize(
+    ("pruner", "values"),
+    [
+        ({"name": "threshold", "options": {"upper": 3.0}}, [2.0]),
+        ({"name": "patient", "options": {"patience": 1}}, [0.3, 0.2, 0.1]),
+        ({"name": "successive-halving", "options": {"min_resource": 4}}, [0.1]),
+        ({"name": "hyperband", "options": {"min_resource": 4}}, [0.1]),
+        ({"name": "median", "options": {"n_startup_trials": 0}}, [0.1]),
+        ({"name": "none"}, [0.1]),
+    ],
+)
+def test_a_trial_that_goes_on_was_not_compared_one_by_one(pruner: dict[str, Any], values: list[float]) -> None:
+    trials = finished([[0.5, 0.5, 0.5]] * 4)
+    decision = should_prune(
+        make_spec(pruner=pruner), "s", running(9, values), Unseen(trials), lambda: Curves().extended(trials)
+    )
+    assert not decision.should_prune
 
 
 def test_nothing_given_is_changed() -> None:

@@ -1,0 +1,113 @@
+"""Why a trial was pruned, in words and in numbers."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from service.contract import search
+from service.contract.spec import StudySpec
+from service.contract.tasks import Direction
+
+_RUNG = "completed_rung_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grounds:
+    """What a pruner went by. Fields that its rule does not know are ``None``."""
+
+    reason: str
+    """In words."""
+    value: float
+    """That was compared."""
+    threshold: float | None = None
+    rank: int | None = None
+    """Among the peers and itself, from 1."""
+    rung: int | None = None
+    peers: list[int]
+    """Numbers of the trials that it was compared with."""
+
+
+def grounds_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> Grounds:
+    """Return what the study's pruner went by when it pruned ``trial`` at its last step, compared with ``peers``."""
+    step = trial.last_step
+    assert step is not None
+    best = _best(trial.intermediate_values.values(), spec.direction)
+    so_far = f"step {step}: best value so far {best:.6g}"
+    value = trial.intermediate_values[step]
+    match spec.pruner:
+        case search.MedianPruner():
+            return _beside_limit(spec, so_far, best, peers, step, 50.0)
+        case search.PercentilePruner(options=options):
+            return _beside_limit(spec, so_far, best, peers, step, options.percentile)
+        case search.SuccessiveHalvingPruner(options=options) | search.HyperbandPruner(options=options):
+            return _in_rung(spec, so_far, trial, peers, options)
+        case search.PatientPruner(options=options):
+            more = f" by more than {options.min_delta:g}" if options.min_delta else ""
+            reason = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
+            return Grounds(reason=reason, value=value, peers=[])
+        case search.ThresholdPruner(options=options):
+            below = options.lower is not None and value < options.lower
+            side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
+            limit = options.lower if below else options.upper
+            return Grounds(
+                reason=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[]
+            )
+        case search.NoPruner():
+            raise AssertionError("pruner none prunes nothing")
+
+
+def _beside_limit(
+    spec: StudySpec, so_far: str, best: float, peers: Sequence[FrozenTrial], step: int, percentile: float
+) -> Grounds:
+    complete = [peer for peer in peers if peer.state == TrialState.COMPLETE and step in peer.intermediate_values]
+    values = sorted(peer.intermediate_values[step] for peer in complete)
+    position = (len(values) - 1) * (100 - percentile if spec.direction == "maximize" else percentile) / 100
+    below = values[math.floor(position)]
+    limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
+    what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
+    return Grounds(
+        reason=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
+        value=best,
+        threshold=limit,
+        rank=_rank(spec, best, values),
+        peers=[peer.number for peer in complete],
+    )
+
+
+def _in_rung(
+    spec: StudySpec,
+    so_far: str,
+    trial: FrozenTrial,
+    peers: Sequence[FrozenTrial],
+    options: search.SuccessiveHalvingOptions | search.HyperbandOptions,
+) -> Grounds:
+    rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
+    key = f"{_RUNG}{rung}"
+    value = trial.system_attrs[key]
+    rivals = {peer.number: peer.system_attrs[key] for peer in peers if key in peer.system_attrs}
+    n_all = len(rivals) + 1
+    rank = _rank(spec, value, rivals.values())
+    promoted = max(1, n_all // options.reduction_factor)
+    if n_all <= options.bootstrap_count:
+        why = f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
+    else:
+        why = (
+            f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
+        )
+    return Grounds(reason=f"{so_far}; {why}", value=value, rank=rank, rung=rung, peers=sorted(rivals))
+
+
+def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:
+    sign = 1 if spec.direction == "minimize" else -1
+    return 1 + sum(sign * rival < sign * value for rival in rivals)
+
+
+def _best(values: Any, direction: Direction) -> float:
+    return float(min(values) if direction == "minimize" else max(values))
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
