@@ -2,7 +2,8 @@
 
 What a worker gets, first to last: its own unfinished assignments, `prepare`, a trial that waits, a new trial,
 `score`. A new trial's params are proposed outside any lock; the transaction that writes it checks that the
-study has not moved on meanwhile, and if it has, the proposal is thrown away and made again.
+study has not moved on meanwhile, as when another service has got in between, and if it has, the proposal is made
+again at once, under the lock: whoever went to make it outside would be too late again and again.
 """
 
 import logging
@@ -26,7 +27,7 @@ from service.failpoints import failpoint
 from service.lifecycle.begin_again import begin_again
 from service.lifecycle.is_full import is_full
 from service.lifecycle.lease_fields import lease_fields
-from service.lifecycle.propose_next import Next, propose_ahead, propose_next
+from service.lifecycle.propose_next import Next, propose_ahead, propose_locked, propose_next
 from service.lifecycle.reserve import reserve
 from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
 from service.lifecycle.start_small import is_starting_small, start_small
@@ -114,7 +115,7 @@ def _from_study(store: Store, proposer: Proposer, seen: StudyRow, asker: _Asker,
             failpoint("dispatch.after_propose")
             with store.writing() as tx:
                 study = studies.lock_by_id(tx, seen.study_id)
-                granted = None if study is None else _grant_next(tx, study, proposal, asker)
+                granted = None if study is None else _grant_next(tx, study, proposal, asker, proposer)
                 failpoint("dispatch.before_commit")
             failpoint("dispatch.after_commit")
             if granted == "again":
@@ -128,7 +129,7 @@ def _from_study(store: Store, proposer: Proposer, seen: StudyRow, asker: _Asker,
 
 
 def _grant_next(
-    tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker
+    tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker, proposer: Proposer
 ) -> Assignment | Literal["again"] | None:
     if study.has_ended or study.state == "paused":
         return None
@@ -148,8 +149,8 @@ def _grant_next(
         number = counts.waiting + counts.running + counts.complete + counts.pruned + counts.fail
         if number < study.spec.n_trials:
             if proposed is None or proposed.number != number:
-                return "again"
-            return _grant_proposed(tx, study, proposed, asker)
+                proposed = propose_locked(tx, proposer, study)
+            return "again" if proposed is None else _grant_proposed(tx, study, proposed, asker)
     return _grant_score(tx, study, asker)
 
 

@@ -7,6 +7,7 @@ from service.contract.worker import Assignment, TrialAssignment
 from service.lifecycle.is_full import is_full
 from service.search.propose import Proposal, ProposalRequest, as_before, is_made_ahead
 from service.search.proposer import Proposer
+from service.search.samplers import needs_torch
 from service.store import studies, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
@@ -41,6 +42,14 @@ def _propose(proposer: Proposer, study_uuid: str, request: ProposalRequest) -> P
         return proposer.propose(request)
     prepared = proposer.prepared(study_uuid, request.number)
     return proposer.propose(as_before(request)) if prepared is None else prepared.result()
+
+
+def propose_locked(tx: Transaction, proposer: Proposer, study: StudyRow) -> Next | None:
+    """As `propose_next`, under the study's lock; ``None`` also where that may take seconds, with sampler ``gp``."""
+    request = _request(tx, study, tx.trials.get_study_system_attrs(study.study_id))
+    if request is None or needs_torch(request.spec, request.trials):
+        return None
+    return Next(request.number, _propose(proposer, study.uuid, request))
 
 
 def propose_ahead(store: Store, proposer: Proposer, granted: Assignment) -> None:
