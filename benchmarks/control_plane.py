@@ -48,6 +48,7 @@ from service.lifecycle.register import register
 from service.lifecycle.report import report
 from service.lifecycle.tell import tell
 from service.local_service import local_service
+from service.metrics import Metrics
 from service.search.propose import Proposal, ProposalRequest
 from service.search.proposer import Proposer
 from service.search.space import to_optuna
@@ -160,7 +161,7 @@ def seed(url: str, n_trials: int) -> None:
     with opened(url) as store:
         create_study(store, StudySpec.model_validate(make_spec("random", MAX_TRIALS)))
         worker_id = registered(store)
-        proposer = Proposer()
+        proposer = Proposer(store.metrics)
         [prepare] = dispatch(store, proposer, worker_id, 1)
         outcome = PreparedOutcome(kind="prepare", facts=FACTS, device_seconds=1.0)
         tell(store, proposer, Path(), prepare.lease_id, prepare.token, outcome)
@@ -257,8 +258,8 @@ def use_sampler(url: str, sampler: str) -> None:
 
 
 class TimedProposer(Proposer):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(metrics)
         self.times: list[float] = []
 
     def propose(self, request: ProposalRequest) -> Proposal | None:
@@ -273,7 +274,7 @@ def through_storage(url: str, sampler: str, cycles: int) -> dict[str, Any]:
     use_sampler(url, sampler)
     times: Times = defaultdict(list)
     with opened(url) as store, tempfile.TemporaryDirectory() as folder:
-        worker_id, proposer = registered(store), TimedProposer()
+        worker_id, proposer = registered(store), TimedProposer(store.metrics)
 
         def cycle() -> None:
             with timed(times, "trial"):

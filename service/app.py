@@ -46,6 +46,22 @@ WEBHOOK_POLL_SECONDS = 1.0
 WEBHOOK_THREADS = 4
 """Webhooks posted to at once."""
 
+_RESOURCES = (
+    studies,
+    control,
+    trials,
+    presets,
+    insight,
+    events,
+    datasets,
+    webhooks,
+    workers,
+    leases,
+    health,
+    metrics,
+)
+"""In the order of the description."""
+
 log = logging.getLogger(__name__)
 
 
@@ -55,17 +71,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     Raises:
         ValueError: The database cannot be used; the message says what to do.
     """
-    engine = open_engine(settings.database)
-    migrate(engine)
-    parts = Parts(
-        store=Store(engine, clock or DatabaseClock()),
-        proposer=Proposer(),
-        artifacts=settings.artifacts,
-        datasets=settings.datasets,
-        max_dataset_bytes=settings.max_dataset_bytes,
-        max_artifact_bytes=settings.max_artifact_bytes,
-        webhook_sender=WebhookSender(settings.webhook_networks),
-    )
+    parts = _parts(settings, clock or DatabaseClock())
     app = FastAPI(
         title="Spezia",
         summary="Hyperparameter search for fine-tuning, as a service you run yourself",
@@ -85,26 +91,28 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         worker_requests_per_minute=settings.worker_requests_per_minute,
     )
     app.state.settings = settings
-    for resource in (
-        studies,
-        control,
-        trials,
-        presets,
-        insight,
-        events,
-        datasets,
-        webhooks,
-        workers,
-        leases,
-        health,
-        metrics,
-    ):
+    for resource in _RESOURCES:
         app.include_router(resource.router)
     problems.install(app)
     walls.install(app, app.state.gate, is_private=settings.is_private)
     app.add_middleware(requests.Requests, metrics=parts.store.metrics)
     openapi.describe(app)
     return app
+
+
+def _parts(settings: Settings, clock: Clock) -> Parts:
+    engine = open_engine(settings.database)
+    migrate(engine)
+    store = Store(engine, clock)
+    return Parts(
+        store=store,
+        proposer=Proposer(store.metrics),
+        artifacts=settings.artifacts,
+        datasets=settings.datasets,
+        max_dataset_bytes=settings.max_dataset_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
+        webhook_sender=WebhookSender(settings.webhook_networks),
+    )
 
 
 @asynccontextmanager

@@ -25,63 +25,75 @@ class Metrics:
     """Counters and histograms of this process."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self._count_calls()
+        self._count_means()
+        self._count_events()
+
+    def _count_calls(self) -> None:
+        """What is asked of this process."""
         self.requests = Counter(
-            "spezia_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+            "spezia_requests", "Requests answered.", ("method", "route", "status"), registry=self.registry
         )
         self.request_seconds = Histogram(
             "spezia_request_seconds",
             "Time to answer a request, waiting for work and streaming included.",
             ("method", "route"),
             buckets=_FAST,
-            registry=registry,
+            registry=self.registry,
         )
         self.call_seconds = Histogram(
             "spezia_call_seconds",
             "Our own time for what a worker asks: dispatch (that found work), report, tell, heartbeat.",
             ("call",),
             buckets=_FAST,
-            registry=registry,
+            registry=self.registry,
         )
+
+    def _count_means(self) -> None:
+        """What it needs for its answers: samplers and the database."""
         self.proposal_seconds = Histogram(
             "spezia_proposal_seconds",
-            "Time for the params of one new trial.",
+            "Time that the sampler took for the params of one trial, wherever it ran.",
             ("sampler",),
             buckets=_SLOW,
-            registry=registry,
+            registry=self.registry,
         )
         self.transaction_seconds = Histogram(
             "spezia_transaction_seconds",
             "Time of a transaction, from asking for its connection to its commit.",
             ("access",),
             buckets=_FAST,
-            registry=registry,
+            registry=self.registry,
         )
         self.database_errors = Counter(
             "spezia_database_errors",
             "Transactions that failed because the database was busy (locked, deadlock, no free connection) or out of "
             "reach.",
             ("reason",),
-            registry=registry,
+            registry=self.registry,
         )
-        self.reports = Counter("spezia_reports", "Evaluations stored.", registry=registry)
-        self.trials = Counter("spezia_trials_finished", "Trials that ended.", ("state",), registry=registry)
+
+    def _count_events(self) -> None:
+        """What has happened, to trials and beside them."""
+        self.reports = Counter("spezia_reports", "Evaluations stored.", registry=self.registry)
+        self.trials = Counter("spezia_trials_finished", "Trials that ended.", ("state",), registry=self.registry)
         self.failures = Counter(
             "spezia_failures",
             "Attempts that ended in a failure, whether or not the trial runs again.",
             ("failure_class",),
-            registry=registry,
+            registry=self.registry,
         )
         self.leases_reaped = Counter(
-            "spezia_leases_reaped", "Leases taken back from workers that were silent.", registry=registry
+            "spezia_leases_reaped", "Leases taken back from workers that were silent.", registry=self.registry
         )
         self.webhook_attempts = Counter(
-            "spezia_webhook_attempts", "Webhook messages posted, or tried to.", ("outcome",), registry=registry
+            "spezia_webhook_attempts", "Webhook messages posted, or tried to.", ("outcome",), registry=self.registry
         )
         self.reaper_success = Gauge(
             "spezia_reaper_last_success_timestamp_seconds",
             "When the reaper of this process last ended a round without an error, in Unix time.",
-            registry=registry,
+            registry=self.registry,
         )
 
     @contextmanager

@@ -33,8 +33,7 @@ def propose_next(store: Store, proposer: Proposer, study_id: int) -> Next | None
         request = _request(tx, study, attrs)
     if request is None:
         return None
-    with store.metrics.proposal_seconds.labels(request.spec.sampler.name).time():
-        return Next(request.number, _propose(proposer, study.uuid, request))
+    return Next(request.number, _propose(proposer, study.uuid, request))
 
 
 def _propose(proposer: Proposer, study_uuid: str, request: ProposalRequest) -> Proposal | None:

@@ -9,8 +9,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
+from time import perf_counter
 from weakref import WeakValueDictionary
 
+from service.metrics import Metrics
 from service.search.propose import Proposal, ProposalRequest, propose
 from service.search.samplers import needs_torch
 
@@ -21,7 +23,8 @@ _MAX_AHEAD = 64
 class Proposer:
     """`propose` for any sampler, from any thread. Whoever makes one closes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._lock = threading.Lock()
         self._helper: ProcessPoolExecutor | None = None
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="propose-ahead")
@@ -42,13 +45,10 @@ class Proposer:
 
         A helper process that crashes is replaced once; if the next one crashes too, `BrokenProcessPool`.
         """
-        if not needs_torch(request.spec, request.trials):
-            return propose(request)
-        helper = self._running_helper()
-        try:
-            return helper.submit(propose, request).result()
-        except BrokenProcessPool:
-            return self._replace(helper).submit(propose, request).result()
+        in_helper = needs_torch(request.spec, request.trials)
+        proposal, seconds = self._propose_in_helper(request) if in_helper else _propose(request)
+        self._metrics.proposal_seconds.labels(request.spec.sampler.name).observe(seconds)
+        return proposal
 
     def prepare(self, study: str, request: ProposalRequest) -> None:
         """Begin to propose a study's next trial in the background; `prepared` hands it out."""
@@ -72,6 +72,13 @@ class Proposer:
         if helper is not None:
             helper.shutdown(cancel_futures=True)
 
+    def _propose_in_helper(self, request: ProposalRequest) -> tuple[Proposal | None, float]:
+        helper = self._running_helper()
+        try:
+            return helper.submit(_propose, request).result()
+        except BrokenProcessPool:
+            return self._replace(helper).submit(_propose, request).result()
+
     def _running_helper(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._helper is None:
@@ -84,6 +91,13 @@ class Proposer:
             if self._helper is broken or self._helper is None:
                 self._helper = _start_helper()
             return self._helper
+
+
+def _propose(request: ProposalRequest) -> tuple[Proposal | None, float]:
+    """The proposal and the seconds that it took."""
+    began = perf_counter()
+    proposal = propose(request)
+    return proposal, perf_counter() - began
 
 
 def _start_helper() -> ProcessPoolExecutor:

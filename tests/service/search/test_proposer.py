@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.metrics import Metrics
 from service.search import requirements
 from service.search.proposer import Proposer
 from service.search.requirements import missing_requirement, refused_options
@@ -20,7 +21,7 @@ needs_torch = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def proposer() -> Iterator[Proposer]:
-    proposer = Proposer()
+    proposer = Proposer(Metrics())
     yield proposer
     proposer.close()
 
@@ -29,6 +30,21 @@ def test_samplers_without_torch_pass_straight_through(proposer: Proposer) -> Non
     history = History(make_spec())
     assert proposer.propose(history.request()) == history.propose()
     assert proposer._helper is None
+
+
+def test_the_time_of_a_proposal_is_its_samplers_in_the_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    proposer = Proposer(metrics)
+    monkeypatch.setattr("service.search.proposer.perf_counter", iter([1.0, 3.5]).__next__)
+    request = History(make_spec(sampler={"name": "tpe"})).request()
+    proposer.prepare("study", request)
+    prepared = proposer.prepared("study", request.number)
+    assert prepared is not None
+    prepared.result()
+    of_tpe = {"sampler": "tpe"}
+    assert metrics.registry.get_sample_value("spezia_proposal_seconds_sum", of_tpe) == 2.5
+    assert metrics.registry.get_sample_value("spezia_proposal_seconds_count", of_tpe) == 1
+    proposer.close()
 
 
 @needs_torch
@@ -51,12 +67,13 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
     program = tmp_path / "asks.py"
     program.write_text(
         "import sys\n"
+        "from service.metrics import Metrics\n"
         "from service.search.proposer import Proposer\n"
         "from tests.service.search.builders import History, make_spec\n"
         "if __name__ == '__main__':\n"
         "    history = History(make_spec(sampler={'name': 'gp', 'options': {'n_startup_trials': 1}}))\n"
         "    history.tell(history.start(history.propose()), 0.5)\n"
-        "    proposer = Proposer()\n"
+        "    proposer = Proposer(Metrics())\n"
         "    assert proposer.propose(history.request()) is not None\n"
         "    assert proposer._helper is not None\n"
         "    print('torch' in sys.modules)\n"
