@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from service.contract.study import StudyList, StudyOrder, StudyState
+from service.contract.tasks import Task
 from service.lifecycle.describe import describe
 from service.lifecycle.read_token import read_token
 from service.lifecycle.write_token import write_token
@@ -17,6 +18,7 @@ def list_studies(
     limit: int,
     page_token: str | None,
     states: Collection[StudyState] = (),
+    tasks: Collection[Task] = (),
     name_prefix: str = "",
     order_by: StudyOrder = "name",
 ) -> StudyList:
@@ -24,6 +26,7 @@ def list_studies(
 
     Args:
         states: Absent: all.
+        tasks: Absent: all.
 
     Raises:
         Invalid: ``page_token`` is none of ours, or of another order.
@@ -32,7 +35,7 @@ def list_studies(
     read_key: Callable[[str], str | datetime] = _name if is_by_name else _instant
     after = None if page_token is None else read_token(page_token, order_by, read_key)
     with store.reading() as tx:
-        rows = studies.page(tx, limit + 1, after, states, name_prefix, order_by)
+        rows = studies.page(tx, limit + 1, after, states, tasks, name_prefix, order_by)
         shown = [describe(tx, row) for row in rows[:limit]]
     return StudyList(studies=shown, next_page_token=_token(order_by, rows[limit - 1]) if len(rows) > limit else None)
 

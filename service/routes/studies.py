@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from service.contract.preset import Validation
 from service.contract.spec import StudySpec
 from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyOrder, StudyState
+from service.contract.tasks import Task
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
 from service.lifecycle.best import best
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=StrictRou
 _States = Annotated[
     list[StudyState], Query(default_factory=list, max_length=6, description="In one of these; absent: in any.")
 ]
+_Tasks = Annotated[list[Task], Query(default_factory=list, max_length=6, description="Of one of these; absent: any.")]
 _NamePrefix = Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="What the name begins with.")]
 _LINKS = {
     "study": link("get_study", name="name"),
@@ -76,13 +78,14 @@ def post_validate(spec: Annotated[StudySpec, examples.body(classification=exampl
 def get_studies(
     store: StoreDep,
     state: _States,
+    task: _Tasks,
     name_prefix: _NamePrefix = "",
     order_by: StudyOrder = "name",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> StudyList:
     """List studies, by name or by age; a minus sign turns the order round: `-created_at` lists the newest first."""
-    return list_studies(store, limit, page_token, state, name_prefix, order_by)
+    return list_studies(store, limit, page_token, state, task, name_prefix, order_by)
 
 
 @router.get("/{name}", responses=problems(StudyNotFound))

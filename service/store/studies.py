@@ -12,11 +12,27 @@ from uuid import uuid4
 
 from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from service.contract.event import StudyChanged
 from service.contract.spec import StudySpec
 from service.contract.study import Facts, Failure, StudyOrder, StudyState
+from service.contract.tasks import Task
 from service.errors import StudyNotFound
 from service.store import events
 from service.store.optuna_tables import studies
@@ -167,6 +183,7 @@ def page(
     limit: int,
     after: tuple[str | datetime, int] | None,
     states: Collection[StudyState],
+    tasks: Collection[Task],
     name_prefix: str,
     order_by: StudyOrder,
 ) -> list[StudyRow]:
@@ -180,6 +197,10 @@ def page(
         wanted = wanted.where(or_(is_behind(key, after[0]), and_(key == after[0], is_behind(number, after[1]))))
     if states:
         wanted = wanted.where(study_spec.c.state.in_(states))
+    if tasks:
+        # the spec is text, which PostgreSQL casts to JSON and SQLite reads as it is
+        to_json = type_coerce if tx.connection.dialect.name == "sqlite" else cast
+        wanted = wanted.where(to_json(study_spec.c.spec, JSON)["task"].as_string().in_(tasks))
     if name_prefix:
         wanted = wanted.where(studies.c.study_name.startswith(name_prefix, autoescape=True))
     return [_from_row(row) for row in tx.connection.execute(wanted)]

@@ -50,6 +50,23 @@ def test_studies_are_listed_by_name_and_by_age_both_ways(http: TestClient, studi
     assert names(name_prefix="b", state="running", order_by="-created_at") == ["b.4", "b_2"]
 
 
+def test_studies_are_listed_by_task(http: TestClient, studies: list[str], clock: FakeClock) -> None:
+    regressions = ["b-5", "d-6", "a-7"]
+    for name in regressions:
+        assert http.post("/v1/studies", json=spec(name=name, task="text-regression")).status_code == 201
+        clock.advance(1)
+
+    def names(**query: Any) -> list[str]:
+        return listed(http, "/v1/studies", "studies", "name", **query)
+
+    assert names(task="text-regression", order_by="created_at") == regressions
+    assert names(task="text-regression", order_by="-created_at") == regressions[::-1]
+    assert names(task=["text-classification", "text-regression"]) == names()
+    assert names(task="text-classification", state=["paused", "running"], order_by="created_at") == studies[:-1]
+    assert names(task="causal-lm") == []
+    assert http.get("/v1/studies", params={"task": "poetry"}).status_code == 422
+
+
 def test_a_study_made_between_two_pages_shifts_nobody(http: TestClient, studies: list[str]) -> None:
     query = {"order_by": "-created_at", "limit": "3"}
     first = http.get("/v1/studies", params=query).json()
