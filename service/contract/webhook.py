@@ -1,7 +1,7 @@
 """Webhooks: where what happens in studies is posted to, as Standard Webhooks 1.0 has it (standardwebhooks.com)."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ class NewWebhook(Wire):
     """Absent: every study, those to come too."""
 
 
+class WebhookChange(Wire):
+    state: Literal["enabled"]
+    """Post again, whatever has failed."""
+
+
 class Webhook(Reply):
     webhook_id: str
     url: str
@@ -32,7 +37,7 @@ class Webhook(Reply):
     created_at: datetime
     state: Literal["enabled", "disabled"]
     disabled_reason: str | None
-    """Why nothing is posted any more; make a new webhook when that is mended."""
+    """Why nothing is posted any more; enable it again when that is mended."""
     n_failures: Count
     """Attempts that have failed since the last that did not."""
     next_attempt_at: datetime | None
@@ -41,8 +46,11 @@ class Webhook(Reply):
 
 
 class CreatedWebhook(Webhook):
-    secret: str
-    """`whsec_…`: signs what is posted; shown this once."""
+    secret: str | None
+    """`whsec_…`: signs what is posted; shown this once. Null when the answer is repeated for an `Idempotency-Key`."""
+
+    def without_secrets(self) -> Self:
+        return self.model_copy(update={"secret": None})
 
 
 class WebhookList(Reply):

@@ -54,6 +54,10 @@ class Reply(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
 
+    def without_secrets(self) -> Self:
+        """What may be stored of it, for whoever sends the same `Idempotency-Key` again."""
+        return self
+
 
 def one_or_several(value: Any) -> str:
     """Tell the two forms apart, for pydantic's ``Discriminator``."""

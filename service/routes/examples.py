@@ -63,3 +63,4 @@ WEBHOOK = {
     "events": ["study.changed", "best.improved"],
     "study": None,
 }
+ENABLED = {"state": "enabled"}

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from service.contract.wire import Reply
 from service.dependencies import StoreDep
 from service.lifecycle.once import Answer, once
 from service.store.transaction import Store
@@ -34,10 +35,10 @@ class Once:
         self._store = store
         self._key = key
 
-    def answer(
-        self, act: Callable[[Store], tuple[int, BaseModel, str | None]], body: BaseModel | None = None
-    ) -> Response:
+    def answer(self, act: Callable[[Store], tuple[int, Reply, str | None]], body: BaseModel | None = None) -> Response:
         """Run ``act``, which returns status, reply and `Location`, unless this very request was answered before.
+
+        Then the answer is the first one, but for its secrets.
 
         Args:
             body: What was sent, checked.
@@ -45,7 +46,8 @@ class Once:
 
         def as_answer(store: Store) -> Answer:
             status, reply, location = act(store)
-            return Answer(status=status, body=reply.model_dump_json(), location=location)
+            kept = reply.without_secrets().model_dump_json()
+            return Answer(status=status, body=reply.model_dump_json(), kept_body=kept, location=location)
 
         if self._key is None:
             return _response(as_answer(self._store), is_old=False)

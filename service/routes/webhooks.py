@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response, status
 
-from service.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookList
+from service.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookChange, WebhookList
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, WebhookNotFound
 from service.lifecycle.create_webhook import create_webhook
+from service.lifecycle.enable_webhook import enable_webhook
 from service.lifecycle.list_deliveries import list_deliveries
 from service.lifecycle.list_webhooks import list_webhooks
 from service.lifecycle.remove_webhook import remove_webhook
@@ -23,7 +24,12 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictR
 
 _LINKS = {
     name: link(operation, webhook_id="webhook_id")
-    for name, operation in (("webhook", "get_webhook"), ("deliveries", "get_deliveries"), ("remove", "delete_webhook"))
+    for name, operation in (
+        ("webhook", "get_webhook"),
+        ("deliveries", "get_deliveries"),
+        ("enable", "patch_webhook"),
+        ("remove", "delete_webhook"),
+    )
 }
 WebhookId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The webhook's id.")]
 
@@ -37,13 +43,13 @@ WebhookId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The webh
 def post_webhook(
     wanted: Annotated[NewWebhook, examples.body(finished=examples.WEBHOOK)], parts: PartsDep, once: OnceDep
 ) -> Response:
-    """Have what happens from now on posted to a URL. The secret is shown this once.
+    """Have what happens from now on posted to a URL. The secret is shown this once, and not in a repeated answer.
 
     A message is `{type, timestamp, data}`, signed as Standard Webhooks has it (`webhook-id`, `webhook-timestamp`,
     `webhook-signature`); check the signature with one of its libraries. Answer 2xx within 15 s. Anything else is tried
     again, after 5 s and then ever more rarely, with the same `webhook-id`; after 15 failures in a row, or 410, the
-    webhook is disabled and says why. A message may come twice, never out of the order of its study. Private and
-    loopback addresses are refused unless the operator allows them; redirects are not followed.
+    webhook is disabled and says why; `PATCH` enables it again. A message may come twice, never out of the order of its
+    study. Private and loopback addresses are refused unless the operator allows them; redirects are not followed.
     """
 
     def act(store: Store) -> tuple[int, CreatedWebhook, str]:
@@ -63,6 +69,17 @@ def get_webhooks(store: StoreDep, limit: Limit = 100, page_token: PageToken = No
 def get_webhook(webhook_id: WebhookId, store: StoreDep) -> Webhook:
     """One webhook, without its secret; `disabled_reason` says why nothing comes any more."""
     return show_webhook(store, webhook_id)
+
+
+@router.patch("/{webhook_id}", responses=problems(WebhookNotFound))
+def patch_webhook(
+    webhook_id: WebhookId, change: Annotated[WebhookChange, examples.body(enabled=examples.ENABLED)], store: StoreDep
+) -> Webhook:
+    """Enable a webhook again: it is tried at once, what it has missed comes first, and its failures are forgotten.
+
+    One that waits after a failure is tried at once, too.
+    """
+    return enable_webhook(store, webhook_id)
 
 
 @router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(WebhookNotFound))

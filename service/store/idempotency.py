@@ -21,6 +21,8 @@ class Answer:
     status: int
     body: str
     """JSON."""
+    kept_body: str
+    """As it is stored and given again: without secrets."""
     location: str | None = None
 
 
@@ -47,14 +49,15 @@ def claim(tx: Transaction, key: str, request_sha256: str) -> Kept | None:
     if tx.connection.execute(statement.returning(idempotency_key.c.key)).first() is not None:
         return None
     found = tx.connection.execute(select(idempotency_key).where(idempotency_key.c.key == key)).one()
-    answer = Answer(status=found.status, body=found.body, location=found.location)
+    answer = Answer(status=found.status, body=found.body, kept_body=found.body, location=found.location)
     return Kept(request_sha256=found.request_sha256, answer=answer)
 
 
 def keep(tx: Transaction, key: str, answer: Answer) -> None:
     """Store the answer to the request that has claimed ``key`` in this transaction."""
-    own = _own(tx, key)
-    tx.connection.execute(update(idempotency_key).where(idempotency_key.c.key == own).values(**answer.__dict__))
+    claimed = update(idempotency_key).where(idempotency_key.c.key == _own(tx, key))
+    kept = claimed.values(status=answer.status, body=answer.kept_body, location=answer.location)
+    tx.connection.execute(kept)
 
 
 def forget_old(tx: Transaction) -> None:

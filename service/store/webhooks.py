@@ -97,6 +97,12 @@ def remove(tx: Transaction, webhook_id: str) -> bool:
     return tx.connection.execute(gone).first() is not None
 
 
+def enable(tx: Transaction, webhook_id: str) -> WebhookRow | None:
+    """Let a webhook be tried at once, its failures forgotten; ``None`` if there is none."""
+    change(tx, webhook_id, n_failures=0, next_attempt_at=tx.now, disabled_reason=None)
+    return find(tx, webhook_id)
+
+
 def forget_study(tx: Transaction, study_uuid: str) -> None:
     """Drop the webhooks of one study, and how far those of all studies have come in it."""
     own = list(tx.connection.execute(select(webhook.c.webhook_id).where(webhook.c.study_uuid == study_uuid)).scalars())
@@ -161,7 +167,7 @@ def note(tx: Transaction, webhook_id: str, attempt: Attempt) -> None:
 
 
 def change(tx: Transaction, webhook_id: str, **columns: Any) -> None:
-    """Change columns of a webhook; for the holder of the claim."""
+    """Change columns of a webhook."""
     tx.connection.execute(update(webhook).where(webhook.c.webhook_id == webhook_id).values(**columns))
 
 

@@ -1,10 +1,13 @@
 """Idempotency-Key: sent twice, done once, answered the same."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from service.failpoints import Injected, armed
 from tests.conftest import FakeClock
@@ -32,6 +35,18 @@ def test_a_study_without_a_name_is_made_once(http: TestClient) -> None:
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
     assert len(http.get("/v1/studies").json()["studies"]) == 1
+
+
+def test_a_secret_is_neither_kept_nor_told_again(http: TestClient, app: FastAPI) -> None:
+    first, again = (post(http, "/v1/webhooks", url="https://hooks.example/in") for _ in range(2))
+    secret = first.json()["secret"]
+    assert secret.startswith("whsec_")
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json() == first.json() | {"secret": None}
+    with app.state.parts.store.reading() as tx:
+        kept = tx.connection.execute(text("SELECT body FROM idempotency_key")).scalar_one()
+    assert json.loads(kept)["webhook_id"] == first.json()["webhook_id"]
+    assert secret not in kept
 
 
 def test_another_request_under_the_same_key_is_refused(http: TestClient) -> None:

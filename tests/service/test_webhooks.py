@@ -200,6 +200,40 @@ def test_a_receiver_that_comes_back_misses_nothing(
     assert (show(http, made)["n_failures"], show(http, made)["next_attempt_at"]) == (0, None)
 
 
+def test_an_enabled_webhook_tells_what_it_has_missed_and_may_fail_as_often_again(
+    http: TestClient, worker: HandWorker, receiver: Receiver, deliver: Callable[[], int], clock: FakeClock
+) -> None:
+    made = make(http, events=["study.changed", "trial.finished"])
+    path = f"/v1/webhooks/{made['webhook_id']}"
+    start(http, worker)
+    receiver.answers = [Sent(410, "answered 410")]
+    deliver()
+    worker.run_trial(0.5)
+    assert deliver() == 0
+    enabled = http.patch(path, json={"state": "enabled"})
+    assert enabled.status_code == 200
+    assert enabled.json() == show(http, made)
+    assert {"state": "enabled", "disabled_reason": None, "n_failures": 0}.items() <= enabled.json().items()
+    assert deliver() == 2
+    assert [told[0] for told in receiver.told()] == ["study.changed", "study.changed", "trial.finished"]
+    worker.run_trial(0.4)
+    receiver.answers = [Sent(500, "answered 500")] * 2
+    deliver()
+    assert show(http, made)["next_attempt_at"] is not None
+    http.patch(path, json={"state": "enabled"})
+    deliver()
+    assert (show(http, made)["n_failures"], show(http, made)["state"]) == (1, "enabled")
+
+
+@on_sqlite
+def test_only_a_webhook_that_is_there_is_enabled_and_nothing_else_is_changed(http: TestClient) -> None:
+    path = f"/v1/webhooks/{make(http)['webhook_id']}"
+    for body in ({}, {"state": "disabled"}, {"state": "enabled", "url": "https://b.example/"}):
+        assert http.patch(path, json=body).status_code == 422
+    missing = http.patch("/v1/webhooks/" + "0" * 32, json={"state": "enabled"})
+    assert (missing.status_code, missing.json()["code"]) == (404, "webhook-not-found")
+
+
 @on_sqlite
 def test_a_receiver_that_is_gone_is_believed(http: TestClient, receiver: Receiver, deliver: Callable[[], int]) -> None:
     made = make(http)

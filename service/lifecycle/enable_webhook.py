@@ -1,0 +1,20 @@
+"""PATCH /v1/webhooks/{webhook_id}."""
+
+from service.contract.webhook import Webhook
+from service.errors import WebhookNotFound
+from service.lifecycle.describe_webhook import describe_webhook
+from service.store import webhooks
+from service.store.transaction import Store
+
+
+def enable_webhook(store: Store, webhook_id: str) -> Webhook:
+    """Post to a webhook again, at once and as if it had never failed; what it has missed comes first.
+
+    Raises:
+        WebhookNotFound: There is none of this id.
+    """
+    with store.writing() as tx:
+        row = webhooks.enable(tx, webhook_id)
+    if row is None:
+        raise WebhookNotFound(webhook_id)
+    return describe_webhook(row)
