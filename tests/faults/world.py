@@ -46,11 +46,12 @@ class Service:
     engine: Engine
     clock: FakeClock
     folder: Path
-    proposer: Proposer = field(default_factory=Proposer)
+    proposer: Proposer = field(init=False)
     store: Store = field(init=False)
 
     def __post_init__(self) -> None:
         self.restart()
+        self.proposer = Proposer(self.store.metrics)
 
     def restart(self) -> None:
         """Lose what a process knows."""

@@ -141,7 +141,7 @@ def test_without_its_database_a_service_still_tells_what_it_counted(
     def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("SELECT 1", {}, Exception("unable to open"))
 
-    monkeypatch.setattr(app.state.parts.store._engine, "connect", refuse)
+    monkeypatch.setattr(app.state.parts.store._for_reading, "connect", refuse)
     seen = scrape(http)
     assert seen["spezia_database_up", frozenset()] == 0
     assert ("spezia_leases", frozenset()) not in seen
