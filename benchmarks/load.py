@@ -137,8 +137,9 @@ def create(port: int, options: argparse.Namespace) -> None:
         "data": {"train": "train.csv"},
         "search_space": SPACE,
         "sampler": {"name": options.sampler},
-        # decides at each report and prunes nearly nothing, so that each trial has all its reports
-        "pruner": {"name": "percentile", "options": {"percentile": 100.0}},
+        # decides at each report and prunes nearly nothing, so that each trial has all its reports: after fewer complete
+        # trials, some of them might all be good, and whatever is worse would be pruned until the end
+        "pruner": {"name": "percentile", "options": {"percentile": 100.0, "n_startup_trials": options.workers}},
         "n_trials": options.trials,
         "baseline": False,
     }

@@ -15,7 +15,7 @@ from service.store.transaction import Store, Transaction
 
 @dataclass(frozen=True)
 class Next:
-    """What a study would run next, seen outside its lock."""
+    """What a study would run next."""
 
     number: int
     proposal: Proposal | None
