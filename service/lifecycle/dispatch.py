@@ -70,15 +70,12 @@ def dispatch(
         WorkerUnknown: The worker is not registered.
     """
     with store.reading() as tx:
-        worker, own, live, open_studies = tx.ask(
-            workers.find(worker_id), leases.of_worker(worker_id), leases.counts_of_live(), studies.open_studies()
-        )
+        tx.expect_now()
+        worker, own, in_turn = tx.ask(workers.find(worker_id), leases.of_worker(worker_id), studies.open_studies())
         if worker is None:
             raise WorkerUnknown
         is_due = tx.now - worker.last_seen_at >= SEEN
         asker = _Asker(worker_id, str(worker.device["name"])[:256], checkpoints)
-    # the study with the fewest leased trials, then the oldest
-    in_turn = sorted(open_studies, key=lambda study: live.get(study.uuid, 0))
     bf16 = bool(worker.device["bf16"])
     if is_due:
         with store.writing() as tx:

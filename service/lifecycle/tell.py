@@ -23,6 +23,7 @@ from service.lifecycle.write_card import write_card
 from service.search.proposer import Proposer
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.leases import Lease
+from service.store.statements import Row
 from service.store.studies import StudyRow
 from service.store.transaction import Store, Transaction
 from service.store.trials import FrozenTrial
@@ -44,9 +45,10 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
             return _replay(tx, lease_id, token, outcome)
-        study, folders, ended, _ = tx.ask(
+        study, folders, reported, ended, _ = tx.ask(
             studies.by_id(study_id),
             artifacts.lease_ids(study_id),
+            measurements.of_lease(lease_id),
             leases.end(lease_id, token),
             tx.trials.opening(study_id),
         )
@@ -61,7 +63,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case SmallOutcome():
                 settled = _accept_small(tx, study, ended, outcome)
             case TrialOutcome():
-                settled = _accept_trial(tx, study, ended, outcome, has_files=bool(folders))
+                settled = _accept_trial(tx, study, ended, outcome, reported, has_files=bool(folders))
             case ScoreOutcome():
                 settled = _accept_score(tx, study, ended, outcome)
         left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
@@ -123,7 +125,9 @@ def _accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallO
     return settle(tx, accept_small(tx, study, held, outcome))
 
 
-def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome, *, has_files: bool) -> StudyRow:
+def _accept_trial(
+    tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome, reported: list[Row], *, has_files: bool
+) -> StudyRow:
     """``has_files``: workers have uploaded models of the study."""
     failure = outcome.failure
     if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
@@ -131,7 +135,6 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
         return _try_again(tx, study, held, outcome, failure)
     trial = trials.find(tx, study, held.number)
     assert trial is not None
-    reported = measurements.of_attempt(tx, held.study_uuid, held.number, held.attempt)
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
     if outcome.state == "COMPLETE":
         judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))

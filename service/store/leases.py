@@ -29,7 +29,6 @@ _OF_STUDY = Statement(select(lease).where(lease.c.study_uuid == bindparam("of_st
 _OF_WORKER = Statement(
     select(lease).where(lease.c.worker_id == bindparam("of_worker")).order_by(lease.c.study_uuid, lease.c.number)
 )
-_COUNTS = Statement(select(lease.c.study_uuid, func.count().label("n")).group_by(lease.c.study_uuid))
 _BEGIN = Statement(insert(attempt))
 _CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))
 
@@ -253,11 +252,6 @@ def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
     """What the live leases of a study have reserved of its ``device_seconds``."""
     total = select(func.coalesce(func.sum(lease.c.reserved_seconds), 0.0)).where(lease.c.study_uuid == study_uuid)
     return float(tx.connection.execute(total).scalar_one())
-
-
-def counts_of_live() -> Call[dict[str, int]]:
-    """Live leases by study."""
-    return _COUNTS.then(lambda rows: {row.study_uuid: row.n for row in rows})
 
 
 def count_and_first_expiry(tx: Transaction) -> tuple[int, datetime | None]:

@@ -39,6 +39,9 @@ _OF_ATTEMPT = Statement(
     )
     .order_by(measurement.c.step)
 )
+_OF_LEASE = Statement(
+    select(measurement).join(lease, _HELD).where(lease.c.lease_id == bindparam("of_id")).order_by(measurement.c.step)
+)
 _ADD = Statement(insert(measurement))
 
 
@@ -82,6 +85,11 @@ def copy(tx: Transaction, rows: list[Row], attempt: int) -> None:
 def decided(lease_id: str, from_step: int) -> Call[list[Answer]]:
     """Ask what an attempt's reports of ``from_step`` and later were answered, and the one that was told to end."""
     return _DECIDED.then(_answers, of_id=lease_id, from_step=from_step)
+
+
+def of_lease(lease_id: str) -> Call[list[Row]]:
+    """Ask for the evaluations of the attempt that holds a lease, in the order of their steps."""
+    return _OF_LEASE.rows(of_id=lease_id)
 
 
 def of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> list[Row]:

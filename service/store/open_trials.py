@@ -21,9 +21,10 @@ from service.store.tables import event, study_spec
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
 _revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()
 _UNSETTLED = Statement(
-    select(trials.c.trial_id, trials.c.state, _revision.label("revision"))
-    .where(trials.c.study_id == bindparam("study_id"), trials.c.trial_id > bindparam("last_settled"))
-    .order_by(trials.c.trial_id)
+    select(trials.c.trial_id, trials.c.number, trials.c.state, _revision.label("revision"))
+    # numbers ascend with ids, and an index has both study and number
+    .where(trials.c.study_id == bindparam("study_id"), trials.c.number >= bindparam("from_number"))
+    .order_by(trials.c.number)
 )
 _SINCE = Statement(
     select(event.c.payload)
@@ -36,15 +37,19 @@ MANY = 100
 
 def unsettled(study_id: int, seen: Picture | None, read: Callable[[list[Row]], None]) -> Call[None]:
     """Ask for the trials of a study that had not settled when they were ``seen``."""
-    last_settled = seen.trials[seen.n_settled - 1]._trial_id if seen is not None and seen.n_settled else -1
-    return _UNSETTLED.then(read, study_id=study_id, last_settled=last_settled)
+    return _UNSETTLED.then(read, study_id=study_id, from_number=_n_settled(seen))
+
+
+def _n_settled(seen: Picture | None) -> int:
+    """The number of the first trial that had not settled."""
+    return seen.trials[seen.n_settled - 1].number + 1 if seen is not None and seen.n_settled else 0
 
 
 class OpenTrials:
     """All trials of a study, in the order of their numbers.
 
     Args:
-        rows: Of what `unsettled` asks for.
+        rows: Of what `unsettled` asks for, with ``seen`` or an older picture.
         seen: What an earlier transaction saw. Of it is believed what has finished, and what no event since tells of;
             the states are read in any case, so that a trial is noticed that stock Optuna has written.
     """
@@ -52,6 +57,8 @@ class OpenTrials:
     def __init__(self, runner: Runner, study_id: int, seen: Picture | None, rows: list[Row]) -> None:
         settled = [] if seen is None else seen.trials[: seen.n_settled]
         self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
+        n_settled = _n_settled(seen)
+        rows = [row for row in rows if row.number >= n_settled]
         known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
         changed = () if seen is None else self._changed_since(runner, study_id, seen.revision)
         trusted = {

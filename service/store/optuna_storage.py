@@ -132,7 +132,11 @@ class SqlStorage(SqlStudies):
         seen = self._seen.of(study_id)
 
         def open_with(rows: list[Row]) -> None:
-            self._open[study_id] = OpenTrials(self._runner, study_id, seen, rows)
+            # While the question waited for the study's lock, others may have shown what they did. What was done after
+            # our own look at the database is not for us.
+            newer = self._seen.of(study_id)
+            is_fit = rows and newer is not None and newer.revision <= rows[0].revision
+            self._open[study_id] = OpenTrials(self._runner, study_id, newer if is_fit else seen, rows)
 
         return unsettled(study_id, seen, open_with)
 

@@ -21,6 +21,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+E = TypeVar("E")
 
 Row = Any
 """A named tuple of a statement's columns."""
@@ -146,6 +147,10 @@ class Runner:
     def ask(self, one: Call[A], two: Call[B], three: Call[C], /) -> tuple[A, B, C]: ...
     @overload
     def ask(self, one: Call[A], two: Call[B], three: Call[C], four: Call[D], /) -> tuple[A, B, C, D]: ...
+    @overload
+    def ask(
+        self, one: Call[A], two: Call[B], three: Call[C], four: Call[D], five: Call[E], /
+    ) -> tuple[A, B, C, D, E]: ...
     def ask(self, *calls: Call[Any]) -> Any:
         """Run calls in order and return what their rows come to; on PostgreSQL it is one round trip."""
         answers = self._run(calls)

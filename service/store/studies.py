@@ -53,9 +53,10 @@ _WANTED = select(
 _BY_NAME = _WANTED.where(studies.c.study_name == bindparam("name"))
 _BY_ID = Statement(_WANTED.where(study_spec.c.study_id == bindparam("study_id")))
 _BY_UUID = Statement(_WANTED.where(study_spec.c.uuid == bindparam("uuid")))
+_N_LIVE = select(func.count()).where(lease.c.study_uuid == study_spec.c.uuid).scalar_subquery()
 _OPEN = Statement(
     _WANTED.where((study_spec.c.state == "running") | (study_spec.c.state == "stopping")).order_by(
-        study_spec.c.created_at, study_spec.c.study_id
+        _N_LIVE, study_spec.c.created_at, study_spec.c.study_id
     )
 )
 _LOCK = select(studies.c.study_id).with_for_update(key_share=True)
@@ -175,7 +176,7 @@ def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
 
     The lease may have become so while we waited for the lock: renewing or ending it tells.
     """
-    return tx.lock(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
+    return tx.lock_for(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
 
 
 def page(
@@ -212,7 +213,7 @@ def is_visible(tx: Transaction, study: StudyRow) -> bool:
 
 
 def open_studies() -> Call[list[StudyRow]]:
-    """Studies that may have work, oldest first."""
+    """Ask for the studies that may have work: those with the fewest live leases first, then the oldest."""
     return _OPEN.then(lambda rows: [_from_row(row) for row in rows])
 
 

@@ -14,7 +14,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -69,14 +69,27 @@ class Transaction:
             self._now = self._clock.now() if asked is None else self.ask(asked)
         return self._now
 
-    def lock(self, call: Call[A]) -> A:
-        """Run a call that takes a lock and look at the clock behind it: one round trip, not two."""
+    def expect_now(self) -> None:
+        """Look at the clock along with the next question: one round trip, not two."""
+        if self._now is None and (asked := self._asked_clock) is not None:
+            self.write(asked.statement.then(lambda rows: self._see(asked.read(rows))))
+
+    def lock(self, call: Call[Any]) -> None:
+        """Take a lock along with the next question, and look at the clock behind it."""
+        self.write(call)
+        self.expect_now()
+
+    def lock_for(self, call: Call[A]) -> A:
+        """As `lock`, at once and for what the call answers."""
         asked = self._asked_clock
         if self._now is not None or asked is None:
             return self.ask(call)
         answer, now = self.ask(call, asked)
-        self._now = now
+        self._see(now)
         return answer
+
+    def _see(self, now: datetime) -> None:
+        self._now = now
 
 
 class Store:
