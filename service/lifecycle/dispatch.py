@@ -199,6 +199,7 @@ def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, ask
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
+    tx.seen.note_lease(held.lease_id, study.study_id)
     tx.after_commit.append(partial(log.debug, "leased", extra=lease_fields(study, held)))
     common: dict[str, Any] = {
         "lease_id": held.lease_id,

@@ -15,7 +15,7 @@ def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str
         NoModel: The model has no such file.
     """
     with store.reading() as tx:
-        held = leases.find(tx, lease_id, token)
+        held = tx.ask(leases.find(lease_id, token))
         if held is None:
             raise LeaseLost
         model = artifacts.kept_models(tx, held.study_uuid).get(held.number)

@@ -47,15 +47,16 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     study_id = studies.lock_by_lease(tx, lease_id, token)
     if study_id is None:
         return [_lost(one) for one in reports]
-    # renewing compares the token again, now under the study's lock
+    # the token is compared behind the study's lock, without which no lease ends or changes hands
     held, study, decided, _ = tx.ask(
-        leases.renew(tx, lease_id, token),
+        leases.find(lease_id, token),
         studies.by_id(study_id),
         measurements.decided(lease_id, from_step=min(one.step for one in reports)),
         tx.trials.opening(study_id),
     )
     if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
+    tx.write(leases.renew(tx, lease_id, token))
     bind_contextvars(**lease_fields(study, held))
     if held.kind != "trial":
         raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")

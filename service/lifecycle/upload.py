@@ -23,7 +23,7 @@ def upload(
         Unavailable: The file cannot be written, for want of space perhaps; nothing has changed.
     """
     with store.reading() as tx:
-        if leases.find(tx, lease_id, token) is None:
+        if tx.ask(leases.find(lease_id, token)) is None:
             raise LeaseLost
     final = folder / lease_id / file
     partial = final.parent / f".{uuid4().hex}"

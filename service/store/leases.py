@@ -196,8 +196,8 @@ def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
     return tx.connection.execute(ours).scalar_one_or_none()
 
 
-def find(tx: Transaction, lease_id: str, token: str) -> Lease | None:
-    return tx.ask(_FIND.first(_from_row, of_id=lease_id, of_token=token))
+def find(lease_id: str, token: str) -> Call[Lease | None]:
+    return _FIND.first(_from_row, of_id=lease_id, of_token=token)
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:

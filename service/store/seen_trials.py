@@ -31,11 +31,15 @@ class Picture:
     """Of these."""
 
 
+MAX_LEASES = 10_000
+
+
 class SeenTrials:
     """Shared by threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._study_of_lease: OrderedDict[str, int] = OrderedDict()
         self._by_study: OrderedDict[int, Picture] = OrderedDict()
 
     def of(self, study_id: int) -> Picture | None:
@@ -53,6 +57,18 @@ class SeenTrials:
                 self._by_study.move_to_end(study_id)
             if len(self._by_study) > MAX_STUDIES:
                 self._by_study.popitem(last=False)
+
+    def note_lease(self, lease_id: str, study_id: int) -> None:
+        """Remember which study a lease belongs to, for good and all: neither id is ever used again."""
+        with self._lock:
+            self._study_of_lease[lease_id] = study_id
+            if len(self._study_of_lease) > MAX_LEASES:
+                self._study_of_lease.popitem(last=False)
+
+    def study_of_lease(self, lease_id: str) -> int | None:
+        """``None``: this process has not met the lease. A known one may have ended, and its study too."""
+        with self._lock:
+            return self._study_of_lease.get(lease_id)
 
     def forget(self, study_id: int) -> None:
         with self._lock:

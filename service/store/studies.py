@@ -174,9 +174,17 @@ def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
 def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
     """Take the lock of the study that a lease belongs to and return the study's id; ``None`` if the lease is stale.
 
-    The lease may have become so while we waited for the lock: renewing or ending it tells.
+    It may be stale all the same, or become so while we wait for the lock: finding, renewing or ending it behind the
+    lock tells.
     """
-    return tx.lock_for(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
+    known = tx.seen.study_of_lease(lease_id)
+    if known is not None:
+        tx.lock(_LOCK_BY_ID.rows(study_id=known))
+        return known
+    study_id = tx.lock_for(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
+    if study_id is not None:
+        tx.seen.note_lease(lease_id, study_id)
+    return study_id
 
 
 def page(

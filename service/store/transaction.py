@@ -50,6 +50,7 @@ class Transaction:
         self.runner = Runner(connection)
         self.ask = self.runner.ask
         self.write = self.runner.write
+        self.seen = seen
         self.trials = SqlStorage(self.runner, lambda: self.now, seen)
         """Optuna's storage, inside this transaction."""
         self._clock = clock
@@ -64,9 +65,10 @@ class Transaction:
     @property
     def now(self) -> datetime:
         """One instant for all of a transaction; first asked for after the study's lock is held."""
-        if self._now is None:
-            asked = self._asked_clock
-            self._now = self._clock.now() if asked is None else self.ask(asked)
+        if self._now is None and self._asked_clock is not None:
+            self._now = self.ask(self._asked_clock)
+        elif self._now is None:
+            self._now = self._clock.now()
         return self._now
 
     def expect_now(self) -> None:

@@ -99,7 +99,7 @@ MUTANTS: dict[str, list[Cut | Swap]] = {
 """What random faults find, one process after the other."""
 
 RACES: dict[str, list[Cut | Swap]] = {
-    "a report is stale since it looked": [_RENEWED_BY_ID],
+    "a report is stale since it looked": [_FOUND_BY_ID],
     "a result is stale since it looked": [_ENDED_BY_ID],
     "the reaper takes what was handed out again": [_REAPED_BY_ID],
     "a result is replayed to the stale": [
