@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--samplers", nargs="+", choices=["random", "tpe"], default=["random", "tpe"])
     parser.add_argument("--postgresql", action="store_true")
-    parser.add_argument("--cycles", type=int, default=20)
+    parser.add_argument("--cycles", type=int, default=60)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -311,7 +311,7 @@ def through_http(url: str, sampler: str, cycles: int) -> dict[str, Any]:
                 list(pool.map(client, [1] * 4))
                 times.clear()
                 began = time.perf_counter()
-                list(pool.map(client, [max(1, cycles // 4)] * CLIENTS))
+                list(pool.map(client, [max(1, cycles // 12)] * CLIENTS))
                 elapsed = time.perf_counter() - began
             n_run = len(times["tell"])
             with httpx2.Client(base_url=base, timeout=60) as http:
