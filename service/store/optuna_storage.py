@@ -19,7 +19,7 @@ from optuna.distributions import (
     json_to_distribution,
 )
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import DateTime, bindparam, delete, func, insert, select, update
+from sqlalchemy import DateTime, bindparam, func, insert, select, update
 
 from service.store.frozen import (
     insert_contents,
@@ -32,11 +32,6 @@ from service.store.frozen import (
 from service.store.open_trials import OpenTrials, unsettled
 from service.store.optuna_studies import SqlStudies
 from service.store.optuna_tables import (
-    studies,
-    study_directions,
-    study_system_attributes,
-    study_user_attributes,
-    trial_heartbeats,
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -49,14 +44,6 @@ from service.store.statements import Call, Row, Runner, Statement, as_it_is
 from service.store.summaries import S
 from service.store.upsert import upsert
 
-_OF_TRIAL = (
-    trial_params,
-    trial_values,
-    trial_intermediate_values,
-    trial_heartbeats,
-    trial_user_attributes,
-    trial_system_attributes,
-)
 _ADD_TRIAL = Statement(insert(trials).returning(trials.c.trial_id))
 _CLAIM = Statement(
     update(trials)
@@ -69,7 +56,6 @@ _CLAIM = Statement(
     .returning(trials.c.trial_id)
 )
 _STATE = select(trials.c.state).where(trials.c.trial_id == bindparam("trial_id")).with_for_update(key_share=True)
-_OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
 def _utc_now() -> datetime:
@@ -148,12 +134,7 @@ class SqlStorage(SqlStudies):
         raise TypeError("SqlStorage lives inside one open transaction and cannot be pickled")
 
     def delete_study(self, study_id: int) -> None:
-        self._require_study(study_id)
-        its_trials = select(trials.c.trial_id).where(trials.c.study_id == study_id)
-        for table in _OF_TRIAL:
-            self._connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
-        for table in (trials, *_OF_STUDY, studies):
-            self._connection.execute(delete(table).where(table.c.study_id == study_id))
+        super().delete_study(study_id)
         self._open.pop(study_id, None)
 
     # trials, written

@@ -9,13 +9,20 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
-from sqlalchemy import Connection, Table, bindparam, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
 from service.store.optuna_tables import (
     studies,
     study_directions,
     study_system_attributes,
     study_user_attributes,
+    trial_heartbeats,
+    trial_intermediate_values,
+    trial_params,
+    trial_system_attributes,
+    trial_user_attributes,
+    trial_values,
+    trials,
 )
 from service.store.statements import Call, Row, Runner, Statement
 from service.store.upsert import insert_of, upsert
@@ -25,6 +32,16 @@ _STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam
 _SYSTEM_ATTRS = Statement(
     select(study_system_attributes).where(study_system_attributes.c.study_id == bindparam("study_id"))
 )
+
+_OF_TRIAL = (
+    trial_params,
+    trial_values,
+    trial_intermediate_values,
+    trial_heartbeats,
+    trial_user_attributes,
+    trial_system_attributes,
+)
+_OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
 class SqlStudies(BaseStorage):
@@ -49,6 +66,14 @@ class SqlStudies(BaseStorage):
         ]
         self._connection.execute(insert(study_directions), rows)
         return int(study_id)
+
+    def delete_study(self, study_id: int) -> None:
+        self._require_study(study_id)
+        its_trials = select(trials.c.trial_id).where(trials.c.study_id == study_id)
+        for table in _OF_TRIAL:
+            self._connection.execute(delete(table).where(table.c.trial_id.in_(its_trials)))
+        for table in (trials, *_OF_STUDY, studies):
+            self._connection.execute(delete(table).where(table.c.study_id == study_id))
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         self._set_study_attr(study_user_attributes, study_id, key, value)
