@@ -24,7 +24,7 @@ BF16_TOLERANCE = 0.02
 ORDER = """
 import json, sys
 from pathlib import Path
-from service.contract.study import StudySpec
+from service.contract.spec import StudySpec
 from trainer.config import TrialConfig
 from trainer.fine_tune import _all_batches
 from trainer.prepare import prepare
