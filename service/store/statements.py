@@ -1,7 +1,7 @@
 """Statements that every call of a worker runs: worked out once, then run by the driver itself.
 
 SQLAlchemy says what a statement is and how its values are converted. What it does around each execution costs more
-than the statement: 20 µs in a loop, 50 between commits, where SQLite itself takes 5; a trial has 60 statements.
+than the statement: 20 µs in a loop, 50 between commits, where SQLite itself takes 5; a trial has some 70 statements.
 To PostgreSQL, statements that do not wait for each other's answers go in one round trip, and those that only write wait
 for the next question or the commit.
 """
