@@ -1,6 +1,7 @@
 """All statements on `lease` and `attempt`: the right to write to one trial for a while.
 
-The token is the authority, and it is compared in the statement that writes. Expiry is only permission to
+The token is the authority. It is compared in the statement that writes, or under the lock of the study, which whoever
+ends a lease or hands it out again holds. Expiry is only permission to
 reap. A lease whose row is gone is stale, whatever its clock says.
 """
 
