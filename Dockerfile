@@ -3,6 +3,7 @@ FROM python:3.12-slim
 WORKDIR /spezia
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY migrations migrations
+COPY spezia spezia
 COPY service service
 COPY trainer trainer
 RUN pip install --no-cache-dir --constraint constraints.txt ".[demo,postgres]" && useradd --create-home spezia \

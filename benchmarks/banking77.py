@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from service.contract.study import BestTrial
+from spezia.contract.study import BestTrial
 
 NAME = "banking77"
 SEARCH_SPACE = {
@@ -101,7 +101,7 @@ def make_study() -> dict[str, Any]:
 
 
 def run(study: Path, workers: int, home: Path) -> BestTrial:
-    command = [sys.executable, "-m", "service.cli", "run", str(study), "--workers", str(workers), "--json"]
+    command = [sys.executable, "-m", "spezia.cli", "run", str(study), "--workers", str(workers), "--json"]
     environment = os.environ | {"SPEZIA_HOME": str(home / ".spezia")}
     ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return BestTrial.model_validate_json(ended.stdout)

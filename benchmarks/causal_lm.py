@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from service.client import SpeziaClient
-from service.contract.spec import StudySpec
-from service.local_service import local_service
+from service.cli.local_service import local_service
 from service.settings import Settings
-from trainer.evaluate import evaluate
-from trainer.prepare import prepare
+from spezia.client import SpeziaClient
+from spezia.contract.study_spec import StudySpec
+from trainer.train.evaluate import evaluate
+from trainer.train.prepare import prepare
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

@@ -40,25 +40,25 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import insert, make_url
 
-from service.contract.spec import MAX_TRIALS, StudySpec
-from service.contract.worker import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
-from service.lifecycle.create_study import create_study
-from service.lifecycle.dispatch import dispatch
-from service.lifecycle.register import register
-from service.lifecycle.report import report
-from service.lifecycle.tell import tell
-from service.local_service import local_service
+from service.cli.local_service import local_service
+from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.leases.report import report
+from service.lifecycle.leases.tell import tell
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.workers.register import register
 from service.metrics import Metrics
-from service.search.propose import Proposal, ProposalRequest
-from service.search.proposer import Proposer
-from service.search.space import to_optuna
+from service.search.propose.propose import Proposal, ProposalRequest
+from service.search.propose.proposer import Proposer
+from service.search.space.space import to_optuna
 from service.settings import Settings
 from service.store import studies
-from service.store.engine import DatabaseClock, open_engine
-from service.store.migrate import migrate
-from service.store.sqlite import library
-from service.store.tables import attempt, measurement
-from service.store.transaction import Store, Transaction
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.migrate import migrate
+from service.store.sql.sqlite import library
+from service.store.sql.tables import attempt, measurement
+from service.store.sql.transaction import Store, Transaction
+from spezia.contract.protocol import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
+from spezia.contract.study_spec import MAX_TRIALS, StudySpec
 from tests import postgres
 from tests.fake_engine import FACTS
 

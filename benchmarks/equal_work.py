@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from service.client import SpeziaClient
-from service.contract.spec import StudySpec
-from service.local_service import local_service
+from service.cli.local_service import local_service
 from service.settings import Settings
+from spezia.client import SpeziaClient
+from spezia.contract.study_spec import StudySpec
 
 STARTED_AT = time.monotonic()
 WARMUP_STEPS = 5

@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from service.study_file import load_study_file
-from trainer.config import TrialConfig
-from trainer.device import choose_device
-from trainer.evaluate import evaluate
-from trainer.forward import forward
-from trainer.open_trunk import open_trunk
-from trainer.prepare import Prepared, prepare
-from trainer.trainee import make_trainee
-from trainer.trunk_cache import TrunkCache
+from spezia.cli.study_file import load_study_file
+from trainer.model.device import choose_device
+from trainer.model.forward import forward
+from trainer.model.trial_model import make_trainee
+from trainer.train.evaluate import evaluate
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
+from trainer.trunk.open_trunk import open_trunk
 
 STUDY = Path(__file__).parent.parent / "examples" / "feedback" / "study.yaml"
 TOKENS = (256, 512, 1_024, 2_048, 4_096, 8_192, 16_384, 65_536)

@@ -26,9 +26,9 @@ from typing import Any
 from load_readers import Readers
 from load_worker import Account, SimulatedWorker, call
 
-from service.lifecycle.sweep import sweep
-from service.store.engine import DatabaseClock, open_engine
-from service.store.transaction import Store
+from service.lifecycle.models.sweep import sweep
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.transaction import Store
 from tests import postgres
 from tests.faults.invariants import violations
 
@@ -105,7 +105,7 @@ def service(folder: Path, number: int, url: str) -> Iterator[tuple[int, int]]:
     """Run `spezia serve`; its port and its pid. All services share one folder of files."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "service.cli", "serve", "--workers", "0", "--port", str(port)]
+    command = [sys.executable, "-m", "spezia.cli", "serve", "--workers", "0", "--port", str(port)]
     home = folder / f"home-{number}"
     settings = {"SPEZIA_HOME": str(home), "SPEZIA_DATABASE_URL": url, "SPEZIA_FILES_DIR": str(folder)}
     with (folder / f"service-{number}.log").open("wb") as log:

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-from service.study_file import load_study_file
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import fine_tune
-from trainer.prepare import Prepared, prepare
-from trainer.trunk_cache import TrunkCache
+from spezia.cli.study_file import load_study_file
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 STUDY = Path(__file__).parent.parent / "examples" / "feedback" / "study.yaml"
 EPOCHS = 3

@@ -11,34 +11,33 @@ from fastapi import Depends, FastAPI
 from service.dependencies import Parts
 from service.errors import SpeziaError
 from service.gate import Gate
-from service.lifecycle.deliver_webhooks import deliver_webhooks
-from service.lifecycle.end_strays import end_strays
-from service.lifecycle.reap import REAP_SECONDS, reap
-from service.lifecycle.sweep import sweep
-from service.lifecycle.write_missing_cards import write_missing_cards
+from service.lifecycle.leases.end_orphans import end_strays
+from service.lifecycle.leases.reap import REAP_SECONDS, reap
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.models.write_missing_cards import write_missing_cards
+from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
-    control,
+    actions,
     datasets,
     events,
+    exception_handlers,
     health,
     insight,
     leases,
     metrics,
     openapi,
     presets,
-    problems,
-    requests,
     studies,
     trials,
-    walls,
     webhooks,
     workers,
 )
-from service.search.proposer import Proposer
+from service.routes.middleware import keys, request_log
+from service.search.propose.proposer import Proposer
 from service.settings import Settings
-from service.store.engine import Clock, DatabaseClock, open_engine
-from service.store.migrate import migrate
-from service.store.transaction import Store
+from service.store.sql.engine import Clock, DatabaseClock, open_engine
+from service.store.sql.migrate import migrate
+from service.store.sql.transaction import Store
 from service.webhook_sender import WebhookSender
 
 WEBHOOK_POLL_SECONDS = 1.0
@@ -48,7 +47,7 @@ WEBHOOK_THREADS = 4
 
 _RESOURCES = (
     studies,
-    control,
+    actions,
     trials,
     presets,
     insight,
@@ -80,7 +79,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         responses=openapi.EVERYWHERE,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        dependencies=[Depends(requests.bind_path)],
+        dependencies=[Depends(request_log.bind_path)],
         generate_unique_id_function=openapi.operation_name,
     )
     app.state.parts = parts
@@ -93,9 +92,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.state.settings = settings
     for resource in _RESOURCES:
         app.include_router(resource.router)
-    problems.install(app)
-    walls.install(app, app.state.gate, is_private=settings.is_private)
-    app.add_middleware(requests.Requests, metrics=parts.store.metrics)
+    exception_handlers.install(app)
+    keys.install(app, app.state.gate, is_private=settings.is_private)
+    app.add_middleware(request_log.Requests, metrics=parts.store.metrics)
     openapi.describe(app)
     return app
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from service.contract.worker import TOKEN_HEADER
-from service.search.proposer import Proposer
-from service.store.transaction import Store
+from service.search.propose.proposer import Proposer
+from service.store.sql.transaction import Store
 from service.webhook_sender import WebhookSender
+from spezia.contract.protocol import TOKEN_HEADER
 
 
 @dataclass(frozen=True)

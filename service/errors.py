@@ -28,7 +28,7 @@ SpeziaError                 500 internal
 └── Unavailable             503 unavailable: the database does not answer
 """
 
-from service.contract.problem import Code, FieldProblem
+from spezia.contract.problem import Code, FieldProblem
 
 
 class SpeziaError(Exception):

@@ -12,12 +12,12 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from service.contract.key import Scope
 from service.errors import Forbidden, TooManyRequests
-from service.lifecycle.check_key import check_key
-from service.lifecycle.draw_key import draw_key, hash_key
-from service.lifecycle.has_keys import has_keys
-from service.store.transaction import Store, Viewer
+from service.lifecycle.keys.check_key import check_key
+from service.lifecycle.keys.has_keys import has_keys
+from service.lifecycle.keys.key_text import draw_key, hash_key
+from service.store.sql.transaction import Store, Viewer
+from spezia.contract.key import Scope
 
 REMEMBERED_SECONDS = 5.0
 """A key that was good is not looked up again for so long, so a revoked one may come in for so long."""

@@ -11,17 +11,17 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.contract.key import KEY_VARIABLE
-from service.contract.logs import set_up_logging
+from service.home_lock import Hold, hold
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
-from service.lifecycle.announce import announce
-from service.lifecycle.has_keys import has_keys
-from service.lifecycle.reap_launched import reap_launched
-from service.lifecycle.reap_worker import reap_worker
-from service.lifecycle.void_leases import void_leases
-from service.running import Hold, hold
+from service.lifecycle.keys.has_keys import has_keys
+from service.lifecycle.leases.reap_launched import reap_launched
+from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.leases.void_leases import void_leases
+from service.lifecycle.workers.announce import announce
 from service.settings import Settings
+from spezia.common.logs import set_up_logging
+from spezia.contract.key import KEY_VARIABLE
 
 log = logging.getLogger(__name__)
 

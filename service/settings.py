@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.contract.logs import LogFormat, LogLevel
 from service.loopback import is_loopback
+from spezia.common.logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):

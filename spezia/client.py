@@ -19,13 +19,13 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
-from service.contract.dataset import Dataset
-from service.contract.key import KEY_VARIABLE
-from service.contract.preset import PresetList, Validation
-from service.contract.problem import Code, Problem
-from service.contract.spec import Params, StudyChange, StudySpec
-from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
-from service.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
+from spezia.contract.dataset import Dataset
+from spezia.contract.key import KEY_VARIABLE
+from spezia.contract.preset import PresetList, Validation
+from spezia.contract.problem import Code, Problem
+from spezia.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
+from spezia.contract.study_spec import Params, StudyChange, StudySpec
+from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs."""

@@ -29,13 +29,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from service.contract.study import Facts, Failure
-from service.contract.worker import Assignment, Device, TrialAssignment
-from trainer import checkpoint_folder
-from trainer.channel import Channel
-from trainer.checkpoint_folder import CheckpointFolder
-from trainer.parent import die_with_parent
-from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
+from spezia.common.die_with_parent import die_with_parent
+from spezia.contract.protocol import Assignment, Device, TrialAssignment
+from spezia.contract.study import Facts, Failure
+from trainer.engine.channel import Channel
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
+from trainer.supervisor import checkpoint_folder
+from trainer.supervisor.checkpoint_folder import CheckpointFolder
 
 VERSIONS = {"python": "3"}
 DEVICE = Device(kind="cpu", name="fake", memory_bytes=0, bf16=False)

@@ -11,9 +11,8 @@ from typing import Any
 
 import httpx2
 
-from service.contract.problem import MEDIA_TYPE, Code, Problem
-from service.contract.spec import StudySpec
-from service.contract.worker import (
+from spezia.contract.problem import MEDIA_TYPE, Code, Problem
+from spezia.contract.protocol import (
     TOKEN_HEADER,
     Assignment,
     Dispatch,
@@ -27,8 +26,9 @@ from service.contract.worker import (
     TrialAssignment,
     WorkerTerms,
 )
+from spezia.contract.study_spec import StudySpec
 from tests.fake_engine import FACTS, MODEL
-from trainer.worker import Terminated
+from trainer.supervisor.supervisor import Terminated
 
 SPEC = StudySpec.model_validate(
     {

@@ -18,10 +18,10 @@ DOORS = {
     "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
     "optuna": ("service/search/", "service/store/"),
     "sqlalchemy": ("service/store/", "migrations/"),
-    "sqlite3": ("service/store/sqlite.py",),
-    "pysqlite3": ("service/store/sqlite.py",),
+    "sqlite3": ("service/store/sql/sqlite.py",),
+    "pysqlite3": ("service/store/sql/sqlite.py",),
     "alembic": ("service/store/", "migrations/"),
-    "httpx2": ("service/client.py", "service/webhook_sender.py", "trainer/client.py", "trainer/hub.py"),
+    "httpx2": ("spezia/client.py", "service/webhook_sender.py", "trainer/supervisor/client.py", "trainer/data/hub.py"),
     "limits": ("service/gate.py",),
     "uvicorn": ("service/serve.py",),
     "prometheus_client": ("service/metrics.py",),
@@ -30,11 +30,11 @@ DOORS = {
 
 HEAVY = {"torch", "transformers", "datasets", "sklearn", "safetensors", "pyarrow", "peft"}
 NEVER_TRAINS = (
-    "trainer/worker.py",
+    "trainer/supervisor/supervisor.py",
     "trainer/cli.py",
-    "trainer/client.py",
-    "trainer/heartbeat.py",
-    "trainer/attempt.py",
+    "trainer/supervisor/client.py",
+    "trainer/supervisor/heartbeat.py",
+    "trainer/supervisor/attempt.py",
 )
 """Of the supervisor, which outlives whatever torch does."""
 
@@ -97,18 +97,18 @@ def test_the_service_never_imports_torch() -> None:
 def test_the_trainer_knows_the_contract_and_nothing_else_of_the_service() -> None:
     assert not violations(
         lambda path, module: (
-            path.startswith("trainer/") and module.startswith("service") and not module.startswith("service.contract")
+            path.startswith("trainer/") and module.startswith("service") and not module.startswith("spezia.contract")
         )
     )
 
 
 def test_the_contract_imports_nothing_of_ours_and_only_pydantic() -> None:
     allowed = {"pydantic", "pydantic_core", *sys.stdlib_module_names}
-    log_form = "service/contract/logs.py"  # of services and workers alike: docs/decisions/0014
+    log_form = "spezia/common/logs.py"  # of services and workers alike: docs/decisions/0014
     assert not violations(
         lambda path, module: (
             path.startswith("service/contract/")
-            and not (module.startswith("service.contract") or module.split(".")[0] in allowed)
+            and not (module.startswith("spezia.contract") or module.split(".")[0] in allowed)
             and not (path == log_form and module.startswith("structlog"))
         )
     )
@@ -116,7 +116,7 @@ def test_the_contract_imports_nothing_of_ours_and_only_pydantic() -> None:
 
 def test_routes_reach_search_and_store_through_lifecycle() -> None:
     # types of what `dependencies` hands over may be named
-    named = ("service.store.transaction", "service.search.proposer")
+    named = ("service.store.sql.transaction", "service.search.propose.proposer")
     assert not violations(
         lambda path, module: (
             path.startswith("service/routes/")
@@ -149,8 +149,13 @@ def test_search_and_store_do_not_know_each_other() -> None:
 
 def test_training_knows_no_http_and_no_lease() -> None:
     # trainer.hub only names what the hub's own libraries raise
-    closure = reachable("trainer.fine_tune") - {"trainer.hub"}
-    assert not closure & {"trainer.client", "trainer.worker", "trainer.heartbeat", "trainer.pipe"}
+    closure = reachable("trainer.train.fine_tune") - {"trainer.data.hub"}
+    assert not closure & {
+        "trainer.supervisor.client",
+        "trainer.supervisor.supervisor",
+        "trainer.supervisor.heartbeat",
+        "trainer.messages",
+    }
     libraries = {module.split(".")[0] for name in closure for module, _ in imports(TREES[MODULES[name]])}
     assert not libraries & {"httpx2", "optuna", "fastapi", "sqlalchemy"}
 

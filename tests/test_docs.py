@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import app
 from service.settings import Settings
+from spezia.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

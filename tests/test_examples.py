@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from service.study_file import load_study_file
+from spezia.cli.study_file import load_study_file
 
 FEEDBACK = Path(__file__).parent.parent / "examples" / "feedback"
 SPLITS = ("train", "validation", "test")

@@ -3,18 +3,18 @@
 import re
 from pathlib import Path
 
-from service.advice import default_words, range_words
-from service.contract.preset import Preset
-from service.search import presets
-from service.search.presets import PRESETS
+from service.search.presets import presets
+from service.search.presets.presets import PRESETS
+from spezia.cli.tables import default_words, range_words
+from spezia.contract.preset import Preset
 
 PAGE = Path(__file__).parent.parent / "docs" / "presets.md"
 INTRODUCTION = """\
 # Presets
 
 A preset is a search space taken from published recipes: ranges, defaults and values for a task, a method and a size
-of data, each with its source. This page is written from the table in `service/search/presets.py`; `GET /v1/presets`
-and `spezia presets` show the same.
+of data, each with its source. This page is written from the table in `service/search/presets/presets.py`;
+`GET /v1/presets` and `spezia presets` show the same.
 
 ```yaml
 task: text-classification

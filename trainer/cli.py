@@ -14,13 +14,13 @@ from typing import Annotated
 
 import typer
 
-from service.contract.key import KEY_VARIABLE
-from service.contract.logs import LogFormat, LogLevel, set_up_logging
-from trainer.client import ServiceClient
-from trainer.parent import die_with_parent
-from trainer.uploads import cache_folder
+from spezia.common.die_with_parent import die_with_parent
+from spezia.common.logs import LogFormat, LogLevel, set_up_logging
+from spezia.contract.key import KEY_VARIABLE
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.dataset_downloads import cache_folder
+from trainer.supervisor.supervisor import Supervisor
 from trainer.user_cache import user_cache
-from trainer.worker import Supervisor
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
 

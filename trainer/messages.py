@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from service.contract.study import Facts, Failure
-from service.contract.wire import Reply
-from service.contract.worker import Assignment, Device, Metrics
+from spezia.contract.protocol import Assignment, Device, Metrics
+from spezia.contract.study import Facts, Failure
+from spezia.contract.wire import Reply
 
 
 class Work(Reply):

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from service.store import optuna_tables
+from service.store.optuna import tables as optuna_tables
 
 revision = "0001"
 down_revision = None

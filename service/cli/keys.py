@@ -12,16 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.contract.key import KEY_VARIABLE, Scope
 from service.errors import SpeziaError, Unauthorized
-from service.lifecycle.check_key import check_key
-from service.lifecycle.create_key import create_key
-from service.lifecycle.list_keys import list_keys
-from service.lifecycle.revoke_key import revoke_key
+from service.lifecycle.keys.check_key import check_key
+from service.lifecycle.keys.create_key import create_key
+from service.lifecycle.keys.list_keys import list_keys
+from service.lifecycle.keys.revoke_key import revoke_key
 from service.settings import Settings
-from service.store.engine import DatabaseClock, open_engine
-from service.store.migrate import migrate
-from service.store.transaction import Store
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.migrate import migrate
+from service.store.sql.transaction import Store
+from spezia.contract.key import KEY_VARIABLE, Scope
 
 app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True)
 

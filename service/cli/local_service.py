@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.contract.key import KEY_VARIABLE
-from service.running import find, uses
+from service.home_lock import find, uses
 from service.settings import Settings
+from spezia.contract.key import KEY_VARIABLE
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -63,7 +63,7 @@ def _started(settings: Settings, data_roots: Sequence[Path]) -> Iterator[str]:
 
 
 def _command(settings: Settings, data_roots: Sequence[Path]) -> list[str]:
-    command = [sys.executable, "-P", "-m", "service.cli", "serve", "--port", "0", "--exit-with-parent"]
+    command = [sys.executable, "-P", "-m", "spezia.cli", "serve", "--port", "0", "--exit-with-parent"]
     if settings.n_workers is not None:
         command += ["--workers", str(settings.n_workers)]
     for root in (*settings.data_roots, *data_roots):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.client import SpeziaClient, SpeziaError
-from service.contract.key import KEY_VARIABLE
-from service.contract.problem import Code
-from service.contract.spec import StudySpec
-from service.contract.study import BestTrial, ParetoFront, Study
-from service.progress import show_result, watch
+from spezia.cli.progress import show_result, watch
+from spezia.client import SpeziaClient, SpeziaError
+from spezia.contract.key import KEY_VARIABLE
+from spezia.contract.problem import Code
+from spezia.contract.study import BestTrial, ParetoFront, Study
+from spezia.contract.study_spec import StudySpec
 
 
 class StudyUnsuccessful(RuntimeError):

@@ -1,8 +1,8 @@
 """GET /readyz."""
 
 from service.errors import Unavailable
-from service.store.migrate import is_current
-from service.store.transaction import Store
+from service.store.sql.migrate import is_current
+from service.store.sql.transaction import Store
 
 
 def check_ready(store: Store) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from service.errors import KeyReused
 from service.store import idempotency
 from service.store.idempotency import Answer as Answer  # routes know answers by this door
-from service.store.transaction import JoinedStore, Store
+from service.store.sql.transaction import JoinedStore, Store
 
 
 def once(store: Store, key: str, request_sha256: str, act: Callable[[Store], Answer]) -> tuple[Answer, bool]:

@@ -1,8 +1,8 @@
 """GET /v1/presets: the search spaces that we recommend."""
 
-from service.contract.preset import PresetList
-from service.contract.tasks import Task
-from service.search.presets import PRESETS
+from service.search.presets.presets import PRESETS
+from spezia.contract.preset import PresetList
+from spezia.contract.tasks import Task
 
 
 def list_presets(task: Task | None) -> PresetList:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.contract.problem import FieldProblem
 from service.errors import Invalid
+from spezia.contract.problem import FieldProblem
 
 Key = TypeVar("Key")
 

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import get_args
 
-from service.contract.study import StudyState
-from service.contract.trial import TrialState
-from service.contract.worker import DeviceKind
 from service.errors import Unavailable
-from service.lifecycle.list_workers import CONNECTED_SECONDS
+from service.lifecycle.workers.list_workers import CONNECTED_SECONDS
 from service.metrics import Fleet, render
 from service.store import leases, studies, trials, workers
-from service.store.transaction import Store, Transaction
+from service.store.sql.transaction import Store, Transaction
+from spezia.contract.protocol import DeviceKind
+from spezia.contract.study import StudyState
+from spezia.contract.trial import TrialState
 
 
 def show_metrics(store: Store) -> bytes:

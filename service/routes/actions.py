@@ -5,23 +5,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response, status
 
-from service.contract.spec import StudyChange
-from service.contract.study import Study
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, StudyEnded, StudyNotFound
-from service.lifecycle.cancel import cancel
-from service.lifecycle.delete_study import delete_study
-from service.lifecycle.extend import extend
-from service.lifecycle.pause import pause
-from service.lifecycle.resume import resume
-from service.lifecycle.show_study import show_study
-from service.lifecycle.stop import stop
+from service.lifecycle.studies.cancel import cancel
+from service.lifecycle.studies.delete_study import delete_study
+from service.lifecycle.studies.extend import extend
+from service.lifecycle.studies.pause import pause
+from service.lifecycle.studies.resume import resume
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.stop import stop
 from service.routes import examples
-from service.routes.once import OnceDep
+from service.routes.idempotency import OnceDep
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
-from service.routes.strict import StrictRoute
-from service.store.transaction import Store
+from service.routes.strict_json import StrictRoute
+from service.store.sql.transaction import Store
+from spezia.contract.study import Study
+from spezia.contract.study_spec import StudyChange
 
 router = APIRouter(prefix="/v1/studies/{name}", tags=["studies"], route_class=StrictRoute)
 

@@ -6,13 +6,13 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, Response, status
 from fastapi.responses import FileResponse
 
-from service.contract.dataset import MEDIA_TYPES, Dataset
 from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, TooLarge
-from service.lifecycle.find_dataset import find_dataset
-from service.lifecycle.upload_dataset import upload_dataset
+from service.lifecycle.datasets.find_dataset import find_dataset
+from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.routes.body import body_chunks
 from service.routes.responses import created, link, problems
+from spezia.contract.dataset import MEDIA_TYPES, Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 

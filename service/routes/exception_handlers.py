@@ -15,12 +15,12 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
-from service.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
-from service.contract.wire import ONE, SEVERAL
-from service.contract.worker import TOKEN_HEADER
 from service.errors import Invalid, SpeziaError
-from service.routes.requests import REQUEST_ID
-from service.routes.safe_headers import HEADERS
+from service.routes.middleware.request_log import REQUEST_ID
+from service.routes.middleware.safe_headers import HEADERS
+from spezia.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
+from spezia.contract.protocol import TOKEN_HEADER
+from spezia.contract.wire import ONE, SEVERAL
 
 log = logging.getLogger(__name__)
 

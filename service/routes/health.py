@@ -4,9 +4,9 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from service.contract.wire import Reply
 from service.dependencies import StoreDep
 from service.lifecycle.check_ready import check_ready
+from spezia.contract.wire import Reply
 
 router = APIRouter(tags=["health"])
 

@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
-from service.contract.wire import Reply
 from service.dependencies import StoreDep
-from service.lifecycle.once import Answer, once
-from service.store.transaction import Store
+from service.lifecycle.idempotent import Answer, once
+from service.store.sql.transaction import Store
+from spezia.contract.wire import Reply
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"

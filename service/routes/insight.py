@@ -5,13 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from service.contract.importances import Importances
 from service.dependencies import StoreDep
 from service.errors import Invalid, StudyNotFound, TooFewTrials
-from service.lifecycle.export_csv import export_csv
-from service.lifecycle.show_importances import Evaluator, show_importances
+from service.lifecycle.studies.show_importances import Evaluator, show_importances
+from service.lifecycle.trials.export_csv import export_csv
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
+from spezia.contract.importances import Importances
 
 router = APIRouter(prefix="/v1/studies/{name}", tags=["studies"])
 

@@ -6,7 +6,20 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Path, Request, status
 from fastapi.responses import FileResponse
 
-from service.contract.worker import (
+from service.dependencies import LeaseToken, PartsDep, StoreDep
+from service.errors import LeaseLost, NoModel, OutcomeRefused, ReportConflict
+from service.lifecycle.leases.heartbeat import heartbeat
+from service.lifecycle.leases.release import release
+from service.lifecycle.leases.report import report
+from service.lifecycle.leases.tell import tell
+from service.lifecycle.models.find_leased_model_file import find_leased_model_file
+from service.lifecycle.models.upload import upload
+from service.lifecycle.trials.append_log import append_log
+from service.routes import examples
+from service.routes.body import body_chunks
+from service.routes.responses import problems
+from service.routes.strict_json import StrictRoute
+from spezia.contract.protocol import (
     FILE_PATTERN,
     HeartbeatReply,
     HeartbeatRequest,
@@ -16,19 +29,6 @@ from service.contract.worker import (
     ReportRequest,
     Told,
 )
-from service.dependencies import LeaseToken, PartsDep, StoreDep
-from service.errors import LeaseLost, NoModel, OutcomeRefused, ReportConflict
-from service.lifecycle.append_log import append_log
-from service.lifecycle.find_leased_model_file import find_leased_model_file
-from service.lifecycle.heartbeat import heartbeat
-from service.lifecycle.release import release
-from service.lifecycle.report import report
-from service.lifecycle.tell import tell
-from service.lifecycle.upload import upload
-from service.routes import examples
-from service.routes.body import body_chunks
-from service.routes.responses import problems
-from service.routes.strict import StrictRoute
 
 router = APIRouter(prefix="/v1/leases", tags=["for workers"], route_class=StrictRoute)
 

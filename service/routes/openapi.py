@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from service.contract.problem import MEDIA_TYPE, Problem
 from service.errors import Forbidden, Invalid, TooManyRequests, Unauthorized, Unavailable
+from service.routes.middleware.scopes import needed_scopes
 from service.routes.responses import Responses, problems
-from service.routes.scopes import needed_scopes
+from spezia.contract.problem import MEDIA_TYPE, Problem
 
 _PROBLEM = {"schema": {"$ref": "#/components/schemas/Problem"}}
 _FASTAPIS_OWN = ("HTTPValidationError", "ValidationError")

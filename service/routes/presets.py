@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from service.contract.preset import PresetList
-from service.contract.tasks import Task
 from service.lifecycle.list_presets import list_presets
+from spezia.contract.preset import PresetList
+from spezia.contract.tasks import Task
 
 router = APIRouter(prefix="/v1/presets", tags=["presets"])
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from service.contract.problem import Problem
 from service.errors import SpeziaError
+from spezia.contract.problem import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -5,25 +5,25 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
-from service.contract.preset import Validation
-from service.contract.spec import StudySpec
-from service.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyOrder, StudyState
-from service.contract.tasks import Task
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
-from service.lifecycle.best import best
-from service.lifecycle.create_study import create_study
-from service.lifecycle.find_model import find_model
-from service.lifecycle.list_studies import list_studies
-from service.lifecycle.show_study import show_study
-from service.lifecycle.validate_study import validate_study
+from service.lifecycle.models.find_files import find_model
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.describe_best import best
+from service.lifecycle.studies.list_studies import list_studies
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.validate_study import validate_study
 from service.routes import examples
+from service.routes.idempotency import OnceDep
 from service.routes.model_tar import tar
-from service.routes.once import OnceDep
 from service.routes.parameters import Limit, PageToken, StudyName
 from service.routes.responses import created, link, problems
-from service.routes.strict import StrictRoute
-from service.store.transaction import Store
+from service.routes.strict_json import StrictRoute
+from service.store.sql.transaction import Store
+from spezia.contract.preset import Validation
+from spezia.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyOrder, StudyState
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import Task
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=StrictRoute)
 

@@ -5,8 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response, status
 from fastapi.responses import FileResponse, PlainTextResponse
 
-from service.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
-from service.contract.worker import FILE_PATTERN
 from service.dependencies import PartsDep, StoreDep
 from service.errors import (
     Invalid,
@@ -18,20 +16,22 @@ from service.errors import (
     TrialNotFailed,
     TrialNotFound,
 )
-from service.lifecycle.cancel_trial import cancel_trial
-from service.lifecycle.enqueue_trial import enqueue_trial
-from service.lifecycle.find_artifact import find_artifact
-from service.lifecycle.list_artifacts import list_artifacts
-from service.lifecycle.list_trials import list_trials
-from service.lifecycle.read_log import read_log
-from service.lifecycle.retry_trial import retry_trial
-from service.lifecycle.show_trial import show_trial
+from service.lifecycle.models.find_artifact import find_artifact
+from service.lifecycle.models.list_artifacts import list_artifacts
+from service.lifecycle.trials.cancel_trial import cancel_trial
+from service.lifecycle.trials.enqueue_trial import enqueue_trial
+from service.lifecycle.trials.list_trials import list_trials
+from service.lifecycle.trials.read_log import read_log
+from service.lifecycle.trials.retry_trial import retry_trial
+from service.lifecycle.trials.show_trial import show_trial
 from service.routes import examples
-from service.routes.once import OnceDep
+from service.routes.idempotency import OnceDep
 from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
-from service.routes.strict import StrictRoute
-from service.store.transaction import Store
+from service.routes.strict_json import StrictRoute
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import FILE_PATTERN
+from spezia.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 

@@ -4,21 +4,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response, status
 
-from service.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookChange, WebhookList
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, WebhookNotFound
-from service.lifecycle.create_webhook import create_webhook
-from service.lifecycle.enable_webhook import enable_webhook
-from service.lifecycle.list_deliveries import list_deliveries
-from service.lifecycle.list_webhooks import list_webhooks
-from service.lifecycle.remove_webhook import remove_webhook
-from service.lifecycle.show_webhook import show_webhook
+from service.lifecycle.webhooks.create_webhook import create_webhook
+from service.lifecycle.webhooks.enable_webhook import enable_webhook
+from service.lifecycle.webhooks.list_deliveries import list_deliveries
+from service.lifecycle.webhooks.list_webhooks import list_webhooks
+from service.lifecycle.webhooks.remove_webhook import remove_webhook
+from service.lifecycle.webhooks.show_webhook import show_webhook
 from service.routes import examples
-from service.routes.once import OnceDep
+from service.routes.idempotency import OnceDep
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import created, link, problems
-from service.routes.strict import StrictRoute
-from service.store.transaction import Store
+from service.routes.strict_json import StrictRoute
+from service.store.sql.transaction import Store
+from spezia.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookChange, WebhookList
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictRoute)
 

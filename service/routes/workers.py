@@ -8,17 +8,17 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
-from service.contract.fleet import WorkerList
-from service.contract.worker import Assignment, Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from service.dependencies import Parts, PartsDep, StoreDep
 from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
-from service.lifecycle.dispatch import dispatch
-from service.lifecycle.list_workers import list_workers
-from service.lifecycle.register import register
+from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.workers.list_workers import list_workers
+from service.lifecycle.workers.register import register
 from service.routes import examples
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
-from service.routes.strict import StrictRoute
+from service.routes.strict_json import StrictRoute
+from spezia.contract.protocol import Assignment, Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
+from spezia.contract.workers import WorkerList
 
 router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=StrictRoute)
 

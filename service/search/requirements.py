@@ -2,10 +2,10 @@
 
 from importlib.util import find_spec
 
-from service.contract.search import GridSampler
-from service.contract.spec import StudySpec
-from service.search.pruners import build_pruner
-from service.search.samplers import build_sampler
+from service.search.propose.samplers import build_sampler
+from service.search.pruning.pruners import build_pruner
+from spezia.contract.search import GridSampler
+from spezia.contract.study_spec import StudySpec
 
 _PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from service.contract.dataset import Format
-from service.store.tables import dataset
-from service.store.transaction import Transaction
-from service.store.upsert import insert_of
+from service.store.sql.tables import dataset
+from service.store.sql.transaction import Transaction
+from service.store.sql.upsert import insert_of
+from spezia.contract.dataset import Format
 
 
 def add(tx: Transaction, sha256: str, form: Format, size_bytes: int) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select
 
 from service.store.leases import Lease
-from service.store.tables import decision
-from service.store.transaction import Transaction
+from service.store.sql.tables import decision
+from service.store.sql.transaction import Transaction
 
 
 def add(tx: Transaction, held: Lease, step: int, pruner: str, grounds: dict[str, Any]) -> None:

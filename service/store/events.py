@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select
 
-from service.contract.event import Happening
-from service.store.statements import Row, Statement
-from service.store.tables import event
-from service.store.transaction import Transaction
+from service.store.sql.statements import Row, Statement
+from service.store.sql.tables import event
+from service.store.sql.transaction import Transaction
+from spezia.contract.event import Happening
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
 

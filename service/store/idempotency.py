@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 
-from service.store.tables import idempotency_key
-from service.store.transaction import Transaction
-from service.store.upsert import insert_of
+from service.store.sql.tables import idempotency_key
+from service.store.sql.transaction import Transaction
+from service.store.sql.upsert import insert_of
 
 KEPT = timedelta(hours=24)
 _IN_FLIGHT = 0

@@ -13,10 +13,10 @@ from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from service.contract.worker import LEASE_SECONDS, Resume
-from service.store.statements import Call, Row, Statement
-from service.store.tables import attempt, lease
-from service.store.transaction import Transaction
+from service.store.sql.statements import Call, Row, Statement
+from service.store.sql.tables import attempt, lease
+from service.store.sql.transaction import Transaction
+from spezia.contract.protocol import LEASE_SECONDS, Resume
 
 Kind = Literal["prepare", "small", "trial", "score"]
 TERM = timedelta(seconds=LEASE_SECONDS)

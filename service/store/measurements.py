@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select
 
-from service.contract.worker import Report
 from service.store.leases import Lease
-from service.store.statements import Call, Row, Statement
-from service.store.tables import lease, measurement
-from service.store.transaction import Transaction
+from service.store.sql.statements import Call, Row, Statement
+from service.store.sql.tables import lease, measurement
+from service.store.sql.transaction import Transaction
+from spezia.contract.protocol import Report
 
 _HELD = and_(
     measurement.c.study_uuid == lease.c.study_uuid,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select
 
-from service.contract.study import Failure
-from service.store.tables import small_run
-from service.store.transaction import Transaction
+from service.store.sql.tables import small_run
+from service.store.sql.transaction import Transaction
+from spezia.contract.study import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,16 +29,16 @@ from sqlalchemy import (
     update,
 )
 
-from service.contract.event import StudyChanged
-from service.contract.spec import StudySpec
-from service.contract.study import Facts, Failure, StudyOrder, StudyState
-from service.contract.tasks import Task
 from service.errors import StudyNotFound
 from service.store import events
-from service.store.optuna_tables import studies
-from service.store.statements import Call, Row, Statement
-from service.store.tables import lease, study_spec
-from service.store.transaction import Transaction
+from service.store.optuna.tables import studies
+from service.store.sql.statements import Call, Row, Statement
+from service.store.sql.tables import lease, study_spec
+from service.store.sql.transaction import Transaction
+from spezia.contract.event import StudyChanged
+from spezia.contract.study import Facts, Failure, StudyOrder, StudyState
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import Task
 
 log = logging.getLogger(__name__)
 

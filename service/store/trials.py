@@ -12,16 +12,16 @@ from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials b
 from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
-from service.contract.event import TrialChanged, ValueReported
-from service.contract.spec import Params
-from service.contract.study import Failure, TrialCounts
-from service.contract.trial import TrialState as StateName
 from service.store import events
-from service.store.frozen import distribution_json, shared_distribution
-from service.store.optuna_tables import trial_intermediate_values, trial_system_attributes, trials
+from service.store.optuna.frozen import distribution_json, shared_distribution
+from service.store.optuna.tables import trial_intermediate_values, trial_system_attributes, trials
+from service.store.sql.tables import lease, study_spec
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.tables import lease, study_spec
-from service.store.transaction import Transaction
+from spezia.contract.event import TrialChanged, ValueReported
+from spezia.contract.study import Failure, TrialCounts
+from spezia.contract.study_spec import Params
+from spezia.contract.trial import TrialState as StateName
 
 FAILURE = "spezia:failure"
 BASELINE = "spezia:baseline"

@@ -11,12 +11,12 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, literal, or_, select, update
 
-from service.contract.webhook import EventType
-from service.store.optuna_tables import studies
-from service.store.tables import event, study_spec
-from service.store.transaction import Transaction
-from service.store.upsert import upsert
-from service.store.webhook_tables import webhook, webhook_delivery, webhook_progress
+from service.store.optuna.tables import studies
+from service.store.sql.tables import event, study_spec
+from service.store.sql.transaction import Transaction
+from service.store.sql.upsert import upsert
+from service.store.sql.webhook_tables import webhook, webhook_delivery, webhook_progress
+from spezia.contract.webhook import EventType
 
 CLAIM = timedelta(seconds=120)
 """Longer than the two messages of one event may take."""

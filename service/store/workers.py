@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from service.contract.worker import WorkerRegistration
-from service.store.statements import Call, Row, Statement, as_it_is
-from service.store.tables import service_beat, worker
-from service.store.transaction import Transaction
-from service.store.upsert import insert_of
+from service.store.sql.statements import Call, Row, Statement, as_it_is
+from service.store.sql.tables import service_beat, worker
+from service.store.sql.transaction import Transaction
+from service.store.sql.upsert import insert_of
+from spezia.contract.protocol import WorkerRegistration
 
 _FIND = Statement(
     select(worker).where(worker.c.worker_id == bindparam("of_worker"), worker.c.registered_at.is_not(None))

@@ -9,21 +9,21 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from service.advice import preset_table, presets_table, show_validation
-from service.client import ClientError, SpeziaClient
-from service.contract.spec import StudyChange
-from service.contract.study import Study
-from service.contract.wire import nearest_name_hint
-from service.key_commands import app as keys
-from service.launch.parent import end_with_parent
-from service.local_service import NoLocalService, local_service
-from service.progress import show_result, trials_table
-from service.run_study import StudyUnsuccessful, curl_lines, follow, save_spec, submit, with_name
-from service.running import AlreadyRunning, find
+from service.cli.keys import app as keys
+from service.cli.local_service import NoLocalService, local_service
+from service.cli.run import StudyUnsuccessful, curl_lines, follow, save_spec, submit, with_name
+from service.home_lock import AlreadyRunning, find
 from service.serve import NoKeys
 from service.serve import serve as serve_until_ended
 from service.settings import Settings
-from service.study_file import StudyFileError, load_study_file
+from spezia.cli.progress import show_result, trials_table
+from spezia.cli.study_file import StudyFileError, load_study_file
+from spezia.cli.tables import preset_table, presets_table, show_validation
+from spezia.client import ClientError, SpeziaClient
+from spezia.common.parent import end_with_parent
+from spezia.contract.study import Study
+from spezia.contract.study_spec import StudyChange
+from spezia.contract.wire import nearest_name_hint
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -276,7 +276,3 @@ def _how_it_goes_on(name: str, name_in_file: str | None, path: Path) -> str:
     if name == name_in_file:
         return f"`spezia run {path}` goes on with it"
     return f"`spezia serve` goes on with it, and `spezia watch {name}` shows it"
-
-
-if __name__ == "__main__":
-    main()

@@ -8,12 +8,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from service.client import ENDED, SpeziaClient
-from service.contract.hyperparameters import ParamValue
-from service.contract.spec import Params
-from service.contract.start_small import SmallRun, SmallRuns
-from service.contract.study import BestTrial, ParetoFront, Study, TrialCounts
-from service.contract.trial import Trial, TrialDetail
+from spezia.client import ENDED, SpeziaClient
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.start_small import SmallRun, SmallRuns
+from spezia.contract.study import BestTrial, ParetoFront, Study, TrialCounts
+from spezia.contract.study_spec import Params
+from spezia.contract.trial import Trial, TrialDetail
 
 POLL_SECONDS = 0.5
 _SHORT = {

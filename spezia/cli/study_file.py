@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from service.contract.spec import StudySpec
-from service.contract.wire import ONE, SEVERAL
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.wire import ONE, SEVERAL
 
 _ELSEWHERE = ("hub://", "sha256:")
 """Beginnings of data names that are no paths."""

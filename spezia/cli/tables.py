@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.table import Table
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.preset import Preset, PresetParameter, Validation
-from service.contract.ranges import Choices, Distribution
-from service.contract.space import values_of
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.preset import Preset, PresetParameter, Validation
+from spezia.contract.ranges import Choices, Distribution
+from spezia.contract.space import values_of
 
 
 def show_validation(found: Validation, console: Console) -> None:

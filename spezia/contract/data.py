@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.contract.tasks import TASKS, Task
-from service.contract.wire import FieldError, Text, Wire, nearest_name_hint
+from spezia.contract.tasks import TASKS, Task
+from spezia.contract.wire import FieldError, Text, Wire, nearest_name_hint
 
 
 class Data(Wire):

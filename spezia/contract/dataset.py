@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.contract.wire import Count, Reply
+from spezia.contract.wire import Count, Reply
 
 PREFIX = "sha256:"
 """How a spec names an uploaded data set: ``data.train: sha256:…``."""

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from service.contract.spec import Params
-from service.contract.study import Failure, StudyState
-from service.contract.trial import TrialState
-from service.contract.wire import Count, Reply
+from spezia.contract.study import Failure, StudyState
+from spezia.contract.study_spec import Params
+from spezia.contract.trial import TrialState
+from spezia.contract.wire import Count, Reply
 
 
 class StudyChanged(Reply):

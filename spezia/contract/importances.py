@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from service.contract.wire import Count, Reply
+from spezia.contract.wire import Count, Reply
 
 
 class Importances(Reply):

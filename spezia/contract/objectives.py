@@ -5,9 +5,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from service.contract.search import CmaEsSampler, NoPruner, Pruner, Sampler
-from service.contract.tasks import DIRECTIONS, TASKS, Direction, Task
-from service.contract.wire import ONE, SEVERAL, FieldError, Text, Wire, nearest_name_hint, one_or_several, refuse
+from spezia.contract.search import CmaEsSampler, NoPruner, Pruner, Sampler
+from spezia.contract.tasks import DIRECTIONS, TASKS, Direction, Task
+from spezia.contract.wire import ONE, SEVERAL, FieldError, Text, Wire, nearest_name_hint, one_or_several, refuse
 
 DEVICE_SECONDS = "device_seconds"
 """What a trial cost, all its attempts together; known when it has ended."""

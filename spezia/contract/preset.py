@@ -1,10 +1,10 @@
 """What the service recommends to search (`Preset`), and what it thinks of a study before it starts (`Validation`)."""
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.ranges import Distribution, SearchSpace
-from service.contract.spec import Params, StudySpec
-from service.contract.tasks import Task
-from service.contract.wire import Count, Name, Reply, Text
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.ranges import Distribution, SearchSpace
+from spezia.contract.study_spec import Params, StudySpec
+from spezia.contract.tasks import Task
+from spezia.contract.wire import Count, Name, Reply, Text
 
 
 class PresetParameter(Reply):

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from service.contract.wire import Reply
+from spezia.contract.wire import Reply
 
 MEDIA_TYPE = "application/problem+json"
 

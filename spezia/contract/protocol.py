@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.contract.spec import CheckedSpec, Params
-from service.contract.study import Facts, Failure
-from service.contract.wire import Count, Identifier, Reply, Text, Wire
+from spezia.contract.study import Facts, Failure
+from spezia.contract.study_spec import CheckedSpec, Params
+from spezia.contract.wire import Count, Identifier, Reply, Text, Wire
 
 PROTOCOL = 1
 HEARTBEAT_SECONDS = 15.0

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.wire import ONE, SEVERAL, Wire, one_or_several, refuse
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.wire import ONE, SEVERAL, Wire, one_or_several, refuse
 
 MAX_CHOICES = 64
 MAX_STEPS = 2**60

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from service.contract.ranges import PositiveInt
-from service.contract.wire import Wire, refuse
+from spezia.contract.ranges import PositiveInt
+from spezia.contract.wire import Wire, refuse
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 CountInt = Annotated[int, Field(ge=0, le=100_000)]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from service.contract.wire import Reply
+from spezia.contract.wire import Reply
 
 
 class Similarity(Reply):

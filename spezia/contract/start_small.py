@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.contract.wire import Count, Reply, Wire
+from spezia.contract.wire import Count, Reply, Wire
 
 
 class StartSmall(Wire):

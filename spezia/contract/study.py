@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from service.contract.similarity import Similarity
-from service.contract.spec import CheckedSpec, Params
-from service.contract.start_small import SmallRuns
-from service.contract.wire import Count, Reply
+from spezia.contract.similarity import Similarity
+from spezia.contract.start_small import SmallRuns
+from spezia.contract.study_spec import CheckedSpec, Params
+from spezia.contract.wire import Count, Reply
 
 StudyState = Literal["running", "paused", "stopping", "complete", "cancelled", "failed"]
 StudyOrder = Literal["name", "-name", "created_at", "-created_at"]

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
-from service.contract.data import Data, column_errors
-from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
-from service.contract.objectives import (
+from spezia.contract.data import Data, column_errors
+from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from spezia.contract.objectives import (
     Constraint,
     Objective,
     Objectives,
@@ -14,8 +14,8 @@ from service.contract.objectives import (
     constraint_errors,
     objective_errors,
 )
-from service.contract.ranges import FloatRange, SearchSpace
-from service.contract.search import (
+from spezia.contract.ranges import FloatRange, SearchSpace
+from spezia.contract.search import (
     CmaEsSampler,
     GpSampler,
     GridSampler,
@@ -25,7 +25,7 @@ from service.contract.search import (
     Sampler,
     TpeSampler,
 )
-from service.contract.space import (
+from spezia.contract.space import (
     condition_errors,
     dimensions,
     enqueued_problem,
@@ -34,9 +34,9 @@ from service.contract.space import (
     range_errors,
     unknown_hyperparameter,
 )
-from service.contract.start_small import StartSmall
-from service.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
-from service.contract.wire import FieldError, Name, Text, Wire, refuse
+from spezia.contract.start_small import StartSmall
+from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
+from spezia.contract.wire import FieldError, Name, Text, Wire, refuse
 
 MAX_PARAMETERS = 64
 

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Literal
 
-from service.contract.spec import Params
-from service.contract.study import Failure
-from service.contract.wire import Count, Reply, Wire
+from spezia.contract.study import Failure
+from spezia.contract.study_spec import Params
+from spezia.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 TrialOrder = Literal["number", "-number", "value", "-value"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from service.contract.wire import Count, Name, Reply, Wire
+from spezia.contract.wire import Count, Name, Reply, Wire
 
 EventType = Literal["study.changed", "trial.finished", "best.improved"]
 """A study has another state · a trial has ended · a trial has become its study's best."""

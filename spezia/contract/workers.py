@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from service.contract.wire import Count, Reply
-from service.contract.worker import Device
+from spezia.contract.protocol import Device
+from spezia.contract.wire import Count, Reply
 
 
 class Work(Reply):

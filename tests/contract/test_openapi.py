@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.contract.problem import MEDIA_TYPE, Code
 from service.settings import Settings
+from spezia.contract.problem import MEDIA_TYPE, Code
 
 GOLDEN = Path(__file__).parent / "openapi.json"
 UPDATE = f"PYTHONPATH=. python -m tests.contract.test_openapi > {GOLDEN.relative_to(Path(__file__).parents[2])}"

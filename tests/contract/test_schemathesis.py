@@ -18,9 +18,9 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.app import create_app
-from service.contract import key as keys
-from service.lifecycle.create_key import create_key
+from service.lifecycle.keys.create_key import create_key
 from service.settings import Settings
+from spezia.contract import key as keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

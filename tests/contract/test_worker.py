@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.contract.spec import StudySpec
-from service.contract.worker import Dispatch
+from spezia.contract.protocol import Dispatch
+from spezia.contract.study_spec import StudySpec
 from tests.fake_service import SPEC, assignment
 
 
@@ -15,7 +15,7 @@ def test_a_valid_spec_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(*_: Any) -> None:
         raise AssertionError("a valid spec was checked again")
 
-    monkeypatch.setattr("service.contract.spec.whole_space_errors", refuse)
+    monkeypatch.setattr("spezia.contract.study_spec.whole_space_errors", refuse)
     assert assignment().spec is SPEC
 
 

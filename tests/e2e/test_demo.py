@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from transformers import pipeline
 
-from service.client import SpeziaClient
-from service.contract.study import BestTrial
-from service.local_service import local_service
+from service.cli.local_service import local_service
 from service.settings import Settings
+from spezia.client import SpeziaClient
+from spezia.contract.study import BestTrial
 
 FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 def run(home: Path) -> tuple[BestTrial, float]:
     """`spezia run`; the answer, and how many seconds it took."""
     started_at = time.monotonic()
-    command = [sys.executable, "-P", "-m", "service.cli", "run", str(FEEDBACK / "study.yaml"), "--json"]
+    command = [sys.executable, "-P", "-m", "spezia.cli", "run", str(FEEDBACK / "study.yaml"), "--json"]
     environment = os.environ | {"SPEZIA_HOME": str(home)}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -11,14 +11,14 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from service.client import SpeziaClient, SpeziaError
-from service.contract.key import KEY_VARIABLE, Scope
-from service.lifecycle.create_key import create_key
-from service.lifecycle.list_keys import list_keys
-from service.running import find
-from service.store.engine import DatabaseClock, open_engine
-from service.store.migrate import migrate
-from service.store.transaction import Store
+from service.home_lock import find
+from service.lifecycle.keys.create_key import create_key
+from service.lifecycle.keys.list_keys import list_keys
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.migrate import migrate
+from service.store.sql.transaction import Store
+from spezia.client import SpeziaClient, SpeziaError
+from spezia.contract.key import KEY_VARIABLE, Scope
 from tests import postgres
 from tests.e2e.test_kill import ROOT, eventually, parent_of
 from tests.trainer import tiny

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from service.client import SpeziaClient
-from service.contract.study import Study
-from service.running import find
+from service.home_lock import find
+from spezia.client import SpeziaClient
+from spezia.contract.study import Study
 from tests.trainer import tiny
 
 ROOT = Path(__file__).parent.parent.parent

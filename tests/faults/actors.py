@@ -1,6 +1,6 @@
 """Workers as generators: each yields what it asks of the service and is sent the reply, or ``None`` for silence.
 
-A worker insists, as the real one does (`trainer/retry.py`), and drops what it is told it has lost.
+A worker insists, as the real one does (`trainer/supervisor/retry.py`), and drops what it is told it has lost.
 """
 
 import random
@@ -8,8 +8,14 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from service.contract.study import Facts, Failure
-from service.contract.worker import (
+from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.leases.heartbeat import heartbeat
+from service.lifecycle.leases.release import release
+from service.lifecycle.leases.report import report
+from service.lifecycle.leases.tell import tell
+from service.lifecycle.models.upload import upload
+from service.lifecycle.workers.register import register
+from spezia.contract.protocol import (
     Assignment,
     Device,
     HeldLease,
@@ -22,13 +28,7 @@ from service.contract.worker import (
     TrialOutcome,
     WorkerRegistration,
 )
-from service.lifecycle.dispatch import dispatch
-from service.lifecycle.heartbeat import heartbeat
-from service.lifecycle.register import register
-from service.lifecycle.release import release
-from service.lifecycle.report import report
-from service.lifecycle.tell import tell
-from service.lifecycle.upload import upload
+from spezia.contract.study import Facts, Failure
 from tests.faults.world import Request, Service
 from tests.service.hand_worker import FACTS
 

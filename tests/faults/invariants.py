@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, text
 
-from service.contract.spec import StudySpec
-from service.store import optuna_tables as optuna
-from service.store import tables as ours
+from service.store.optuna import tables as optuna
+from service.store.sql import tables as ours
+from spezia.contract.study_spec import StudySpec
 from tests.faults.snapshot import Snapshot, TrialRow
 
 ENDED = ("complete", "cancelled", "failed")

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, delete, select, update
 
-from service.lifecycle import report, tell
-from service.store import leases, optuna_tables, studies
-from service.store.statements import Statement
-from service.store.tables import lease, study_spec
-from service.store.transaction import Store
+from service.lifecycle.leases import report, tell
+from service.store import leases, studies
+from service.store.optuna import tables as optuna_tables
+from service.store.sql.statements import Statement
+from service.store.sql.tables import lease, study_spec
+from service.store.sql.transaction import Store
 
 
 @dataclass(frozen=True)

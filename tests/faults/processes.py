@@ -17,15 +17,15 @@ from service.failpoints import arm_from
 from service.serve import serve
 from service.settings import Settings
 from trainer.cli import engine_command
-from trainer.client import ServiceClient
-from trainer.worker import Limits, Supervisor
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.supervisor import Limits, Supervisor
 
 SECONDS = 60.0
 """After which what has not happened never will; on a busy machine all takes long."""
 Found = TypeVar("Found")
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["service.serve", "trainer.worker", "tests.faults.processes"])
+_forks.set_forkserver_preload(["service.serve", "trainer.supervisor.supervisor", "tests.faults.processes"])
 
 
 def eventually(look: Callable[[], Found | None]) -> Found:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from service.contract.worker import HeldLease
 from service.errors import StudyEnded
 from service.failpoints import armed
-from service.lifecycle.cancel import cancel
-from service.lifecycle.pause import pause
-from service.lifecycle.resume import resume
-from service.lifecycle.stop import stop
-from service.lifecycle.sweep import sweep
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.studies.cancel import cancel
+from service.lifecycle.studies.pause import pause
+from service.lifecycle.studies.resume import resume
+from service.lifecycle.studies.stop import stop
+from spezia.contract.protocol import HeldLease
 from tests.faults import actors
 from tests.faults.invariants import ENDED
 from tests.faults.world import Request, Service, World

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
 
-from service.store import optuna_tables as optuna
-from service.store import tables as ours
+from service.store.optuna import tables as optuna
+from service.store.sql import tables as ours
 
 
 @dataclass(frozen=True, kw_only=True)

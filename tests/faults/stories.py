@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from service.contract.worker import Assignment
 from service.failpoints import armed
+from spezia.contract.protocol import Assignment
 from tests.faults import actors
 from tests.faults.world import Request, World
 from tests.service.hand_worker import spec

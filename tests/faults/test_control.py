@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from service.contract.spec import StudyChange
 from service.errors import NoBest, SpeziaError
-from service.lifecycle.best import best
-from service.lifecycle.cancel import cancel
-from service.lifecycle.cancel_trial import cancel_trial
-from service.lifecycle.delete_study import delete_study
-from service.lifecycle.extend import extend
-from service.lifecycle.pause import pause
-from service.lifecycle.resume import resume
-from service.lifecycle.show_study import show_study
-from service.lifecycle.stop import stop
-from service.lifecycle.sweep import sweep
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.studies.cancel import cancel
+from service.lifecycle.studies.delete_study import delete_study
+from service.lifecycle.studies.describe_best import best
+from service.lifecycle.studies.extend import extend
+from service.lifecycle.studies.pause import pause
+from service.lifecycle.studies.resume import resume
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.stop import stop
+from service.lifecycle.trials.cancel_trial import cancel_trial
+from spezia.contract.study_spec import StudyChange
 from tests.faults.invariants import ENDED
 from tests.faults.stories import Story
 from tests.faults.world import World

@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from service.errors import Unavailable
 from service.failpoints import armed
-from service.lifecycle.end_strays import end_strays
-from service.lifecycle.show_study import show_study
-from service.store import sqlite
-from service.store.engine import open_engine
+from service.lifecycle.leases.end_orphans import end_strays
+from service.lifecycle.studies.show_study import show_study
+from service.store.sql import sqlite
+from service.store.sql.engine import open_engine
 from tests.faults import actors
 from tests.faults.invariants import violations
 from tests.faults.stories import Story

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from service import failpoints
-from service.contract.spec import StudySpec
 from service.errors import StudyNotFound
 from service.failpoints import Injected, arm_from, armed
-from service.lifecycle.create_study import create_study
-from service.lifecycle.delete_study import delete_study
-from service.lifecycle.reap import reap
-from service.lifecycle.sweep import sweep
+from service.lifecycle.leases.reap import reap
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.delete_study import delete_study
+from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.world import World
 from tests.service.hand_worker import spec

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from service.contract.worker import LEASE_SECONDS, Told
 from service.errors import LeaseLost, OutcomeRefused
-from service.lifecycle.cancel_trial import cancel_trial
-from service.lifecycle.show_trial import show_trial
+from service.lifecycle.trials.cancel_trial import cancel_trial
+from service.lifecycle.trials.show_trial import show_trial
+from spezia.contract.protocol import LEASE_SECONDS, Told
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.lifecycle import register
-from service.lifecycle.create_study import create_study
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.workers import register
 from service.settings import Settings
 from tests.faults.proxy import FAULTS
 from tests.faults.wire import Far, Shown, engine_on, run_over, search, serving, work

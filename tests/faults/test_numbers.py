@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import NoBest
-from service.lifecycle.best import best
-from service.lifecycle.show_study import show_study
-from service.lifecycle.show_trial import show_trial
+from service.lifecycle.studies.describe_best import best
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.trials.show_trial import show_trial
 from tests.faults.stories import Story
 from tests.faults.world import World
 

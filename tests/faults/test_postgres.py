@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import make_url
 
 from service.errors import Unavailable
-from service.lifecycle.show_study import show_study
-from service.store.engine import open_engine
-from service.store.migrate import migrate
+from service.lifecycle.studies.show_study import show_study
+from service.store.sql.engine import open_engine
+from service.store.sql.migrate import migrate
 from tests import postgres
 from tests.faults import actors
 from tests.faults.processes import eventually, stopped

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from service.failpoints import armed
-from service.store import sqlite
-from service.store.engine import open_engine
+from service.store.sql import sqlite
+from service.store.sql.engine import open_engine
 from tests.faults.invariants import violations
 from tests.faults.snapshot import Snapshot
 from tests.faults.stories import Story

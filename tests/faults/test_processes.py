@@ -9,10 +9,12 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from service.client import SpeziaClient, SpeziaError, Unreachable
-from service.contract.spec import StudySpec
-from service.contract.study import Study
-from service.contract.worker import (
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.workers.announce import announce
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.transaction import Store
+from spezia.client import SpeziaClient, SpeziaError, Unreachable
+from spezia.contract.protocol import (
     Assignment,
     DispatchRequest,
     HeartbeatRequest,
@@ -22,16 +24,14 @@ from service.contract.worker import (
     ReportRequest,
     WorkerRegistration,
 )
-from service.lifecycle.announce import announce
-from service.lifecycle.sweep import sweep
-from service.store.engine import DatabaseClock, open_engine
-from service.store.transaction import Store
+from spezia.contract.study import Study
+from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.invariants import violations
 from tests.faults.processes import Service, eventually, service_of
 from tests.faults.test_failpoints import names
 from tests.service.hand_worker import spec
-from trainer.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
 
 SIGKILL = 9
 Reply = TypeVar("Reply")

@@ -9,13 +9,13 @@ import pytest
 from optuna.study import StudyDirection
 from sqlalchemy import event
 
-from service.contract.spec import StudySpec
-from service.contract.worker import HeldLease
 from service.errors import LeaseLost, StudyExists
 from service.failpoints import armed
-from service.lifecycle.create_study import create_study
-from service.lifecycle.heartbeat import heartbeat
+from service.lifecycle.leases.heartbeat import heartbeat
+from service.lifecycle.studies.create_study import create_study
 from service.store import leases, studies, trials
+from spezia.contract.protocol import HeldLease
+from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.mutants import RACES
 from tests.faults.stories import Story, once, while_it_waits

@@ -13,21 +13,21 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.client import SpeziaClient
-from service.contract.spec import StudySpec
 from service.errors import Unavailable
-from service.lifecycle.append_log import append_log
-from service.lifecycle.read_log import read_log
-from service.store import sqlite
-from service.store.engine import open_engine
-from service.store.migrate import migrate
+from service.lifecycle.trials.append_log import append_log
+from service.lifecycle.trials.read_log import read_log
+from service.store.sql import sqlite
+from service.store.sql.engine import open_engine
+from service.store.sql.migrate import migrate
+from spezia.client import SpeziaClient
+from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.invariants import violations
 from tests.faults.processes import eventually, service_of
 from tests.faults.stories import Story
 from tests.faults.world import World
 from tests.service.hand_worker import spec
-from trainer import checkpoint_folder
+from trainer.supervisor import checkpoint_folder
 
 PAGE = 4096
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from service.lifecycle.create_study import create_study
-from service.lifecycle.show_study import show_study
-from service.store.engine import DatabaseClock, open_engine
-from service.store.transaction import Store
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.show_study import show_study
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.transaction import Store
 from tests.faults.processes import Service, eventually, service_of
 from tests.faults.wire import NAME, Far, engine_of, search, work
 

@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Engine
 
-from service.contract.worker import LEASE_SECONDS, Assignment, Told
 from service.errors import LeaseLost, OutcomeRefused, ReportConflict
-from service.lifecycle.cancel import cancel
-from service.lifecycle.reap_worker import reap_worker
+from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.studies.cancel import cancel
+from spezia.contract.protocol import LEASE_SECONDS, Assignment, Told
 from tests.faults import actors
 from tests.faults.world import World
 from tests.service.hand_worker import spec

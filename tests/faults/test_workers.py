@@ -11,17 +11,17 @@ from uuid import uuid4
 
 import pytest
 
-from service.lifecycle.create_study import create_study
-from service.lifecycle.reap_worker import reap_worker
-from service.lifecycle.show_study import show_study
-from service.lifecycle.show_trial import show_trial
+from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
-from service.store.engine import DatabaseClock, open_engine
-from service.store.transaction import Store
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.sql.transaction import Store
 from tests.faults.processes import SECONDS, eventually, is_dead, service_of, stopped, workers
 from tests.faults.proxy import Connection, Lost, Wire, endpoint_of, listening
 from tests.faults.wire import NAME, Far, engine_of, search, serving, work
-from trainer.worker import Limits
+from trainer.supervisor.supervisor import Limits
 
 StartWorker = Callable[..., ForkServerProcess]
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -17,21 +17,21 @@ import httpx2
 import uvicorn
 
 from service.app import create_app
-from service.contract.spec import StudySpec
-from service.lifecycle.create_study import create_study
-from service.lifecycle.show_study import show_study
-from service.lifecycle.show_trial import show_trial
-from service.lifecycle.sweep import sweep
+from service.lifecycle.models.sweep import sweep
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
-from service.store.engine import open_engine
-from service.store.transaction import Store
+from service.store.sql.engine import open_engine
+from service.store.sql.transaction import Store
+from spezia.contract.study_spec import StudySpec
 from tests import fake_engine
 from tests.faults.invariants import ENDED, violations
 from tests.faults.proxy import Wire, listening
 from tests.service.hand_worker import spec
 from trainer.cli import engine_command
-from trainer.client import ServiceClient
-from trainer.worker import Limits, Supervisor, Terminated
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
 
 NAME = "far"
 PATIENCE_SECONDS = 0.5

@@ -12,19 +12,19 @@ from typing import Any
 
 from sqlalchemy import Engine, event, select, text
 
-from service.contract.spec import StudySpec
-from service.contract.worker import LeaseStatus, ReportReply, Told
 from service.errors import LeaseLost, OutcomeRefused, SpeziaError
 from service.failpoints import Injected, armed
-from service.lifecycle.create_study import create_study
-from service.lifecycle.reap import reap
-from service.search.proposer import Proposer
-from service.store import optuna_tables as optuna
-from service.store import tables as ours
-from service.store.engine import open_engine
-from service.store.frozen import load_trials
-from service.store.tables import lease
-from service.store.transaction import Store
+from service.lifecycle.leases.reap import reap
+from service.lifecycle.studies.create_study import create_study
+from service.search.propose.proposer import Proposer
+from service.store.optuna import tables as optuna
+from service.store.optuna.frozen import load_trials
+from service.store.sql import tables as ours
+from service.store.sql.engine import open_engine
+from service.store.sql.tables import lease
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import LeaseStatus, ReportReply, Told
+from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.faults.invariants import violations
 from tests.faults.snapshot import Snapshot

@@ -5,8 +5,8 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.contract.key import Scope
-from service.lifecycle.create_key import create_key
+from service.lifecycle.keys.create_key import create_key
+from spezia.contract.key import Scope
 
 URL = "http://127.0.0.1"
 

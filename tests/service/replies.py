@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx2
 
-from service.contract.problem import MEDIA_TYPE, Code, Problem
-from service.contract.spec import StudySpec
-from service.contract.study import Baseline, BestTrial, ParetoFront, Study, TrialCounts
-from service.contract.trial import TrialDetail
+from spezia.contract.problem import MEDIA_TYPE, Code, Problem
+from spezia.contract.study import Baseline, BestTrial, ParetoFront, Study, TrialCounts
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.trial import TrialDetail
 from tests.service.search.builders import make_spec
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -14,17 +14,17 @@ import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli import app
-from service.client import SpeziaClient
-from service.contract.preset import PresetList, SpecWarning, Validation
-from service.contract.problem import Code
-from service.contract.spec import StudySpec
-from service.contract.study import Failure, TrialCounts
-from service.contract.trial import TrialList
-from service.local_service import NoLocalService, local_service
-from service.running import find, hold
-from service.search.presets import PRESETS
+from service.cli.local_service import NoLocalService, local_service
+from service.home_lock import find, hold
+from service.search.presets.presets import PRESETS
 from service.settings import Settings
+from spezia.cli.main import app
+from spezia.client import SpeziaClient
+from spezia.contract.preset import PresetList, SpecWarning, Validation
+from spezia.contract.problem import Code
+from spezia.contract.study import Failure, TrialCounts
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.trial import TrialList
 from tests.service.replies import ScriptedService, make_best, make_study, make_trial_reply, problem
 from tests.service.search.builders import make_spec
 

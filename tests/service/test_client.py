@@ -5,10 +5,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.client import SpeziaClient, SpeziaError, Unreachable
-from service.contract.problem import Code, FieldProblem
-from service.contract.study import StudyList
-from service.contract.trial import Trial, TrialList
+from spezia.client import SpeziaClient, SpeziaError, Unreachable
+from spezia.contract.problem import Code, FieldProblem
+from spezia.contract.study import StudyList
+from spezia.contract.trial import Trial, TrialList
 from tests.service.replies import ScriptedService, make_best, make_front, make_study, make_trial_reply, problem
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from service.client import SpeziaClient, SpeziaError
-from service.contract.problem import Code
-from service.contract.spec import StudyChange, StudySpec
+from spezia.client import SpeziaClient, SpeziaError
+from spezia.contract.problem import Code
+from spezia.contract.study_spec import StudyChange, StudySpec
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec
 

@@ -8,9 +8,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, func, inspect, select, text
 
 from service.failpoints import Injected, armed
-from service.lifecycle.sweep import sweep
+from service.lifecycle.models.sweep import sweep
 from service.settings import Settings
-from service.store import optuna_tables, tables
+from service.store.optuna import tables as optuna_tables
+from service.store.sql import tables
 from tests.service.hand_worker import HandWorker, spec
 
 STUDY = "/v1/studies/feedback"

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.lifecycle.find_followed import find_followed
-from service.lifecycle.follow_events import PAGE, follow_events
+from service.lifecycle.studies.find_followed import find_followed
+from service.lifecycle.studies.follow_events import PAGE, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
 
@@ -74,7 +74,7 @@ def test_a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice(http: Te
 def test_an_ended_study_is_told_over_many_pages(
     http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.lifecycle.follow_events.PAGE", 3)
+    monkeypatch.setattr("service.lifecycle.studies.follow_events.PAGE", 3)
     run_study(http, worker)
     assert len(read(http)) == 10
 

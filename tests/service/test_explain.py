@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.contract.spec import StudySpec
-from service.lifecycle.explain import Point, explain, generalization_gap
-from service.search.edges import edges
+from service.lifecycle.trials.explain import Point, explain, generalization_gap
+from service.search.results.edges import edges
+from spezia.contract.study_spec import StudySpec
 from tests.service.hand_worker import HandWorker, spec
 
 

@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.lifecycle import write_card as write_card_module
-from service.lifecycle.reap import reap
-from service.lifecycle.write_missing_cards import write_missing_cards
-from service.store.transaction import Store
+from service.lifecycle.leases.reap import reap
+from service.lifecycle.models import write_card as write_card_module
+from service.lifecycle.models.write_missing_cards import write_missing_cards
+from service.store.sql.transaction import Store
 from tests.service.hand_worker import HandWorker, spec
 
 

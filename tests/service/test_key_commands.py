@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli import app
-from service.contract.key import KEY_PATTERN, KEY_VARIABLE
-from service.run_study import curl_lines
+from service.cli.run import curl_lines
+from spezia.cli.main import app
+from spezia.contract.key import KEY_PATTERN, KEY_VARIABLE
 
 Key = Callable[..., Result]
 

@@ -10,16 +10,16 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from service.app import create_app
-from service.contract.key import KEY_PATTERN
 from service.errors import Unauthorized
 from service.gate import MAX_REMEMBERED, OPEN_SECONDS, REMEMBERED_SECONDS, Gate
-from service.lifecycle.check_key import check_key
-from service.lifecycle.create_key import create_key
-from service.lifecycle.list_keys import list_keys
-from service.lifecycle.revoke_key import revoke_key
+from service.lifecycle.keys.check_key import check_key
+from service.lifecycle.keys.create_key import create_key
+from service.lifecycle.keys.list_keys import list_keys
+from service.lifecycle.keys.revoke_key import revoke_key
 from service.settings import Settings
-from service.store.tables import api_key
-from service.store.transaction import Store
+from service.store.sql.tables import api_key
+from service.store.sql.transaction import Store
+from spezia.contract.key import KEY_PATTERN
 from tests.conftest import FakeClock
 from tests.service.keyed import client, make_key
 

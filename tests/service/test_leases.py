@@ -6,13 +6,13 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.contract.worker import LEASE_SECONDS
-from service.lifecycle.reap import REAP_SECONDS, reap
-from service.lifecycle.reap_launched import reap_launched
-from service.lifecycle.reap_worker import reap_worker
-from service.lifecycle.sweep import sweep
+from service.lifecycle.leases.reap import REAP_SECONDS, reap
+from service.lifecycle.leases.reap_launched import reap_launched
+from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.models.sweep import sweep
 from service.store import workers
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import LEASE_SECONDS
 from tests.conftest import FakeClock
 from tests.service.hand_worker import FACTS, HandWorker, spec
 

@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from structlog.contextvars import bound_contextvars
 
-from service.contract.logs import json_formatter, text_formatter
-from service.lifecycle.reap import reap
+from service.lifecycle.leases.reap import reap
+from spezia.common.logs import json_formatter, text_formatter
 from tests.conftest import FakeClock
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec

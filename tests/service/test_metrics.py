@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.app import create_app
 from service.errors import Unavailable
-from service.lifecycle.reap import reap
+from service.lifecycle.leases.reap import reap
 from service.settings import Settings
 from tests.conftest import FakeClock
 from tests.service.conftest import URL

@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from service.contract.spec import StudySpec
 from service.settings import Settings
+from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
 from tests.stock import stock_storage

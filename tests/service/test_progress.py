@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.client import SpeziaClient
-from service.contract.start_small import SmallRun, SmallRuns
-from service.contract.study import Best, Study, TrialCounts
-from service.contract.trial import Evaluation, TrialDetail, TrialList
-from service.progress import show_result, trials_table, watch
+from spezia.cli.progress import show_result, trials_table, watch
+from spezia.client import SpeziaClient
+from spezia.contract.start_small import SmallRun, SmallRuns
+from spezia.contract.study import Best, Study, TrialCounts
+from spezia.contract.trial import Evaluation, TrialDetail, TrialList
 from tests.service.replies import NOW, ScriptedService, make_front, make_study, make_trial_reply
 from tests.service.search.builders import make_facts, make_spec
 

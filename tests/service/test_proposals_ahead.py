@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.search import proposer as proposing
+from service.search.propose import proposer as proposing
 from tests.service.hand_worker import HandWorker, spec
 
 SPACE = {
@@ -32,7 +32,7 @@ def run_study(http: TestClient, worker: HandWorker, name: str, before_each: Call
 def test_a_restart_proposes_what_was_proposed_ahead(
     http: TestClient, app: Any, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.search.propose.AHEAD_FROM", 4)
+    monkeypatch.setattr("service.search.propose.propose.AHEAD_FROM", 4)
     ahead = run_study(http, worker, "ahead", lambda: None)
     restarted = run_study(http, worker, "restarted", app.state.parts.proposer._ahead.clear)
     assert ahead == restarted
@@ -41,7 +41,7 @@ def test_a_restart_proposes_what_was_proposed_ahead(
 def test_the_proposal_is_ready_when_it_is_asked_for(
     http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.search.propose.AHEAD_FROM", 4)
+    monkeypatch.setattr("service.search.propose.propose.AHEAD_FROM", 4)
     asked = []
     whole = proposing.propose
 

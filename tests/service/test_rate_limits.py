@@ -9,10 +9,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.client import SpeziaClient, SpeziaError
-from service.contract.problem import Code
 from service.gate import ADDRESS_BUCKETS, Gate
 from service.settings import Settings
+from spezia.client import SpeziaClient, SpeziaError
+from spezia.contract.problem import Code
 from tests.service.keyed import URL, client, client_of, make_key
 from tests.service.replies import make_study, problem
 

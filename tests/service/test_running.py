@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.running import AlreadyRunning, find, hold, uses
+from service.home_lock import AlreadyRunning, find, hold, uses
 
 HOLD = """
 import sys, time

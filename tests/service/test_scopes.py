@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.contract.key import Scope
 from service.settings import Settings
+from spezia.contract.key import Scope
 from tests.contract.test_openapi import operations
 from tests.service.keyed import client, client_of, make_key
 

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.client import SpeziaClient, Unreachable
 from service.launch.local import WorkerPlan
 from service.settings import Settings
-from service.store.engine import open_engine
+from service.store.sql.engine import open_engine
+from spezia.client import SpeziaClient, Unreachable
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import URL, client, make_key
-from trainer.client import ServiceClient, ServiceUnavailable
+from trainer.supervisor.client import ServiceClient, ServiceUnavailable
 
 PASSWORD = "hunter2-canary"
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.ranges import FloatRange
-from service.study_file import StudyFileError, load_study_file
+from spezia.cli.study_file import StudyFileError, load_study_file
+from spezia.contract.ranges import FloatRange
 
 STUDY = """\
 name: feedback

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.contract.spec import StudySpec
-from service.contract.tasks import TASKS, TRAINED_TASKS
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import TASKS, TRAINED_TASKS
 from tests.service.hand_worker import HandWorker, spec
 
 LM = {"task": "causal-lm"}

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.failpoints import armed
-from service.search import proposer as proposing
+from service.search.propose import proposer as proposing
 from service.settings import Settings
 from tests.conftest import FakeClock
 from tests.service.conftest import URL
@@ -66,7 +66,7 @@ def test_a_proposal_that_comes_too_late_is_made_again_once(
 def test_what_may_take_seconds_is_not_proposed_under_the_lock(
     http: TestClient, other: TestClient, worker: HandWorker, proposed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.lifecycle.propose_next.needs_torch", lambda *_: True)
+    monkeypatch.setattr("service.lifecycle.leases.propose_next.needs_torch", lambda *_: True)
     start(http)
     with armed("dispatch.after_propose", taken_meanwhile(other)):
         assert worker.dispatch() == [], "each time the other one was first"

@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
-from service.contract.spec import StudyChange, StudySpec
-from service.contract.study import Study
 from service.failpoints import armed
-from service.routes.problems import MAX_BODY_BYTES
+from service.routes.exception_handlers import MAX_BODY_BYTES
 from service.settings import Settings
+from spezia.contract.study import Study
+from spezia.contract.study_spec import StudyChange, StudySpec
 from tests.contract.test_openapi import operations
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import URL, client, client_of, make_key

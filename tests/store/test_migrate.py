@@ -9,11 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
-from service.store import optuna_tables, webhook_tables
-from service.store.engine import open_engine
-from service.store.migrate import VERSION_TABLE, is_current, migrate
-from service.store.optuna_storage import SqlStorage
-from service.store.statements import Runner
+from service.store.optuna import tables as optuna_tables
+from service.store.optuna.storage import SqlStorage
+from service.store.sql import webhook_tables
+from service.store.sql.engine import open_engine
+from service.store.sql.migrate import VERSION_TABLE, is_current, migrate
+from service.store.sql.statements import Runner
 from tests.stock import stock_storage
 
 

@@ -8,9 +8,9 @@ from optuna.storages import BaseStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from sqlalchemy import Engine
 
-from service.store.optuna_storage import SqlStorage
-from service.store.sqlite import WRITING
-from service.store.statements import Runner
+from service.store.optuna.storage import SqlStorage
+from service.store.sql.sqlite import WRITING
+from service.store.sql.statements import Runner
 
 
 @pytest.fixture

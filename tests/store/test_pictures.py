@@ -8,10 +8,11 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event
 
-from service.contract.spec import StudySpec
-from service.lifecycle.create_study import create_study
-from service.store import open_trials, seen_trials, studies, trials
-from service.store.transaction import Store
+from service.lifecycle.studies.create_study import create_study
+from service.store import studies, trials
+from service.store.optuna import transaction_trials, trial_cache
+from service.store.sql.transaction import Store
+from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
 from tests.stock import stock_storage
@@ -117,19 +118,19 @@ def test_only_the_trials_that_events_tell_of_are_read_again(
 ) -> None:
     first = seen(store)
     read = []
-    whole = open_trials.load_trials
+    whole = transaction_trials.load_trials
 
     def noted(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
         read.append(len(trial_ids))
         return whole(connection, trial_ids)
 
-    monkeypatch.setattr(open_trials, "load_trials", noted)
+    monkeypatch.setattr(transaction_trials, "load_trials", noted)
     report(other, 1, 1, 0.25)
     read.clear()
     again = seen(store)
     assert read == [1]
     assert [after is before for after, before in zip(again, first, strict=True)] == [True, False, True]
-    monkeypatch.setattr(open_trials, "MANY", 1)
+    monkeypatch.setattr(transaction_trials, "MANY", 1)
     for step in (2, 3):
         report(other, 1, step, 0.25)
     read.clear()
@@ -138,7 +139,7 @@ def test_only_the_trials_that_events_tell_of_are_read_again(
 
 
 def test_pictures_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seen_trials, "MAX_STUDIES", 2)
+    monkeypatch.setattr(trial_cache, "MAX_STUDIES", 2)
     for number in range(4):
         create_study(store, StudySpec.model_validate(spec(name=f"study-{number}")))
         add(store, f"study-{number}")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from service.store import sqlite
-from service.store.engine import open_engine
-from service.store.migrate import is_current, migrate
+from service.store.sql import sqlite
+from service.store.sql.engine import open_engine
+from service.store.sql.migrate import is_current, migrate
 
 READER = """
 import sqlite3, sys

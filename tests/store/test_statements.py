@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, insert, select
 
-from service.store.statements import Statement
-from service.store.tables import lease
-from service.store.transaction import Store, Transaction
+from service.store.sql.statements import Statement
+from service.store.sql.tables import lease
+from service.store.sql.transaction import Store, Transaction
 from tests.conftest import START
 
 ADD = Statement(insert(lease))

@@ -6,13 +6,13 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from service.contract.spec import StudySpec
-from service.contract.study import Failure
-from service.lifecycle.create_study import create_study
-from service.search.curves import Curves
+from service.lifecycle.studies.create_study import create_study
+from service.search.pruning.curves import Curves
 from service.store import studies, trials
-from service.store.summaries import StateCounts, Summaries
-from service.store.transaction import Store, Transaction
+from service.store.optuna.summaries import StateCounts, Summaries
+from service.store.sql.transaction import Store, Transaction
+from spezia.contract.study import Failure
+from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
 

@@ -16,7 +16,7 @@ from transformers import (
 
 from tests.trainer import tiny
 from tests.trainer.written_rows import PrepareRows, Rows
-from trainer.prepare import Prepared, prepare
+from trainer.train.prepare import Prepared, prepare
 
 Prepare = Callable[..., Prepared]
 

@@ -9,10 +9,10 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import Prepared
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import Prepared
+from trainer.trial.config import TrialConfig
 
 SEED, NUMBER = 7, 3
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.batches import WINDOW_BATCHES, epoch_batches, evaluation_steps, steps_per_epoch
+from trainer.data.batches import WINDOW_BATCHES, epoch_batches, evaluation_steps, steps_per_epoch
 
 lengths = st.lists(st.integers(min_value=1, max_value=512), min_size=1, max_size=400).map(np.asarray)
 

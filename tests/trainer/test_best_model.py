@@ -10,12 +10,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
 from trainer.errors import ConfigError, Diverged
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import Prepared, prepare
-from trainer.score import score
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.train.score import score
+from trainer.trial.config import TrialConfig
 
 CONFIG = TrialConfig.from_params({"learning_rate": 4e-3, "epochs": 3, "frozen_layers": 1})
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from service.contract.worker import Resume
+from spezia.contract.protocol import Resume
 from tests.trainer.conftest import Prepare
-from trainer import checkpoint_folder
-from trainer.best_model import BestModel
-from trainer.checkpoint import Checkpoints, Preempted
-from trainer.checkpoint_folder import MARKER, STATE, CheckpointFolder
-from trainer.config import TrialConfig
 from trainer.errors import CheckpointLost
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import Prepared
-from trainer.trunk_cache import TrunkCache
+from trainer.model.best_model import BestModel
+from trainer.supervisor import checkpoint_folder
+from trainer.supervisor.checkpoint_folder import MARKER, STATE, CheckpointFolder
+from trainer.train.checkpoint import Checkpoints, Preempted
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import Prepared
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 STUDY = "f" * 32
 PARAMS = {"learning_rate": 3e-3, "epochs": 3, "batch_size": 10, "dropout": 0.2, "lr_schedule": "cosine"}

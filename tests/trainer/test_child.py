@@ -9,8 +9,8 @@ import pytest
 
 from tests import fake_engine
 from tests.fake_service import assignment
-from trainer.child import Child, Gone, WorkerBroken
-from trainer.pipe import Ended, Evaluated, Hello, Work
+from trainer.messages import Ended, Evaluated, Hello, Work
+from trainer.supervisor.engine_process import Child, Gone, WorkerBroken
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
 SHOW_ENVIRONMENT = "import os; print(sorted(os.environ), file=__import__('sys').stderr)"

@@ -5,9 +5,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.contract.problem import Code
-from service.contract.study import Failure
-from service.contract.worker import (
+from spezia.contract.problem import Code
+from spezia.contract.protocol import (
     DispatchRequest,
     HeartbeatRequest,
     HeldLease,
@@ -16,9 +15,10 @@ from service.contract.worker import (
     ReportRequest,
     TrialOutcome,
 )
+from spezia.contract.study import Failure
 from tests.fake_service import FakeService, assignment, problem
 from trainer.cli import read_api_key
-from trainer.client import (
+from trainer.supervisor.client import (
     LeaseLost,
     ServiceClient,
     ServiceRefused,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.contract.hyperparameters import HYPERPARAMETERS
-from trainer.config import TrialConfig
+from spezia.contract.hyperparameters import HYPERPARAMETERS
 from trainer.errors import ConfigError
+from trainer.trial.config import TrialConfig
 
 
 def test_config_has_a_field_for_every_hyperparameter() -> None:

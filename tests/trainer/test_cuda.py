@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from tests.trainer import tiny
-from trainer import fine_tune as module
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import prepare
-from trainer.train_step import accumulate_gradients
+from trainer.model.best_model import BestModel
+from trainer.train import fine_tune as module
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import prepare
+from trainer.train.train_step import accumulate_gradients
+from trainer.trial.config import TrialConfig
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 

@@ -9,12 +9,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from service.contract.data import Data
+from spezia.contract.data import Data
 from tests.trainer import tiny
-from trainer.data import read_splits
-from trainer.data_warnings import data_warnings
+from trainer.data.read_splits import read_splits
+from trainer.data.rows import Rows, Splits
+from trainer.data.warnings import data_warnings
 from trainer.errors import DataError
-from trainer.rows import Rows, Splits
 from trainer.tasks.text_classification import TextClassification
 
 GOOD = [("a b", "x"), ("c d", "y"), ("e f", "x"), ("g h", "y")]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from service.contract.problem import Code
+from spezia.contract.problem import Code
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, problem
-from trainer.child import Child
-from trainer.client import LeaseLost, ServiceClient
-from trainer.delivery import Delivery
-from trainer.retry import Retry
+from trainer.supervisor.client import LeaseLost, ServiceClient
+from trainer.supervisor.delivery import Delivery
+from trainer.supervisor.engine_process import Child
+from trainer.supervisor.retry import Retry
 
 
 class Scene:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from trainer.device import choose_device, choose_precision, describe_device
 from trainer.errors import ConfigError
+from trainer.model.device import choose_device, choose_precision, describe_device
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")

@@ -26,8 +26,8 @@ from transformers import (
 )
 
 from tests.trainer import tiny
-from trainer.dropout import _PLACES, check_dropout_known, checkpoint_dropout, set_dropout
 from trainer.errors import ConfigError
+from trainer.model.dropout import _PLACES, check_dropout_known, checkpoint_dropout, set_dropout
 
 SMALL: dict[str, Any] = {
     "vocab_size": 44,

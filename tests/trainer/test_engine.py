@@ -8,28 +8,28 @@ from typing import Any
 import pytest
 import torch
 
-from service.contract.study import Facts
+from spezia.contract.study import Facts
 from tests.fake_service import assignment
 from tests.trainer import tiny
-from trainer import fine_tune as fine_tune_module
-from trainer import pipe
-from trainer.engine import Engine, failure_of
+from trainer import messages
+from trainer.engine.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
+from trainer.train import fine_tune as fine_tune_module
 
 
 class Script:
     """Stands for the channel: gives commands and remembers events; at the end of the script it hangs up."""
 
-    def __init__(self, *commands: pipe.Command) -> None:
+    def __init__(self, *commands: messages.Command) -> None:
         self._commands = list(commands)
         self.events: list[Any] = []
 
-    def receive(self) -> pipe.Command:
+    def receive(self) -> messages.Command:
         if not self._commands:
             raise EOFError
         return self._commands.pop(0)
 
-    def send(self, event: pipe.Event) -> None:
+    def send(self, event: messages.Event) -> None:
         self.events.append(event)
 
 
@@ -37,7 +37,7 @@ class Script:
 def play(pristine: Path) -> Callable[..., list[Any]]:
     """Play commands to an engine; its events after the greeting."""
 
-    def run(*commands: pipe.Command) -> list[Any]:
+    def run(*commands: messages.Command) -> list[Any]:
         script = Script(*commands)
         with pytest.raises(EOFError):
             Engine(script, roots=[pristine], device=tiny.CPU).run()  # type: ignore[arg-type]
@@ -55,27 +55,27 @@ def facts(prepared: Any) -> Facts:
     return known
 
 
-def work(kind: str, directory: Path | str = "", **changes: Any) -> pipe.Work:
+def work(kind: str, directory: Path | str = "", **changes: Any) -> messages.Work:
     changes = dict[str, Any](spec=tiny.make_spec(), token="") | changes
-    return pipe.Work(assignment=assignment(kind, **changes), directory=str(directory))
+    return messages.Work(assignment=assignment(kind, **changes), directory=str(directory))
 
 
-def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> pipe.Work:
+def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.Work:
     params = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 16}
     return work("trial", directory, **({"facts": facts, "params": params} | changes))
 
 
 def test_prepare_states_the_facts(play: Callable[..., list[Any]], facts: Facts) -> None:
-    assert play(work("prepare")) == [pipe.Ended(facts=facts)]
+    assert play(work("prepare")) == [messages.Ended(facts=facts)]
 
 
 def test_trial_evaluates_and_saves_the_model_that_is_wanted(
     play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
 ) -> None:
-    go_on, keep = pipe.Answer(go_on=True), pipe.Answer(go_on=True, keep_model=True)
+    go_on, keep = messages.Answer(go_on=True), messages.Answer(go_on=True, keep_model=True)
     first, second, ended = play(trial(facts, tmp_path), go_on, keep)
     assert [first.final, second.final] == [False, True]
-    assert ended == pipe.Ended(model_saved=True)
+    assert ended == messages.Ended(model_saved=True)
     assert (tmp_path / "model.safetensors").exists()
     (scored,) = play(work("score", tmp_path, facts=facts))
     assert scored.metrics["test_loss"] > 0
@@ -84,7 +84,7 @@ def test_trial_evaluates_and_saves_the_model_that_is_wanted(
 def test_stopped_trial_saves_nothing_and_the_next_one_runs(
     play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
 ) -> None:
-    go_on, stop = pipe.Answer(go_on=True), pipe.Answer(go_on=False, keep_model=True)
+    go_on, stop = messages.Answer(go_on=True), messages.Answer(go_on=False, keep_model=True)
     events = play(trial(facts, tmp_path), stop, trial(facts, number=1), go_on, go_on)
     assert [event.kind for event in events] == ["evaluated", "ended", "evaluated", "evaluated", "ended"]
     assert list(tmp_path.iterdir()) == []

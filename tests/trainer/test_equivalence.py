@@ -13,11 +13,11 @@ from transformers import (
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
-from trainer.batches import epoch_batches
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import fine_tune
-from trainer.seeds import derive_seed
+from trainer.data.batches import epoch_batches
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.trial.config import TrialConfig
+from trainer.trial.seeds import derive_seed
 
 BATCH_SIZE = 20
 EPOCHS = 10

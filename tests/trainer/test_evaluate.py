@@ -8,11 +8,11 @@ import torch
 from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import PreTrainedModel
 
-from trainer.evaluate import evaluate
-from trainer.forward import forward
-from trainer.prepare import Prepared
-from trainer.split import TokenisedSplit
+from trainer.data.tokenised_split import TokenisedSplit
+from trainer.model.forward import forward
 from trainer.tasks.text_classification import class_metrics
+from trainer.train.evaluate import evaluate
+from trainer.train.prepare import Prepared
 
 
 @pytest.fixture(scope="module")

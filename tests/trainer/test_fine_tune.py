@@ -12,13 +12,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tests.trainer.conftest import Prepare
-from trainer import fine_tune as module
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
 from trainer.errors import ConfigError, Diverged
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.model import Checkpoint
-from trainer.prepare import Prepared
+from trainer.model.best_model import BestModel
+from trainer.model.model import Checkpoint
+from trainer.train import fine_tune as module
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import Prepared
+from trainer.trial.config import TrialConfig
 
 
 def run(

@@ -18,10 +18,10 @@ from transformers import (
 )
 
 from tests.trainer import tiny
-from trainer.config import TrialConfig
 from trainer.errors import ConfigError
-from trainer.freeze import Stage, find_blocks, frozen_at, make_stage, rate_shares
-from trainer.trainee import check_blocks
+from trainer.model.freeze import Stage, find_blocks, frozen_at, make_stage, rate_shares
+from trainer.model.trial_model import check_blocks
+from trainer.trial.config import TrialConfig
 
 INPUTS = {"input_ids": torch.tensor([[2, 5, 3]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
 PIXELS = {"pixel_values": torch.ones(1, 3, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)}

@@ -4,10 +4,10 @@ import threading
 
 import httpx2
 
-from service.contract.worker import Directive, HeldLease
+from spezia.contract.protocol import Directive, HeldLease
 from tests.fake_service import FakeService
-from trainer.client import ServiceClient
-from trainer.heartbeat import Heartbeat
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.heartbeat import Heartbeat
 
 A = HeldLease(lease_id="a" * 32, token="0" * 32)
 B = HeldLease(lease_id="b" * 32, token="1" * 32)

@@ -28,14 +28,14 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from tests.trainer import tiny
 from tests.trainer.observed import NUMBER, SEED, Observed, count_calls, observe
-from trainer import fine_tune as loop
-from trainer.batches import epoch_batches
-from trainer.config import TrialConfig
+from trainer.data.batches import epoch_batches
 from trainer.errors import ConfigError
-from trainer.forward import forward
-from trainer.freeze import find_blocks
-from trainer.prepare import Prepared, prepare
-from trainer.seeds import derive_seed
+from trainer.model.forward import forward
+from trainer.model.freeze import find_blocks
+from trainer.train import fine_tune as loop
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
+from trainer.trial.seeds import derive_seed
 
 METHODS: dict[str, dict[str, Any]] = {
     "full": {},

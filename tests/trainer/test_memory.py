@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from trainer import evaluate as evaluate_module
-from trainer import fine_tune as module
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.memory import Fit, MemoryHints, is_out_of_memory
-from trainer.optimizer import make_optimizer
-from trainer.prepare import Prepared
-from trainer.train_step import accumulate_gradients
+from trainer.model.best_model import BestModel
+from trainer.train import evaluate as evaluate_module
+from trainer.train import fine_tune as module
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.optimizer import make_optimizer
+from trainer.train.pass_size import Fit, MemoryHints, is_out_of_memory
+from trainer.train.prepare import Prepared
+from trainer.train.train_step import accumulate_gradients
+from trainer.trial.config import TrialConfig
 
 PARAMS = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 16}
 SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

@@ -6,11 +6,11 @@ import pytest
 from transformers import pipeline
 
 from tests.trainer import tiny
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import fine_tune
-from trainer.prepare import Prepared, prepare
-from trainer.score import score
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.train.score import score
+from trainer.trial.config import TrialConfig
 
 THINGS = ("film", "meal", "journey", "concert", "hotel", "book", "game", "lecture")
 WORDS = {

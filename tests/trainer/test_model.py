@@ -18,7 +18,7 @@ from transformers import (
 
 from tests.trainer import tiny
 from trainer.errors import ConfigError
-from trainer.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
+from trainer.model.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
 from trainer.tasks.text_classification import TextClassification
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from trainer import model_source
 from trainer.errors import ConfigError
-from trainer.model_source import resolve_model
+from trainer.model import model_source
+from trainer.model.model_source import resolve_model
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 COMMIT = "c9745ed1d9f207416be6d2e6f8de32d1f16199bf"

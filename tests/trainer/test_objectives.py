@@ -8,12 +8,12 @@ import pytest
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
 from trainer.errors import ConfigError
-from trainer.fine_tune import fine_tune
-from trainer.script import run_script
-from trainer.small_run import run_small
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.pilot import run_small
+from trainer.train.script import run_script
+from trainer.trial.config import TrialConfig
 
 CONFIG = TrialConfig.from_params({"learning_rate": 1e-2, "epochs": 4, "batch_size": 8})
 ACCURACY_FIRST = [{"metric": "accuracy"}, {"metric": "validation_loss"}, {"metric": "device_seconds"}]

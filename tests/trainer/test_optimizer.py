@@ -9,10 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import get_scheduler
 
-from service.contract.hyperparameters import SCHEDULES
-from trainer.config import TrialConfig
+from spezia.contract.hyperparameters import SCHEDULES
 from trainer.errors import ConfigError
-from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.trial.config import TrialConfig
 
 ARGUMENTS: dict[str, dict[str, float | str]] = {
     "cosine_with_restarts": {"num_cycles": 2},

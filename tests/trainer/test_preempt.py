@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from service.contract.worker import Resume
+from spezia.contract.protocol import Resume
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
 from tests.trainer.test_worker import GOOD, is_dead
 from tests.trainer.test_worker_process import SECONDS, until
-from trainer import attempt as attempt_module
-from trainer.client import ServiceClient
-from trainer.worker import Supervisor
+from trainer.supervisor import attempt as attempt_module
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.supervisor import Supervisor
 
 STUDY = "f" * 32
 

@@ -11,7 +11,7 @@ from transformers import AlbertConfig, AlbertModel, BertForMaskedLM
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError, DataError
-from trainer.prepare import Prepared, prepare
+from trainer.train.prepare import Prepared, prepare
 
 RATE = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3}}
 
@@ -124,7 +124,7 @@ def test_an_impossible_study_is_refused_by_field(
     def offline(*_args: object, **_options: object) -> str:
         raise FileNotFoundError("offline")
 
-    monkeypatch.setattr("trainer.model_source.snapshot_download", offline)
+    monkeypatch.setattr("trainer.model.model_source.snapshot_download", offline)
     with pytest.raises(ConfigError, match=re.escape(message)):
         prepare_study(**overrides)
 

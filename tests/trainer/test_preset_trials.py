@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.spec import StudySpec
-from service.search.fill_preset import fill_preset
-from service.search.presets import PRESETS
-from service.search.space import defaults, trial_params
+from service.search.presets.fill_preset import fill_preset
+from service.search.presets.presets import PRESETS
+from service.search.space.space import defaults, trial_params
+from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import History
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import fine_tune
-from trainer.prepare import prepare
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import prepare
+from trainer.trial.config import TrialConfig
 
 PAIRS = [(name, case) for name, preset in PRESETS.items() for case in CASES if case.task in preset.tasks]
 

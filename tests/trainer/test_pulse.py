@@ -2,7 +2,7 @@
 
 import threading
 
-from trainer.pulse import Pulse, position_of
+from trainer.engine.liveness import Pulse, position_of
 
 
 def test_it_beats_only_when_something_has_moved() -> None:

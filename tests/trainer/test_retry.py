@@ -7,12 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.contract.worker import Report
+from spezia.contract.protocol import Report
 from tests.fake_service import FakeService
-from trainer.client import LeaseLost, ServiceClient, ServiceUnavailable
-from trainer.patience import Patience
-from trainer.retry import OutOfContact, Retry, waits
-from trainer.spool import Spool
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.supervisor.retry import OutOfContact, Retry, waits
+from trainer.supervisor.spool import Spool
+from trainer.supervisor.stall_detector import Patience
 
 
 class Clock:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.scratch import PREFIX, scratch_folder, sweep_scratch
+from trainer.supervisor.scratch import PREFIX, scratch_folder, sweep_scratch
 
 USER = """
 import sys, threading

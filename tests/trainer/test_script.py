@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from service.contract.spec import StudySpec
 from service.launch.local import WorkerPlan
+from spezia.contract.study_spec import StudySpec
 from tests.fake_service import assignment
 from tests.trainer import tiny
-from trainer import pipe
+from trainer import messages
 from trainer.cli import engine_command
-from trainer.engine import Engine
+from trainer.engine.engine import Engine
 from trainer.errors import ConfigError, Diverged, NoMetric
-from trainer.script import ScriptStuck, TrialPruned, run_script
-from trainer.script_file import load_script
+from trainer.train.script import ScriptStuck, TrialPruned, run_script
+from trainer.train.script_file import load_script
 
 Report = Callable[..., None]
 
@@ -170,21 +170,21 @@ def test_without_an_allowed_folder_nothing_runs(folder: Path) -> None:
 class Commands:
     """Stands for the channel: gives commands and remembers events."""
 
-    def __init__(self, *commands: pipe.Command) -> None:
+    def __init__(self, *commands: messages.Command) -> None:
         self.stop_wanted = threading.Event()
         self.events: list[Any] = []
         self._commands = list(commands)
 
-    def receive(self) -> pipe.Command:
+    def receive(self) -> messages.Command:
         if not self._commands:
             raise EOFError
         return self._commands.pop(0)
 
-    def send(self, event: pipe.Event) -> None:
+    def send(self, event: messages.Event) -> None:
         self.events.append(event)
 
 
-def play(folder: Path, *commands: pipe.Command, stop: bool = False) -> list[Any]:
+def play(folder: Path, *commands: messages.Command, stop: bool = False) -> list[Any]:
     channel = Commands(*commands)
     if stop:
         channel.stop_wanted.set()
@@ -194,13 +194,13 @@ def play(folder: Path, *commands: pipe.Command, stop: bool = False) -> list[Any]
     return channel.events[1:]
 
 
-def work(folder: Path, kind: str) -> pipe.Work:
+def work(folder: Path, kind: str) -> messages.Work:
     body = {"task": "script", "script": "good.py", "search_space": {"start": {"type": "int", "low": 1, "high": 9}}}
     spec = StudySpec.model_validate(body | {"objective": {"metric": "loss", "direction": "minimize"}})
     changes: dict[str, Any] = {"spec": spec, "token": ""}
     if kind == "trial":
         changes |= {"params": {"start": 6}, "facts": load_script("good.py", [folder]).facts}
-    return pipe.Work(assignment=assignment(kind, **changes), directory="")
+    return messages.Work(assignment=assignment(kind, **changes), directory="")
 
 
 def test_allowed_folders_reach_the_engine(tmp_path: Path) -> None:
@@ -211,15 +211,15 @@ def test_allowed_folders_reach_the_engine(tmp_path: Path) -> None:
 
 
 def test_an_engine_runs_a_script(folder: Path) -> None:
-    go_on = pipe.Answer(go_on=True, keep_model=True)
+    go_on = messages.Answer(go_on=True, keep_model=True)
     (prepared,) = play(folder, work(folder, "prepare"))
     assert prepared.facts == load_script("good.py", [folder]).facts
     *evaluated, ended = play(folder, work(folder, "trial"), go_on, go_on, go_on)
     assert [(event.step, event.value) for event in evaluated] == [(1, 6.0), (2, 3.0), (3, 2.0)]
-    assert ended == pipe.Ended()
+    assert ended == messages.Ended()
 
 
 def test_an_engine_stops_a_script_when_told_to(folder: Path) -> None:
-    evaluated, ended = play(folder, work(folder, "trial"), pipe.Answer(go_on=False))
-    assert (evaluated.step, ended) == (1, pipe.Ended())
-    assert play(folder, work(folder, "trial"), stop=True) == [pipe.Preempted()]
+    evaluated, ended = play(folder, work(folder, "trial"), messages.Answer(go_on=False))
+    assert (evaluated.step, ended) == (1, messages.Ended())
+    assert play(folder, work(folder, "trial"), stop=True) == [messages.Preempted()]

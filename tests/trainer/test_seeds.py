@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from trainer.seeds import derive_seed
+from trainer.trial.seeds import derive_seed
 
 
 def test_every_purpose_seed_number_and_epoch_has_its_own() -> None:

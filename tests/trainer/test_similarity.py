@@ -10,15 +10,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from service.contract.similarity import Similarity
+from spezia.contract.similarity import Similarity
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase
-from trainer import prepare as prepare_module
-from trainer import similarity as module
-from trainer.prepare import Prepared, prepare
-from trainer.similarity import measure_similarity
-from trainer.split import TokenisedSplit
+from trainer.data.tokenised_split import TokenisedSplit
+from trainer.train import linear_probe as module
+from trainer.train import prepare as prepare_module
+from trainer.train.linear_probe import measure_similarity
+from trainer.train.prepare import Prepared, prepare
 
 _ACCURACY = {"probe_accuracy", "majority_accuracy", "skill"}
 METRICS = {

@@ -9,15 +9,15 @@ import pytest
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
-from trainer import small_run as module
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
+from trainer.data.subset import subset_rows
+from trainer.data.tokenised_split import TokenisedSplit
 from trainer.errors import Diverged
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import Prepared, prepare
-from trainer.small_run import run_small
-from trainer.split import TokenisedSplit
-from trainer.subset import subset_rows
+from trainer.model.best_model import BestModel
+from trainer.train import pilot as module
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.pilot import run_small
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
 
 CONFIG = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 2})
 

@@ -19,9 +19,9 @@ from transformers import (
 
 from tests.trainer import tiny
 from tests.trainer.written_rows import MULTI, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
+from trainer.data.rows import Rows as DataRows
+from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import ConfigError, DataError
-from trainer.rows import Rows as DataRows
-from trainer.split import IGNORED, TokenisedSplit
 from trainer.tasks.token_classification import TokenClassification
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForImageClassification
 
 from tests.trainer import tiny
 from trainer.errors import DataError
-from trainer.prepare import Prepared, prepare
+from trainer.train.prepare import Prepared, prepare
 
 
 @pytest.fixture(scope="module")

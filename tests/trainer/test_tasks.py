@@ -19,15 +19,15 @@ from transformers.pytorch_utils import Conv1D
 
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TAGS, TaskCase
-from trainer.batches import epoch_batches
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.evaluate import evaluate
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.prepare import Prepared, prepare
-from trainer.score import score
-from trainer.seeds import derive_seed
-from trainer.train_step import accumulate_gradients
+from trainer.data.batches import epoch_batches
+from trainer.model.best_model import BestModel
+from trainer.train.evaluate import evaluate
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.train.score import score
+from trainer.train.train_step import accumulate_gradients
+from trainer.trial.config import TrialConfig
+from trainer.trial.seeds import derive_seed
 
 BATCH_SIZE = 8
 EPOCHS = 2

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.trainer import tiny
-from trainer.tokenise import encode_texts
+from trainer.data.tokenise import encode_texts
 
 TEXTS = ["word1", "word1 word2 word3 word4 word5", "", "angry unheard word2"]
 TARGETS_N = np.array([1, 2, 0, 1])

@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from trainer.config import TrialConfig
-from trainer.dropout import set_dropout
-from trainer.optimizer import clip_gradients, make_optimizer
-from trainer.prepare import Prepared
-from trainer.train_step import accumulate_gradients
+from trainer.model.dropout import set_dropout
+from trainer.train.optimizer import clip_gradients, make_optimizer
+from trainer.train.prepare import Prepared
+from trainer.train.train_step import accumulate_gradients
+from trainer.trial.config import TrialConfig
 
 CONFIG = TrialConfig.from_params({"learning_rate": 1e-3})
 

@@ -18,16 +18,16 @@ from transformers.pytorch_utils import Conv1D
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase
-from trainer import open_trunk as module
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.device import scoring_tokens
-from trainer.evaluate import evaluate
-from trainer.fine_tune import fine_tune
-from trainer.freeze import find_blocks
-from trainer.open_trunk import open_trunk
-from trainer.prepare import Prepared, prepare
-from trainer.trunk_cache import TrunkCache
+from trainer.model.best_model import BestModel
+from trainer.model.device import scoring_tokens
+from trainer.model.freeze import find_blocks
+from trainer.train.evaluate import evaluate
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
+from trainer.trunk import open_trunk as module
+from trainer.trunk.cache import TrunkCache
+from trainer.trunk.open_trunk import open_trunk
 
 BUDGET = 2**24
 

@@ -14,10 +14,10 @@ from typing import IO
 import numpy as np
 import pytest
 
-from trainer import trunk_cache as module
 from trainer.cli import engine_command
-from trainer.trunk_cache import CacheUnavailable, TrunkCache
-from trainer.trunk_entry import TrunkEntry, entry_bytes, write_entry
+from trainer.trunk import cache as module
+from trainer.trunk.cache import CacheUnavailable, TrunkCache
+from trainer.trunk.entry import TrunkEntry, entry_bytes, write_entry
 from trainer.user_cache import user_cache
 
 N_ROWS, WIDTH = 5, 64

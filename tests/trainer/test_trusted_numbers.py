@@ -13,10 +13,10 @@ import pytest
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import Evaluation, _all_batches, fine_tune
-from trainer.prepare import Prepared, prepare
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import Evaluation, _all_batches, fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
 
 BF16_TOLERANCE = 0.02
 """Relative, of losses: bf16 keeps 8 bits of a number, 0.4 %, and errors add up over a trial."""

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from service.contract.spec import StudySpec
-from service.contract.worker import PrepareAssignment
+from spezia.contract.protocol import PrepareAssignment
+from spezia.contract.study_spec import StudySpec
 from tests.conftest import START
 from tests.trainer import tiny
-from trainer.client import ServiceRefused
-from trainer.uploads import with_local_data
+from trainer.supervisor.client import ServiceRefused
+from trainer.supervisor.dataset_downloads import with_local_data
 
 CSV = b"text,label\na,b\n"
 SHA256 = hashlib.sha256(CSV).hexdigest()

@@ -13,11 +13,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.contract.problem import Code
+from spezia.contract.problem import Code
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, problem
-from trainer.client import ServiceClient
-from trainer.worker import Limits, Supervisor, Terminated
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
 GOOD = [{"evaluate": 0.5}, {"evaluate": 0.4, "final": True}]

@@ -22,9 +22,9 @@ from service.settings import Settings
 from tests import fake_engine
 from tests.trainer import tiny
 from trainer.cli import engine_command
-from trainer.client import ServiceClient
-from trainer.uploads import cache_folder
-from trainer.worker import Limits, Supervisor, Terminated
+from trainer.supervisor.client import ServiceClient
+from trainer.supervisor.dataset_downloads import cache_folder
+from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
 
 FAKE = f"{sys.executable} -P {fake_engine.__file__}"
 REAL = f"{sys.executable} -P -m trainer.engine"

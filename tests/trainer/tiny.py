@@ -33,7 +33,7 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-from service.contract.spec import StudySpec
+from spezia.contract.study_spec import StudySpec
 
 CPU = torch.device("cpu")
 CLASSES = ("angry", "calm", "glad")

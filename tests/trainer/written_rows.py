@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from trainer.prepare import Prepared
+from trainer.train.prepare import Prepared
 
 Rows = list[dict[str, Any]]
 PrepareRows = Callable[..., Prepared]

@@ -5,9 +5,9 @@ from typing import Any
 
 import datasets
 
-from trainer.data_files import Columns, Table, check_columns
+from trainer.data.columns import Columns, Table, check_columns
+from trainer.data.hub import HUB_ERRORS, describe_hub_error
 from trainer.errors import DataError
-from trainer.hub import HUB_ERRORS, describe_hub_error
 
 PREFIX = "hub://"
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")

@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from trainer.data.allowed_paths import find_allowed
+from trainer.data.rows import BadRow
 from trainer.errors import DataError
-from trainer.roots import find_allowed
-from trainer.rows import BadRow
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.data.image_files import ImageFile
+from trainer.data.rows import Rows
+from trainer.data.tokenised_split import Batch
 from trainer.errors import ConfigError, DataError
-from trainer.image_files import ImageFile
-from trainer.rows import Rows
-from trainer.split import Batch
 
 _CHUNK = 32
 """Images decoded at a time."""

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from service.contract.data import Data
-from service.contract.tasks import Task as TaskName
-from service.contract.wire import nearest_name_hint
-from trainer.data_files import Table, parse_file
-from trainer.data_hub import PREFIX, read_hub
+from spezia.contract.data import Data
+from spezia.contract.tasks import Task as TaskName
+from spezia.contract.wire import nearest_name_hint
+from trainer.data.allowed_paths import describe_search, find_allowed
+from trainer.data.columns import Table, parse_file
+from trainer.data.data_hub import PREFIX, read_hub
+from trainer.data.image_files import ImageFile, find_image, read_class_folders
+from trainer.data.rows import BadRow, Rows, Splits
 from trainer.errors import DataError
-from trainer.image_files import ImageFile, find_image, read_class_folders
-from trainer.roots import describe_search, find_allowed
-from trainer.rows import BadRow, Rows, Splits
-from trainer.seeds import derive_seed
-from trainer.tasks.choose import AnyTask, choose_task
+from trainer.tasks.registry import AnyTask, choose_task
+from trainer.trial.seeds import derive_seed
 
 _VALIDATION_SHARE = 5
 """One in this many training rows validates, where a study names no validation data."""

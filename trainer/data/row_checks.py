@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainer.rows import BadRow
+from trainer.data.rows import BadRow
 
 
 def check_text(value: Any, what: str = "text") -> str:

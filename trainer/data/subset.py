@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.seeds import derive_seed
-from trainer.split import Split
+from trainer.data.tokenised_split import Split
+from trainer.trial.seeds import derive_seed
 
 
 def subset_rows(split: Split, fraction: float, seed: int) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from trainer.split import TokenisedSplit
+from trainer.data.tokenised_split import TokenisedSplit
 
 
 def encode_texts(

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from trainer.rows import Rows, Splits
-from trainer.tasks.choose import AnyTask
+from trainer.data.rows import Rows, Splits
+from trainer.tasks.registry import AnyTask
 
 _UNBALANCED = 20
 """Warn where the largest class has this many times the rows of the smallest."""

@@ -5,7 +5,7 @@ import queue
 import sys
 import threading
 
-from trainer.pipe import Command, Event, Stop, decode_command, encode
+from trainer.messages import Command, Event, Stop, decode_command, encode
 
 
 class Channel:

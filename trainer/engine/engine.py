@@ -18,26 +18,26 @@ import torch
 import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from service.contract.study import Failure
-from service.contract.worker import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
-from trainer import pipe
-from trainer.best_model import BestModel
-from trainer.channel import Channel
-from trainer.checkpoint import Checkpoints, Preempted
-from trainer.checkpoint_folder import CheckpointFolder
-from trainer.config import TrialConfig
-from trainer.device import choose_device, describe_device
+from spezia.common.die_with_parent import die_with_parent
+from spezia.contract.protocol import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
+from spezia.contract.study import Failure
+from trainer import messages
+from trainer.engine.channel import Channel
+from trainer.engine.liveness import Pulse
 from trainer.errors import TrainerError
-from trainer.fine_tune import Evaluation, fine_tune
-from trainer.memory import MemoryHints, is_out_of_memory, peak_memory, reset_peak_memory
-from trainer.parent import die_with_parent
-from trainer.prepare import Prepared, prepare
-from trainer.pulse import Pulse
-from trainer.score import score
-from trainer.script import run_script
-from trainer.script_file import load_script
-from trainer.small_run import run_small
-from trainer.trunk_cache import DEFAULT_BYTES, TrunkCache
+from trainer.model.best_model import BestModel
+from trainer.model.device import choose_device, describe_device
+from trainer.supervisor.checkpoint_folder import CheckpointFolder
+from trainer.train.checkpoint import Checkpoints, Preempted
+from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.pass_size import MemoryHints, is_out_of_memory, peak_memory, reset_peak_memory
+from trainer.train.pilot import run_small
+from trainer.train.prepare import Prepared, prepare
+from trainer.train.score import score
+from trainer.train.script import run_script
+from trainer.train.script_file import load_script
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
 
 _VERSIONS = {
     "python": platform.python_version(),
@@ -75,46 +75,46 @@ class Engine:
 
     def run(self) -> None:
         """Work until the supervisor is gone, which ends the process."""
-        self._channel.send(pipe.Hello(device=describe_device(self._device), versions=_VERSIONS))
+        self._channel.send(messages.Hello(device=describe_device(self._device), versions=_VERSIONS))
         while True:
             command = self._channel.receive()
-            if isinstance(command, pipe.Work):  # an answer to a trial that has failed meanwhile is void
+            if isinstance(command, messages.Work):  # an answer to a trial that has failed meanwhile is void
                 self._channel.send(self._carry_out(command))
 
-    def _carry_out(self, work: pipe.Work) -> pipe.Ended | pipe.Failed | pipe.Preempted:
+    def _carry_out(self, work: messages.Work) -> messages.Ended | messages.Failed | messages.Preempted:
         try:
             return self._end_of(work.assignment, Path(work.directory))
         except Preempted:
-            return pipe.Preempted()
+            return messages.Preempted()
         except Exception as error:  # a trial may raise anything; all of it is reported, in its class
             traceback.print_exc()
-            return pipe.Failed(failure=failure_of(error))
+            return messages.Failed(failure=failure_of(error))
 
-    def _end_of(self, assignment: Assignment, directory: Path) -> pipe.Ended:
+    def _end_of(self, assignment: Assignment, directory: Path) -> messages.Ended:
         if assignment.spec.task == "script":
             return self._end_of_script(assignment)
         prepared = self._prepared(assignment)
         if isinstance(assignment, PrepareAssignment):
-            return pipe.Ended(facts=prepared.facts)
+            return messages.Ended(facts=prepared.facts)
         if isinstance(assignment, ScoreAssignment):
-            return pipe.Ended(metrics=score(directory, prepared))
+            return messages.Ended(metrics=score(directory, prepared))
         if isinstance(assignment, SmallAssignment):
-            return pipe.Ended(metrics=self._small(assignment, prepared))
+            return messages.Ended(metrics=self._small(assignment, prepared))
         return self._trial(assignment, prepared, directory)
 
-    def _end_of_script(self, assignment: Assignment) -> pipe.Ended:
+    def _end_of_script(self, assignment: Assignment) -> messages.Ended:
         assert assignment.spec.script is not None
         facts = None if isinstance(assignment, PrepareAssignment) else assignment.facts
         script = load_script(assignment.spec.script, self._script_folders, facts)
         if not isinstance(assignment, TrialAssignment):
-            return pipe.Ended(facts=script.facts)
+            return messages.Ended(facts=script.facts)
         with closing(run_script(script.train, assignment.params, assignment.spec.wanted_metrics)) as evaluations:
             for evaluation in evaluations:
                 if self._channel.stop_wanted.is_set():
                     raise Preempted
                 if not self._ask(evaluation).go_on:
                     break
-        return pipe.Ended()
+        return messages.Ended()
 
     def _prepared(self, assignment: Assignment) -> Prepared:
         key = assignment.study_id
@@ -136,10 +136,10 @@ class Engine:
             cache=self._cache,
         )
 
-    def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> pipe.Ended:
+    def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> messages.Ended:
         config = TrialConfig.from_params(assignment.params)
         best = BestModel()
-        answer = pipe.Answer(go_on=True)
+        answer = messages.Answer(go_on=True)
         reset_peak_memory()
         for evaluation in fine_tune(
             prepared,
@@ -158,8 +158,8 @@ class Engine:
             _LOG.info("peak memory on the device: %.2f GB", peak / 1e9)
         if answer.go_on and answer.keep_model:
             best.save(directory)
-            return pipe.Ended(model_saved=True)
-        return pipe.Ended()
+            return messages.Ended(model_saved=True)
+        return messages.Ended()
 
     def _checkpoints_of(self, assignment: TrialAssignment) -> Checkpoints | None:
         if self._checkpoints is None:
@@ -174,9 +174,9 @@ class Engine:
             is_stop_wanted=self._channel.stop_wanted.is_set,
         )
 
-    def _ask(self, evaluation: Evaluation) -> pipe.Answer:
+    def _ask(self, evaluation: Evaluation) -> messages.Answer:
         self._channel.send(
-            pipe.Evaluated(
+            messages.Evaluated(
                 step=evaluation.step,
                 epoch=evaluation.epoch,
                 optimizer_steps=evaluation.optimizer_steps,
@@ -186,7 +186,7 @@ class Engine:
             )
         )
         answer = self._channel.receive()
-        assert isinstance(answer, pipe.Answer)
+        assert isinstance(answer, messages.Answer)
         return answer
 
 
@@ -219,7 +219,7 @@ def main() -> None:
     channel.start()
     if options.threads:
         torch.set_num_threads(options.threads)
-    pulse = Pulse(lambda: channel.send(pipe.Pulse()))
+    pulse = Pulse(lambda: channel.send(messages.Pulse()))
     register_optimizer_step_post_hook(pulse.count_step)
     pulse.start()
     Engine(
@@ -243,7 +243,3 @@ def _class_of(error: Exception) -> str:
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
         return "disk_full"
     return "exception"
-
-
-if __name__ == "__main__":
-    main()

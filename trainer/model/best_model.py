@@ -11,8 +11,8 @@ import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
-from trainer.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
-from trainer.prepare import Prepared
+from trainer.model.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
+from trainer.train.prepare import Prepared
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from trainer.data.tokenised_split import Split
 from trainer.errors import ConfigError
-from trainer.split import Split
 
 _TOLERANCE = 1e-3
 """Of the largest logit; rounding changes 1e-6 of it, and a model that looks ahead nearly all of it."""

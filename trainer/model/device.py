@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from service.contract.worker import Device
+from spezia.contract.protocol import Device
 from trainer.errors import ConfigError
 
 Precision = Literal["fp32", "bf16"]

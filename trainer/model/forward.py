@@ -3,8 +3,8 @@
 import torch
 from transformers import PreTrainedModel
 
-from trainer.device import Precision
-from trainer.split import Batch
+from trainer.data.tokenised_split import Batch
+from trainer.model.device import Precision
 
 
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:

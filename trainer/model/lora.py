@@ -11,8 +11,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from trainer.config import TrialConfig
 from trainer.errors import ConfigError
+from trainer.trial.config import TrialConfig
 
 _ADAPTER = "default"
 """peft's name of the only adapter."""

@@ -11,8 +11,8 @@ from torch import nn
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.errors import ConfigError
-from trainer.seeds import derive_seed
-from trainer.tasks.choose import AnyTask
+from trainer.tasks.registry import AnyTask
+from trainer.trial.seeds import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)

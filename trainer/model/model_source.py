@@ -10,9 +10,9 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from trainer.data.allowed_paths import describe_search, find_allowed
+from trainer.data.hub import HUB_ERRORS, describe_hub_error
 from trainer.errors import ConfigError
-from trainer.hub import HUB_ERRORS, describe_hub_error
-from trainer.roots import describe_search, find_allowed
 
 _IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
 """The files that decide what a model computes: weights, config, tokenizer."""

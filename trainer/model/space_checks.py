@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedModel
 
-from service.contract.hyperparameters import BLOCK_PARAMS, HYPERPARAMETERS, ParamValue
-from service.contract.ranges import Choices
-from service.contract.space import dimensions
-from service.contract.spec import StudySpec
-from trainer.batches import steps_per_epoch
-from trainer.dropout import check_dropout_known
+from spezia.contract.hyperparameters import BLOCK_PARAMS, HYPERPARAMETERS, ParamValue
+from spezia.contract.ranges import Choices
+from spezia.contract.space import dimensions
+from spezia.contract.study_spec import StudySpec
+from trainer.data.batches import steps_per_epoch
 from trainer.errors import ConfigError
-from trainer.freeze import find_blocks
-from trainer.lora import adaptable_layers
-from trainer.trainee import check_checkpointing, check_head
+from trainer.model.dropout import check_dropout_known
+from trainer.model.freeze import find_blocks
+from trainer.model.lora import adaptable_layers
+from trainer.model.trial_model import check_checkpointing, check_head
 
 
 def check_space(spec: StudySpec, model: PreTrainedModel, *, n_blocks: int | None, n_rows: int) -> None:

@@ -10,12 +10,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from trainer import lora
-from trainer.config import TrialConfig
-from trainer.dropout import set_dropout
 from trainer.errors import ConfigError
-from trainer.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
-from trainer.model import Checkpoint
+from trainer.model import lora
+from trainer.model.dropout import set_dropout
+from trainer.model.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
+from trainer.model.model import Checkpoint
+from trainer.trial.config import TrialConfig
 
 
 @dataclass(kw_only=True)

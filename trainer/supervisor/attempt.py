@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from service.contract.study import Failure
-from service.contract.worker import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
-from trainer.child import Child, Directed, Gone, Terminating
-from trainer.client import LeaseLost, ServiceRefused
-from trainer.ending import Ending
-from trainer.patience import STALL_SECONDS, Patience
-from trainer.pipe import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
-from trainer.retry import Retry
-from trainer.spool import Spool, Verdict
+from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
+from spezia.contract.study import Failure
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
+from trainer.supervisor.client import LeaseLost, ServiceRefused
+from trainer.supervisor.ending import Ending
+from trainer.supervisor.engine_process import Child, Directed, Gone, Terminating
+from trainer.supervisor.retry import Retry
+from trainer.supervisor.spool import Spool, Verdict
+from trainer.supervisor.stall_detector import STALL_SECONDS, Patience
 
 _LOOK_SECONDS = 1.0
 _HARMLESS = ("data_error", "config_error", "diverged", "lost")

@@ -20,8 +20,8 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from service.contract.wire import Reply
-from service.contract.worker import MAX_CHECKPOINTS, HeldCheckpoint
+from spezia.contract.protocol import MAX_CHECKPOINTS, HeldCheckpoint
+from spezia.contract.wire import Reply
 
 STATE = "state.pt"
 MARKER = "COMPLETE"

@@ -15,8 +15,8 @@ from typing import TypeVar
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from service.contract.problem import Code, Problem
-from service.contract.worker import (
+from spezia.contract.problem import Code, Problem
+from spezia.contract.protocol import (
     TOKEN_HEADER,
     Dispatch,
     DispatchRequest,

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from service.contract.dataset import MEDIA_TYPES, PREFIX
-from service.contract.worker import Assignment
-from trainer.client import ServiceRefused
+from spezia.contract.dataset import MEDIA_TYPES, PREFIX
+from spezia.contract.protocol import Assignment
+from trainer.supervisor.client import ServiceRefused
 from trainer.user_cache import user_cache
 
 Fetch = Callable[[str, Path], str]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from service.contract.study import Failure
-from service.contract.worker import Assignment, HeldLease, ScoreAssignment
-from trainer.child import Child
-from trainer.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
-from trainer.ending import Ending, outcome_of
-from trainer.retry import Retry
+from spezia.contract.protocol import Assignment, HeldLease, ScoreAssignment
+from spezia.contract.study import Failure
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
+from trainer.supervisor.ending import Ending, outcome_of
+from trainer.supervisor.engine_process import Child
+from trainer.supervisor.retry import Retry
 
 _LOG_SECONDS = 15.0
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from service.contract.study import Facts, Failure
-from service.contract.worker import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
+from spezia.contract.protocol import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
+from spezia.contract.study import Facts, Failure
 
 _KEEP_REPORTS = ("diverged", "budget")
 """Ends after which the reports made so far still count."""

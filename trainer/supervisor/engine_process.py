@@ -15,10 +15,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from service.contract.study import Failure
-from service.contract.worker import Directive, HeldLease
+from spezia.contract.protocol import Directive, HeldLease
+from spezia.contract.study import Failure
 from trainer.host_memory import count_oom_kills
-from trainer.pipe import Command, Event, Hello, decode_event, encode
+from trainer.messages import Command, Event, Hello, decode_event, encode
 
 _EXIT_SECONDS = 5.0
 _MAX_LOG_BYTES = 256 * 1024

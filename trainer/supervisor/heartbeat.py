@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 
-from service.contract.worker import Directive, HeartbeatRequest, HeldLease
-from trainer.client import ServiceClient, ServiceError
+from spezia.contract.protocol import Directive, HeartbeatRequest, HeldLease
+from trainer.supervisor.client import ServiceClient, ServiceError
 
 _LOG = logging.getLogger(__name__)
 

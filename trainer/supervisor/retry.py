@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from trainer.client import ServiceClient, ServiceUnavailable
+from trainer.supervisor.client import ServiceClient, ServiceUnavailable
 
 GIVE_UP_SECONDS = 1800.0
 """Without contact for so long a worker stops its trial and exits."""

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from service.contract.worker import Report, ReportReply, ReportRequest
-from trainer.client import LeaseLost, ServiceClient, ServiceUnavailable
-from trainer.retry import Retry, waits
+from spezia.contract.protocol import Report, ReportReply, ReportRequest
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.supervisor.retry import Retry, waits
 
 _BATCH = 200
 

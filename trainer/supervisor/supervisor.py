@@ -15,8 +15,7 @@ from typing import Literal, NoReturn
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from service.contract.study import Failure
-from service.contract.worker import (
+from spezia.contract.protocol import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
     Assignment,
@@ -28,18 +27,19 @@ from service.contract.worker import (
     TrialAssignment,
     WorkerRegistration,
 )
-from trainer.attempt import Attempt, Terminated
-from trainer.checkpoint_folder import CheckpointFolder
-from trainer.child import Child, Directed, Gone, WorkerBroken
-from trainer.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
-from trainer.delivery import Delivery
-from trainer.heartbeat import Heartbeat
-from trainer.patience import STALL_SECONDS
-from trainer.pipe import Hello
-from trainer.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
-from trainer.scratch import scratch_folder, sweep_scratch
-from trainer.spool import Spool
-from trainer.uploads import cache_folder, with_local_data
+from spezia.contract.study import Failure
+from trainer.messages import Hello
+from trainer.supervisor.attempt import Attempt, Terminated
+from trainer.supervisor.checkpoint_folder import CheckpointFolder
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
+from trainer.supervisor.dataset_downloads import cache_folder, with_local_data
+from trainer.supervisor.delivery import Delivery
+from trainer.supervisor.engine_process import Child, Directed, Gone, WorkerBroken
+from trainer.supervisor.heartbeat import Heartbeat
+from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
+from trainer.supervisor.scratch import scratch_folder, sweep_scratch
+from trainer.supervisor.spool import Spool
+from trainer.supervisor.stall_detector import STALL_SECONDS
 
 _LOG = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from trainer.data.row_checks import check_text
+from trainer.data.rows import Rows
+from trainer.data.tokenise import encode, pack_labelled
+from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import DataError
-from trainer.row_checks import check_text
-from trainer.rows import Rows
-from trainer.split import IGNORED, TokenisedSplit
 from trainer.tasks.task import Task
-from trainer.tokenise import encode, pack_labelled
 
 LOGITS = 2**26
 """Logits of one forward pass: 256 MB in fp32, of which training holds about four times as many."""

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForImageClassification
 
-from trainer.image_files import ImageFile
-from trainer.image_split import ImageSplit, encode_images
-from trainer.row_checks import check_label
-from trainer.rows import Rows
+from trainer.data.image_files import ImageFile
+from trainer.data.image_split import ImageSplit, encode_images
+from trainer.data.row_checks import check_label
+from trainer.data.rows import Rows
 from trainer.tasks.task import Task, class_positions, joined
 from trainer.tasks.text_classification import class_losses, class_metrics
 

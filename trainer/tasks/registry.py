@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.contract.data import Data
-from service.contract.tasks import Task as TaskName
+from spezia.contract.data import Data
+from spezia.contract.tasks import Task as TaskName
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.image_classification import ImageClassification
 from trainer.tasks.task import Task

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.rows import Input, Rows, Target
-from trainer.split import Split
+from trainer.data.rows import Input, Rows, Target
+from trainer.data.tokenised_split import Split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.row_checks import check_label, check_text
-from trainer.rows import BadRow, Rows
-from trainer.split import TokenisedSplit
+from trainer.data.row_checks import check_label, check_text
+from trainer.data.rows import BadRow, Rows
+from trainer.data.tokenise import encode_texts
+from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, class_positions, joined
-from trainer.tokenise import encode_texts
 
 
 @dataclass(frozen=True, kw_only=True)

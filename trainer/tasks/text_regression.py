@@ -13,11 +13,11 @@ from scipy.stats import pearsonr, spearmanr
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.row_checks import check_text
-from trainer.rows import BadRow, Rows
-from trainer.split import TokenisedSplit
+from trainer.data.row_checks import check_text
+from trainer.data.rows import BadRow, Rows
+from trainer.data.tokenise import encode_texts
+from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, joined
-from trainer.tokenise import encode_texts
 
 
 class TextRegression(Task[str, float]):

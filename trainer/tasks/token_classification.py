@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForTokenClassification
 
+from trainer.data.row_checks import check_label, check_text
+from trainer.data.rows import BadRow, Rows
+from trainer.data.tokenise import pack_labelled
+from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import ConfigError, DataError
-from trainer.row_checks import check_label, check_text
-from trainer.rows import BadRow, Rows
-from trainer.split import IGNORED, TokenisedSplit
 from trainer.tasks.spans import score_spans
 from trainer.tasks.task import Task, class_positions
-from trainer.tokenise import pack_labelled
 
 Words = tuple[str, ...]
 

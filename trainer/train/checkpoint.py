@@ -17,12 +17,12 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
-from service.contract.worker import Resume
-from trainer import checkpoint_folder
-from trainer.best_model import BestModel
-from trainer.checkpoint_folder import STATE, CheckpointFolder, Marker
+from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
-from trainer.prepare import Prepared
+from trainer.model.best_model import BestModel
+from trainer.supervisor import checkpoint_folder
+from trainer.supervisor.checkpoint_folder import STATE, CheckpointFolder, Marker
+from trainer.train.prepare import Prepared
 
 CHECKPOINT_SECONDS = 600.0
 """Time after which the next evaluation is followed by a checkpoint: a worker that is killed loses little more."""

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.device import Precision, scoring_tokens
-from trainer.forward import forward
-from trainer.memory import Fit
-from trainer.split import Split
-from trainer.tasks.choose import AnyTask
+from trainer.data.tokenised_split import Split
+from trainer.model.device import Precision, scoring_tokens
+from trainer.model.forward import forward
+from trainer.tasks.registry import AnyTask
+from trainer.train.pass_size import Fit
 
 
 @torch.no_grad()  # not inference_mode: what a model caches must stay usable in training

@@ -15,22 +15,22 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.batches import epoch_batches, evaluation_steps, steps_per_epoch
-from trainer.best_model import BestModel
-from trainer.checkpoint import Checkpoints, TrialState, Watch
-from trainer.config import TrialConfig
-from trainer.device import describe_device
+from trainer.data.batches import epoch_batches, evaluation_steps, steps_per_epoch
 from trainer.errors import ConfigError, Diverged
-from trainer.evaluate import evaluate
-from trainer.forward import forward
-from trainer.memory import Fit, MemoryHints, again_if_short
-from trainer.open_trunk import open_trunk
-from trainer.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
-from trainer.prepare import Prepared
-from trainer.seeds import derive_seed
-from trainer.train_step import accumulate_gradients
-from trainer.trainee import Trainee, make_trainee
-from trainer.trunk_cache import TrunkCache
+from trainer.model.best_model import BestModel
+from trainer.model.device import describe_device
+from trainer.model.forward import forward
+from trainer.model.trial_model import Trainee, make_trainee
+from trainer.train.checkpoint import Checkpoints, TrialState, Watch
+from trainer.train.evaluate import evaluate
+from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.train.pass_size import Fit, MemoryHints, again_if_short
+from trainer.train.prepare import Prepared
+from trainer.train.train_step import accumulate_gradients
+from trainer.trial.config import TrialConfig
+from trainer.trial.seeds import derive_seed
+from trainer.trunk.cache import TrunkCache
+from trainer.trunk.open_trunk import open_trunk
 
 MICRO_BATCH_TOKENS = 8_192
 """Padded tokens of one forward and backward pass: a few GB for a model of BERT's size."""

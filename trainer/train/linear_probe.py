@@ -22,15 +22,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import PreTrainedModel
 
-from service.contract.similarity import Similarity
-from service.contract.spec import StudySpec
-from service.contract.study import Facts
-from trainer.device import Precision, scoring_tokens
-from trainer.evaluate import evaluate
-from trainer.split import IGNORED, Batch, Split
-from trainer.subset import subset_rows
+from spezia.contract.similarity import Similarity
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import StudySpec
+from trainer.data.subset import subset_rows
+from trainer.data.tokenised_split import IGNORED, Batch, Split
+from trainer.model.device import Precision, scoring_tokens
 from trainer.tasks.causal_lm import CausalLm
-from trainer.tasks.choose import AnyTask
+from trainer.tasks.registry import AnyTask
+from trainer.train.evaluate import evaluate
 
 _SIMILAR, _DIFFERENT = 0.75, 0.4
 """Skill from which on, and up to which, a preset is suggested. Our judgement, without a study behind it: a probe

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
-from service.contract.hyperparameters import schedule_arguments
-from trainer.config import TrialConfig
+from spezia.contract.hyperparameters import schedule_arguments
 from trainer.errors import ConfigError
+from trainer.trial.config import TrialConfig
 
 BETA1 = 0.9
 EPSILON = 1e-8

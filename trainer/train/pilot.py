@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from trainer.best_model import BestModel
-from trainer.config import TrialConfig
-from trainer.fine_tune import fine_tune
-from trainer.memory import MemoryHints
-from trainer.prepare import Prepared
-from trainer.subset import subset_rows
-from trainer.trunk_cache import TrunkCache
+from trainer.data.subset import subset_rows
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.pass_size import MemoryHints
+from trainer.train.prepare import Prepared
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 
 def run_small(

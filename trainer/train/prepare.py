@@ -7,26 +7,26 @@ from typing import Any
 
 import torch
 
-from service.contract.data import Data
-from service.contract.objectives import BESIDE
-from service.contract.spec import Model, StudySpec
-from service.contract.study import Facts
-from trainer.causality import check_causal
-from trainer.data import read_splits
-from trainer.data_warnings import data_warnings
-from trainer.device import Precision, choose_precision
-from trainer.dropout import checkpoint_dropout
+from spezia.contract.data import Data
+from spezia.contract.objectives import BESIDE
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import Model, StudySpec
+from trainer.data.read_splits import read_splits
+from trainer.data.rows import Splits
+from trainer.data.tokenised_split import Split, TokenisedSplit
+from trainer.data.warnings import data_warnings
 from trainer.errors import ConfigError, DataError
-from trainer.freeze import find_blocks
-from trainer.model import Checkpoint, load_checkpoint, load_image_processor, load_tokenizer, max_positions
-from trainer.model_source import ModelSource, resolve_model
-from trainer.rows import Splits
-from trainer.similarity import with_similarity
-from trainer.space_checks import check_space
-from trainer.split import Split, TokenisedSplit
+from trainer.model.causality import check_causal
+from trainer.model.device import Precision, choose_precision
+from trainer.model.dropout import checkpoint_dropout
+from trainer.model.freeze import find_blocks
+from trainer.model.model import Checkpoint, load_checkpoint, load_image_processor, load_tokenizer, max_positions
+from trainer.model.model_source import ModelSource, resolve_model
+from trainer.model.space_checks import check_space
 from trainer.tasks.causal_lm import CausalLm
-from trainer.tasks.choose import AnyTask
+from trainer.tasks.registry import AnyTask
 from trainer.tasks.text_multi_label import MultiLabelClassification
+from trainer.train.linear_probe import with_similarity
 
 
 @dataclass(frozen=True, kw_only=True)

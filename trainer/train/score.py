@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from trainer.errors import ConfigError, Diverged
-from trainer.evaluate import evaluate
-from trainer.prepare import Prepared
+from trainer.train.evaluate import evaluate
+from trainer.train.prepare import Prepared
 
 
 def score(directory: Path, prepared: Prepared) -> dict[str, float]:

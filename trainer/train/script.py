@@ -10,11 +10,11 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.objectives import missing_metrics
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.objectives import missing_metrics
 from trainer.errors import ConfigError, Diverged, NoMetric
-from trainer.fine_tune import Evaluation
-from trainer.script_file import Train
+from trainer.train.fine_tune import Evaluation
+from trainer.train.script_file import Train
 
 CLOSE_SECONDS = 30.0
 """For a script to end after it has been told to."""

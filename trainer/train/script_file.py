@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.contract.study import Facts
+from spezia.contract.study import Facts
+from trainer.data.allowed_paths import describe_search, find_allowed
 from trainer.errors import ConfigError
-from trainer.roots import describe_search, find_allowed
 
 Train = Callable[[dict[str, Any], Callable[..., None]], object]
 """``train(params, report)``."""

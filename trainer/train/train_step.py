@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.device import Precision
-from trainer.forward import forward
-from trainer.split import Split
-from trainer.tasks.choose import AnyTask
+from trainer.data.tokenised_split import Split
+from trainer.model.device import Precision
+from trainer.model.forward import forward
+from trainer.tasks.registry import AnyTask
 
 
 def accumulate_gradients(

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
-from service.contract.wire import nearest_name_hint
+from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
+from spezia.contract.wire import nearest_name_hint
 from trainer.errors import ConfigError
 
 _POLYNOMIAL_END = 1e-7
@@ -29,7 +29,7 @@ class TrialConfig:
     weight_decay: float
     """Decoupled: share of a weight that a step takes away, times the rate."""
     lr_schedule: str
-    """Name of the rate's shape, one of ``service.contract.hyperparameters.SCHEDULES``."""
+    """Name of the rate's shape, one of ``spezia.contract.hyperparameters.SCHEDULES``."""
     warmup_ratio: float
     """Share of all optimizer steps during which the rate rises from 0."""
     frozen_layers: int

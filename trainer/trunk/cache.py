@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from trainer.trunk_entry import CorruptEntry, TrunkEntry, open_entry
+from trainer.trunk.entry import CorruptEntry, TrunkEntry, open_entry
 
 DEFAULT_BYTES = 20 * 2**30
 """Of the whole folder. A split of 10,000 rows of 100 tokens takes 1.5 GB at width 384."""

@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.device import Precision, scoring_tokens
-from trainer.forward import forward
-from trainer.freeze import find_blocks
-from trainer.prepare import Prepared
-from trainer.split import Split
-from trainer.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
-from trainer.trunk_cache import CacheUnavailable, TrunkCache
-from trainer.trunk_entry import Stored, TrunkEntry, entry_bytes, write_entry
+from trainer.data.tokenised_split import Split
+from trainer.model.device import Precision, scoring_tokens
+from trainer.model.forward import forward
+from trainer.model.freeze import find_blocks
+from trainer.train.prepare import Prepared
+from trainer.trunk.cache import CacheUnavailable, TrunkCache
+from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
+from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
 """By which logits may differ from those of the plain forward pass, as a share of the largest where that is above

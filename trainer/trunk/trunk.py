@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer.split import Batch, Split
-from trainer.trunk_entry import Stored, TrunkEntry
+from trainer.data.tokenised_split import Batch, Split
+from trainer.trunk.entry import Stored, TrunkEntry
 
 
 class UnknownBlock(Exception):

@@ -5,9 +5,9 @@ import csv
 import json
 from pathlib import Path
 
-from service.contract.dataset import Format
-from service.contract.problem import FieldProblem
 from service.errors import Invalid
+from spezia.contract.dataset import Format
+from spezia.contract.problem import FieldProblem
 
 CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 16 << 20

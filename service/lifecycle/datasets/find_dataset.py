@@ -1,9 +1,9 @@
 """GET /v1/datasets/{sha256}: an upload."""
 
-from service.contract.dataset import PREFIX, Dataset
 from service.errors import DatasetNotFound
 from service.store import datasets
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.dataset import PREFIX, Dataset
 
 
 def find_dataset(store: Store, sha256: str) -> Dataset:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from service.contract.dataset import Dataset
 from service.errors import TooLarge
-from service.lifecycle.find_dataset import find_dataset
-from service.lifecycle.sniff import sniff
+from service.lifecycle.datasets.detect_format import sniff
+from service.lifecycle.datasets.find_dataset import find_dataset
 from service.store import datasets
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.dataset import Dataset
 
 
 def upload_dataset(store: Store, folder: Path, max_bytes: int, chunks: Iterable[bytes]) -> tuple[Dataset, bool]:

@@ -3,12 +3,12 @@
 import hmac
 import re
 
-from service.contract.key import KEY_PATTERN
 from service.errors import Unauthorized
-from service.lifecycle.draw_key import hash_key
+from service.lifecycle.keys.key_text import hash_key
 from service.store import keys
 from service.store.keys import KeyRow as KeyRow  # the gate knows keys by this door
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.key import KEY_PATTERN
 
 _FORM = re.compile(KEY_PATTERN)
 

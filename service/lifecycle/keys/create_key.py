@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
-from service.contract.key import Scope
-from service.lifecycle.draw_key import draw_key, hash_key
+from service.lifecycle.keys.key_text import draw_key, hash_key
 from service.store import keys
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.key import Scope
 
 
 def create_key(store: Store, name: str, scopes: Iterable[Scope], lasts: timedelta | None = None) -> str:

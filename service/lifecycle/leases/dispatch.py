@@ -13,7 +13,23 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
 
-from service.contract.worker import (
+from service.errors import WorkerUnknown
+from service.failpoints import failpoint
+from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.propose_next import Next, propose_ahead, propose_locked, propose_next
+from service.lifecycle.leases.start_waiting_trial import begin_again
+from service.lifecycle.pilots.start_pilots import is_starting_small, start_small
+from service.lifecycle.studies.budgets import is_full
+from service.lifecycle.studies.reserve import reserve
+from service.lifecycle.studies.state_machine import begin_stopping, is_overdue, needs_score, settle
+from service.search.propose.proposer import Proposer
+from service.search.results.ranking import best_trial
+from service.search.space.space import trial_params
+from service.store import artifacts, leases, studies, trials, workers
+from service.store.leases import Asker, Lease
+from service.store.sql.transaction import Store, Transaction
+from service.store.studies import StudyRow
+from spezia.contract.protocol import (
     HEARTBEAT_SECONDS,
     Assignment,
     HeldCheckpoint,
@@ -22,22 +38,6 @@ from service.contract.worker import (
     SmallAssignment,
     TrialAssignment,
 )
-from service.errors import WorkerUnknown
-from service.failpoints import failpoint
-from service.lifecycle.begin_again import begin_again
-from service.lifecycle.is_full import is_full
-from service.lifecycle.lease_fields import lease_fields
-from service.lifecycle.propose_next import Next, propose_ahead, propose_locked, propose_next
-from service.lifecycle.reserve import reserve
-from service.lifecycle.settle import begin_stopping, is_overdue, needs_score, settle
-from service.lifecycle.start_small import is_starting_small, start_small
-from service.search.best import best_trial
-from service.search.proposer import Proposer
-from service.search.space import trial_params
-from service.store import artifacts, leases, studies, trials, workers
-from service.store.leases import Asker, Lease
-from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
 
 log = logging.getLogger(__name__)
 

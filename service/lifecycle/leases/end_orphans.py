@@ -1,9 +1,9 @@
 """Trials that somebody began behind our back, with Optuna's own tools: no worker of ours will ever end them."""
 
-from service.contract.study import Failure
-from service.lifecycle.settle import settle
+from service.lifecycle.studies.state_machine import settle
 from service.store import studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.study import Failure
 
 _STRAY = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
 

@@ -1,11 +1,11 @@
 """POST /v1/leases/heartbeat: a worker is alive, and hears whether its trials still matter."""
 
-from service.contract.worker import Directive, HeldLease, LeaseStatus
 from service.failpoints import failpoint
 from service.store import leases, studies, workers
 from service.store.leases import Lease
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
+from spezia.contract.protocol import Directive, HeldLease, LeaseStatus
 
 
 def heartbeat(store: Store, held: list[HeldLease]) -> list[LeaseStatus]:

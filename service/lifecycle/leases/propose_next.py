@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from service.contract.worker import Assignment, TrialAssignment
-from service.lifecycle.is_full import is_full
-from service.search.propose import Proposal, ProposalRequest, as_before, is_made_ahead
-from service.search.proposer import Proposer
-from service.search.samplers import needs_torch
+from service.lifecycle.studies.budgets import is_full
+from service.search.propose.propose import Proposal, ProposalRequest, as_before, is_made_ahead
+from service.search.propose.proposer import Proposer
+from service.search.propose.samplers import needs_torch
 from service.store import studies, trials
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
+from spezia.contract.protocol import Assignment, TrialAssignment
 
 
 @dataclass(frozen=True)

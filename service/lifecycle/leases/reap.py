@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from service.failpoints import failpoint
-from service.lifecycle.reap_one import reap_one
+from service.lifecycle.leases.reap_one import reap_one
 from service.store import leases, workers
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 REAP_SECONDS = 15.0
 OUTAGE = timedelta(seconds=3 * REAP_SECONDS)

@@ -1,8 +1,8 @@
 """A launcher starts again: take back what its earlier workers held."""
 
-from service.lifecycle.reap_worker import reap_worker
+from service.lifecycle.leases.reap_worker import reap_worker
 from service.store import workers
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def reap_launched(store: Store, launcher: str) -> int:

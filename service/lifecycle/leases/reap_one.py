@@ -5,13 +5,13 @@ from datetime import datetime
 
 from structlog.contextvars import bound_contextvars
 
-from service.contract.study import Failure
 from service.failpoints import failpoint
-from service.lifecycle.lease_fields import lease_fields
-from service.lifecycle.take_back import take_back
+from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.take_back import take_back
 from service.store import leases, studies
 from service.store.leases import Lease
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.study import Failure
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """A worker was seen to die: take back its leases."""
 
-from service.lifecycle.reap_one import reap_one
+from service.lifecycle.leases.reap_one import reap_one
 from service.store import leases
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def reap_worker(store: Store, worker_id: str, *, is_counted: bool = True) -> int:

@@ -1,12 +1,12 @@
 """POST /v1/leases/{lease_id}/release: a worker gives a trial back."""
 
-from service.contract.study import Failure
-from service.contract.worker import ReleaseReason
 from service.errors import LeaseLost
 from service.failpoints import failpoint
-from service.lifecycle.take_back import take_back
+from service.lifecycle.leases.take_back import take_back
 from service.store import leases, studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import ReleaseReason
+from spezia.contract.study import Failure
 
 _FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),

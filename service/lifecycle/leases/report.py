@@ -6,21 +6,21 @@ from dataclasses import replace
 
 from structlog.contextvars import bind_contextvars
 
-from service.contract.objectives import missing_metrics
-from service.contract.worker import Report, ReportReply
 from service.errors import OutcomeRefused, ReportConflict
 from service.failpoints import failpoint
-from service.lifecycle.explain import points
-from service.lifecycle.heartbeat import directive
-from service.lifecycle.judge_trial import judge_trial
-from service.lifecycle.lease_fields import lease_fields
-from service.lifecycle.prune import prune
-from service.search.best import rank_if_complete
+from service.lifecycle.leases.heartbeat import directive
+from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.prune import prune
+from service.lifecycle.trials.explain import points
+from service.lifecycle.trials.judge_trial import judge_trial
+from service.search.results.ranking import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.measurements import Answer
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
+from spezia.contract.objectives import missing_metrics
+from spezia.contract.protocol import Report, ReportReply
 
 
 def report(store: Store, reports: list[Report]) -> list[ReportReply]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from service.contract.worker import HeldCheckpoint, Resume
-from service.lifecycle.reserve import reserve
+from service.lifecycle.studies.reserve import reserve
 from service.store import leases, measurements, trials
 from service.store.leases import Asker, Lease
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
+from spezia.contract.protocol import HeldCheckpoint, Resume
 
 
 def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]) -> Lease | None:

@@ -1,12 +1,12 @@
 """An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
 
-from service.contract.study import Failure
-from service.lifecycle.note_failed_small import note_failed_small
-from service.lifecycle.settle import settle
+from service.lifecycle.pilots.note_failed_pilot import note_failed_small
+from service.lifecycle.studies.state_machine import settle
 from service.store import leases, studies, trials
 from service.store.leases import Lease
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
+from spezia.contract.study import Failure
 
 MAX_COUNTED_ATTEMPTS = 3
 MAX_UNCOUNTED_ATTEMPTS = 10

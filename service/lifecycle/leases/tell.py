@@ -5,28 +5,28 @@ from pathlib import Path
 
 from structlog.contextvars import bind_contextvars
 
-from service.contract.objectives import DEVICE_SECONDS
-from service.contract.study import Failure
-from service.contract.worker import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
-from service.lifecycle.accept_small import accept_small
-from service.lifecycle.enqueue_first_trials import enqueue_first_trials
-from service.lifecycle.explain import points
-from service.lifecycle.judge_trial import judge_trial
-from service.lifecycle.keep_models import keep_models
-from service.lifecycle.lease_fields import lease_fields
-from service.lifecycle.remove_folders import remove_folders
-from service.lifecycle.settle import settle
-from service.lifecycle.take_back import take_back
-from service.lifecycle.write_card import write_card
-from service.search.proposer import Proposer
+from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.take_back import take_back
+from service.lifecycle.models.keep_models import keep_models
+from service.lifecycle.models.remove_folders import remove_folders
+from service.lifecycle.models.write_card import write_card
+from service.lifecycle.pilots.accept_pilot import accept_small
+from service.lifecycle.studies.state_machine import settle
+from service.lifecycle.trials.enqueue_first_trials import enqueue_first_trials
+from service.lifecycle.trials.explain import points
+from service.lifecycle.trials.judge_trial import judge_trial
+from service.search.propose.proposer import Proposer
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.leases import Lease
-from service.store.statements import Row
+from service.store.sql.statements import Row
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
 from service.store.trials import FrozenTrial
+from spezia.contract.objectives import DEVICE_SECONDS
+from spezia.contract.protocol import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
+from spezia.contract.study import Failure
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """After a backup was restored, no lease is good."""
 
-from service.lifecycle.reap_one import reap_one
+from service.lifecycle.leases.reap_one import reap_one
 from service.store import leases
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def void_leases(store: Store) -> int:

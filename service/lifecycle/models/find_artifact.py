@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from service.errors import NoModel
-from service.lifecycle.find_study_of_trial import find_study_of_trial
+from service.lifecycle.trials.find_study_of_trial import find_study_of_trial
 from service.store import artifacts
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def find_artifact(store: Store, folder: Path, name: str, number: int, file: str) -> Path:

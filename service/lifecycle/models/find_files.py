@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from service.errors import NoModel
-from service.search.best import best_trial
+from service.search.results.ranking import best_trial
 from service.store import artifacts, studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def find_model(store: Store, folder: Path, name: str) -> Path:

@@ -1,10 +1,10 @@
 """Which models a study keeps: those of its best trials; every other one goes at once."""
 
-from service.search.best import ranked
+from service.search.results.ranking import ranked
 from service.store import artifacts, trials
 from service.store.leases import Lease
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
 
 
 def keep_models(tx: Transaction, study: StudyRow, held: Lease) -> None:

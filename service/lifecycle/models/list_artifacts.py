@@ -1,9 +1,9 @@
 """GET /v1/studies/{name}/trials/{number}/artifacts: the files of a trial's model, while it is kept."""
 
-from service.contract.trial import Artifact, ArtifactList
-from service.lifecycle.find_study_of_trial import find_study_of_trial
+from service.lifecycle.trials.find_study_of_trial import find_study_of_trial
 from service.store import artifacts
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.trial import Artifact, ArtifactList
 
 
 def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:

@@ -4,7 +4,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-from service.contract.study import BestTrial, Study
+from spezia.contract.study import BestTrial, Study
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 _PIPELINES = {

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from service.lifecycle.remove_folders import remove_folders
+from service.lifecycle.models.remove_folders import remove_folders
 from service.store import artifacts, leases
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def sweep(store: Store, folder: Path) -> None:

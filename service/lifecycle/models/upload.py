@@ -6,10 +6,10 @@ from uuid import uuid4
 
 from service.errors import LeaseLost, TooLarge, Unavailable
 from service.failpoints import failpoint
-from service.lifecycle.hold import hold
-from service.lifecycle.write_durably import sync, write_durably
+from service.lifecycle.leases.lock_lease import hold
 from service.store import artifacts, leases
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.common.write_durably import sync, write_durably
 
 
 def upload(

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from service.contract.study import ParetoFront
-from service.lifecycle.best import best
-from service.lifecycle.describe import describe
-from service.lifecycle.model_card import model_card
-from service.lifecycle.write_durably import sync, write_durably
-from service.search.best import leaders
-from service.search.space import trial_params
+from service.lifecycle.models.model_card import model_card
+from service.lifecycle.studies.describe import describe
+from service.lifecycle.studies.describe_best import best
+from service.search.results.ranking import leaders
+from service.search.space.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
 from service.store.artifacts import KeptModel
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
+from spezia.common.write_durably import sync, write_durably
+from spezia.contract.study import ParetoFront
 
 CARD = "README.md"
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from service.lifecycle.write_card import write_card
+from service.lifecycle.models.write_card import write_card
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def write_missing_cards(store: Store, folder: Path) -> None:

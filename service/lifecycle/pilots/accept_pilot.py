@@ -1,13 +1,13 @@
 """Take the result of a small run, and end the study if it shows that no trial can succeed."""
 
-from service.contract.worker import SmallOutcome
 from service.errors import OutcomeRefused
-from service.lifecycle.note_failed_small import note_failed_small
+from service.lifecycle.pilots.note_failed_pilot import note_failed_small
 from service.store import small_runs
 from service.store.leases import Lease
 from service.store.small_runs import SmallRunRow
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
+from spezia.contract.protocol import SmallOutcome
 
 
 def accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:

@@ -1,9 +1,9 @@
 """Make room for one more trial."""
 
-from service.lifecycle.change_limits import change_limits
-from service.lifecycle.reopen import reopen
+from service.lifecycle.studies.change_limits import change_limits
+from service.lifecycle.studies.reopen import reopen
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
 
 
 def add_trial(tx: Transaction, study: StudyRow) -> StudyRow:

@@ -1,8 +1,8 @@
 """POST /v1/studies/{name}/cancel: end the study now."""
 
-from service.lifecycle.settle import begin_stopping, settle
+from service.lifecycle.studies.state_machine import begin_stopping, settle
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def cancel(store: Store, name: str) -> None:

@@ -4,12 +4,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.contract.problem import FieldProblem
-from service.contract.spec import StudySpec
 from service.errors import Invalid
 from service.store import studies, trials
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
+from spezia.contract.problem import FieldProblem
+from spezia.contract.study_spec import StudySpec
 
 
 def change_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> StudyRow:

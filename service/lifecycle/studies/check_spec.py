@@ -1,10 +1,10 @@
 """What a spec must pass beyond the contract, before a study is created or validated."""
 
-from service.contract.problem import FieldProblem
-from service.contract.spec import StudySpec, whole_space_errors
 from service.errors import Invalid
-from service.search.fill_preset import fill_preset
+from service.search.presets.fill_preset import fill_preset
 from service.search.requirements import missing_requirement, refused_options
+from spezia.contract.problem import FieldProblem
+from spezia.contract.study_spec import StudySpec, whole_space_errors
 
 
 def check_spec(spec: StudySpec) -> StudySpec:

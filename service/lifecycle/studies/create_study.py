@@ -3,16 +3,16 @@
 import logging
 import secrets
 
-from service.contract.dataset import PREFIX
-from service.contract.problem import FieldProblem
-from service.contract.spec import StudySpec
 from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
-from service.lifecycle.check_spec import check_spec
-from service.search.lint import lint
+from service.lifecycle.studies.check_spec import check_spec
+from service.search.lint.lint import lint
 from service.store import datasets, studies
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
+from spezia.contract.dataset import PREFIX
+from spezia.contract.problem import FieldProblem
+from spezia.contract.study_spec import StudySpec
 
 log = logging.getLogger(__name__)
 

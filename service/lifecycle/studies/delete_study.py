@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from service.failpoints import failpoint
-from service.lifecycle.remove_folders import remove_folders
+from service.lifecycle.models.remove_folders import remove_folders
 from service.store import artifacts, decisions, leases, measurements, studies, webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def delete_study(store: Store, folder: Path, name: str) -> None:

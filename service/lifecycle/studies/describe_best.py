@@ -5,21 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.contract.hyperparameters import HYPERPARAMETERS, default_of, schedule_arguments
-from service.contract.start_small import SmallRuns
-from service.contract.study import Baseline, BestTrial, ParetoFront, TrialCounts
 from service.errors import NoBest
-from service.lifecycle.compare_small import compare_small
-from service.lifecycle.explain import best_point, explain, generalization_gap, points
-from service.lifecycle.why_no_best import why_no_best
-from service.search.best import leaders, named_values, violations
-from service.search.edges import edges
-from service.search.space import plain_params, trial_params
+from service.lifecycle.pilots.compare_pilots import compare_small
+from service.lifecycle.studies.why_no_best import why_no_best
+from service.lifecycle.trials.explain import best_point, explain, generalization_gap, points
+from service.search.results.edges import edges
+from service.search.results.ranking import leaders, named_values, violations
+from service.search.space.space import plain_params, trial_params
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.artifacts import KeptModel
+from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Store, Transaction
 from service.store.trials import BASELINE, FrozenTrial
+from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of, schedule_arguments
+from spezia.contract.start_small import SmallRuns
+from spezia.contract.study import Baseline, BestTrial, ParetoFront, TrialCounts
 
 _MIN_TRIALS_FOR_EDGES = 5
 """Fewer COMPLETE trials say nothing about where in a range the best lies."""

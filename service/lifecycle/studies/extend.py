@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from service.contract.spec import StudyChange, StudySpec
-from service.lifecycle.change_limits import change_limits
-from service.lifecycle.reopen import reopen
-from service.lifecycle.settle import settle
+from service.lifecycle.studies.change_limits import change_limits
+from service.lifecycle.studies.reopen import reopen
+from service.lifecycle.studies.state_machine import settle
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.study_spec import StudyChange, StudySpec
 
 BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")
 

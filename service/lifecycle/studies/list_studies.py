@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
-from service.contract.study import StudyList, StudyOrder, StudyState
-from service.contract.tasks import Task
-from service.lifecycle.describe import describe
-from service.lifecycle.read_token import read_token
+from service.lifecycle.page_token import read_token
+from service.lifecycle.studies.describe import describe
 from service.lifecycle.write_token import write_token
 from service.store import studies
+from service.store.sql.transaction import Store
 from service.store.studies import StudyRow
-from service.store.transaction import Store
+from spezia.contract.study import StudyList, StudyOrder, StudyState
+from spezia.contract.tasks import Task
 
 
 def list_studies(

@@ -1,10 +1,10 @@
 """What an ended study needs before it can run more trials."""
 
 from service.errors import StudyEnded
-from service.lifecycle.settle import spent_budget
+from service.lifecycle.studies.state_machine import spent_budget
 from service.store import studies
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
 
 _TESTED = (
     "the study was extended after its winner had been scored on the test split: that split is not unseen any more, "

@@ -1,9 +1,9 @@
 """POST /v1/studies/{name}/resume: new trials again, after a pause."""
 
 from service.errors import StudyEnded
-from service.lifecycle.settle import settle
+from service.lifecycle.studies.state_machine import settle
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def resume(store: Store, name: str) -> None:

@@ -1,12 +1,12 @@
 """GET /v1/studies/{name}/importances."""
 
-from service.contract.importances import Importances
-from service.contract.problem import FieldProblem
 from service.errors import Invalid, TooFewTrials
-from service.search.importances import Evaluator as Evaluator
-from service.search.importances import NoImportances, importances
+from service.search.results.importances import Evaluator as Evaluator
+from service.search.results.importances import NoImportances, importances
 from service.store import studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.importances import Importances
+from spezia.contract.problem import FieldProblem
 
 
 def show_importances(store: Store, name: str, evaluator: Evaluator, objective: str | None) -> Importances:

@@ -1,9 +1,9 @@
 """GET /v1/studies/{name} and the list of studies."""
 
-from service.contract.study import Study
-from service.lifecycle.describe import describe
+from service.lifecycle.studies.describe import describe
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.study import Study
 
 
 def show_study(store: Store, name: str) -> Study:

@@ -3,13 +3,13 @@
 import math
 from datetime import timedelta
 
-from service.contract.study import Failure, StudyState
-from service.lifecycle.reserve import reserve
-from service.search.best import best_trial, first_value
+from service.lifecycle.studies.reserve import reserve
+from service.search.results.ranking import best_trial, first_value
 from service.store import leases, studies, trials
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
+from spezia.contract.study import Failure, StudyState
 
 MIN_FAILURES = 5
 FAILURE_SHARE = 0.2

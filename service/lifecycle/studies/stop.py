@@ -1,8 +1,8 @@
 """POST /v1/studies/{name}/stop: no new trials, and the study ends when the running ones have."""
 
-from service.lifecycle.settle import begin_stopping, settle
+from service.lifecycle.studies.state_machine import begin_stopping, settle
 from service.store import studies
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def stop(store: Store, name: str) -> None:

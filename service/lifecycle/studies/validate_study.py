@@ -1,11 +1,11 @@
 """POST /v1/studies:validate: what a study would be, and what to think about again, without starting it."""
 
-from service.contract.preset import Validation
-from service.contract.spec import StudySpec
-from service.lifecycle.check_spec import check_spec
-from service.search.lint import lint
-from service.search.pruners import longest_schedule
-from service.search.space_size import n_searched, space_size, trials_advised
+from service.lifecycle.studies.check_spec import check_spec
+from service.search.lint.lint import lint
+from service.search.pruning.pruners import longest_schedule
+from service.search.space.space_size import n_searched, space_size, trials_advised
+from spezia.contract.preset import Validation
+from spezia.contract.study_spec import StudySpec
 
 
 def validate_study(spec: StudySpec) -> Validation:

@@ -1,6 +1,6 @@
 """Why a study has no best trial, in words."""
 
-from service.search.best import nearest_miss
+from service.search.results.ranking import nearest_miss
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
 

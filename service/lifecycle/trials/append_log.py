@@ -1,8 +1,8 @@
 """PUT /v1/leases/{lease_id}/log: what a trial says comes in."""
 
-from service.lifecycle.hold import hold
+from service.lifecycle.leases.lock_lease import hold
 from service.store import artifacts
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def append_log(store: Store, lease_id: str, token: str, text: str) -> None:

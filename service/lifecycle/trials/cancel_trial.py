@@ -1,10 +1,10 @@
 """POST /v1/studies/{name}/trials/{number}/cancel: end one trial."""
 
-from service.contract.study import Failure
 from service.errors import TrialNotFound
-from service.lifecycle.settle import settle
+from service.lifecycle.studies.state_machine import settle
 from service.store import leases, studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.study import Failure
 
 _CANCELLED = Failure(failure_class="cancelled", message="the trial was cancelled before it began")
 

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any, cast
 
-from service.contract.trial import Trial, TrialState
-from service.search.best import first_value, named_values, violations
-from service.search.space import plain_params
+from service.search.results.ranking import first_value, named_values, violations
+from service.search.space.space import plain_params
 from service.store import trials
 from service.store.studies import StudyRow
 from service.store.trials import BASELINE, RETRY_OF, FrozenTrial
+from spezia.contract.trial import Trial, TrialState
 
 
 def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:

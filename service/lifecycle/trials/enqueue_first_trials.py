@@ -1,14 +1,14 @@
 """The trials that a study begins with: the baseline, then what its spec enqueues."""
 
-from service.contract.spec import Params
-from service.contract.study import Facts
-from service.search.lint_facts import lint_facts
-from service.search.propose import ProposalRequest
-from service.search.proposer import Proposer
-from service.search.space import defaults
+from service.search.lint.lint_facts import lint_facts
+from service.search.propose.propose import ProposalRequest
+from service.search.propose.proposer import Proposer
+from service.search.space.space import defaults
 from service.store import studies, trials
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import Params
 
 
 def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, facts: Facts) -> StudyRow:

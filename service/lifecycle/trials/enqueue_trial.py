@@ -1,16 +1,16 @@
 """POST /v1/studies/{name}/trials: try given params."""
 
-from service.contract.problem import FieldProblem
-from service.contract.search import GridSampler
-from service.contract.spec import Params, params_errors
-from service.contract.trial import TrialDetail
 from service.errors import Invalid, NotPrepared, StudyEnded
-from service.lifecycle.add_trial import add_trial
-from service.lifecycle.show_trial import show_trial
-from service.search.propose import ProposalRequest
-from service.search.proposer import Proposer
+from service.lifecycle.studies.add_trial import add_trial
+from service.lifecycle.trials.show_trial import show_trial
+from service.search.propose.propose import ProposalRequest
+from service.search.propose.proposer import Proposer
 from service.store import studies, trials
-from service.store.transaction import JoinedStore, Store
+from service.store.sql.transaction import JoinedStore, Store
+from spezia.contract.problem import FieldProblem
+from spezia.contract.search import GridSampler
+from spezia.contract.study_spec import Params, params_errors
+from spezia.contract.trial import TrialDetail
 
 
 def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -> TrialDetail:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from service.contract.objectives import GAP, measured
-from service.contract.space import active_dimension
-from service.contract.spec import Params, StudySpec
-from service.contract.tasks import DIRECTIONS
+from spezia.contract.objectives import GAP, measured
+from spezia.contract.space import active_dimension
+from spezia.contract.study_spec import Params, StudySpec
+from spezia.contract.tasks import DIRECTIONS
 
 _CHANGE = 0.01
 """Share of a value from which on a change is told."""

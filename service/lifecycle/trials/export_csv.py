@@ -4,11 +4,11 @@ import csv
 import io
 from collections.abc import Iterator
 
-from service.contract.spec import StudySpec
-from service.contract.trial import Trial
-from service.lifecycle.list_trials import list_trials
-from service.lifecycle.show_study import show_study
-from service.store.transaction import Store
+from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.trials.list_trials import list_trials
+from service.store.sql.transaction import Store
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.trial import Trial
 
 _PAGE = 1000
 _FIXED = ("number", "state", "value", "step", "epoch", "baseline", "retry_of", "started_at", "finished_at")

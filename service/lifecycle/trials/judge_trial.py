@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.contract.objectives import DEVICE_SECONDS, measured
-from service.contract.spec import StudySpec
-from service.lifecycle.explain import Point, best_point
+from service.lifecycle.trials.explain import Point, best_point
+from spezia.contract.objectives import DEVICE_SECONDS, measured
+from spezia.contract.study_spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,14 @@ from bisect import bisect_right
 from collections.abc import Collection
 from operator import itemgetter
 
-from service.contract.trial import TrialList, TrialOrder, TrialState
-from service.lifecycle.describe_trial import describe_trial
-from service.lifecycle.read_token import read_token
+from service.lifecycle.page_token import read_token
+from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.write_token import write_token
-from service.search.best import first_value
+from service.search.results.ranking import first_value
 from service.store import measurements, studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 from service.store.trials import FrozenTrial
+from spezia.contract.trial import TrialList, TrialOrder, TrialState
 
 _Place = tuple[float, int]
 """What trials are sorted by."""

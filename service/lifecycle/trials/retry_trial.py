@@ -1,11 +1,11 @@
 """POST /v1/studies/{name}/trials/{number}/retry: a failed trial's params once more."""
 
-from service.contract.trial import TrialDetail
 from service.errors import TrialNotFailed, TrialNotFound
-from service.lifecycle.add_trial import add_trial
-from service.lifecycle.show_trial import show_trial
+from service.lifecycle.studies.add_trial import add_trial
+from service.lifecycle.trials.show_trial import show_trial
 from service.store import studies, trials
-from service.store.transaction import JoinedStore, Store
+from service.store.sql.transaction import JoinedStore, Store
+from spezia.contract.trial import TrialDetail
 
 
 def retry_trial(store: Store, name: str, number: int) -> TrialDetail:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from service.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 from service.errors import TrialNotFound
-from service.lifecycle.describe_trial import describe_trial
-from service.lifecycle.explain import best_point, explain, generalization_gap, points
-from service.search.space import trial_params
+from service.lifecycle.trials.describe_trial import describe_trial
+from service.lifecycle.trials.explain import best_point, explain, generalization_gap, points
+from service.search.space.space import trial_params
 from service.store import artifacts, decisions, leases, measurements, studies, trials
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
 LOG_TAIL_LINES = 20
 

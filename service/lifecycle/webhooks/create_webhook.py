@@ -3,13 +3,13 @@
 import base64
 import secrets
 
-from service.contract.problem import FieldProblem
-from service.contract.webhook import CreatedWebhook, NewWebhook
 from service.errors import Invalid, StudyNotFound
-from service.lifecycle.describe_webhook import describe_webhook
+from service.lifecycle.webhooks.describe_webhook import describe_webhook
 from service.store import studies, webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 from service.webhook_sender import SECRET_PREFIX, Refused, WebhookSender
+from spezia.contract.problem import FieldProblem
+from spezia.contract.webhook import CreatedWebhook, NewWebhook
 
 _SECRET_BYTES = 32
 """Standard Webhooks asks for 24 to 64."""

@@ -9,9 +9,9 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from service.lifecycle.webhook_messages import Unsent, webhook_messages
+from service.lifecycle.webhooks.webhook_messages import Unsent, webhook_messages
 from service.store import webhooks
-from service.store.transaction import Store, Transaction
+from service.store.sql.transaction import Store, Transaction
 from service.store.webhooks import WebhookRow
 from service.webhook_sender import Message, Sent
 

@@ -2,9 +2,9 @@
 
 from concurrent.futures import Executor
 
-from service.lifecycle.deliver_webhook import Send, deliver_webhook
+from service.lifecycle.webhooks.deliver_webhook import Send, deliver_webhook
 from service.store import webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
 
 
 def deliver_webhooks(store: Store, send: Send, threads: Executor) -> int:

@@ -1,7 +1,7 @@
 """A webhook as people see it."""
 
-from service.contract.webhook import Webhook
 from service.store.webhooks import WebhookRow
+from spezia.contract.webhook import Webhook
 
 
 def describe_webhook(row: WebhookRow) -> Webhook:

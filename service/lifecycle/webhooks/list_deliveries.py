@@ -1,9 +1,9 @@
 """GET /v1/webhooks/{webhook_id}/deliveries."""
 
-from service.contract.webhook import Delivery, DeliveryList
 from service.errors import WebhookNotFound
 from service.store import webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.webhook import Delivery, DeliveryList
 
 
 def list_deliveries(store: Store, webhook_id: str) -> DeliveryList:

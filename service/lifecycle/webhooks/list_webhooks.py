@@ -1,9 +1,9 @@
 """GET /v1/webhooks."""
 
-from service.contract.webhook import WebhookList
-from service.lifecycle.describe_webhook import describe_webhook
+from service.lifecycle.webhooks.describe_webhook import describe_webhook
 from service.store import webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.webhook import WebhookList
 
 
 def list_webhooks(store: Store, limit: int, page_token: str | None) -> WebhookList:

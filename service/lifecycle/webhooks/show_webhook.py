@@ -1,10 +1,10 @@
 """GET /v1/webhooks/{webhook_id}."""
 
-from service.contract.webhook import Webhook
 from service.errors import WebhookNotFound
-from service.lifecycle.describe_webhook import describe_webhook
+from service.lifecycle.webhooks.describe_webhook import describe_webhook
 from service.store import webhooks
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.webhook import Webhook
 
 
 def show_webhook(store: Store, webhook_id: str) -> Webhook:

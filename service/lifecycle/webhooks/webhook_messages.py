@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.contract.webhook import EventType
-from service.search.best import leaders
+from service.search.results.ranking import leaders
 from service.store import studies, trials
+from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from service.store.transaction import Transaction
 from service.store.webhooks import WebhookRow
+from spezia.contract.webhook import EventType
 
 _ENDED = ("COMPLETE", "PRUNED", "FAIL")
 _SUFFIXES: dict[EventType, str] = {"study.changed": "", "trial.finished": "", "best.improved": "_best"}

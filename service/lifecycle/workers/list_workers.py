@@ -1,9 +1,9 @@
 """GET /v1/workers: who is connected, and what they do."""
 
-from service.contract.fleet import Work, Worker, WorkerList
-from service.contract.worker import Device
 from service.store import leases, studies, workers
-from service.store.transaction import Store
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import Device
+from spezia.contract.workers import Work, Worker, WorkerList
 
 CONNECTED_SECONDS = 90.0
 """Without a word for so long a worker counts as gone: the term of its leases."""

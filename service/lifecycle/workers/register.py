@@ -1,16 +1,16 @@
 """POST /v1/workers: a worker says who it is."""
 
-from service.contract.worker import (
+from service.errors import ProtocolTooOld
+from service.failpoints import failpoint
+from service.store import workers
+from service.store.sql.transaction import Store
+from spezia.contract.protocol import (
     HEARTBEAT_SECONDS,
     LEASE_SECONDS,
     PROTOCOL,
     WorkerRegistration,
     WorkerTerms,
 )
-from service.errors import ProtocolTooOld
-from service.failpoints import failpoint
-from service.store import workers
-from service.store.transaction import Store
 
 
 def register(store: Store, registration: WorkerRegistration) -> WorkerTerms:

@@ -4,13 +4,13 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.contract.problem import Code
 from service.errors import SpeziaError, Unauthorized
 from service.gate import Caller, Gate
 from service.loopback import is_loopback
-from service.routes.problems import document, document_of
-from service.routes.safe_headers import SafeHeaders
-from service.routes.scopes import is_for_workers, needed_scopes
+from service.routes.exception_handlers import document, document_of
+from service.routes.middleware.safe_headers import SafeHeaders
+from service.routes.middleware.scopes import is_for_workers, needed_scopes
+from spezia.contract.problem import Code
 
 
 def install(app: FastAPI, gate: Gate, *, is_private: bool) -> None:

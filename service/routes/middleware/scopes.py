@@ -1,6 +1,6 @@
 """Which call needs a key of which scope: one rule for all routes, so that a new one is walled in from its start."""
 
-from service.contract.key import Scope
+from spezia.contract.key import Scope
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
 """For probes, and for whoever wants to know what there is to call. Metrics hold counts and no names, and must be told

@@ -6,12 +6,12 @@ and of what our own samplers and pruners do; nothing here looks at data or model
 
 from collections.abc import Callable, Iterator
 
-from service.contract.preset import SpecWarning
-from service.contract.spec import StudySpec
-from service.search.lint_budget import budget_warnings
-from service.search.lint_pruner import pruner_warnings
-from service.search.lint_rate import rate_warnings
-from service.search.lint_training import training_warnings
+from service.search.lint.lint_budget import budget_warnings
+from service.search.lint.lint_pruner import pruner_warnings
+from service.search.lint.lint_rate import rate_warnings
+from service.search.lint.lint_training import training_warnings
+from spezia.contract.preset import SpecWarning
+from spezia.contract.study_spec import StudySpec
 
 _OF_EVERY_STUDY: tuple[Callable[[StudySpec], Iterator[SpecWarning]], ...] = (budget_warnings,)
 _OF_FINE_TUNING = (rate_warnings, pruner_warnings, training_warnings)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from service.contract import search
-from service.contract.preset import SpecWarning
-from service.contract.ranges import Choices
-from service.contract.spec import StudySpec
-from service.search.allowed import ranges_of
-from service.search.space_size import is_constant, n_advised, n_searched, space_size, trials_advised
+from service.search.space.allowed import ranges_of
+from service.search.space.space_size import is_constant, n_advised, n_searched, space_size, trials_advised
+from spezia.contract import search
+from spezia.contract.preset import SpecWarning
+from spezia.contract.ranges import Choices
+from spezia.contract.study_spec import StudySpec
 
 _FIRST = (
     "learning_rate",

@@ -2,9 +2,9 @@
 
 import math
 
-from service.contract.preset import SpecWarning
-from service.contract.spec import StudySpec
-from service.contract.study import Facts
+from spezia.contract.preset import SpecWarning
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import StudySpec
 
 _SMALL_SPLIT = 200
 

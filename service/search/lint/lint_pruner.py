@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from service.contract import search
-from service.contract.preset import SpecWarning
-from service.contract.spec import StudySpec
-from service.search.allowed import n_values, ranges_of
-from service.search.pruners import longest_schedule
+from service.search.pruning.pruners import longest_schedule
+from service.search.space.allowed import n_values, ranges_of
+from spezia.contract import search
+from spezia.contract.preset import SpecWarning
+from spezia.contract.study_spec import StudySpec
 
 _MIN_PEERS = 3
 _SHARES = ("accuracy", "f1_macro", "f1_micro", "subset_accuracy", "span_f1", "span_precision", "span_recall")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from service.contract.preset import SpecWarning
-from service.contract.ranges import Distribution, FloatRange
-from service.contract.space import values_of
-from service.contract.spec import StudySpec
-from service.search.allowed import choices_of, edges_of, ranges_of
+from service.search.space.allowed import choices_of, edges_of, ranges_of
+from spezia.contract.preset import SpecWarning
+from spezia.contract.ranges import Distribution, FloatRange
+from spezia.contract.space import values_of
+from spezia.contract.study_spec import StudySpec
 
 FIELD = "search_space.learning_rate"
 KNOWN = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "head_only": (1e-5, 1e-1)}

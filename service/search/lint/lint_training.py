@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from service.contract.preset import SpecWarning
-from service.contract.spec import StudySpec
-from service.search.allowed import choices_of, largest, n_values, ranges_of
-from service.search.space_size import trials_advised
+from service.search.space.allowed import choices_of, largest, n_values, ranges_of
+from service.search.space.space_size import trials_advised
+from spezia.contract.preset import SpecWarning
+from spezia.contract.study_spec import StudySpec
 
 _MANY_EPOCHS = 10
 _TRIALS_FOR_BATCH = 40

@@ -4,16 +4,16 @@ It happens once, when a study is created or validated: from then on the study ow
 of the table changes no study that exists. Filling in again changes nothing.
 """
 
-from service.contract.hyperparameters import HYPERPARAMETERS
-from service.contract.preset import Preset
-from service.contract.problem import FieldProblem
-from service.contract.ranges import Distribution, SearchSpace
-from service.contract.space import values_of
-from service.contract.spec import StudySpec
-from service.contract.wire import nearest_name_hint
 from service.errors import Invalid
-from service.search.allowed import choices_of
-from service.search.presets import PRESETS
+from service.search.presets.presets import PRESETS
+from service.search.space.allowed import choices_of
+from spezia.contract.hyperparameters import HYPERPARAMETERS
+from spezia.contract.preset import Preset
+from spezia.contract.problem import FieldProblem
+from spezia.contract.ranges import Distribution, SearchSpace
+from spezia.contract.space import values_of
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.wire import nearest_name_hint
 
 _SAME = {"frozen_layers": "frozen_fraction", "frozen_fraction": "frozen_layers"}
 """Two names of one thing: who says one does not want the other."""

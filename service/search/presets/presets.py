@@ -24,11 +24,11 @@ ViT            Dosovitskiy et al. 2021, An image is worth 16x16 words
 ViT guide      Hugging Face transformers, guide to image classification
 """
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.preset import Preset, PresetParameter
-from service.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange
-from service.contract.spec import StudySpec
-from service.contract.tasks import Task
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.preset import Preset, PresetParameter
+from spezia.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import Task
 
 _TEXT: list[Task] = ["text-classification", "text-regression"]
 _CLASSIFIERS: list[Task] = [*_TEXT, "token-classification", "image-classification"]

@@ -12,10 +12,10 @@ from decimal import Decimal
 
 from optuna.trial import FrozenTrial
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.ranges import Choices, Distribution, IntRange
-from service.contract.space import dimensions
-from service.contract.spec import MAX_TRIALS, Params, StudySpec
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.ranges import Choices, Distribution, IntRange
+from spezia.contract.space import dimensions
+from spezia.contract.study_spec import MAX_TRIALS, Params, StudySpec
 
 FIXED_PARAMS = "fixed_params"
 """Where Optuna keeps the params of an enqueued trial, among its system attributes."""

@@ -10,13 +10,13 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from service.contract.search import GridSampler, QmcSampler, RandomSampler
-from service.contract.space import dimensions
-from service.contract.spec import Params, StudySpec
-from service.search.grid import FIXED_PARAMS, next_grid_point
-from service.search.samplers import build_sampler
-from service.search.snapshot import STUDY_ID, SnapshotStorage, running_trial
-from service.search.space import to_keys, to_optuna
+from service.search.propose.grid import FIXED_PARAMS, next_grid_point
+from service.search.propose.samplers import build_sampler
+from service.search.propose.snapshot import STUDY_ID, SnapshotStorage, running_trial
+from service.search.space.space import to_keys, to_optuna
+from spezia.contract.search import GridSampler, QmcSampler, RandomSampler
+from spezia.contract.space import dimensions
+from spezia.contract.study_spec import Params, StudySpec
 
 AHEAD_FROM = 2_000
 """Trials of a study from which on a proposal takes longer (TPE: 50 ms with seven parameters) than a worker should wait;

@@ -13,8 +13,8 @@ from time import perf_counter
 from weakref import WeakValueDictionary
 
 from service.metrics import Metrics
-from service.search.propose import Proposal, ProposalRequest, propose
-from service.search.samplers import needs_torch
+from service.search.propose.propose import Proposal, ProposalRequest, propose
+from service.search.propose.samplers import needs_torch
 
 _MAX_AHEAD = 64
 """Studies for which a proposal is kept."""

@@ -18,11 +18,11 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract import search
-from service.contract.space import is_conditional
-from service.contract.spec import StudySpec
-from service.search.quiet import quiet
-from service.search.space import to_optuna
+from service.search.optuna_warnings import quiet
+from service.search.space.space import to_optuna
+from spezia.contract import search
+from spezia.contract.space import is_conditional
+from spezia.contract.study_spec import StudySpec
 
 
 class SpecSearchSpace(IntersectionSearchSpace):

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.tasks import Direction
+from spezia.contract.tasks import Direction
 
 STUDY_ID = 0
 NEW_TRIAL_ID = -1

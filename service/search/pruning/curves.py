@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.space import plain_name
+from spezia.contract.space import plain_name
 
 Values = NDArray[np.float64]
 """Ascending; NaN, which no trial of ours reports, comes last."""

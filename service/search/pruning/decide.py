@@ -10,13 +10,13 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial
 
-from service.contract import search
-from service.contract.spec import StudySpec
-from service.search.curves import Curves, epochs_of, is_comparable
-from service.search.grounds import Grounds, grounds_of
-from service.search.percentile import is_behind
-from service.search.pruners import build_pruner
-from service.search.snapshot import SnapshotStorage
+from service.search.propose.snapshot import SnapshotStorage
+from service.search.pruning.curves import Curves, epochs_of, is_comparable
+from service.search.pruning.percentile import is_behind
+from service.search.pruning.pruners import build_pruner
+from service.search.pruning.reasons import Grounds, grounds_of
+from spezia.contract import search
+from spezia.contract.study_spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from service.contract import search
-from service.contract.tasks import Direction
-from service.search.curves import Values
+from service.search.pruning.curves import Values
+from spezia.contract import search
+from spezia.contract.tasks import Direction
 
 _LARGE = 1e300
 """Differences of values up to here are finite."""

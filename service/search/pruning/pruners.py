@@ -10,12 +10,12 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 
-from service.contract import search
-from service.contract.hyperparameters import HYPERPARAMETERS
-from service.contract.ranges import Choices
-from service.contract.space import dimensions
-from service.contract.spec import StudySpec
-from service.search.quiet import quiet
+from service.search.optuna_warnings import quiet
+from spezia.contract import search
+from spezia.contract.hyperparameters import HYPERPARAMETERS
+from spezia.contract.ranges import Choices
+from spezia.contract.space import dimensions
+from spezia.contract.study_spec import StudySpec
 
 
 def build_pruner(spec: StudySpec) -> BasePruner:

@@ -7,9 +7,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract import search
-from service.contract.spec import StudySpec
-from service.contract.tasks import Direction
+from spezia.contract import search
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import Direction
 
 _RUNG = "completed_rung_"
 

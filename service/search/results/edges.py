@@ -2,11 +2,11 @@
 
 import math
 
-from service.contract.hyperparameters import HYPERPARAMETERS
-from service.contract.ranges import Choices, FloatRange, IntRange
-from service.contract.space import Dimension, active_dimension
-from service.contract.spec import Params, StudySpec
-from service.contract.study import Facts
+from spezia.contract.hyperparameters import HYPERPARAMETERS
+from spezia.contract.ranges import Choices, FloatRange, IntRange
+from spezia.contract.space import Dimension, active_dimension
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import Params, StudySpec
 
 _NEAR = 0.02
 """Share of a range, logarithmic where the range is."""

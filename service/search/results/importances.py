@@ -12,9 +12,9 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.spec import StudySpec
-from service.search.quiet import quiet
-from service.search.snapshot import SnapshotStorage, running_trial
+from service.search.optuna_warnings import quiet
+from service.search.propose.snapshot import SnapshotStorage, running_trial
+from spezia.contract.study_spec import StudySpec
 
 Evaluator = Literal["ped-anova", "fanova"]
 

@@ -7,8 +7,8 @@ from itertools import islice
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.spec import StudySpec
-from service.search.pareto import pareto_front
+from service.search.results.pareto import pareto_front
+from spezia.contract.study_spec import StudySpec
 
 
 def ranked(trials: Iterable[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:

@@ -1,8 +1,8 @@
 """What a spec allows one parameter to be."""
 
-from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue
-from service.contract.ranges import Choices, Distribution
-from service.contract.spec import StudySpec
+from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from spezia.contract.ranges import Choices, Distribution
+from spezia.contract.study_spec import StudySpec
 
 
 def ranges_of(spec: StudySpec, name: str) -> list[Distribution]:

@@ -10,13 +10,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from service.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
-from service.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
-from service.contract.remember import remember
-from service.contract.space import dimensions, plain_name
-from service.contract.spec import Params, StudySpec
-from service.contract.study import Facts
-from service.search.presets import preset_default
+from service.search.presets.presets import preset_default
+from spezia.common.remember import remember
+from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
+from spezia.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
+from spezia.contract.space import dimensions, plain_name
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import Params, StudySpec
 
 USUAL_DROPOUT = 0.1
 """Of BERT and most of its descendants; used when the checkpoint names none."""

@@ -1,10 +1,10 @@
 """How large a search space is, and how many trials it deserves."""
 
-from service.contract.hyperparameters import ParamValue
-from service.contract.ranges import Choices
-from service.contract.space import dimensions
-from service.contract.spec import StudySpec
-from service.search.allowed import n_values, ranges_of
+from service.search.space.allowed import n_values, ranges_of
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.ranges import Choices
+from spezia.contract.space import dimensions
+from spezia.contract.study_spec import StudySpec
 
 _ENOUGH = ((1, 1), (3, 9), (6, 20))
 _ENOUGH_FOR_MORE = 40

@@ -12,8 +12,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Row, Table, bindparam, insert, select
 
-from service.contract.remember import remember
-from service.store.optuna_tables import (
+from service.store.optuna.tables import (
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -21,7 +20,8 @@ from service.store.optuna_tables import (
     trial_values,
     trials,
 )
-from service.store.statements import Runner, Statement
+from service.store.sql.statements import Runner, Statement
+from spezia.common.remember import remember
 
 IDS_PER_STATEMENT = 500
 ROWS_PER_STATEMENT = 100

@@ -21,7 +21,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import DateTime, bindparam, func, insert, select, update
 
-from service.store.frozen import (
+from service.store.optuna.frozen import (
     insert_contents,
     intermediate_row,
     load_trials,
@@ -29,9 +29,9 @@ from service.store.frozen import (
     to_stored_time,
     value_row,
 )
-from service.store.open_trials import OpenTrials, unsettled
-from service.store.optuna_studies import SqlStudies
-from service.store.optuna_tables import (
+from service.store.optuna.studies import SqlStudies
+from service.store.optuna.summaries import S
+from service.store.optuna.tables import (
     trial_intermediate_values,
     trial_params,
     trial_system_attributes,
@@ -39,10 +39,10 @@ from service.store.optuna_tables import (
     trial_values,
     trials,
 )
-from service.store.seen_trials import Picture, SeenTrials
-from service.store.statements import Call, Row, Runner, Statement, as_it_is
-from service.store.summaries import S
-from service.store.upsert import upsert
+from service.store.optuna.transaction_trials import OpenTrials, unsettled
+from service.store.optuna.trial_cache import Picture, SeenTrials
+from service.store.sql.statements import Call, Row, Runner, Statement, as_it_is
+from service.store.sql.upsert import upsert
 
 _ADD_TRIAL = Statement(insert(trials).returning(trials.c.trial_id))
 _CLAIM = Statement(

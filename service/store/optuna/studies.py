@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
-from service.store.optuna_tables import (
+from service.store.optuna.tables import (
     studies,
     study_directions,
     study_system_attributes,
@@ -24,8 +24,8 @@ from service.store.optuna_tables import (
     trial_values,
     trials,
 )
-from service.store.statements import Call, Row, Runner, Statement
-from service.store.upsert import insert_of, upsert
+from service.store.sql.statements import Call, Row, Runner, Statement
+from service.store.sql.upsert import insert_of, upsert
 
 _STUDY_NAME = select(studies.c.study_name).where(studies.c.study_id == bindparam("study_id"))
 

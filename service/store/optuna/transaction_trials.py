@@ -11,12 +11,12 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import bindparam, func, select
 
-from service.store.frozen import load_trials
-from service.store.optuna_tables import trials
-from service.store.seen_trials import Picture
-from service.store.statements import Call, Row, Runner, Statement
-from service.store.summaries import S, StateCounts, Summaries
-from service.store.tables import event, study_spec
+from service.store.optuna.frozen import load_trials
+from service.store.optuna.summaries import S, StateCounts, Summaries
+from service.store.optuna.tables import trials
+from service.store.optuna.trial_cache import Picture
+from service.store.sql.statements import Call, Row, Runner, Statement
+from service.store.sql.tables import event, study_spec
 
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
 _revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()

@@ -11,7 +11,7 @@ from threading import Lock
 
 from optuna.trial import FrozenTrial
 
-from service.store.summaries import Summaries
+from service.store.optuna.summaries import Summaries
 
 MAX_STUDIES = 32
 """The pictures that were used last are kept; 1,000 trials of seven params and five steps are some 5 MB."""

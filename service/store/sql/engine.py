@@ -10,8 +10,8 @@ from sqlalchemy import DateTime, Dialect, Engine, create_engine, event, func, ma
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.store import sqlite
-from service.store.statements import Call, Row, Statement
+from service.store.sql import sqlite
+from service.store.sql.statements import Call, Row, Statement
 
 IDLE_SECONDS = 1.0
 """A connection to PostgreSQL that has not been used for so long is asked first whether it still is one."""

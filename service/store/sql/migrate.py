@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 import migrations
-from service.store.sqlite import WRITING
+from service.store.sql.sqlite import WRITING
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.store.engine import Clock
-from service.store.optuna_storage import SqlStorage
-from service.store.seen_trials import SeenTrials
-from service.store.sqlite import BUSY_SECONDS, WRITING
-from service.store.statements import Call, Runner
+from service.store.optuna.storage import SqlStorage
+from service.store.optuna.trial_cache import SeenTrials
+from service.store.sql.engine import Clock
+from service.store.sql.sqlite import BUSY_SECONDS, WRITING
+from service.store.sql.statements import Call, Runner
 
 A = TypeVar("A")
 

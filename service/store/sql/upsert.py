@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.store.statements import Statement
+from service.store.sql.statements import Statement
 
 
 def insert_of(connection: Connection, table: Table) -> Any:

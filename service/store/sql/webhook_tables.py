@@ -12,7 +12,7 @@ from sqlalchemy import (
     Text,
 )
 
-from service.store.tables import Instant, metadata
+from service.store.sql.tables import Instant, metadata
 
 # Where what happens is posted to. The secret signs, so it is stored as it is.
 webhook = Table(

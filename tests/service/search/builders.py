@@ -7,9 +7,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from service.contract.spec import Params, StudySpec
-from service.contract.study import Facts
-from service.search.propose import Proposal, ProposalRequest, propose
+from service.search.propose.propose import Proposal, ProposalRequest, propose
+from spezia.contract.study import Facts
+from spezia.contract.study_spec import Params, StudySpec
 
 SPACE: dict[str, dict[str, Any]] = {
     "batch_size": {"type": "categorical", "choices": [8, 16, 32]},

@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.spec import StudySpec
-from service.search.best import best_trial, nearest_miss, rank_if_complete, ranked
-from service.search.propose import ProposalRequest, propose
+from service.search.propose.propose import ProposalRequest, propose
+from service.search.results.ranking import best_trial, nearest_miss, rank_if_complete, ranked
+from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import make_spec, make_trial
 
 TWO = [{"metric": "validation_loss"}, {"metric": "accuracy"}]

@@ -8,11 +8,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from service.contract.space import active_dimension, dimensions, value_problem
-from service.contract.spec import Params
-from service.search.pruners import longest_schedule
-from service.search.samplers import build_sampler
-from service.search.space import defaults, plain_params, to_keys, trial_params
+from service.search.propose.samplers import build_sampler
+from service.search.pruning.pruners import longest_schedule
+from service.search.space.space import defaults, plain_params, to_keys, trial_params
+from spezia.contract.space import active_dimension, dimensions, value_problem
+from spezia.contract.study_spec import Params
 from tests.service.search.builders import History, make_facts, make_spec, params_of
 
 

@@ -15,10 +15,10 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.spec import StudySpec
-from service.search.curves import Curves
-from service.search.decide import Decision, should_prune
-from service.search.pruners import longest_schedule
+from service.search.pruning.curves import Curves
+from service.search.pruning.decide import Decision, should_prune
+from service.search.pruning.pruners import longest_schedule
+from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import SPACE, Unseen, make_spec, make_trial
 
 N_STEPS = 9

@@ -1,6 +1,6 @@
 from optuna.trial import TrialState
 
-from service.search.grid import grid_points, grid_size
+from service.search.propose.grid import grid_points, grid_size
 from tests.service.search.builders import GRID, History, freeze, make_spec, make_trial, params_of
 
 

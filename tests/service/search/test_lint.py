@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from service.contract.spec import StudySpec
-from service.search.lint import lint
-from service.search.lint_facts import lint_facts
-from service.search.space_size import space_size, trials_advised
+from service.search.lint.lint import lint
+from service.search.lint.lint_facts import lint_facts
+from service.search.space.space_size import space_size, trials_advised
+from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import make_facts
 
 RATE = {"type": "float", "low": 1e-5, "high": 3e-4, "log": True}

@@ -12,12 +12,12 @@ from optuna.distributions import IntDistribution
 from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.search import PercentilePruner
-from service.contract.spec import StudySpec
-from service.contract.tasks import Direction
-from service.search.curves import Curves
-from service.search.decide import should_prune
-from service.search.pruners import build_pruner
+from service.search.pruning.curves import Curves
+from service.search.pruning.decide import should_prune
+from service.search.pruning.pruners import build_pruner
+from spezia.contract.search import PercentilePruner
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import Direction
 from tests.service.search.builders import make_spec, make_trial
 
 OWN = 1000

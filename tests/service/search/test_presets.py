@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from service.contract.hyperparameters import HYPERPARAMETERS, default_of
-from service.contract.preset import Preset
-from service.contract.space import active_dimension, range_errors, value_problem
-from service.contract.spec import StudySpec, whole_space_errors
-from service.contract.tasks import TRAINED_TASKS, Task
 from service.errors import Invalid
-from service.search.fill_preset import fill_preset
-from service.search.lint import lint
-from service.search.presets import PRESETS
-from service.search.space import defaults, trial_params
+from service.search.lint.lint import lint
+from service.search.presets.fill_preset import fill_preset
+from service.search.presets.presets import PRESETS
+from service.search.space.space import defaults, trial_params
+from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
+from spezia.contract.preset import Preset
+from spezia.contract.space import active_dimension, range_errors, value_problem
+from spezia.contract.study_spec import StudySpec, whole_space_errors
+from spezia.contract.tasks import TRAINED_TASKS, Task
 from tests.service.search.builders import History, make_facts
-from trainer.config import TrialConfig
+from trainer.trial.config import TrialConfig
 
 EACH = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 EACH_TASK = pytest.mark.parametrize(

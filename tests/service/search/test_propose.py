@@ -10,12 +10,12 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from service.contract.space import value_problem
-from service.contract.tasks import Direction
-from service.search.best import best_trial
-from service.search.propose import ProposalRequest, propose
-from service.search.samplers import build_sampler, trial_seed
-from service.search.space import to_optuna
+from service.search.propose.propose import ProposalRequest, propose
+from service.search.propose.samplers import build_sampler, trial_seed
+from service.search.results.ranking import best_trial
+from service.search.space.space import to_optuna
+from spezia.contract.space import value_problem
+from spezia.contract.tasks import Direction
 from tests.service.search.builders import SPACE, History, Unseen, make_spec, make_trial, params_of, toy_loss
 
 SAMPLERS: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ import pytest
 
 from service.metrics import Metrics
 from service.search import requirements
-from service.search.proposer import Proposer
+from service.search.propose.proposer import Proposer
 from service.search.requirements import missing_requirement, refused_options
 from tests.service.search.builders import History, make_spec
 
@@ -35,7 +35,7 @@ def test_samplers_without_torch_pass_straight_through(proposer: Proposer) -> Non
 def test_the_time_of_a_proposal_is_its_samplers_in_the_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics()
     proposer = Proposer(metrics)
-    monkeypatch.setattr("service.search.proposer.perf_counter", iter([1.0, 3.5]).__next__)
+    monkeypatch.setattr("service.search.propose.proposer.perf_counter", iter([1.0, 3.5]).__next__)
     request = History(make_spec(sampler={"name": "tpe"})).request()
     proposer.prepare("study", request)
     prepared = proposer.prepared("study", request.number)

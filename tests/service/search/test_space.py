@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from pydantic import TypeAdapter
 
-from service.contract.ranges import Distribution
-from service.contract.space import value_problem
-from service.search.space import defaults, from_optuna, nearest, to_optuna
+from service.search.space.space import defaults, from_optuna, nearest, to_optuna
+from spezia.contract.ranges import Distribution
+from spezia.contract.space import value_problem
 from tests.service.search.builders import make_facts, make_spec
 
 ADAPTER: TypeAdapter[Distribution] = TypeAdapter(Distribution)
