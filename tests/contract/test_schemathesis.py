@@ -2,7 +2,7 @@
 
 All phases (examples, coverage, fuzzing, stateful) with all checks, with a key: `ignored_auth` sees to it that each
 call refuses to go without, and with a wrong one. Left out is the stream of events, which does not
-end: `tests/service/test_events.py` reads it.
+end: `tests/service/stories/test_events.py` reads it.
 """
 
 import itertools

@@ -18,7 +18,7 @@ import pytest
 from spezia.contract.protocol import Resume
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
-from tests.trainer.test_worker import GOOD, is_dead
+from tests.trainer.supervisor.test_supervisor import GOOD, is_dead
 from tests.trainer.test_worker_process import SECONDS, until
 from trainer.supervisor import attempt as attempt_module
 from trainer.supervisor.client import ServiceClient

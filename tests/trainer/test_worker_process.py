@@ -16,7 +16,7 @@ import pytest
 
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
-from tests.trainer.test_worker import GOOD, is_dead
+from tests.trainer.supervisor.test_supervisor import GOOD, is_dead
 
 SECONDS = 20.0
 LAUNCHER = """

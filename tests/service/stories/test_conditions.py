@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.hand_worker import HandWorker, spec
-from tests.service.search.test_conditions import SPACE, rate
+from tests.service.search.space.test_conditions import SPACE, rate
 
 METHOD = {"type": "categorical", "choices": ["full", "lora"]}
 RANK: dict[str, Any] = {"type": "categorical", "choices": [8, 16]}

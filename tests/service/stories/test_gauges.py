@@ -4,7 +4,7 @@ from fastapi.testclient import TestClient
 
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker
-from tests.service.test_metrics import read, scrape, start
+from tests.service.stories.test_metrics import read, scrape, start
 
 
 def test_gauges_follow_the_database(http: TestClient, worker: HandWorker, clock: FakeClock) -> None:

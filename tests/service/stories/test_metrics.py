@@ -21,7 +21,7 @@ from tests.conftest import FakeClock
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 

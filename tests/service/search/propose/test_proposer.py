@@ -79,7 +79,7 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
         "    print('torch' in sys.modules)\n"
         "    proposer.close()\n"
     )
-    root = Path(__file__).parent.parent.parent.parent
+    root = Path(__file__).parents[4]
     environment = os.environ | {"PYTHONPATH": str(root)}
     asked = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, check=True)
     assert asked.stdout == "False\n"
