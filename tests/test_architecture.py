@@ -1,216 +1,387 @@
-"""Who may import whom: the arrows of the design, read off the source."""
+"""Who may import whom, read off the source; and for each rule a planted violation that it must find.
+
+A rule is a function from a `House` to the violations that it sees there, one line each.
+"""
 
 import ast
 import re
 import sys
-from collections.abc import Callable, Iterator
-from graphlib import TopologicalSorter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PATHS = sorted(path for package in ("service", "trainer", "migrations") for path in (ROOT / package).rglob("*.py"))
-TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in PATHS}
+PACKAGES = ("spezia", "service", "trainer", "migrations")
 
 DOORS = {
-    "fastapi": ("service/app.py", "service/dependencies.py", "service/routes/"),
-    "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
-    "optuna": ("service/search/", "service/store/"),
-    "sqlalchemy": ("service/store/", "migrations/"),
-    "sqlite3": ("service/store/sql/sqlite.py",),
-    "pysqlite3": ("service/store/sql/sqlite.py",),
     "alembic": ("service/store/", "migrations/"),
+    "fastapi": ("service/app.py", "service/dependencies.py", "service/routes/"),
     "httpx2": ("spezia/client.py", "service/webhook_sender.py", "trainer/supervisor/client.py", "trainer/data/hub.py"),
     "limits": ("service/gate.py",),
-    "uvicorn": ("service/serve.py",),
+    "optuna": ("service/search/", "service/store/", "service/optuna_private.py"),
     "prometheus_client": ("service/metrics.py",),
+    "pysqlite3": ("service/store/sql/sqlite.py",),
+    "ruamel": ("spezia/cli/study_file.py",),
+    "sqlalchemy": ("service/store/", "migrations/"),
+    "sqlite3": ("service/store/sql/sqlite.py",),
+    "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
+    "uvicorn": ("service/serve.py",),
 }
-"""Libraries that few may import."""
+"""Libraries that few may import, and who may."""
 
-HEAVY = {"torch", "transformers", "datasets", "sklearn", "safetensors", "pyarrow", "peft"}
-NEVER_TRAINS = (
-    "trainer/supervisor/supervisor.py",
-    "trainer/cli.py",
-    "trainer/supervisor/client.py",
-    "trainer/supervisor/heartbeat.py",
-    "trainer/supervisor/attempt.py",
-)
-"""Of the supervisor, which outlives whatever torch does."""
+TRAINS = frozenset({"torch", "transformers", "datasets", "sklearn", "safetensors", "pyarrow", "peft"})
+"""Libraries of the engine alone: slow to import, and the reason why a process may crash."""
+
+LAYERS = ("service.store", "service.search", "service.lifecycle", "service.routes")
+"""Of the service, the lowest first."""
+
+
+@dataclass(frozen=True)
+class House:
+    """Python files by their path below the root."""
+
+    sources: Mapping[str, str]
+    modules: Mapping[str, str] = field(init=False)
+    """Paths by the names that modules are imported by."""
+
+    def __post_init__(self) -> None:
+        names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in self.sources}
+        object.__setattr__(self, "modules", MappingProxyType(names))
+
+    def with_file(self, path: str, source: str) -> "House":
+        return House({**self.sources, path: source})
+
+    @cached_property
+    def trees(self) -> dict[str, ast.Module]:
+        return {path: parsed(source) for path, source in self.sources.items()}
+
+    @cached_property
+    def imports(self) -> dict[str, list[tuple[str, int]]]:
+        """Imported modules with their lines, by path; ``from a import b`` is ``a.b`` where that is a module."""
+        return {path: list(self._imports_of(tree)) for path, tree in self.trees.items()}
+
+    def _imports_of(self, tree: ast.AST) -> Iterator[tuple[str, int]]:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, node.lineno) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    yield (full if full in self.modules else node.module or "."), node.lineno
+
+    def importing(self, is_forbidden: Callable[[str, str], bool]) -> list[str]:
+        return [
+            f"{path}:{line} imports {module}"
+            for path, imported in self.imports.items()
+            for module, line in imported
+            if is_forbidden(path, module)
+        ]
+
+    def reachable(self, *modules: str) -> set[str]:
+        """Modules of ours that importing ``modules`` imports, packages on the way included."""
+        seen: set[str] = set()
+        waiting = list(modules)
+        while waiting:
+            name = waiting.pop()
+            if name and name not in seen:
+                seen.add(name)
+                waiting.append(name.rpartition(".")[0])
+                waiting += [imported for imported, _ in self.imports.get(self.modules.get(name, ""), ())]
+        return seen & set(self.modules)
+
+    def libraries(self, *modules: str) -> set[str]:
+        """What importing ``modules`` imports that is not ours, by its first name."""
+        found = {module for name in self.reachable(*modules) for module, _ in self.imports[self.modules[name]]}
+        return {module.split(".")[0] for module in found} - set(PACKAGES)
+
+
+TREES: dict[str, ast.Module] = {}
+
+
+def parsed(source: str) -> ast.Module:
+    if source not in TREES:
+        TREES[source] = ast.parse(source)
+    return TREES[source]
+
+
+def is_in(module: str, *packages: str) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
 
 
 def module_of(path: str) -> str:
-    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-MODULES = {module_of(path): path for path in TREES}
-
-
-def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Imported modules with their lines; ``from a import b`` is ``a.b`` where that is a module."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
-            assert node.module is not None
-            for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                yield (full if full in MODULES else node.module), node.lineno
-
-
-def violations(is_forbidden: Callable[[str, str], bool]) -> list[str]:
-    return [
-        f"{path}:{line} imports {module}"
-        for path, tree in TREES.items()
-        for module, line in imports(tree)
-        if is_forbidden(path, module)
-    ]
-
-
-@pytest.mark.parametrize("library", DOORS)
-def test_a_library_is_imported_by_its_doors_alone(library: str) -> None:
-    assert not violations(lambda path, module: module.split(".")[0] == library and not path.startswith(DOORS[library]))
-
-
-def test_tests_and_benchmarks_open_databases_with_the_services_own_copy_of_sqlite() -> None:
-    # two copies in one process undo each other's locks on a file
-    others = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    assert not [
-        f"{path}:{line} imports {module}"
-        for path in others
-        for module, line in imports(ast.parse(path.read_text()))
-        if module.split(".")[0] in ("sqlite3", "pysqlite3")
-    ]
-    with_stock = {str(path.relative_to(ROOT)) for path in others if re.search(r"\bRDBStorage\(", path.read_text())}
-    assert with_stock == {"tests/stock.py", "benchmarks/control_plane.py"}
-
-
-def test_the_service_knows_nothing_of_the_trainer() -> None:
-    assert not violations(lambda path, module: path.startswith("service/") and module.startswith("trainer"))
-
-
-def test_the_service_never_imports_torch() -> None:
-    assert not violations(lambda path, module: path.startswith("service/") and module.split(".")[0] in HEAVY)
-
-
-def test_the_trainer_knows_the_contract_and_nothing_else_of_the_service() -> None:
-    assert not violations(
-        lambda path, module: (
-            path.startswith("trainer/") and module.startswith("service") and not module.startswith("spezia.contract")
-        )
+def libraries_have_doors(house: House) -> list[str]:
+    return house.importing(
+        lambda path, module: (doors := DOORS.get(module.split(".")[0])) is not None and not path.startswith(doors)
     )
 
 
-def test_the_contract_imports_nothing_of_ours_and_only_pydantic() -> None:
+def spezia_imports_nothing_of_ours(house: House) -> list[str]:
+    return house.importing(
+        lambda path, module: path.startswith("spezia/") and is_in(module, "service", "trainer", "migrations")
+    )
+
+
+def importing_spezia_is_cheap(house: House) -> list[str]:
+    allowed = {"pydantic", "pydantic_core", "httpx2", *sys.stdlib_module_names}
+    heavy = [f"import spezia loads {library}" for library in sorted(house.libraries("spezia") - allowed)]
+    programs = [module for module in house.reachable("spezia") if is_in(module, "spezia.common", "spezia.cli")]
+    return heavy + [f"import spezia loads {module}" for module in sorted(programs)]
+
+
+def the_contract_needs_only_pydantic(house: House) -> list[str]:
     allowed = {"pydantic", "pydantic_core", *sys.stdlib_module_names}
-    log_form = "spezia/common/logs.py"  # of services and workers alike: docs/decisions/0014
-    assert not violations(
+    return house.importing(
         lambda path, module: (
-            path.startswith("service/contract/")
-            and not (module.startswith("spezia.contract") or module.split(".")[0] in allowed)
-            and not (path == log_form and module.startswith("structlog"))
+            path.startswith("spezia/contract/")
+            and not is_in(module, "spezia.contract")
+            and module.split(".")[0] not in allowed
         )
     )
 
 
-def test_routes_reach_search_and_store_through_lifecycle() -> None:
-    # types of what `dependencies` hands over may be named
-    named = ("service.store.sql.transaction", "service.search.propose.proposer")
-    assert not violations(
+def service_and_trainer_do_not_know_each_other(house: House) -> list[str]:
+    return house.importing(
+        lambda path, module: (
+            (path.startswith("service/") and is_in(module, "trainer"))
+            or (path.startswith("trainer/") and is_in(module, "service", "migrations"))
+        )
+    )
+
+
+def only_migrate_names_migrations(house: House) -> list[str]:
+    return house.importing(
+        lambda path, module: (
+            (path.startswith("service/") and is_in(module, "migrations") and path != "service/store/sql/migrate.py")
+            or (path.startswith("migrations/") and is_in(module, *PACKAGES) and not is_in(module, "service.store"))
+        )
+    )
+
+
+def the_service_never_imports_torch(house: House) -> list[str]:
+    return house.importing(lambda path, module: path.startswith("service/") and module.split(".")[0] in TRAINS)
+
+
+def the_supervisor_never_imports_torch(house: House) -> list[str]:
+    supervisor = [module for module in house.modules if is_in(module, "trainer.supervisor", "trainer.cli")]
+    loaded = sorted(house.libraries(*supervisor) & TRAINS)
+    return [f"the supervisor loads {library}" for library in loaded]
+
+
+def training_knows_no_http_and_no_lease(house: House) -> list[str]:
+    # data/hub names what the hub's own library raises, which are errors of httpx2
+    loaded = house.reachable("trainer.train.fine_tune") - {"trainer.data.hub"}
+    ours = [module for module in loaded if is_in(module, "trainer.supervisor", "trainer.messages", "trainer.engine")]
+    libraries = {module.split(".")[0] for name in loaded for module, _ in house.imports[house.modules[name]]}
+    return sorted(ours) + sorted(libraries & {"httpx2", "optuna", "fastapi", "sqlalchemy"})
+
+
+def routes_reach_search_and_store_through_lifecycle(house: House) -> list[str]:
+    # the types that `dependencies` hands over may be named
+    named = ("service.store.store", "service.store.sql.transaction", "service.search.propose.proposer")
+    return house.importing(
         lambda path, module: (
             path.startswith("service/routes/")
-            and module.startswith(("service.store", "service.search"))
+            and is_in(module, "service.store", "service.search")
             and module not in named
         )
     )
 
 
-def test_layers_look_down_only() -> None:
-    layers = ["service/contract/", "service/store/", "service/search/", "service/lifecycle/", "service/routes/"]
-    rank = {layer.replace("/", "."): index for index, layer in enumerate(layers)}
+def layers_look_down_only(house: House) -> list[str]:
+    def rank(module: str) -> int | None:
+        return next((index for index, layer in enumerate(LAYERS) if is_in(module, layer)), None)
 
     def looks_up(path: str, module: str) -> bool:
-        own = next((rank[layer.replace("/", ".")] for layer in layers if path.startswith(layer)), None)
-        theirs = next((index for prefix, index in rank.items() if f"{module}.".startswith(prefix)), None)
+        own, theirs = rank(module_of(path)), rank(module)
         return own is not None and theirs is not None and theirs > own
 
-    assert not violations(looks_up)
+    return house.importing(looks_up)
 
 
-def test_search_and_store_do_not_know_each_other() -> None:
-    assert not violations(
-        lambda path, module: path.startswith("service/search/") and module.startswith("service.store")
-    )
-    assert not violations(
-        lambda path, module: path.startswith("service/store/") and module.startswith("service.search")
-    )
+def search_does_not_know_the_store(house: House) -> list[str]:
+    return house.importing(lambda path, module: path.startswith("service/search/") and is_in(module, "service.store"))
 
 
-def test_training_knows_no_http_and_no_lease() -> None:
-    # trainer.hub only names what the hub's own libraries raise
-    closure = reachable("trainer.train.fine_tune") - {"trainer.data.hub"}
-    assert not closure & {
-        "trainer.supervisor.client",
-        "trainer.supervisor.supervisor",
-        "trainer.supervisor.heartbeat",
-        "trainer.messages",
+def siblings_form_no_cycle(house: House) -> list[str]:
+    """Folders of one folder, and the files beside them, import each other in one direction."""
+    graphs: dict[str, dict[str, set[str]]] = {}
+    for name, path in house.modules.items():
+        for imported, _ in house.imports[path]:
+            if imported not in house.modules or (is_in(name, "service.store") and is_in(imported, "migrations")):
+                continue
+            mine, theirs = name.split("."), imported.split(".")
+            depth = next((i for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), None)
+            if depth is not None:
+                graphs.setdefault("/".join(mine[:depth]), {}).setdefault(mine[depth], set()).add(theirs[depth])
+    found = []
+    for folder, graph in graphs.items():
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as cycle:
+            found.append(f"in {folder or 'the root'}: {' <- '.join(cycle.args[1])}")
+    return found
+
+
+def modules_form_no_cycle(house: House) -> list[str]:
+    graph = {
+        name: {imported for imported, _ in house.imports[path] if imported in house.modules and imported != name}
+        for name, path in house.modules.items()
     }
-    libraries = {module.split(".")[0] for name in closure for module, _ in imports(TREES[MODULES[name]])}
-    assert not libraries & {"httpx2", "optuna", "fastapi", "sqlalchemy"}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as cycle:
+        return [" <- ".join(cycle.args[1])]
+    return []
 
 
-def test_the_supervisor_never_imports_torch() -> None:
-    closure = set().union(*(reachable(module_of(path)) for path in NEVER_TRAINS))
-    libraries = {module.split(".")[0] for name in closure for module, _ in imports(TREES[MODULES[name]])}
-    assert not libraries & HEAVY
-
-
-def test_no_import_stands_inside_a_function() -> None:
-    late = [
+def no_import_stands_inside_a_function(house: House) -> list[str]:
+    return [
         f"{path}:{node.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in house.trees.items()
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    assert not late
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
-    graph = {
-        name: {module for module, _ in imports(TREES[path]) if module in MODULES} for name, path in MODULES.items()
-    }
-    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
-
-
-@pytest.mark.parametrize("path", [path for path in TREES if path.startswith("service/lifecycle/")])
-def test_a_lifecycle_file_has_a_public_function_of_its_name(path: str) -> None:
-    name = Path(path).stem
-    public = [node.name for node in TREES[path].body if isinstance(node, ast.FunctionDef)]
-    assert name == "__init__" or name in public
-
-
-def reachable(module: str) -> set[str]:
-    """Modules of ours that importing ``module`` imports."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in MODULES and name not in seen:
-            seen.add(name)
-            waiting += [imported for imported, _ in imports(TREES[MODULES[name]])]
-    return seen
-
-
-def test_what_is_private_to_a_file_stays_in_it() -> None:
-    strangers = [
-        f"{path}:{node.lineno} takes {alias.name} of {node.module}"
-        for path, tree in TREES.items()
+def no_import_is_relative(house: House) -> list[str]:
+    return [
+        f"{path}:{node.lineno}"
+        for path, tree in house.trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.name.startswith("_") and str(node.module).split(".")[0] in ("service", "trainer")
+        if isinstance(node, ast.ImportFrom) and node.level
     ]
-    assert not strangers
+
+
+def private_names_stay_in_their_file(house: House) -> list[str]:
+    return [
+        f"{path}:{node.lineno} takes {alias.name} of {node.module}"
+        for path, tree in house.trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and is_in(node.module or "", *PACKAGES)
+        for alias in node.names
+        if alias.name.startswith("_")
+    ]
+
+
+def optunas_private_names_have_one_door(house: House) -> list[str]:
+    return [
+        f"{path}:{node.lineno} takes {alias.name} of {node.module}"
+        for path, tree in house.trees.items()
+        if path != "service/optuna_private.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and is_in(node.module or "", "optuna")
+        for alias in node.names
+        if alias.name.startswith("_") or "._" in f".{node.module}"
+    ]
+
+
+def who_takes_a_transaction_executes(house: House) -> list[str]:
+    """In the store, a function that takes ``tx`` executes; one that returns a ``Call`` takes no ``tx``."""
+    return [
+        f"{path}:{node.lineno} {node.name} takes tx and returns {ast.unparse(node.returns)}"
+        for path, tree in house.trees.items()
+        if path.startswith("service/store/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        if any(argument.arg == "tx" for argument in node.args.args)
+        if node.returns is not None and re.search(r"\bCall\b", ast.unparse(node.returns))
+    ]
+
+
+RULES: dict[Callable[[House], list[str]], tuple[str, str]] = {
+    libraries_have_doors: ("service/lifecycle/planted.py", "import sqlalchemy"),
+    spezia_imports_nothing_of_ours: ("spezia/cli/planted.py", "from service.store import studies"),
+    importing_spezia_is_cheap: ("spezia/contract/study_spec.py", "import structlog"),
+    the_contract_needs_only_pydantic: ("spezia/contract/planted.py", "import httpx2"),
+    service_and_trainer_do_not_know_each_other: ("trainer/data/planted.py", "import service.errors"),
+    only_migrate_names_migrations: ("service/store/planted.py", "from migrations import env"),
+    the_service_never_imports_torch: ("service/search/planted.py", "from torch import nn"),
+    the_supervisor_never_imports_torch: ("trainer/supervisor/planted.py", "from trainer.model.device import x"),
+    training_knows_no_http_and_no_lease: ("trainer/train/train_step.py", "import trainer.supervisor.client"),
+    routes_reach_search_and_store_through_lifecycle: ("service/routes/planted.py", "from service.store import studies"),
+    layers_look_down_only: ("service/store/planted.py", "import service.lifecycle.page_token"),
+    search_does_not_know_the_store: ("service/search/planted.py", "from service.store import studies"),
+    siblings_form_no_cycle: ("trainer/data/planted.py", "import trainer.train.fine_tune"),
+    modules_form_no_cycle: ("service/errors.py", "import service.app"),
+    no_import_stands_inside_a_function: ("service/planted.py", "def f():\n    import os"),
+    no_import_is_relative: ("service/planted.py", "from . import app"),
+    private_names_stay_in_their_file: ("service/planted.py", "from trainer.cli import _app"),
+    optunas_private_names_have_one_door: ("service/store/planted.py", "from optuna.trial._state import TrialState"),
+    who_takes_a_transaction_executes: ("service/store/planted.py", "def ask(tx: int) -> Call[int]: ..."),
+}
+"""Each rule with a file that breaks it: its path and its source."""
+
+HOUSE = House(
+    {
+        str(path.relative_to(ROOT)): path.read_text()
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_house_keeps_the_rule(rule: Callable[[House], list[str]]) -> None:
+    assert rule(HOUSE) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_rule_finds_a_planted_violation(rule: Callable[[House], list[str]]) -> None:
+    assert set(rule(HOUSE.with_file(*RULES[rule]))) - set(rule(HOUSE))
+
+
+def test_a_file_beside_folders_counts_singly_in_cycles() -> None:
+    house = House({"service/gate.py": "import service.store.keys", "service/store/keys.py": "import service.gate"})
+    assert siblings_form_no_cycle(house)
+    assert siblings_form_no_cycle(House({**house.sources, "service/store/keys.py": "import service.errors"})) == []
+
+
+def test_a_cycle_of_three_folders_is_found() -> None:
+    house = House({"a/x/m.py": "import a.y.m", "a/y/m.py": "import a.z.m", "a/z/m.py": "import a.x.n", "a/x/n.py": ""})
+    assert siblings_form_no_cycle(house)
+    assert modules_form_no_cycle(house) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_folder_of_python_files_is_a_package(package: str) -> None:
+    folders = {path.parent for path in (ROOT / package).rglob("*.py")}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_tests_mirror_the_source_folder_for_folder() -> None:
+    ours = [tests for package in PACKAGES for tests in (ROOT / "tests" / package).rglob("test_*.py")]
+    folders = {tests.parent.relative_to(ROOT / "tests") for tests in ours} - {Path("service/stories")}
+    assert [str(folder) for folder in sorted(folders) if not (ROOT / folder).is_dir()] == []
+
+
+def test_what_is_started_by_its_name_can_be_started() -> None:
+    starters = [path for folder in (*PACKAGES, "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in starters for name in re.findall(r'"-m", "([\w.]+)"', path.read_text())}
+    ours = {name for name in named if is_in(name, *PACKAGES)}
+    assert ours >= {"spezia.cli", "trainer.engine", "trainer.cli"}
+    startable = set(HOUSE.modules) - {module_of(path) for path in HOUSE.sources if path.endswith("/__init__.py")}
+    assert [name for name in ours if name not in startable and f"{name}.__main__" not in startable] == []
+
+
+def test_tests_and_benchmarks_open_databases_with_the_services_own_copy_of_sqlite() -> None:
+    # two copies in one process undo each other's locks on a file
+    others = House(
+        {
+            str(path.relative_to(ROOT)): path.read_text()
+            for folder in ("tests", "benchmarks")
+            for path in (ROOT / folder).rglob("*.py")
+        }
+    )
+    assert others.importing(lambda _path, module: module.split(".")[0] in ("sqlite3", "pysqlite3")) == []
+    with_stock = {path for path, source in others.sources.items() if re.search(r"\bRDBStorage\(", source)}
+    assert with_stock - {"tests/test_architecture.py"} == {"tests/stock.py", "benchmarks/control_plane.py"}

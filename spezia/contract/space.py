@@ -14,9 +14,9 @@ is how Optuna's tables name it; everywhere else a trial has plain params.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from spezia.common.remember import remember
 from spezia.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
 from spezia.contract.ranges import Choices, Condition, Distribution, FloatRange, IntRange, SearchSpace
+from spezia.contract.remember import remember
 from spezia.contract.wire import FieldError, nearest_name_hint
 
 MAX_DEPTH = 4

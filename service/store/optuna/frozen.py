@@ -21,7 +21,7 @@ from service.store.optuna.tables import (
     trials,
 )
 from service.store.sql.statements import Runner, Statement
-from spezia.common.remember import remember
+from spezia.contract.remember import remember
 
 IDS_PER_STATEMENT = 500
 ROWS_PER_STATEMENT = 100

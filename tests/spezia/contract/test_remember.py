@@ -1,6 +1,6 @@
 """Results are kept by which object a function was given."""
 
-from spezia.common.remember import remember
+from spezia.contract.remember import remember
 
 
 def test_the_same_object_is_asked_for_once() -> None:
