@@ -14,7 +14,7 @@ from service.home_lock import AlreadyRunning, find, hold, uses
 HOLD = """
 import sys, time
 from pathlib import Path
-from service.running import hold
+from service.home_lock import hold
 with hold(Path(sys.argv[1])) as held:
     held.announce("http://127.0.0.1:1", "sqlite://")
     print("held", flush=True)

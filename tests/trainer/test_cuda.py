@@ -22,7 +22,7 @@ CUDA = torch.device("cuda")
 PARAMS = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 16, "dropout": 0.0}
 ASSERT_ON_THE_DEVICE = """
 import torch
-from trainer.engine import failure_of
+from trainer.engine.engine import failure_of
 try:
     torch.ones(3, device="cuda")[torch.tensor([7], device="cuda")]
     torch.cuda.synchronize()

@@ -338,7 +338,7 @@ def test_a_service_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
     program = f"""
 import time
 from pathlib import Path
-from service.local_service import local_service
+from service.cli.local_service import local_service
 from service.settings import Settings
 with local_service(Settings(home=Path({str(tmp_path)!r}), n_workers=0), []):
     print("up", flush=True)

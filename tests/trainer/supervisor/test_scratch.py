@@ -13,7 +13,7 @@ from trainer.supervisor.scratch import PREFIX, scratch_folder, sweep_scratch
 
 USER = """
 import sys, threading
-from trainer.scratch import scratch_folder
+from trainer.supervisor.scratch import scratch_folder
 with scratch_folder() as folder:
     (folder / "model").write_bytes(b"weights")
     print(folder, flush=True)

@@ -24,10 +24,10 @@ BF16_TOLERANCE = 0.02
 ORDER = """
 import json, sys
 from pathlib import Path
-from service.contract.spec import StudySpec
-from trainer.config import TrialConfig
-from trainer.fine_tune import _all_batches
-from trainer.prepare import prepare
+from spezia.contract.study_spec import StudySpec
+from trainer.trial.config import TrialConfig
+from trainer.train.fine_tune import _all_batches
+from trainer.train.prepare import prepare
 import torch
 torch.set_num_threads(2)
 torch.manual_seed(2)

@@ -101,7 +101,7 @@ def test_waiting_has_an_end(folder: Path) -> None:
 
 def test_what_a_killed_process_has_begun_is_made_by_the_next(cache: TrunkCache, folder: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from trainer.trunk_cache import TrunkCache\n"
+        "import sys, time; from pathlib import Path; from trainer.trunk.cache import TrunkCache\n"
         "def write(file): file.write(b'half'); file.flush(); print(flush=True); time.sleep(60)\n"
         f"TrunkCache(Path(sys.argv[1]), {3 * SIZE}).entry('a', {SIZE}, write)"
     )
@@ -146,7 +146,7 @@ def test_what_is_in_use_stays(cache: TrunkCache, folder: Path) -> None:
 def test_what_another_process_uses_stays(cache: TrunkCache, folder: Path) -> None:
     cache.entry("a", SIZE, write)
     program = (
-        "import sys; from pathlib import Path; from trainer.trunk_cache import TrunkCache\n"
+        "import sys; from pathlib import Path; from trainer.trunk.cache import TrunkCache\n"
         "held = TrunkCache(Path(sys.argv[1]), 0).entry('a', 0, None); print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(folder)]

@@ -211,7 +211,9 @@ def test_thousand_trials_are_handed_on_without_copies(monkeypatch: pytest.Monkey
 
 
 def test_the_service_process_does_not_import_torch() -> None:
-    program = "import sys, service.search.proposer, service.search.requirements; assert 'torch' not in sys.modules"
+    program = (
+        "import sys, service.search.propose.proposer, service.search.requirements; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 

@@ -68,7 +68,7 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
     program.write_text(
         "import sys\n"
         "from service.metrics import Metrics\n"
-        "from service.search.proposer import Proposer\n"
+        "from service.search.propose.proposer import Proposer\n"
         "from tests.service.search.builders import History, make_spec\n"
         "if __name__ == '__main__':\n"
         "    history = History(make_spec(sampler={'name': 'gp', 'options': {'n_startup_trials': 1}}))\n"
@@ -89,7 +89,7 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
 def test_the_helper_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
-        "from service.search.proposer import _start_helper\n"
+        "from service.search.propose.proposer import _start_helper\n"
         "import os, time\n"
         "if __name__ == '__main__':\n"
         "    print(_start_helper().submit(os.getpid).result(), flush=True)\n"
