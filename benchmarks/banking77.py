@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spezia.contract.study import BestTrial
+from spezia.contract.best_trial import BestTrial
 
 NAME = "banking77"
 SEARCH_SPACE = {

@@ -19,13 +19,15 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
+from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
-from spezia.contract.preset import PresetList, Validation
+from spezia.contract.preset import PresetList
 from spezia.contract.problem import Code, Problem
-from spezia.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyState
+from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import Params, StudyChange, StudySpec
 from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
+from spezia.contract.validation import Validation
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs."""

@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from spezia.common.die_with_parent import die_with_parent
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment
-from spezia.contract.study import Facts, Failure
 from trainer.engine.channel import Channel
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
 from trainer.supervisor import checkpoint_folder

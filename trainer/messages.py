@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, Metrics
-from spezia.contract.study import Facts, Failure
 from spezia.contract.wire import Reply
 
 

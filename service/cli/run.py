@@ -8,9 +8,10 @@ from rich.console import Console
 
 from spezia.cli.progress import show_result, watch
 from spezia.client import SpeziaClient, SpeziaError
+from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.problem import Code
-from spezia.contract.study import BestTrial, ParetoFront, Study
+from spezia.contract.study import Study
 from spezia.contract.study_spec import StudySpec
 
 

@@ -19,8 +19,8 @@ from service.routes import examples
 from service.routes.body import body_chunks
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
+from spezia.contract.model_files import FILE_PATTERN
 from spezia.contract.protocol import (
-    FILE_PATTERN,
     HeartbeatReply,
     HeartbeatRequest,
     Outcome,

@@ -20,10 +20,11 @@ from service.routes.parameters import Limit, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.sql.transaction import Store
-from spezia.contract.preset import Validation
-from spezia.contract.study import BestTrial, ParetoFront, Study, StudyList, StudyOrder, StudyState
+from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.study import Study, StudyList, StudyOrder, StudyState
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Task
+from spezia.contract.validation import Validation
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=StrictRoute)
 

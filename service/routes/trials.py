@@ -30,8 +30,8 @@ from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.sql.transaction import Store
-from spezia.contract.protocol import FILE_PATTERN
-from spezia.contract.trial import ArtifactList, EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
+from spezia.contract.model_files import FILE_PATTERN, ArtifactList
+from spezia.contract.trial import EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from service.search.propose.samplers import build_sampler
 from service.search.pruning.pruners import build_pruner
-from spezia.contract.search import GridSampler
+from spezia.contract.samplers import GridSampler
 from spezia.contract.study_spec import StudySpec
 
 _PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 
 from service.store.sql.tables import small_run
 from service.store.sql.transaction import Transaction
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,9 @@ from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, study_spec
 from service.store.sql.transaction import Transaction
 from spezia.contract.event import StudyChanged
-from spezia.contract.study import Facts, Failure, StudyOrder, StudyState
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
+from spezia.contract.study import StudyOrder, StudyState
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Task
 

@@ -19,7 +19,8 @@ from service.store.sql.tables import lease, study_spec
 from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
 from spezia.contract.event import TrialChanged, ValueReported
-from spezia.contract.study import Failure, TrialCounts
+from spezia.contract.failure import Failure
+from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import TrialState as StateName
 

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from spezia.client import ENDED, SpeziaClient
+from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.start_small import SmallRun, SmallRuns
-from spezia.contract.study import BestTrial, ParetoFront, Study, TrialCounts
+from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial, TrialDetail
 

@@ -4,9 +4,10 @@ from rich.console import Console
 from rich.table import Table
 
 from spezia.contract.hyperparameters import ParamValue
-from spezia.contract.preset import Preset, PresetParameter, Validation
+from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
 from spezia.contract.space import values_of
+from spezia.contract.validation import Validation
 
 
 def show_validation(found: Validation, console: Console) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from spezia.contract.study import Failure, StudyState
+from spezia.contract.failure import Failure
+from spezia.contract.study import StudyState
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import TrialState
 from spezia.contract.wire import Count, Reply

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spezia.contract.search import CmaEsSampler, NoPruner, Pruner, Sampler
+from spezia.contract.pruners import NoPruner, Pruner
+from spezia.contract.samplers import CmaEsSampler, Sampler
 from spezia.contract.tasks import DIRECTIONS, TASKS, Direction, Task
 from spezia.contract.wire import ONE, SEVERAL, FieldError, Text, Wire, nearest_name_hint, one_or_several, refuse
 

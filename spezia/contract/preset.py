@@ -2,9 +2,9 @@
 
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Distribution, SearchSpace
-from spezia.contract.study_spec import Params, StudySpec
+from spezia.contract.study_spec import Params
 from spezia.contract.tasks import Task
-from spezia.contract.wire import Count, Name, Reply, Text
+from spezia.contract.wire import Name, Reply, Text
 
 
 class PresetParameter(Reply):
@@ -41,33 +41,3 @@ class Preset(Reply):
 
 class PresetList(Reply):
     presets: list[Preset]
-
-
-class SpecWarning(Reply):
-    """Something that is allowed and will likely disappoint."""
-
-    field: Text
-    message: Text
-    advice: Text
-    """What to do instead."""
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}; {self.advice}"
-
-
-class Validation(Reply):
-    """What ``POST /v1/studies:validate`` found; a spec that it refuses is a problem of status 422 instead."""
-
-    spec: StudySpec
-    """As it would be stored: defaults and preset filled in."""
-    warnings: list[SpecWarning]
-    n_parameters: Count
-    """Searched ones."""
-    size_of_space: Count | None
-    """Distinct trials that the space holds; null when a range is continuous, or they are too many to count."""
-    n_trials: Count
-    """That differ from each other: those of the spec, or as many as the space holds."""
-    n_trials_advised: Count
-    """That a space of this many parameters deserves."""
-    longest_trial_evaluations: Count | None
-    """Reports of the longest trial that the space allows; null for a script, which reports when it likes."""

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spezia.contract.study import Facts, Failure
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
 from spezia.contract.study_spec import CheckedSpec, Params
 from spezia.contract.wire import Count, Identifier, Reply, Text, Wire
 
@@ -18,8 +19,6 @@ TOKEN_HEADER = "Lease-Token"
 
 Step = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Metrics = Annotated[dict[str, float], Field(max_length=64)]
-FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
-"""Of a file in a model's directory, or in a folder of it."""
 
 
 DeviceKind = Literal["cpu", "cuda", "mps"]

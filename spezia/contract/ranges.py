@@ -7,13 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from spezia.contract.hyperparameters import ParamValue
-from spezia.contract.wire import ONE, SEVERAL, Wire, one_or_several, refuse
+from spezia.contract.wire import ONE, SEVERAL, PositiveInt, Wire, one_or_several, refuse
 
 MAX_CHOICES = 64
 MAX_STEPS = 2**60
 """More than any float tells apart, and few enough that Optuna's decimals (28 digits) divide."""
 
-PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
 Condition = ParamValue | Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
 
 
@@ -92,6 +91,22 @@ SearchSpace = dict[
     ],
 ]
 """A parameter's range by its name; or, where the range depends on others, a list of which each has its ``when``."""
+
+
+def value_problem(distribution: Distribution, value: object) -> str | None:
+    """Say why ``value`` lies outside ``distribution``, or ``None`` if it is inside."""
+    if isinstance(distribution, Choices):
+        inside = any(type(value) is type(choice) and value == choice for choice in distribution.choices)
+        return None if inside else f"must be one of {', '.join(map(str, distribution.choices))}"
+    whole = isinstance(distribution, IntRange)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        return f"must be {'a whole number' if whole else 'a number'}"
+    if not distribution.low <= value <= distribution.high:
+        return f"must lie in [{distribution.low:g}, {distribution.high:g}]"
+    if distribution.step is None or (whole and distribution.step == 1):
+        return None
+    steps = (value - distribution.low) / distribution.step
+    return None if abs(steps - round(steps)) < 1e-8 * max(1.0, steps) else f"must lie on the step {distribution.step:g}"
 
 
 def _order_errors(low: float, high: float) -> list[tuple[tuple[str], str, float]]:

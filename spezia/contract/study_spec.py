@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from spezia.contract.data import Data, column_errors
-from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue
+from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.objectives import (
     Constraint,
     Objective,
@@ -14,25 +14,16 @@ from spezia.contract.objectives import (
     constraint_errors,
     objective_errors,
 )
-from spezia.contract.ranges import FloatRange, SearchSpace
-from spezia.contract.search import (
-    CmaEsSampler,
-    GpSampler,
-    GridSampler,
-    HyperbandPruner,
-    NoPruner,
-    Pruner,
-    Sampler,
-    TpeSampler,
-)
-from spezia.contract.space import (
+from spezia.contract.pruners import HyperbandPruner, NoPruner, Pruner
+from spezia.contract.ranges import SearchSpace
+from spezia.contract.samplers import Sampler, TpeSampler, sampler_errors
+from spezia.contract.space_rules import (
     condition_errors,
-    dimensions,
     enqueued_problem,
-    is_conditional,
+    fixed_errors,
+    free_name_errors,
     method_errors,
     range_errors,
-    unknown_hyperparameter,
 )
 from spezia.contract.start_small import StartSmall
 from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
@@ -131,9 +122,9 @@ class StudySpec(Wire):
     def _check(self) -> Self:
         refuse("StudySpec", _task_errors(self))
         if self.task == "script":
-            errors = _free_name_errors(self.fixed, self.search_space)
+            errors = free_name_errors(self.fixed, self.search_space)
         else:
-            errors = [*range_errors(self.search_space), *_fixed_errors(self.fixed, self.search_space)]
+            errors = [*range_errors(self.search_space), *fixed_errors(self.fixed, self.search_space)]
         if self.preset is None:
             errors += whole_space_errors(self)
         refuse("StudySpec", errors)
@@ -217,54 +208,7 @@ def whole_space_errors(spec: StudySpec) -> list[FieldError]:
     errors = condition_errors(spec.search_space, spec.fixed)
     if not errors and spec.task != "script":
         errors = method_errors(spec.search_space, spec.fixed)
-    return [*errors, *_sampler_errors(spec), *([] if errors else _enqueue_errors(spec))]
-
-
-def _free_name_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
-    """A script's params are its own: names of Python, each in one place."""
-    named = [("search_space", name) for name in space] + [("fixed", name) for name in fixed]
-    errors: list[FieldError] = [
-        (path, "must be a Python name of at most 64 characters", path[1])
-        for path in named
-        if not path[1].isidentifier() or len(path[1]) > 64
-    ]
-    return errors + [
-        (("fixed", name), f"{name} is also in search_space; keep it in one place", fixed[name])
-        for name in fixed.keys() & space.keys()
-    ]
-
-
-def _fixed_errors(fixed: Params, space: SearchSpace) -> list[FieldError]:
-    errors: list[FieldError] = []
-    for name, value in fixed.items():
-        known = HYPERPARAMETERS.get(name)
-        if known is None:
-            errors.append((("fixed", name), unknown_hyperparameter(name), name))
-        elif name in space:
-            errors.append((("fixed", name), f"{name} is also in search_space; keep it in one place", value))
-        elif problem := known.problem(value):
-            errors.append((("fixed", name), f"{name} {problem}", value))
-    return errors
-
-
-def _sampler_errors(spec: StudySpec) -> list[FieldError]:
-    """What the sampler cannot do with the search space."""
-    if is_conditional(spec.search_space):
-        if isinstance(spec.sampler, GpSampler | CmaEsSampler | GridSampler):
-            message = f"{spec.sampler.name} needs every parameter in every trial, but some here have a `when`; use tpe"
-            return [(("sampler", "name"), message, spec.sampler.name)]
-        if isinstance(spec.sampler, TpeSampler) and spec.sampler.options.multivariate is False:
-            message = "ranges with a `when` are searched in groups, which needs multivariate; drop it"
-            return [(("sampler", "options", "multivariate"), message, False)]
-    if not isinstance(spec.sampler, GridSampler):
-        return []
-    message = "a grid needs the step of a float range (and no log); or list choices"
-    ranges = [(one.path, one.distribution) for one in dimensions(spec.search_space)]
-    return [
-        ((*path, "step"), message, None)
-        for path, one in ranges
-        if isinstance(one, FloatRange) and one.step is None and one.low < one.high
-    ]
+    return [*errors, *sampler_errors(spec.sampler, spec.search_space), *([] if errors else _enqueue_errors(spec))]
 
 
 def _enqueue_errors(spec: StudySpec) -> list[FieldError]:

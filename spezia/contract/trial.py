@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 from spezia.contract.study_spec import Params
 from spezia.contract.wire import Count, Reply, Wire
 
@@ -95,18 +95,6 @@ class TrialDetail(Trial):
     """What its curves say, and the edit of the search space that would help."""
     log_tail: list[str] = []
     """Of a trial that failed: its last log lines."""
-
-
-class Artifact(Reply):
-    file: str
-    """Path inside the model's directory."""
-    size_bytes: Count
-    sha256: str
-
-
-class ArtifactList(Reply):
-    artifacts: list[Artifact]
-    """None where the trial's model is not kept."""
 
 
 class TrialList(Reply):

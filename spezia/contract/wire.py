@@ -27,6 +27,9 @@ Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """A random id, made by whoever needs it: 128 bits in hexadecimal."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
+PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
+
+
 ONE, SEVERAL = "one", "several"
 """How pydantic's paths call the two forms of a field that holds one entry or a list of them."""
 

@@ -14,7 +14,7 @@ from transformers import pipeline
 from service.cli.local_service import local_service
 from service.settings import Settings
 from spezia.client import SpeziaClient
-from spezia.contract.study import BestTrial
+from spezia.contract.best_trial import BestTrial
 
 FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
 

@@ -15,6 +15,8 @@ from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.models.upload import upload
 from service.lifecycle.workers.register import register
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Assignment,
     Device,
@@ -28,7 +30,6 @@ from spezia.contract.protocol import (
     TrialOutcome,
     WorkerRegistration,
 )
-from spezia.contract.study import Facts, Failure
 from tests.faults.world import Request, Service
 from tests.service.hand_worker import FACTS
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx2
 
+from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.problem import MEDIA_TYPE, Code, Problem
-from spezia.contract.study import Baseline, BestTrial, ParetoFront, Study, TrialCounts
+from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import TrialDetail
 from tests.service.search.builders import make_spec

@@ -19,8 +19,8 @@ import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.common.die_with_parent import die_with_parent
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
-from spezia.contract.study import Failure
 from trainer import messages
 from trainer.engine.channel import Channel
 from trainer.engine.liveness import Pulse

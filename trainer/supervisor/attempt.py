@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
-from spezia.contract.study import Failure
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending

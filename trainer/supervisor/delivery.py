@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, ScoreAssignment
-from spezia.contract.study import Failure
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 from trainer.supervisor.ending import Ending, outcome_of
 from trainer.supervisor.engine_process import Child

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
-from spezia.contract.study import Facts, Failure
 
 _KEEP_REPORTS = ("diverged", "budget")
 """Ends after which the reports made so far still count."""

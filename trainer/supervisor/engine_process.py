@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import Directive, HeldLease
-from spezia.contract.study import Failure
 from trainer.host_memory import count_oom_kills
 from trainer.messages import Command, Event, Hello, decode_event, encode
 

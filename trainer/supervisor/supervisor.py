@@ -15,6 +15,7 @@ from typing import Literal, NoReturn
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
@@ -27,7 +28,6 @@ from spezia.contract.protocol import (
     TrialAssignment,
     WorkerRegistration,
 )
-from spezia.contract.study import Failure
 from trainer.messages import Hello
 from trainer.supervisor.attempt import Attempt, Terminated
 from trainer.supervisor.checkpoint_folder import CheckpointFolder

@@ -22,8 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from transformers import PreTrainedModel
 
-from spezia.contract.similarity import Similarity
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts, Similarity
 from spezia.contract.study_spec import StudySpec
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import IGNORED, Batch, Split

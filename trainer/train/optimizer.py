@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
-from spezia.contract.hyperparameters import schedule_arguments
+from spezia.contract.schedules import schedule_arguments
 from trainer.errors import ConfigError
 from trainer.trial.config import TrialConfig
 

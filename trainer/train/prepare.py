@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from spezia.contract.data import Data
+from spezia.contract.facts import Facts
 from spezia.contract.objectives import BESIDE
-from spezia.contract.study import Facts
 from spezia.contract.study_spec import Model, StudySpec
 from trainer.data.read_splits import read_splits
 from trainer.data.rows import Splits

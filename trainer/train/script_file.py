@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from trainer.data.allowed_paths import describe_search, find_allowed
 from trainer.errors import ConfigError
 

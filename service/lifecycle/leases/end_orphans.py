@@ -3,7 +3,7 @@
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies, trials
 from service.store.sql.transaction import Store
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 
 _STRAY = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
 

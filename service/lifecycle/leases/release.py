@@ -5,8 +5,8 @@ from service.failpoints import failpoint
 from service.lifecycle.leases.take_back import take_back
 from service.store import leases, studies
 from service.store.sql.transaction import Store
+from spezia.contract.failure import Failure
 from spezia.contract.protocol import ReleaseReason
-from spezia.contract.study import Failure
 
 _FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),

@@ -6,7 +6,7 @@ from service.store import leases, studies, trials
 from service.store.leases import Lease
 from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 
 MAX_COUNTED_ATTEMPTS = 3
 MAX_UNCOUNTED_ATTEMPTS = 10

@@ -24,9 +24,9 @@ from service.store.sql.statements import Row
 from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
+from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
 from spezia.contract.protocol import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
-from spezia.contract.study import Failure
 
 log = logging.getLogger(__name__)
 

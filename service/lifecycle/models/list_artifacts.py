@@ -3,7 +3,7 @@
 from service.lifecycle.trials.find_study_of_trial import find_study_of_trial
 from service.store import artifacts
 from service.store.sql.transaction import Store
-from spezia.contract.trial import Artifact, ArtifactList
+from spezia.contract.model_files import Artifact, ArtifactList
 
 
 def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:

@@ -4,7 +4,8 @@ import re
 from importlib.metadata import version
 from typing import Any
 
-from spezia.contract.study import BestTrial, Study
+from spezia.contract.best_trial import BestTrial
+from spezia.contract.study import Study
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 _PIPELINES = {

@@ -14,7 +14,7 @@ from service.store.artifacts import KeptModel
 from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
 from spezia.common.write_durably import sync, write_durably
-from spezia.contract.study import ParetoFront
+from spezia.contract.best_trial import ParetoFront
 
 CARD = "README.md"
 

@@ -6,7 +6,7 @@ from service.store import small_runs, studies
 from service.store.small_runs import SmallRunRow
 from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 
 _HOPELESS = ("data_error", "config_error")
 """What is wrong with the data or the space stays wrong."""

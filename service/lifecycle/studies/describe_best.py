@@ -17,9 +17,11 @@ from service.store.artifacts import KeptModel
 from service.store.sql.transaction import Store, Transaction
 from service.store.studies import StudyRow
 from service.store.trials import BASELINE, FrozenTrial
-from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of, schedule_arguments
+from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
+from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
+from spezia.contract.schedules import schedule_arguments
 from spezia.contract.start_small import SmallRuns
-from spezia.contract.study import Baseline, BestTrial, ParetoFront, TrialCounts
+from spezia.contract.study import TrialCounts
 
 _MIN_TRIALS_FOR_EDGES = 5
 """Fewer COMPLETE trials say nothing about where in a range the best lies."""

@@ -9,7 +9,8 @@ from service.store import leases, studies, trials
 from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
-from spezia.contract.study import Failure, StudyState
+from spezia.contract.failure import Failure
+from spezia.contract.study import StudyState
 
 MIN_FAILURES = 5
 FAILURE_SHARE = 0.2

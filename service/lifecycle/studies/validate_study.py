@@ -4,8 +4,8 @@ from service.lifecycle.studies.check_spec import check_spec
 from service.search.lint.lint import lint
 from service.search.pruning.pruners import longest_schedule
 from service.search.space.space_size import n_searched, space_size, trials_advised
-from spezia.contract.preset import Validation
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import Validation
 
 
 def validate_study(spec: StudySpec) -> Validation:

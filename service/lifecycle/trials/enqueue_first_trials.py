@@ -7,7 +7,7 @@ from service.search.space.space import defaults
 from service.store import studies, trials
 from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from spezia.contract.study_spec import Params
 
 

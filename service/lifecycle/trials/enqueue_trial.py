@@ -8,7 +8,7 @@ from service.search.propose.proposer import Proposer
 from service.store import studies, trials
 from service.store.sql.transaction import JoinedStore, Store
 from spezia.contract.problem import FieldProblem
-from spezia.contract.search import GridSampler
+from spezia.contract.samplers import GridSampler
 from spezia.contract.study_spec import Params, params_errors
 from spezia.contract.trial import TrialDetail
 

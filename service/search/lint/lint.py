@@ -10,8 +10,8 @@ from service.search.lint.lint_budget import budget_warnings
 from service.search.lint.lint_pruner import pruner_warnings
 from service.search.lint.lint_rate import rate_warnings
 from service.search.lint.lint_training import training_warnings
-from spezia.contract.preset import SpecWarning
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 _OF_EVERY_STUDY: tuple[Callable[[StudySpec], Iterator[SpecWarning]], ...] = (budget_warnings,)
 _OF_FINE_TUNING = (rate_warnings, pruner_warnings, training_warnings)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from service.search.space.allowed import ranges_of
 from service.search.space.space_size import is_constant, n_advised, n_searched, space_size, trials_advised
-from spezia.contract import search
-from spezia.contract.preset import SpecWarning
+from spezia.contract import samplers
 from spezia.contract.ranges import Choices
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 _FIRST = (
     "learning_rate",
@@ -29,7 +29,7 @@ def budget_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
     size = space_size(spec)
     if size is not None and size < spec.n_trials:
         yield _small_space(spec, size)
-    elif isinstance(spec.sampler, search.GridSampler):
+    elif isinstance(spec.sampler, samplers.GridSampler):
         if size is not None and size > spec.n_trials:
             yield _large_grid(spec, size)
     else:
@@ -55,7 +55,7 @@ def _constants(spec: StudySpec) -> Iterator[SpecWarning]:
 
 
 def _small_space(spec: StudySpec, size: int) -> SpecWarning:
-    is_grid = isinstance(spec.sampler, search.GridSampler)
+    is_grid = isinstance(spec.sampler, samplers.GridSampler)
     after = "the study ends after them" if is_grid else "the others repeat them"
     return SpecWarning(
         field="n_trials",
@@ -88,11 +88,11 @@ def _few_trials(spec: StudySpec) -> Iterator[SpecWarning]:
 
 def _startup(spec: StudySpec) -> Iterator[SpecWarning]:
     match spec.sampler:
-        case search.TpeSampler(options=options) | search.GpSampler(options=options):
+        case samplers.TpeSampler(options=options) | samplers.GpSampler(options=options):
             field, n_random = "n_startup_trials", options.n_startup_trials
-        case search.CmaEsSampler(options=options):
+        case samplers.CmaEsSampler(options=options):
             field, n_random = "n_startup_trials", options.n_startup_trials
-        case search.Nsga2Sampler(options=options) | search.Nsga3Sampler(options=options):
+        case samplers.Nsga2Sampler(options=options) | samplers.Nsga3Sampler(options=options):
             field, n_random = "population_size", options.population_size
         case _:
             return
@@ -106,7 +106,7 @@ def _startup(spec: StudySpec) -> Iterator[SpecWarning]:
 
 
 def _cmaes(spec: StudySpec) -> Iterator[SpecWarning]:
-    if not isinstance(spec.sampler, search.CmaEsSampler):
+    if not isinstance(spec.sampler, samplers.CmaEsSampler):
         return
     by_chance = [name for name in spec.search_space if any(isinstance(one, Choices) for one in ranges_of(spec, name))]
     if by_chance:
@@ -118,4 +118,4 @@ def _cmaes(spec: StudySpec) -> Iterator[SpecWarning]:
 
 
 def _learns(spec: StudySpec) -> bool:
-    return not isinstance(spec.sampler, search.RandomSampler | search.GridSampler | search.QmcSampler)
+    return not isinstance(spec.sampler, samplers.RandomSampler | samplers.GridSampler | samplers.QmcSampler)

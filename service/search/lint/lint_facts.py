@@ -2,9 +2,9 @@
 
 import math
 
-from spezia.contract.preset import SpecWarning
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 _SMALL_SPLIT = 200
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from service.search.pruning.pruners import longest_schedule
 from service.search.space.allowed import n_values, ranges_of
-from spezia.contract import search
-from spezia.contract.preset import SpecWarning
+from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 _MIN_PEERS = 3
 _SHARES = ("accuracy", "f1_macro", "f1_micro", "subset_accuracy", "span_f1", "span_precision", "span_recall")
@@ -15,7 +15,7 @@ _SHARES = ("accuracy", "f1_macro", "f1_micro", "subset_accuracy", "span_f1", "sp
 
 def pruner_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
     """Yield why trials will not be pruned, or will be for the wrong reason."""
-    if isinstance(spec.pruner, search.NoPruner):
+    if isinstance(spec.pruner, pruners.NoPruner):
         return
     n_evaluations = longest_schedule(spec)
     first = _first_step(spec.pruner)
@@ -36,27 +36,27 @@ def pruner_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
     yield from _threshold(spec)
 
 
-def _first_step(pruner: search.Pruner) -> int:
+def _first_step(pruner: pruners.Pruner) -> int:
     """The first evaluation, counted from 1, at which the pruner may end a trial."""
     match pruner:
-        case search.MedianPruner(options=options) | search.PercentilePruner(options=options):
+        case pruners.MedianPruner(options=options) | pruners.PercentilePruner(options=options):
             return options.n_warmup_steps + 1
-        case search.ThresholdPruner(options=options):
+        case pruners.ThresholdPruner(options=options):
             return options.n_warmup_steps + 1
-        case search.SuccessiveHalvingPruner(options=options):
+        case pruners.SuccessiveHalvingPruner(options=options):
             return int(options.min_resource * options.reduction_factor**options.min_early_stopping_rate)
-        case search.HyperbandPruner(options=options):
+        case pruners.HyperbandPruner(options=options):
             return options.min_resource
-        case search.PatientPruner(options=options):
+        case pruners.PatientPruner(options=options):
             # the first evaluation, and one more than the patience without a better one
             return options.patience + 2
-        case search.NoPruner():
+        case pruners.NoPruner():
             raise AssertionError("no pruner has no first step")
 
 
 def _peers(spec: StudySpec) -> Iterator[SpecWarning]:
     """Those that compare a trial with others need others."""
-    if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
+    if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         n_startup = spec.pruner.options.n_startup_trials
         if n_startup >= spec.n_trials:
             yield SpecWarning(
@@ -71,7 +71,7 @@ def _peers(spec: StudySpec) -> Iterator[SpecWarning]:
                 "with completed ones: few are left to prune",
                 advice="lower n_parallel, or use pruner successive-halving, which compares running trials too",
             )
-    elif not isinstance(spec.pruner, search.SuccessiveHalvingPruner | search.HyperbandPruner):
+    elif not isinstance(spec.pruner, pruners.SuccessiveHalvingPruner | pruners.HyperbandPruner):
         return
     ranges = ranges_of(spec, "epochs")
     n_schedules = sum(n_values(one) or 1 for one in ranges)
@@ -86,7 +86,7 @@ def _peers(spec: StudySpec) -> Iterator[SpecWarning]:
 
 def _threshold(spec: StudySpec) -> Iterator[SpecWarning]:
     """A threshold is on the objective, whatever the loss does."""
-    if not isinstance(spec.pruner, search.ThresholdPruner):
+    if not isinstance(spec.pruner, pruners.ThresholdPruner):
         return
     metric, options = spec.metric, spec.pruner.options
     good, bad = ("upper", "lower") if spec.direction == "maximize" else ("lower", "upper")

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from service.search.space.allowed import choices_of, edges_of, ranges_of
-from spezia.contract.preset import SpecWarning
 from spezia.contract.ranges import Distribution, FloatRange
 from spezia.contract.space import values_of
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 FIELD = "search_space.learning_rate"
 KNOWN = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "head_only": (1e-5, 1e-1)}

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from service.search.space.allowed import choices_of, largest, n_values, ranges_of
 from service.search.space.space_size import trials_advised
-from spezia.contract.preset import SpecWarning
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import SpecWarning
 
 _MANY_EPOCHS = 10
 _TRIALS_FOR_BATCH = 40

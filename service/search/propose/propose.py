@@ -14,7 +14,7 @@ from service.search.propose.grid import FIXED_PARAMS, next_grid_point
 from service.search.propose.samplers import build_sampler
 from service.search.propose.snapshot import STUDY_ID, SnapshotStorage, running_trial
 from service.search.space.space import to_keys, to_optuna
-from spezia.contract.search import GridSampler, QmcSampler, RandomSampler
+from spezia.contract.samplers import GridSampler, QmcSampler, RandomSampler
 from spezia.contract.space import dimensions
 from spezia.contract.study_spec import Params, StudySpec
 

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.search.optuna_warnings import quiet
 from service.search.space.space import to_optuna
-from spezia.contract import search
+from spezia.contract import samplers
 from spezia.contract.space import is_conditional
 from spezia.contract.study_spec import StudySpec
 
@@ -44,7 +44,7 @@ class SpecSearchSpace(IntersectionSearchSpace):
 
 def needs_torch(spec: StudySpec, trials: Sequence[FrozenTrial]) -> bool:
     """Whether `build_sampler` would import torch: ``gp`` does when it has trials enough for a model."""
-    if not isinstance(spec.sampler, search.GpSampler):
+    if not isinstance(spec.sampler, samplers.GpSampler):
         return False
     n_complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
     return n_complete >= max(1, spec.sampler.options.n_startup_trials)
@@ -57,8 +57,8 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
     """
     seed = trial_seed(spec.seed, number)
     # gp draws from a random sampler, too, until it has a model
-    has_no_model = isinstance(spec.sampler, search.GpSampler) and not needs_torch(spec, trials)
-    if has_no_model or isinstance(spec.sampler, search.RandomSampler):
+    has_no_model = isinstance(spec.sampler, samplers.GpSampler) and not needs_torch(spec, trials)
+    if has_no_model or isinstance(spec.sampler, samplers.RandomSampler):
         return RandomSampler(seed=seed)
     with quiet():
         sampler = _build(spec, seed)
@@ -76,27 +76,27 @@ def trial_seed(study_seed: int, number: int) -> int:
 def _build(spec: StudySpec, seed: int) -> BaseSampler:
     options = spec.sampler.options.model_dump()
     match spec.sampler:
-        case search.TpeSampler():
+        case samplers.TpeSampler():
             # groups of parameters that trials have together; without, all but the common ones are drawn one by one
             group = options.pop("group") or is_conditional(spec.search_space)
             if group and len(spec.objectives) > 1:
                 options["multivariate"] = True  # as Optuna would, with a warning
             return TPESampler(seed=seed, group=group, **options)
-        case search.GpSampler():
+        case samplers.GpSampler():
             return GPSampler(seed=seed, warn_independent_sampling=False, **options)
-        case search.CmaEsSampler():
+        case samplers.CmaEsSampler():
             return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
-        case search.QmcSampler():
+        case samplers.QmcSampler():
             # the sequence belongs to the study, only the draws outside it to the trial
             drawn = RandomSampler(seed=seed)
             return QMCSampler(seed=spec.seed, independent_sampler=drawn, warn_independent_sampling=False, **options)
-        case search.Nsga2Sampler():
+        case samplers.Nsga2Sampler():
             return NSGAIISampler(seed=seed, **options)
-        case search.Nsga3Sampler():
+        case samplers.Nsga3Sampler():
             return NSGAIIISampler(seed=seed, **options)
-        case search.RandomSampler():
+        case samplers.RandomSampler():
             raise AssertionError("build_sampler builds it")
-        case search.GridSampler():
+        case samplers.GridSampler():
             raise AssertionError("grid.next_grid_point proposes the points of a grid")
 
 

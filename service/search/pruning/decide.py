@@ -15,7 +15,7 @@ from service.search.pruning.curves import Curves, epochs_of, is_comparable
 from service.search.pruning.percentile import is_behind
 from service.search.pruning.pruners import build_pruner
 from service.search.pruning.reasons import Grounds, grounds_of
-from spezia.contract import search
+from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 
 
@@ -50,9 +50,9 @@ def should_prune(
         trials: Of the study; the trial itself may be among them and is not compared with itself.
         settled: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
     """
-    if isinstance(spec.pruner, search.NoPruner) or trial.last_step is None:
+    if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, grounds=None, system_attrs={})
-    if isinstance(spec.pruner, search.MedianPruner | search.PercentilePruner):
+    if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         first = settled()
         later = [other for other in trials[first.n_trials :] if other._number != trial._number]
         curves = [first, Curves().extended(later)]
@@ -66,7 +66,7 @@ def should_prune(
 
 def _decide_by_curves(
     spec: StudySpec,
-    pruner: search.MedianPruner | search.PercentilePruner,
+    pruner: pruners.MedianPruner | pruners.PercentilePruner,
     trial: FrozenTrial,
     trials: Sequence[FrozenTrial],
     curves: Sequence[Curves],

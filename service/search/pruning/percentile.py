@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from service.search.pruning.curves import Values
-from spezia.contract import search
+from spezia.contract import pruners
 from spezia.contract.tasks import Direction
 
 _LARGE = 1e300
@@ -14,7 +14,7 @@ _LARGE = 1e300
 
 
 def is_behind(
-    pruner: search.MedianPruner | search.PercentilePruner,
+    pruner: pruners.MedianPruner | pruners.PercentilePruner,
     direction: Direction,
     own: Mapping[int, float],
     peers: Iterable[Values],
@@ -37,7 +37,7 @@ def is_behind(
     values = list(peers)
     if sum(map(len, values)) < options.n_min_trials:
         return False
-    percentile = options.percentile if isinstance(options, search.PercentileOptions) else 50.0
+    percentile = options.percentile if isinstance(options, pruners.PercentileOptions) else 50.0
     if direction == "minimize":
         return _is_worse(min(own.values()), values, percentile, lower_is_better=True)
     return _is_worse(max(own.values()), values, 100 - percentile, lower_is_better=False)

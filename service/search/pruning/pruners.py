@@ -11,7 +11,7 @@ from optuna.pruners import (
 )
 
 from service.search.optuna_warnings import quiet
-from spezia.contract import search
+from spezia.contract import pruners
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.ranges import Choices
 from spezia.contract.space import dimensions
@@ -24,20 +24,20 @@ def build_pruner(spec: StudySpec) -> BasePruner:
     Raises `ValueError` where Optuna refuses the combination of options.
     """
     match spec.pruner:
-        case search.NoPruner():
+        case pruners.NoPruner():
             return NopPruner()
-        case search.MedianPruner(options=options):
+        case pruners.MedianPruner(options=options):
             return _percentile(50.0, options)
-        case search.PercentilePruner(options=options):
+        case pruners.PercentilePruner(options=options):
             return _percentile(options.percentile, options)
-        case search.SuccessiveHalvingPruner(options=options):
+        case pruners.SuccessiveHalvingPruner(options=options):
             return SuccessiveHalvingPruner(**options.model_dump())
-        case search.HyperbandPruner(options=options):
+        case pruners.HyperbandPruner(options=options):
             return _hyperband(spec, options)
-        case search.PatientPruner(options=options):
+        case pruners.PatientPruner(options=options):
             with quiet():
                 return PatientPruner(None, patience=options.patience, min_delta=options.min_delta)
-        case search.ThresholdPruner(options=options):
+        case pruners.ThresholdPruner(options=options):
             return ThresholdPruner(
                 lower=options.lower,
                 upper=options.upper,
@@ -58,7 +58,7 @@ def longest_schedule(spec: StudySpec) -> int:
     return max(map(int, searched)) * spec.training.evaluations_per_epoch
 
 
-def _percentile(percentile: float, options: search.MedianOptions) -> BasePruner:
+def _percentile(percentile: float, options: pruners.MedianOptions) -> BasePruner:
     return PercentilePruner(
         percentile,
         # counted over the whole study by should_prune, which hands on only comparable trials
@@ -69,7 +69,7 @@ def _percentile(percentile: float, options: search.MedianOptions) -> BasePruner:
     )
 
 
-def _hyperband(spec: StudySpec, options: search.HyperbandOptions) -> BasePruner:
+def _hyperband(spec: StudySpec, options: pruners.HyperbandOptions) -> BasePruner:
     max_resource = options.max_resource or longest_schedule(spec)
     return HyperbandPruner(
         # Optuna divides by zero when no bracket fits between the two

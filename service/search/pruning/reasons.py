@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from spezia.contract import search
+from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction
 
@@ -38,24 +38,24 @@ def grounds_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]
     so_far = f"step {step}: best value so far {best:.6g}"
     value = trial.intermediate_values[step]
     match spec.pruner:
-        case search.MedianPruner():
+        case pruners.MedianPruner():
             return _beside_limit(spec, so_far, best, peers, step, 50.0)
-        case search.PercentilePruner(options=options):
+        case pruners.PercentilePruner(options=options):
             return _beside_limit(spec, so_far, best, peers, step, options.percentile)
-        case search.SuccessiveHalvingPruner(options=options) | search.HyperbandPruner(options=options):
+        case pruners.SuccessiveHalvingPruner(options=options) | pruners.HyperbandPruner(options=options):
             return _in_rung(spec, so_far, trial, peers, options)
-        case search.PatientPruner(options=options):
+        case pruners.PatientPruner(options=options):
             more = f" by more than {options.min_delta:g}" if options.min_delta else ""
             reason = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
             return Grounds(reason=reason, value=value, peers=[])
-        case search.ThresholdPruner(options=options):
+        case pruners.ThresholdPruner(options=options):
             below = options.lower is not None and value < options.lower
             side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
             limit = options.lower if below else options.upper
             return Grounds(
                 reason=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[]
             )
-        case search.NoPruner():
+        case pruners.NoPruner():
             raise AssertionError("pruner none prunes nothing")
 
 
@@ -82,7 +82,7 @@ def _in_rung(
     so_far: str,
     trial: FrozenTrial,
     peers: Sequence[FrozenTrial],
-    options: search.SuccessiveHalvingOptions | search.HyperbandOptions,
+    options: pruners.SuccessiveHalvingOptions | pruners.HyperbandOptions,
 ) -> Grounds:
     rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
     key = f"{_RUNG}{rung}"

@@ -2,10 +2,10 @@
 
 import math
 
+from spezia.contract.facts import Facts
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.ranges import Choices, FloatRange, IntRange
 from spezia.contract.space import Dimension, active_dimension
-from spezia.contract.study import Facts
 from spezia.contract.study_spec import Params, StudySpec
 
 _NEAR = 0.02

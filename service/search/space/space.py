@@ -11,11 +11,11 @@ from optuna.distributions import (
 )
 
 from service.search.presets.presets import preset_default
+from spezia.contract.facts import Facts
 from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
 from spezia.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
 from spezia.contract.remember import remember
 from spezia.contract.space import dimensions, plain_name
-from spezia.contract.study import Facts
 from spezia.contract.study_spec import Params, StudySpec
 
 USUAL_DROPOUT = 0.1

@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from service.search.propose.propose import Proposal, ProposalRequest, propose
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from spezia.contract.study_spec import Params, StudySpec
 
 SPACE: dict[str, dict[str, Any]] = {

@@ -20,11 +20,13 @@ from service.search.presets.presets import PRESETS
 from service.settings import Settings
 from spezia.cli.main import app
 from spezia.client import SpeziaClient
-from spezia.contract.preset import PresetList, SpecWarning, Validation
+from spezia.contract.failure import Failure
+from spezia.contract.preset import PresetList
 from spezia.contract.problem import Code
-from spezia.contract.study import Failure, TrialCounts
+from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import TrialList
+from spezia.contract.validation import SpecWarning, Validation
 from tests.service.replies import ScriptedService, make_best, make_study, make_trial_reply, problem
 from tests.service.search.builders import make_spec
 

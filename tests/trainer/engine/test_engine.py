@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from tests.fake_service import assignment
 from tests.trainer import tiny
 from trainer import messages

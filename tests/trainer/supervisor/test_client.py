@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from spezia.contract.failure import Failure
 from spezia.contract.problem import Code
 from spezia.contract.protocol import (
     DispatchRequest,
@@ -15,7 +16,6 @@ from spezia.contract.protocol import (
     ReportRequest,
     TrialOutcome,
 )
-from spezia.contract.study import Failure
 from tests.fake_service import FakeService, assignment, problem
 from trainer.cli import read_api_key
 from trainer.supervisor.client import (

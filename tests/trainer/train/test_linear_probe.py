@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from spezia.contract.similarity import Similarity
+from spezia.contract.facts import Similarity
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import get_scheduler
 
-from spezia.contract.hyperparameters import SCHEDULES
+from spezia.contract.schedules import SCHEDULES
 from trainer.errors import ConfigError
 from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
 from trainer.trial.config import TrialConfig

@@ -11,7 +11,8 @@ from service.search.presets.presets import PRESETS
 from service.search.space.space import defaults, trial_params
 from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
 from spezia.contract.preset import Preset
-from spezia.contract.space import active_dimension, range_errors, value_problem
+from spezia.contract.space import active_dimension
+from spezia.contract.space_rules import range_errors, value_problem
 from spezia.contract.study_spec import StudySpec, whole_space_errors
 from spezia.contract.tasks import TRAINED_TASKS, Task
 from tests.service.search.builders import History, make_facts

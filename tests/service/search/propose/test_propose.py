@@ -14,7 +14,7 @@ from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.samplers import build_sampler, trial_seed
 from service.search.results.ranking import best_trial
 from service.search.space.space import to_optuna
-from spezia.contract.space import value_problem
+from spezia.contract.ranges import value_problem
 from spezia.contract.tasks import Direction
 from tests.service.search.builders import SPACE, History, Unseen, make_spec, make_trial, params_of, toy_loss
 

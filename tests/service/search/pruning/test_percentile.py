@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from service.search.pruning.curves import Curves
 from service.search.pruning.decide import should_prune
 from service.search.pruning.pruners import build_pruner
-from spezia.contract.search import PercentilePruner
+from spezia.contract.pruners import PercentilePruner
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction
 from tests.service.search.builders import make_spec, make_trial

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from service.search.propose.samplers import build_sampler
 from service.search.pruning.pruners import longest_schedule
 from service.search.space.space import defaults, plain_params, to_keys, trial_params
-from spezia.contract.space import active_dimension, dimensions, value_problem
+from spezia.contract.ranges import value_problem
+from spezia.contract.space import active_dimension, dimensions
 from spezia.contract.study_spec import Params
 from tests.service.search.builders import History, make_facts, make_spec, params_of
 

@@ -8,8 +8,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from pydantic import TypeAdapter
 
 from service.search.space.space import defaults, from_optuna, nearest, to_optuna
-from spezia.contract.ranges import Distribution
-from spezia.contract.space import value_problem
+from spezia.contract.ranges import Distribution, value_problem
 from tests.service.search.builders import make_facts, make_spec
 
 ADAPTER: TypeAdapter[Distribution] = TypeAdapter(Distribution)

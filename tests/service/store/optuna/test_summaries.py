@@ -11,7 +11,7 @@ from service.search.pruning.curves import Curves
 from service.store import studies, trials
 from service.store.optuna.summaries import StateCounts, Summaries
 from service.store.sql.transaction import Store, Transaction
-from spezia.contract.study import Failure
+from spezia.contract.failure import Failure
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
