@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from service.cli.local_service import local_service
 from service.settings import Settings
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.study_spec import StudySpec
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import prepare
@@ -50,7 +50,7 @@ def main(work: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         local_service(Settings(home=Path(home)), [work]) as (url, _),
-        SpeziaClient(url) as client,
+        Client(url) as client,
     ):
         name = client.create_study(spec).name
         study = client.wait(name, poll_seconds=0.5)

@@ -18,7 +18,7 @@ from typing import Any
 
 from service.cli.local_service import local_service
 from service.settings import Settings
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.study_spec import StudySpec
 
 STARTED_AT = time.monotonic()
@@ -32,7 +32,7 @@ def main(work: Path, model: Path) -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         local_service(Settings(home=Path(home)), [work, model]) as (url, _),
-        SpeziaClient(url) as client,
+        Client(url) as client,
     ):
         name = client.create_study(make_spec(work, model, configs, n_rows)).name
         study = client.wait(name, poll_seconds=0.2)

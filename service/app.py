@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 
 from service.dependencies import Parts
-from service.errors import SpeziaError
+from service.errors import ServiceError
 from service.gate import Gate
 from service.lifecycle.leases.end_orphans import end_strays
 from service.lifecycle.leases.reap import REAP_SECONDS, reap
@@ -142,7 +142,7 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
             sweep(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
             parts.store.metrics.reaper_success.set_to_current_time()
-        except SpeziaError as error:
+        except ServiceError as error:
             # the next round tries again; the leases keep
             log.warning("could not reap: %s", error)
         except Exception:
@@ -157,7 +157,7 @@ def _deliver_until(parts: Parts, ended: threading.Event) -> None:
         while not ended.wait(WEBHOOK_POLL_SECONDS):
             try:
                 deliver_webhooks(parts.store, parts.webhook_sender.send, threads)
-            except SpeziaError as error:
+            except ServiceError as error:
                 log.warning("could not deliver webhooks: %s", error)
             except Exception:
                 # the next round tries again; without it every receiver would hear nothing more

@@ -1,6 +1,6 @@
 """What the service refuses, as one tree.
 
-SpeziaError                 500 internal
+ServiceError                500 internal
 ├── NotFound                404 not-found
 │   ├── StudyNotFound       404 study-not-found
 │   ├── TrialNotFound       404 trial-not-found
@@ -31,7 +31,7 @@ SpeziaError                 500 internal
 from spezia.contract.problem import Code, FieldProblem
 
 
-class SpeziaError(Exception):
+class ServiceError(Exception):
     """Something went wrong inside the service; its log tells more."""
 
     status = 500
@@ -50,7 +50,7 @@ class SpeziaError(Exception):
         return {}
 
 
-class NotFound(SpeziaError):
+class NotFound(ServiceError):
     """There is nothing at this address; see /docs for what there is."""
 
     status = 404
@@ -99,7 +99,7 @@ class WorkerUnknown(NotFound):
     code = Code.WORKER_UNKNOWN
 
 
-class Invalid(SpeziaError):
+class Invalid(ServiceError):
     status = 422
     code = Code.INVALID
 
@@ -108,14 +108,14 @@ class Invalid(SpeziaError):
         self.errors = errors
 
 
-class KeyReused(SpeziaError):
+class KeyReused(ServiceError):
     """This Idempotency-Key belongs to another request of the last 24 hours; use a new key for each request."""
 
     status = 422
     code = Code.KEY_REUSED
 
 
-class Conflict(SpeziaError):
+class Conflict(ServiceError):
     status = 409
 
 
@@ -159,7 +159,7 @@ class OutcomeRefused(Conflict):
     code = Code.OUTCOME_REFUSED
 
 
-class Unauthorized(SpeziaError):
+class Unauthorized(ServiceError):
     """This service needs an API key: send `Authorization: Bearer spz_…` (clients take it from SPEZIA_API_KEY)."""
 
     status = 401
@@ -170,7 +170,7 @@ class Unauthorized(SpeziaError):
         return {"WWW-Authenticate": "Bearer"}
 
 
-class Forbidden(SpeziaError):
+class Forbidden(ServiceError):
     status = 403
     code = Code.FORBIDDEN
 
@@ -180,7 +180,7 @@ class Forbidden(SpeziaError):
         )
 
 
-class TooManyRequests(SpeziaError):
+class TooManyRequests(ServiceError):
     status = 429
     code = Code.TOO_MANY_REQUESTS
 
@@ -193,17 +193,17 @@ class TooManyRequests(SpeziaError):
         return {"Retry-After": str(self.retry_seconds)}
 
 
-class ProtocolTooOld(SpeziaError):
+class ProtocolTooOld(ServiceError):
     status = 426
     code = Code.PROTOCOL_TOO_OLD
 
 
-class TooLarge(SpeziaError):
+class TooLarge(ServiceError):
     status = 413
     code = Code.TOO_LARGE
 
 
-class Unavailable(SpeziaError):
+class Unavailable(ServiceError):
     """The database does not answer; nothing has changed. Try again."""
 
     status = 503

@@ -64,7 +64,7 @@ class SpeziaError(ClientError):
         self.problem = problem
 
 
-class SpeziaClient:
+class Client:
     """May be used from several threads. Reads are repeated when the connection fails, writes are not; what the
     service refuses as too frequent is sent again when it says."""
 

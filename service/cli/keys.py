@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.errors import SpeziaError, Unauthorized
+from service.errors import ServiceError, Unauthorized
 from service.lifecycle.keys.check_key import check_key
 from service.lifecycle.keys.create_key import create_key
 from service.lifecycle.keys.list_keys import list_keys
@@ -96,7 +96,7 @@ def _store(database: str | None) -> Iterator[Store]:
         migrate(engine)
         with closing(Store(engine, DatabaseClock())) as store:
             yield store
-    except (ValueError, OSError, SpeziaError) as error:
+    except (ValueError, OSError, ServiceError) as error:
         typer.echo(f"spezia: {error}", err=True)
         raise typer.Exit(1) from None
 

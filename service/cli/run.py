@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from spezia.cli.progress import show_result, watch
-from spezia.client import SpeziaClient, SpeziaError
+from spezia.client import Client, SpeziaError
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.problem import Code
@@ -27,7 +27,7 @@ def with_name(spec: StudySpec, path: Path) -> StudySpec:
     return spec.model_copy(update={"name": stem or "study"})
 
 
-def submit(client: SpeziaClient, spec: StudySpec, *, is_new: bool) -> Study:
+def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
     """Create the study, or find it as it is; ``is_new`` makes another under the next free name.
 
     Raises:
@@ -45,7 +45,7 @@ def submit(client: SpeziaClient, spec: StudySpec, *, is_new: bool) -> Study:
     return client.resume(study.name) if study.state == "paused" else study
 
 
-def follow(client: SpeziaClient, study: Study, console: Console) -> BestTrial | ParetoFront:
+def follow(client: Client, study: Study, console: Console) -> BestTrial | ParetoFront:
     """Show the study until it has ended, then its result.
 
     Raises:
@@ -83,7 +83,7 @@ def curl_lines(url: str, name: str, saved: Path) -> list[str]:
     ]
 
 
-def _free_name(client: SpeziaClient, spec: StudySpec) -> str:
+def _free_name(client: Client, spec: StudySpec) -> str:
     assert spec.name is not None
     if not _exists(client, spec.name):
         return spec.name
@@ -93,7 +93,7 @@ def _free_name(client: SpeziaClient, spec: StudySpec) -> str:
     return numbered
 
 
-def _exists(client: SpeziaClient, name: str) -> bool:
+def _exists(client: Client, name: str) -> bool:
     try:
         client.get_study(name)
     except SpeziaError as refused:

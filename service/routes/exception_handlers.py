@@ -15,7 +15,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
-from service.errors import Invalid, SpeziaError
+from service.errors import Invalid, ServiceError
 from service.routes.middleware.request_log import REQUEST_ID
 from service.routes.middleware.safe_headers import HEADERS
 from spezia.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
@@ -35,7 +35,7 @@ _UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare",
 
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem document."""
-    app.add_exception_handler(SpeziaError, _answer_ours)
+    app.add_exception_handler(ServiceError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_unexpected)
@@ -70,7 +70,7 @@ class BodyLimit:
 
 
 async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, SpeziaError)
+    assert isinstance(error, ServiceError)
     return document_of(error)
 
 
@@ -107,7 +107,7 @@ async def _answer_unexpected(_request: Request, error: Exception) -> JSONRespons
     return answer
 
 
-def document_of(error: SpeziaError) -> JSONResponse:
+def document_of(error: ServiceError) -> JSONResponse:
     """Tell one of our errors."""
     answer = document(error.status, error.code, error.detail, error.errors if isinstance(error, Invalid) else None)
     answer.headers.update(error.headers)

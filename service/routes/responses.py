@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from service.errors import SpeziaError
+from service.errors import ServiceError
 from spezia.contract.problem import Problem
 
 Responses = dict[int | str, dict[str, Any]]
 
 
-def problems(*errors: type[SpeziaError]) -> Responses:
+def problems(*errors: type[ServiceError]) -> Responses:
     """Declare that a call may answer with these errors."""
     by_status: dict[int, list[str]] = {}
     for error in errors:

@@ -19,7 +19,7 @@ from service.settings import Settings
 from spezia.cli.progress import show_result, trials_table
 from spezia.cli.study_file import StudyFileError, load_study_file
 from spezia.cli.tables import preset_table, presets_table, show_validation
-from spezia.client import ClientError, SpeziaClient
+from spezia.client import Client, ClientError
 from spezia.common.parent import end_with_parent
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
@@ -95,7 +95,7 @@ def run(
     with _plain_errors():
         settings = _settings(database_url=database, n_workers=workers, allow_scripts=allow_scripts)
         spec = with_name(load_study_file(study), study)
-        with local_service(settings, [study.absolute().parent]) as (url, is_ours), SpeziaClient(url) as client:
+        with local_service(settings, [study.absolute().parent]) as (url, is_ours), Client(url) as client:
             submitted = submit(client, spec, is_new=new)
             try:
                 best = follow(client, submitted, console)
@@ -116,7 +116,7 @@ def run(
 @app.command(name="submit")
 def submit_study(study: StudyFile, server: Server = None) -> None:
     """Hand a study to a service and return at once."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         created = client.create_study(with_name(load_study_file(study), study))
         typer.echo(f"{created.name}: {created.state}; follow it: spezia watch {created.name}")
         for warning in created.warnings:
@@ -126,7 +126,7 @@ def submit_study(study: StudyFile, server: Server = None) -> None:
 @app.command()
 def validate(study: StudyFile, server: Server = None) -> None:
     """Check a study without starting it: ranges, budget, and what to think about again."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         show_validation(client.validate(with_name(load_study_file(study), study)), Console())
 
 
@@ -136,7 +136,7 @@ def presets(
     server: Server = None,
 ) -> None:
     """List the search spaces that a study may take as `preset`."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         known = {preset.name: preset for preset in client.presets().presets}
         if name is not None and name not in known:
             raise typer.BadParameter(f"unknown preset{nearest_name_hint(name, known)}", param_hint="NAME")
@@ -147,7 +147,7 @@ def presets(
 @app.command()
 def watch(name: Name, server: Server = None) -> None:
     """Show a study's progress until it ends, then its result."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         try:
             follow(client, client.get_study(name), Console())
         except KeyboardInterrupt:
@@ -157,7 +157,7 @@ def watch(name: Name, server: Server = None) -> None:
 @app.command()
 def best(name: Name, server: Server = None, as_json: AsJson = False) -> None:
     """Print the best trial so far."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         found = client.best(name)
         if as_json:
             typer.echo(found.model_dump_json(indent=2))
@@ -168,38 +168,38 @@ def best(name: Name, server: Server = None, as_json: AsJson = False) -> None:
 @app.command()
 def trials(name: Name, server: Server = None) -> None:
     """List the trials of a study."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         Console().print(trials_table(list(client.list_trials(name))))
 
 
 @app.command()
 def stop(name: Name, server: Server = None) -> None:
     """Start no new trials; the study ends when its running ones have."""
-    _act(name, server, SpeziaClient.stop)
+    _act(name, server, Client.stop)
 
 
 @app.command()
 def pause(name: Name, server: Server = None) -> None:
     """Start no new trials until `spezia resume`."""
-    _act(name, server, SpeziaClient.pause)
+    _act(name, server, Client.pause)
 
 
 @app.command()
 def resume(name: Name, server: Server = None) -> None:
     """Go on after a pause."""
-    _act(name, server, SpeziaClient.resume)
+    _act(name, server, Client.resume)
 
 
 @app.command()
 def cancel(name: Name, server: Server = None) -> None:
     """End a study and its running trials now; what it has found is kept."""
-    _act(name, server, SpeziaClient.cancel)
+    _act(name, server, Client.cancel)
 
 
 @app.command()
 def delete(name: Name, server: Server = None) -> None:
     """Remove a study, its trials and its models."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         client.delete(name)
         typer.echo(f"{name}: deleted")
 
@@ -228,7 +228,7 @@ def extend(
 @app.command()
 def log(name: Name, number: Annotated[int, typer.Argument(min=0)], server: Server = None) -> None:
     """Print what a trial has printed."""
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+    with _plain_errors(), Client(_address(server)) as client:
         typer.echo(client.log(name, number), nl=False)
 
 
@@ -254,8 +254,8 @@ def _plain_errors() -> Iterator[None]:
     raise typer.Exit(1)
 
 
-def _act(name: str, server: str | None, verb: Callable[[SpeziaClient, str], Study]) -> None:
-    with _plain_errors(), SpeziaClient(_address(server)) as client:
+def _act(name: str, server: str | None, verb: Callable[[Client, str], Study]) -> None:
+    with _plain_errors(), Client(_address(server)) as client:
         study = verb(client, name)
         typer.echo(f"{study.name}: {study.state}")
 

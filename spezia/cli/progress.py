@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from spezia.client import ENDED, SpeziaClient
+from spezia.client import ENDED, Client
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.start_small import SmallRun, SmallRuns
@@ -27,7 +27,7 @@ _SHORT = {
 }
 
 
-def watch(client: SpeziaClient, name: str, console: Console) -> Study:
+def watch(client: Client, name: str, console: Console) -> Study:
     """Show a study until nothing of it runs any more; return it as it ended.
 
     A terminal shows the running trials in place; elsewhere there is one plain line per trial, or small run, that
@@ -102,7 +102,7 @@ class _News:
     What had ended before is not printed, and the warnings of a study that is over come with its result.
     """
 
-    def __init__(self, client: SpeziaClient, name: str, console: Console) -> None:
+    def __init__(self, client: Client, name: str, console: Console) -> None:
         self._client = client
         self._name = name
         self._console = console
@@ -155,7 +155,7 @@ def _screen(console: Console) -> Iterator[Live | None]:
         yield live
 
 
-def _show(client: SpeziaClient, study: Study, shown: _News, screen: Live | None) -> None:
+def _show(client: Client, study: Study, shown: _News, screen: Live | None) -> None:
     shown.print_new(study)
     if screen is None or study.state in ENDED:
         return

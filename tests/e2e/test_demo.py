@@ -13,7 +13,7 @@ from transformers import pipeline
 
 from service.cli.local_service import local_service
 from service.settings import Settings
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.best_trial import BestTrial
 
 FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
@@ -43,9 +43,9 @@ def best(home: Path) -> BestTrial:
 
 
 @pytest.fixture
-def client(home: Path, best: BestTrial) -> Iterator[SpeziaClient]:
+def client(home: Path, best: BestTrial) -> Iterator[Client]:
     assert best.study == "customer-feedback"
-    with local_service(Settings(home=home, n_workers=0), []) as (url, _), SpeziaClient(url) as client:
+    with local_service(Settings(home=home, n_workers=0), []) as (url, _), Client(url) as client:
         yield client
 
 
@@ -56,7 +56,7 @@ def test_the_search_beats_the_defaults(best: BestTrial) -> None:
     assert best.improvement == pytest.approx(best.baseline.value - best.value)
 
 
-def test_at_least_two_trials_are_pruned_each_at_its_last_report(best: BestTrial, client: SpeziaClient) -> None:
+def test_at_least_two_trials_are_pruned_each_at_its_last_report(best: BestTrial, client: Client) -> None:
     pruned = [client.get_trial(best.study, trial.number) for trial in client.list_trials(best.study, "PRUNED")]
     assert len(pruned) >= 2
     for trial in pruned:

@@ -17,7 +17,7 @@ from service.lifecycle.keys.list_keys import list_keys
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.sql.transaction import Store
-from spezia.client import SpeziaClient, SpeziaError
+from spezia.client import Client, SpeziaError
 from spezia.contract.key import KEY_VARIABLE, Scope
 from tests import postgres
 from tests.e2e.test_kill import ROOT, eventually, parent_of
@@ -66,9 +66,9 @@ def test_a_study_with_keys_from_the_first_to_the_last_process(environment: dict[
     serving = start(environment, script, output)
     try:
         url = eventually(lambda: (running := find(Path(environment["SPEZIA_HOME"]))) and running.url)
-        with SpeziaClient(url) as stranger, pytest.raises(SpeziaError, match=KEY_VARIABLE):
+        with Client(url) as stranger, pytest.raises(SpeziaError, match=KEY_VARIABLE):
             stranger.get_study("keyed")
-        with SpeziaClient(url, key) as client:
+        with Client(url, key) as client:
             client.create_study(tiny.make_spec(name="keyed", sampler={"name": "random"}, n_trials=2))
             eventually(lambda: client.get_study("keyed").finished_at)
             assert client.get_study("keyed").trials.complete == 2

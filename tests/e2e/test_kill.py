@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from service.home_lock import find
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.study import Study
 from tests.trainer import tiny
 
@@ -42,11 +42,11 @@ class Serving:
         self.script.write_text("{}")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> SpeziaClient:
+    def start(self) -> Client:
         command = [sys.executable, "-m", "tests.e2e.serve_with_fake_engine", str(self.home), str(self.script), "2"]
         self._process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
         pid = self._process.pid
-        return SpeziaClient(eventually(lambda: self._url_of(pid)))
+        return Client(eventually(lambda: self._url_of(pid)))
 
     def kill(self) -> None:
         assert self._process is not None
@@ -70,7 +70,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     serving.end()
 
 
-def assert_whole(client: SpeziaClient, study: Study) -> None:
+def assert_whole(client: Client, study: Study) -> None:
     """Exactly ``n_trials`` trials, no number twice, none RUNNING, the best the best of the COMPLETE ones."""
     trials = list(client.list_trials(study.name))
     assert study.state == "complete"
@@ -125,11 +125,11 @@ def test_nothing_survives_the_service(serving: Serving, tmp_path: Path) -> None:
         eventually(lambda: not Path(f"/proc/{worker}").exists() and not Path(f"/proc/{engine}").exists())
 
 
-def wait_for_trials(client: SpeziaClient, count: int) -> None:
+def wait_for_trials(client: Client, count: int) -> None:
     eventually(lambda: client.get_study("killed").n_finished >= count)
 
 
-def wait_for_end(client: SpeziaClient) -> Study:
+def wait_for_end(client: Client) -> Study:
     eventually(lambda: client.get_study("killed").finished_at)
     return client.get_study("killed")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import NoBest, SpeziaError
+from service.errors import NoBest, ServiceError
 from service.lifecycle.models.sweep import sweep
 from service.lifecycle.studies.cancel import cancel
 from service.lifecycle.studies.delete_study import delete_study
@@ -122,15 +122,15 @@ def test_f51_f52_every_deed_in_every_state(
     assert show_study(store, story.name).state == expected
 
 
-def refusal(deed: Callable[[Any, str], None], store: Any, name: str) -> type[SpeziaError] | None:
+def refusal(deed: Callable[[Any, str], None], store: Any, name: str) -> type[ServiceError] | None:
     try:
         deed(store, name)
-    except SpeziaError as error:
+    except ServiceError as error:
         return type(error)
     return None
 
 
-def is_told_to_end(deed: Any, held: Any, refused: type[SpeziaError] | None) -> bool:
+def is_told_to_end(deed: Any, held: Any, refused: type[ServiceError] | None) -> bool:
     return refused is None and (deed is cancel or (deed is cancel_first and getattr(held, "number", -1) == 0))
 
 

@@ -13,7 +13,7 @@ from service.lifecycle.models.sweep import sweep
 from service.lifecycle.workers.announce import announce
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.transaction import Store
-from spezia.client import SpeziaClient, SpeziaError, Unreachable
+from spezia.client import Client, SpeziaError, Unreachable
 from spezia.contract.protocol import (
     Assignment,
     DispatchRequest,
@@ -45,7 +45,7 @@ class Mortal:
     def __init__(self, service: Service, failpoint: str, folder: Path) -> None:
         self.service = service
         self.n_deaths = 0
-        self.people = SpeziaClient(service.url)
+        self.people = Client(service.url)
         self.worker = ServiceClient(service.url)
         self._file = folder / "model.bin"
         self._file.write_bytes(actors.MODEL)

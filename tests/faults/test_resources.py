@@ -19,7 +19,7 @@ from service.lifecycle.trials.read_log import read_log
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.invariants import violations
@@ -161,7 +161,7 @@ def test_f43_a_service_that_may_open_nothing_more_recovers(tmp_path: Path, datab
             httpx2.get(f"{service.url}/readyz", timeout=0.5)
         greedy.close()
         eventually(lambda: is_ready(service.url))
-        with SpeziaClient(service.url) as client:
+        with Client(service.url) as client:
             assert client.create_study(StudySpec.model_validate(spec())).state == "running"
 
 

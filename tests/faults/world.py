@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, select, text
 
-from service.errors import LeaseLost, OutcomeRefused, SpeziaError
+from service.errors import LeaseLost, OutcomeRefused, ServiceError
 from service.failpoints import Injected, armed
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
@@ -126,7 +126,7 @@ class World:
             self._compare_cache(service)
             if is_deadly:
                 service.restart()
-        except SpeziaError as error:
+        except ServiceError as error:
             reply = error
         self._judge(request, reply, is_stale=is_stale)
         if is_stale and isinstance(reply, Told) and not reply.replayed:

@@ -5,16 +5,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from spezia.client import SpeziaClient, SpeziaError, Unreachable
+from spezia.client import Client, SpeziaError, Unreachable
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.study import StudyList
 from spezia.contract.trial import Trial, TrialList
 from tests.service.replies import ScriptedService, make_best, make_front, make_study, make_trial_reply, problem
 
 
-def connect(service: ScriptedService, slept: list[float] | None = None) -> SpeziaClient:
+def connect(service: ScriptedService, slept: list[float] | None = None) -> Client:
     sleep = (slept if slept is not None else []).append
-    return SpeziaClient("http://spezia.test", transport=service.transport(), sleep=sleep)
+    return Client("http://spezia.test", transport=service.transport(), sleep=sleep)
 
 
 def test_a_study_is_created_and_read_back() -> None:

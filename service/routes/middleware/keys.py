@@ -4,7 +4,7 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import SpeziaError, Unauthorized
+from service.errors import ServiceError, Unauthorized
 from service.gate import Caller, Gate
 from service.loopback import is_loopback
 from service.routes.exception_handlers import document, document_of
@@ -46,7 +46,7 @@ class KeyWall:
         if scope["type"] == "http":
             try:
                 await self._admit(scope)
-            except SpeziaError as error:
+            except ServiceError as error:
                 await document_of(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from spezia.client import SpeziaClient, SpeziaError
+from spezia.client import Client, SpeziaError
 from spezia.contract.problem import Code
 from spezia.contract.study_spec import StudyChange, StudySpec
 from tests.service.conftest import URL
@@ -15,12 +15,12 @@ CSV = b"text,label\nwhat a film,good\nnever again,bad\n"
 
 
 @pytest.fixture
-def client(http: TestClient) -> SpeziaClient:
-    return SpeziaClient(URL, transport=http._transport)
+def client(http: TestClient) -> Client:
+    return Client(URL, transport=http._transport)
 
 
 def test_a_study_is_controlled_from_its_upload_to_its_deletion(
-    client: SpeziaClient, worker: HandWorker, tmp_path: Path
+    client: Client, worker: HandWorker, tmp_path: Path
 ) -> None:
     file = tmp_path / "train.csv"
     file.write_bytes(CSV)
@@ -40,7 +40,7 @@ def test_a_study_is_controlled_from_its_upload_to_its_deletion(
     assert list(client.list_studies()) == []
 
 
-def test_a_finished_study_is_extended_enqueued_and_retried(client: SpeziaClient, worker: HandWorker) -> None:
+def test_a_finished_study_is_extended_enqueued_and_retried(client: Client, worker: HandWorker) -> None:
     client.create_study(StudySpec.model_validate(spec(n_trials=1)))
     worker.prepare()
     worker.run_trial(0.5)
@@ -55,7 +55,7 @@ def test_a_finished_study_is_extended_enqueued_and_retried(client: SpeziaClient,
     assert client.get_study("feedback").spec.n_trials == 4
 
 
-def test_all_pages_of_trials_are_read_by_value(client: SpeziaClient, worker: HandWorker) -> None:
+def test_all_pages_of_trials_are_read_by_value(client: Client, worker: HandWorker) -> None:
     client.create_study(StudySpec.model_validate(spec(n_trials=4)))
     worker.prepare()
     for value in (0.5, 0.2, 0.9, 0.2):

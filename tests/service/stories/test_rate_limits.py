@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.gate import ADDRESS_BUCKETS, Gate
 from service.settings import Settings
-from spezia.client import SpeziaClient, SpeziaError
+from spezia.client import Client, SpeziaError
 from spezia.contract.problem import Code
 from tests.service.keyed import URL, client, client_of, make_key
 from tests.service.replies import make_study, problem
@@ -90,7 +90,7 @@ def test_the_client_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
         bodies.append(request.read())
         return busy if len(bodies) < 3 else httpx2.Response(200, content=make_study().model_dump_json())
 
-    with SpeziaClient(URL, transport=httpx2.MockTransport(answer), sleep=slept.append) as spezia:
+    with Client(URL, transport=httpx2.MockTransport(answer), sleep=slept.append) as spezia:
         assert spezia.pause("toy").name == "toy"
     assert slept == [7.0, 7.0]
 
@@ -105,7 +105,7 @@ def test_an_upload_that_comes_too_early_is_sent_again_whole(tmp_path: Path) -> N
         return problem(429, Code.TOO_MANY_REQUESTS, "too many")
 
     transport = httpx2.MockTransport(answer)
-    with SpeziaClient(URL, transport=transport, sleep=lambda _: None) as spezia, pytest.raises(SpeziaError):
+    with Client(URL, transport=transport, sleep=lambda _: None) as spezia, pytest.raises(SpeziaError):
         spezia.upload(file)
     assert len(bodies) > 1
     assert set(bodies) == {b"text,label\n"}

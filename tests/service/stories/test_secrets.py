@@ -14,7 +14,7 @@ from service.app import create_app
 from service.launch.local import WorkerPlan
 from service.settings import Settings
 from service.store.sql.engine import open_engine
-from spezia.client import SpeziaClient, Unreachable
+from spezia.client import Client, Unreachable
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import URL, client, make_key
 from trainer.supervisor.client import ServiceClient, ServiceUnavailable
@@ -105,7 +105,7 @@ def test_clients_and_plans_do_not_tell_their_key() -> None:
         raise httpx2.ConnectError("away", request=request)
 
     transport = httpx2.MockTransport(fail)
-    spezia = SpeziaClient(URL, PASSWORD, transport=transport, sleep=lambda _: None)
+    spezia = Client(URL, PASSWORD, transport=transport, sleep=lambda _: None)
     with pytest.raises(Unreachable) as away:
         spezia.get_study("toy")
     worker = ServiceClient(URL, PASSWORD, transport=transport)

@@ -19,7 +19,7 @@ from service.home_lock import find, hold
 from service.search.presets.presets import PRESETS
 from service.settings import Settings
 from spezia.cli.main import app
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.failure import Failure
 from spezia.contract.preset import PresetList
 from spezia.contract.problem import Code
@@ -320,7 +320,7 @@ def test_a_service_of_another_database_is_not_used(spezia: Spezia, tmp_path: Pat
 
 def test_a_service_is_started_and_ends_with_us(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", n_workers=0)
-    with local_service(settings, [tmp_path]) as (url, is_ours), SpeziaClient(url) as client:
+    with local_service(settings, [tmp_path]) as (url, is_ours), Client(url) as client:
         assert is_ours
         created = client.create_study(make_spec(name="toy"))
         assert created.state == "running"

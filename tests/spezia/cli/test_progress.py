@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from spezia.cli.progress import show_result, trials_table, watch
-from spezia.client import SpeziaClient
+from spezia.client import Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Best, Study, TrialCounts
 from spezia.contract.trial import Evaluation, TrialDetail, TrialList
@@ -49,7 +49,7 @@ def test_a_terminal_shows_the_running_trials_in_place(is_terminal: bool) -> None
             "GET /v1/studies/toy/trials": TrialList(trials=list(answers.values()), next_page_token=None),
         }
     )
-    client = SpeziaClient("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
+    client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=120)
     assert watch(client, "toy", console).state == "complete"
@@ -89,7 +89,7 @@ def watched(*polls: Study, is_terminal: bool = False) -> str:
             **{f"GET /v1/studies/toy/trials/{trial.number}": trial for trial in waiting},
         }
     )
-    client = SpeziaClient("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
+    client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
     screen = io.StringIO()
     watch(client, "toy", Console(file=screen, force_terminal=is_terminal, width=120))
     return screen.getvalue()
