@@ -56,7 +56,8 @@ from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.sql.sqlite import library
 from service.store.sql.tables import attempt, measurement
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
+from service.store.transaction import Transaction
 from spezia.contract.protocol import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
 from spezia.contract.study_spec import MAX_TRIALS, StudySpec
 from tests import postgres

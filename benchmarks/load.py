@@ -28,7 +28,7 @@ from load_worker import Account, SimulatedWorker, call
 
 from service.lifecycle.models.sweep import sweep
 from service.store.sql.engine import DatabaseClock, open_engine
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from tests import postgres
 from tests.faults.invariants import violations
 

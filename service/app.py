@@ -37,7 +37,7 @@ from service.search.propose.proposer import Proposer
 from service.settings import Settings
 from service.store.sql.engine import Clock, DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.webhook_sender import WebhookSender
 
 WEBHOOK_POLL_SECONDS = 1.0

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from service.search.propose.proposer import Proposer
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.webhook_sender import WebhookSender
 from spezia.contract.protocol import TOKEN_HEADER
 

@@ -16,7 +16,8 @@ from service.errors import Forbidden, TooManyRequests
 from service.lifecycle.keys.check_key import check_key
 from service.lifecycle.keys.has_keys import has_keys
 from service.lifecycle.keys.key_text import draw_key, hash_key
-from service.store.sql.transaction import Store, Viewer
+from service.store.store import Store
+from service.store.transaction import Viewer
 from spezia.contract.key import Scope
 
 REMEMBERED_SECONDS = 5.0

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from tests import postgres
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)

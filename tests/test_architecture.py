@@ -185,7 +185,7 @@ def training_knows_no_http_and_no_lease(house: House) -> list[str]:
 
 def routes_reach_search_and_store_through_lifecycle(house: House) -> list[str]:
     # the types that `dependencies` hands over may be named
-    named = ("service.store.store", "service.store.sql.transaction", "service.search.propose.proposer")
+    named = ("service.store.store", "service.search.propose.proposer")
     return house.importing(
         lambda path, module: (
             path.startswith("service/routes/")

@@ -20,7 +20,7 @@ from service.lifecycle.keys.revoke_key import revoke_key
 from service.settings import Settings
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.key import KEY_VARIABLE, Scope
 
 app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True)

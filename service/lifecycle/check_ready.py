@@ -2,7 +2,7 @@
 
 from service.errors import Unavailable
 from service.store.sql.migrate import is_current
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def check_ready(store: Store) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from service.errors import KeyReused
 from service.store import idempotency
 from service.store.idempotency import Answer as Answer  # routes know answers by this door
-from service.store.sql.transaction import JoinedStore, Store
+from service.store.store import Store
 
 
 def once(store: Store, key: str, request_sha256: str, act: Callable[[Store], Answer]) -> tuple[Answer, bool]:
@@ -25,7 +25,7 @@ def once(store: Store, key: str, request_sha256: str, act: Callable[[Store], Ans
         idempotency.forget_old(tx)
         kept = idempotency.claim(tx, key, request_sha256)
         if kept is None:
-            answer = act(JoinedStore(tx))
+            answer = act(store.within(tx))
             idempotency.keep(tx, key, answer)
             return answer, False
     if kept.request_sha256 != request_sha256:

@@ -9,7 +9,8 @@ from service.errors import Unavailable
 from service.lifecycle.workers.list_workers import CONNECTED_SECONDS
 from service.metrics import Fleet, render
 from service.store import leases, studies, trials, workers
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
+from service.store.transaction import Transaction
 from spezia.contract.protocol import DeviceKind
 from spezia.contract.study import StudyState
 from spezia.contract.trial import TrialState

@@ -19,7 +19,7 @@ from service.routes.idempotency import OnceDep
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
 

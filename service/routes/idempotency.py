@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from service.dependencies import StoreDep
 from service.lifecycle.idempotent import Answer, once
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.wire import Reply
 
 IDEMPOTENCY_KEY = "Idempotency-Key"

@@ -19,7 +19,7 @@ from service.routes.model_tar import tar
 from service.routes.parameters import Limit, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.study import Study, StudyList, StudyOrder, StudyState
 from spezia.contract.study_spec import StudySpec

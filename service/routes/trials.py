@@ -29,7 +29,7 @@ from service.routes.idempotency import OnceDep
 from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.model_files import FILE_PATTERN, ArtifactList
 from spezia.contract.trial import EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 

@@ -17,7 +17,7 @@ from service.routes.idempotency import OnceDep
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.webhook import CreatedWebhook, DeliveryList, NewWebhook, Webhook, WebhookChange, WebhookList
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=StrictRoute)

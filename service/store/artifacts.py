@@ -9,8 +9,8 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 from service.store.leases import Lease
 from service.store.sql.statements import Call, Statement
 from service.store.sql.tables import artifact, dropped_folder, study_spec, trial_log
-from service.store.sql.transaction import Transaction
 from service.store.sql.upsert import insert_of
+from service.store.transaction import Transaction
 
 _LEASE_IDS = Statement(
     select(artifact.c.lease_id)

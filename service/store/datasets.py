@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from service.store.sql.tables import dataset
-from service.store.sql.transaction import Transaction
 from service.store.sql.upsert import insert_of
+from service.store.transaction import Transaction
 from spezia.contract.dataset import Format
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Row, delete, insert, select
 
 from service.store.leases import Lease
 from service.store.sql.tables import decision
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 
 
 def add(tx: Transaction, held: Lease, step: int, pruner: str, grounds: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select
 
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import event
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.event import Happening
 
 _ADD = Statement(insert(event).returning(event.c.sequence))

@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import delete, select, update
 
 from service.store.sql.tables import idempotency_key
-from service.store.sql.transaction import Transaction
 from service.store.sql.upsert import insert_of
+from service.store.transaction import Transaction
 
 KEPT = timedelta(hours=24)
 _IN_FLIGHT = 0

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, insert, or_, select, update
 
 from service.store.sql.tables import api_key
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.key import Scope
 
 TOUCHED_EVERY = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import attempt, lease
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.protocol import LEASE_SECONDS, Resume
 
 Kind = Literal["prepare", "small", "trial", "score"]

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, delete, insert, select
 from service.store.leases import Lease
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, measurement
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.protocol import Report
 
 _HELD = and_(

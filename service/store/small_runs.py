@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select
 
 from service.store.sql.tables import small_run
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 
 

@@ -34,7 +34,7 @@ from service.store import events
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, study_spec
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 from spezia.contract.event import StudyChanged
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure

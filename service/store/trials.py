@@ -16,8 +16,8 @@ from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
 from service.store.optuna.tables import trial_intermediate_values, trial_system_attributes, trials
 from service.store.sql.tables import lease, study_spec
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.event import TrialChanged, ValueReported
 from spezia.contract.failure import Failure
 from spezia.contract.study import TrialCounts

@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, l
 
 from service.store.optuna.tables import studies
 from service.store.sql.tables import event, study_spec
-from service.store.sql.transaction import Transaction
 from service.store.sql.upsert import upsert
 from service.store.sql.webhook_tables import webhook, webhook_delivery, webhook_progress
+from service.store.transaction import Transaction
 from spezia.contract.webhook import EventType
 
 CLAIM = timedelta(seconds=120)

@@ -7,8 +7,8 @@ from sqlalchemy import bindparam, insert, select, update
 
 from service.store.sql.statements import Call, Row, Statement, as_it_is
 from service.store.sql.tables import service_beat, worker
-from service.store.sql.transaction import Transaction
 from service.store.sql.upsert import insert_of
+from service.store.transaction import Transaction
 from spezia.contract.protocol import WorkerRegistration
 
 _FIND = Statement(

@@ -16,7 +16,7 @@ from service.lifecycle.keys.create_key import create_key
 from service.lifecycle.keys.list_keys import list_keys
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.client import Client, SpeziaError
 from spezia.contract.key import KEY_VARIABLE, Scope
 from tests import postgres

@@ -13,7 +13,7 @@ from service.store import leases, studies
 from service.store.optuna import tables as optuna_tables
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease, study_spec
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from service.lifecycle.models.sweep import sweep
 from service.lifecycle.workers.announce import announce
 from service.store.sql.engine import DatabaseClock, open_engine
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.client import Client, SpeziaError, Unreachable
 from spezia.contract.protocol import (
     Assignment,

@@ -10,7 +10,7 @@ import pytest
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.show_study import show_study
 from service.store.sql.engine import DatabaseClock, open_engine
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from tests.faults.processes import Service, eventually, service_of
 from tests.faults.wire import NAME, Far, engine_of, search, work
 

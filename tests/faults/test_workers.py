@@ -17,7 +17,7 @@ from service.lifecycle.studies.show_study import show_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import DatabaseClock, open_engine
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from tests.faults.processes import SECONDS, eventually, is_dead, service_of, stopped, workers
 from tests.faults.proxy import Connection, Lost, Wire, endpoint_of, listening
 from tests.faults.wire import NAME, Far, engine_of, search, serving, work

@@ -23,7 +23,7 @@ from service.lifecycle.studies.show_study import show_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import open_engine
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
 from tests import fake_engine
 from tests.faults.invariants import ENDED, violations

@@ -22,7 +22,7 @@ from service.store.optuna.frozen import load_trials
 from service.store.sql import tables as ours
 from service.store.sql.engine import open_engine
 from service.store.sql.tables import lease
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.protocol import LeaseStatus, ReportReply, Told
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock

@@ -2,7 +2,7 @@
 
 from service.errors import DatasetNotFound
 from service.store import datasets
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.dataset import PREFIX, Dataset
 
 

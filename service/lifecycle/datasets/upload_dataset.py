@@ -10,7 +10,7 @@ from service.errors import TooLarge
 from service.lifecycle.datasets.detect_format import sniff
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.store import datasets
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.dataset import Dataset
 
 

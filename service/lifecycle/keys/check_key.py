@@ -7,7 +7,7 @@ from service.errors import Unauthorized
 from service.lifecycle.keys.key_text import hash_key
 from service.store import keys
 from service.store.keys import KeyRow as KeyRow  # the gate knows keys by this door
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.key import KEY_PATTERN
 
 _FORM = re.compile(KEY_PATTERN)

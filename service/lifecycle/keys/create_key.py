@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from service.lifecycle.keys.key_text import draw_key, hash_key
 from service.store import keys
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.key import Scope
 
 

@@ -1,7 +1,7 @@
 """Whether callers must show a key."""
 
 from service.store import keys
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def has_keys(store: Store) -> bool:

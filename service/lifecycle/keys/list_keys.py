@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from service.store import keys
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 State = Literal["good", "expired", "revoked"]
 

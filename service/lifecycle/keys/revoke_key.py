@@ -1,7 +1,7 @@
 """`spezia key revoke`."""
 
 from service.store import keys
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def revoke_key(store: Store, key_id: str) -> str | None:

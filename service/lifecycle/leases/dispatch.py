@@ -27,8 +27,9 @@ from service.search.results.ranking import best_trial
 from service.search.space.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
 from service.store.leases import Asker, Lease
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.protocol import (
     HEARTBEAT_SECONDS,
     Assignment,

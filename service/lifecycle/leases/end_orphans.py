@@ -2,7 +2,7 @@
 
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.failure import Failure
 
 _STRAY = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")

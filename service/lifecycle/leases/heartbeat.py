@@ -3,8 +3,9 @@
 from service.failpoints import failpoint
 from service.store import leases, studies, workers
 from service.store.leases import Lease
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.protocol import Directive, HeldLease, LeaseStatus
 
 

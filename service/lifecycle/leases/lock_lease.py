@@ -3,7 +3,7 @@
 from service.errors import LeaseLost
 from service.store import leases, studies
 from service.store.leases import Lease
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 
 
 def hold(tx: Transaction, lease_id: str, token: str) -> Lease:

@@ -8,8 +8,9 @@ from service.search.propose.propose import Proposal, ProposalRequest, as_before,
 from service.search.propose.proposer import Proposer
 from service.search.propose.samplers import needs_torch
 from service.store import studies, trials
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.protocol import Assignment, TrialAssignment
 
 

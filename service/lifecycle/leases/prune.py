@@ -5,8 +5,8 @@ from functools import partial
 from service.search.pruning.curves import Curves
 from service.search.pruning.decide import Decision, should_prune
 from service.store import trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from service.failpoints import failpoint
 from service.lifecycle.leases.reap_one import reap_one
 from service.store import leases, workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 REAP_SECONDS = 15.0
 OUTAGE = timedelta(seconds=3 * REAP_SECONDS)

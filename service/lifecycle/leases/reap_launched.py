@@ -2,7 +2,7 @@
 
 from service.lifecycle.leases.reap_worker import reap_worker
 from service.store import workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def reap_launched(store: Store, launcher: str) -> int:

@@ -10,7 +10,7 @@ from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
 from service.store import leases, studies
 from service.store.leases import Lease
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.failure import Failure
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from service.lifecycle.leases.reap_one import reap_one
 from service.store import leases
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def reap_worker(store: Store, worker_id: str, *, is_counted: bool = True) -> int:

@@ -4,7 +4,7 @@ from service.errors import LeaseLost
 from service.failpoints import failpoint
 from service.lifecycle.leases.take_back import take_back
 from service.store import leases, studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import ReleaseReason
 

@@ -17,8 +17,9 @@ from service.search.results.ranking import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.measurements import Answer
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.objectives import missing_metrics
 from spezia.contract.protocol import Report, ReportReply
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from service.lifecycle.studies.reserve import reserve
 from service.store import leases, measurements, trials
 from service.store.leases import Asker, Lease
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.protocol import HeldCheckpoint, Resume
 
 

@@ -4,8 +4,8 @@ from service.lifecycle.pilots.note_failed_pilot import note_failed_small
 from service.lifecycle.studies.state_machine import settle
 from service.store import leases, studies, trials
 from service.store.leases import Lease
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 
 MAX_COUNTED_ATTEMPTS = 3

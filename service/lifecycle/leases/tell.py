@@ -21,8 +21,9 @@ from service.search.propose.proposer import Proposer
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.sql.statements import Row
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS

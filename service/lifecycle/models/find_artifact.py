@@ -5,7 +5,7 @@ from pathlib import Path
 from service.errors import NoModel
 from service.lifecycle.trials.find_study_of_trial import find_study_of_trial
 from service.store import artifacts
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def find_artifact(store: Store, folder: Path, name: str, number: int, file: str) -> Path:

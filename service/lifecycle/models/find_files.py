@@ -5,7 +5,7 @@ from pathlib import Path
 from service.errors import NoModel
 from service.search.results.ranking import best_trial
 from service.store import artifacts, studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def find_model(store: Store, folder: Path, name: str) -> Path:

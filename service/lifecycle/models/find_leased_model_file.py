@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.errors import LeaseLost, NoModel
 from service.store import artifacts, leases
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str, file: str) -> Path:

@@ -3,8 +3,8 @@
 from service.search.results.ranking import ranked
 from service.store import artifacts, trials
 from service.store.leases import Lease
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 
 def keep_models(tx: Transaction, study: StudyRow, held: Lease) -> None:

@@ -2,7 +2,7 @@
 
 from service.lifecycle.trials.find_study_of_trial import find_study_of_trial
 from service.store import artifacts
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.model_files import Artifact, ArtifactList
 
 

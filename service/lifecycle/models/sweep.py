@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.lifecycle.models.remove_folders import remove_folders
 from service.store import artifacts, leases
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def sweep(store: Store, folder: Path) -> None:

@@ -8,7 +8,7 @@ from service.errors import LeaseLost, TooLarge, Unavailable
 from service.failpoints import failpoint
 from service.lifecycle.leases.lock_lease import hold
 from service.store import artifacts, leases
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.common.write_durably import sync, write_durably
 
 

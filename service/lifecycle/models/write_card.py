@@ -11,8 +11,9 @@ from service.search.results.ranking import leaders
 from service.search.space.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
 from service.store.artifacts import KeptModel
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.common.write_durably import sync, write_durably
 from spezia.contract.best_trial import ParetoFront
 

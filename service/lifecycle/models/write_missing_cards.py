@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.lifecycle.models.write_card import write_card
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def write_missing_cards(store: Store, folder: Path) -> None:

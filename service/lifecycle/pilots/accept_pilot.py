@@ -5,8 +5,8 @@ from service.lifecycle.pilots.note_failed_pilot import note_failed_small
 from service.store import small_runs
 from service.store.leases import Lease
 from service.store.small_runs import SmallRunRow
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.protocol import SmallOutcome
 
 

@@ -5,8 +5,8 @@ from statistics import StatisticsError, correlation
 from service.search.results.ranking import first_value
 from service.store import small_runs
 from service.store.small_runs import SmallRunRow
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 from spezia.contract.start_small import SmallRun, SmallRuns
 

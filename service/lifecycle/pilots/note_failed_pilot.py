@@ -4,8 +4,8 @@ from service.lifecycle.pilots.start_pilots import is_starting_small
 from service.lifecycle.studies.state_machine import begin_stopping
 from service.store import small_runs, studies
 from service.store.small_runs import SmallRunRow
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 
 _HOPELESS = ("data_error", "config_error")

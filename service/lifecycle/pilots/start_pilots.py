@@ -2,8 +2,8 @@
 
 from service.store import leases, small_runs, trials
 from service.store.leases import Asker, Lease
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 
 def start_small(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:

@@ -2,8 +2,8 @@
 
 from service.lifecycle.studies.change_limits import change_limits
 from service.lifecycle.studies.reopen import reopen
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 
 def add_trial(tx: Transaction, study: StudyRow) -> StudyRow:

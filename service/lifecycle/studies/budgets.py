@@ -2,8 +2,8 @@
 
 from service.lifecycle.studies.reserve import reserve
 from service.store import leases
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 
 def is_full(tx: Transaction, study: StudyRow) -> bool:

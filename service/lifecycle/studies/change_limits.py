@@ -6,8 +6,8 @@ from pydantic import ValidationError
 
 from service.errors import Invalid
 from service.store import studies, trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.problem import FieldProblem
 from spezia.contract.study_spec import StudySpec
 

@@ -8,8 +8,9 @@ from service.failpoints import failpoint
 from service.lifecycle.studies.check_spec import check_spec
 from service.search.lint.lint import lint
 from service.store import datasets, studies
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.dataset import PREFIX
 from spezia.contract.problem import FieldProblem
 from spezia.contract.study_spec import StudySpec

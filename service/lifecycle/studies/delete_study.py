@@ -5,7 +5,7 @@ from pathlib import Path
 from service.failpoints import failpoint
 from service.lifecycle.models.remove_folders import remove_folders
 from service.store import artifacts, decisions, leases, measurements, studies, webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def delete_study(store: Store, folder: Path, name: str) -> None:

@@ -4,8 +4,8 @@ from service.lifecycle.pilots.compare_pilots import compare_small
 from service.lifecycle.trials.explain import best_point, generalization_gap, points
 from service.search.results.ranking import leaders
 from service.store import leases, measurements, trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.study import Best, Study
 
 

@@ -14,8 +14,9 @@ from service.search.results.ranking import leaders, named_values, violations
 from service.search.space.space import plain_params, trial_params
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.artifacts import KeptModel
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.trials import BASELINE, FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of

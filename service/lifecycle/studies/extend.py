@@ -6,7 +6,7 @@ from service.lifecycle.studies.change_limits import change_limits
 from service.lifecycle.studies.reopen import reopen
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study_spec import StudyChange, StudySpec
 
 BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")

@@ -1,7 +1,7 @@
 """Whose events are to be followed."""
 
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def find_followed(store: Store, name: str) -> str:

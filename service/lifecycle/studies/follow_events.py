@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.store import events, studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 PAGE = 100
 """Events read at once: what a reader that takes its time costs in memory."""

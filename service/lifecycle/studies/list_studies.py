@@ -7,7 +7,7 @@ from service.lifecycle.page_token import read_token
 from service.lifecycle.studies.describe import describe
 from service.lifecycle.write_token import write_token
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.store.studies import StudyRow
 from spezia.contract.study import StudyList, StudyOrder, StudyState
 from spezia.contract.tasks import Task

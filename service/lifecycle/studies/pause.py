@@ -2,7 +2,7 @@
 
 from service.errors import StudyEnded
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def pause(store: Store, name: str) -> None:

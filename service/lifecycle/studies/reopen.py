@@ -3,8 +3,8 @@
 from service.errors import StudyEnded
 from service.lifecycle.studies.state_machine import spent_budget
 from service.store import studies
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 _TESTED = (
     "the study was extended after its winner had been scored on the test split: that split is not unseen any more, "

@@ -1,8 +1,8 @@
 """What the next trial may use of a study's ``device_seconds``, decided before it starts."""
 
 from service.store import leases
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 
 MARGIN = 1.5
 """A trial reserves so many times what the longest one so far has used: learning rates and seeds change little of a

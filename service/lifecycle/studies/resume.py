@@ -3,7 +3,7 @@
 from service.errors import StudyEnded
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def resume(store: Store, name: str) -> None:

@@ -4,7 +4,7 @@ from service.errors import Invalid, TooFewTrials
 from service.search.results.importances import Evaluator as Evaluator
 from service.search.results.importances import NoImportances, importances
 from service.store import studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.importances import Importances
 from spezia.contract.problem import FieldProblem
 

@@ -2,7 +2,7 @@
 
 from service.lifecycle.studies.describe import describe
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study import Study
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from service.lifecycle.studies.reserve import reserve
 from service.search.results.ranking import best_trial, first_value
 from service.store import leases, studies, trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 from spezia.contract.failure import Failure
 from spezia.contract.study import StudyState

@@ -2,7 +2,7 @@
 
 from service.lifecycle.studies.state_machine import begin_stopping, settle
 from service.store import studies
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def stop(store: Store, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from service.lifecycle.leases.lock_lease import hold
 from service.store import artifacts
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def append_log(store: Store, lease_id: str, token: str, text: str) -> None:

@@ -3,7 +3,7 @@
 from service.errors import TrialNotFound
 from service.lifecycle.studies.state_machine import settle
 from service.store import leases, studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.failure import Failure
 
 _CANCELLED = Failure(failure_class="cancelled", message="the trial was cancelled before it began")

@@ -1,12 +1,12 @@
 """The trials that a study begins with: the baseline, then what its spec enqueues."""
 
+from service.search.baseline import baseline
 from service.search.lint.lint_facts import lint_facts
 from service.search.propose.propose import ProposalRequest
 from service.search.propose.proposer import Proposer
-from service.search.space.space import defaults
 from service.store import studies, trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from spezia.contract.facts import Facts
 from spezia.contract.study_spec import Params
 
@@ -15,7 +15,7 @@ def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, f
     """Write them as WAITING, in the transaction that accepts the facts, so that no study has half of them."""
     warnings = [*study.warnings, *facts.warnings, *map(str, lint_facts(study.spec, facts))]
     if study.spec.baseline:
-        start = defaults(study.spec, facts)
+        start = baseline(study.spec, facts)
         warnings += start.warnings
         _enqueue(tx, proposer, study, start.params, {trials.BASELINE: True})
     for params in study.spec.enqueue:

@@ -6,7 +6,7 @@ from service.lifecycle.trials.show_trial import show_trial
 from service.search.propose.propose import ProposalRequest
 from service.search.propose.proposer import Proposer
 from service.store import studies, trials
-from service.store.sql.transaction import JoinedStore, Store
+from service.store.store import Store
 from spezia.contract.problem import FieldProblem
 from spezia.contract.samplers import GridSampler
 from spezia.contract.study_spec import Params, params_errors
@@ -48,4 +48,4 @@ def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -
             system_attrs=proposal.system_attrs,
             user_attrs={},
         )
-        return show_trial(JoinedStore(tx), name, added.number)
+        return show_trial(store.within(tx), name, added.number)

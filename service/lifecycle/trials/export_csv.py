@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from service.lifecycle.studies.show_study import show_study
 from service.lifecycle.trials.list_trials import list_trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import Trial
 

@@ -2,7 +2,7 @@
 
 from service.errors import TrialNotFound
 from service.store import studies, trials
-from service.store.sql.transaction import Transaction
+from service.store.transaction import Transaction
 
 
 def find_study_of_trial(tx: Transaction, name: str, number: int) -> str:

@@ -10,7 +10,7 @@ from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.write_token import write_token
 from service.search.results.ranking import first_value
 from service.store import measurements, studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.store.trials import FrozenTrial
 from spezia.contract.trial import TrialList, TrialOrder, TrialState
 

@@ -2,7 +2,7 @@
 
 from service.errors import TrialNotFound
 from service.store import artifacts, studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def read_log(store: Store, name: str, number: int, after: int) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from service.errors import TrialNotFailed, TrialNotFound
 from service.lifecycle.studies.add_trial import add_trial
 from service.lifecycle.trials.show_trial import show_trial
 from service.store import studies, trials
-from service.store.sql.transaction import JoinedStore, Store
+from service.store.store import Store
 from spezia.contract.trial import TrialDetail
 
 
@@ -36,4 +36,4 @@ def retry_trial(store: Store, name: str, number: int) -> TrialDetail:
             system_attrs={},
             user_attrs={trials.RETRY_OF: number},
         )
-        return show_trial(JoinedStore(tx), name, added.number)
+        return show_trial(store.within(tx), name, added.number)

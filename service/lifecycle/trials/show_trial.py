@@ -7,7 +7,7 @@ from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.trials.explain import best_point, explain, generalization_gap, points
 from service.search.space.space import trial_params
 from service.store import artifacts, decisions, leases, measurements, studies, trials
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
 LOG_TAIL_LINES = 20

@@ -6,7 +6,7 @@ import secrets
 from service.errors import Invalid, StudyNotFound
 from service.lifecycle.webhooks.describe_webhook import describe_webhook
 from service.store import studies, webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.webhook_sender import SECRET_PREFIX, Refused, WebhookSender
 from spezia.contract.problem import FieldProblem
 from spezia.contract.webhook import CreatedWebhook, NewWebhook

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from service.lifecycle.webhooks.webhook_messages import Unsent, webhook_messages
 from service.store import webhooks
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
+from service.store.transaction import Transaction
 from service.store.webhooks import WebhookRow
 from service.webhook_sender import Message, Sent
 

@@ -4,7 +4,7 @@ from concurrent.futures import Executor
 
 from service.lifecycle.webhooks.deliver_webhook import Send, deliver_webhook
 from service.store import webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def deliver_webhooks(store: Store, send: Send, threads: Executor) -> int:

@@ -3,7 +3,7 @@
 from service.errors import WebhookNotFound
 from service.lifecycle.webhooks.describe_webhook import describe_webhook
 from service.store import webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.webhook import Webhook
 
 

@@ -2,7 +2,7 @@
 
 from service.errors import WebhookNotFound
 from service.store import webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.webhook import Delivery, DeliveryList
 
 

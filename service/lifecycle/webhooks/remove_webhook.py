@@ -2,7 +2,7 @@
 
 from service.errors import WebhookNotFound
 from service.store import webhooks
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def remove_webhook(store: Store, webhook_id: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from service.search.results.ranking import leaders
 from service.store import studies, trials
-from service.store.sql.transaction import Transaction
 from service.store.studies import StudyRow
+from service.store.transaction import Transaction
 from service.store.webhooks import WebhookRow
 from spezia.contract.webhook import EventType
 

@@ -1,7 +1,7 @@
 """Note a worker before its launcher starts it."""
 
 from service.store import workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 
 
 def announce(store: Store, worker_id: str, launcher: str) -> None:

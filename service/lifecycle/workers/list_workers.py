@@ -1,7 +1,7 @@
 """GET /v1/workers: who is connected, and what they do."""
 
 from service.store import leases, studies, workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.protocol import Device
 from spezia.contract.workers import Work, Worker, WorkerList
 

@@ -3,7 +3,7 @@
 from service.errors import ProtocolTooOld
 from service.failpoints import failpoint
 from service.store import workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.protocol import (
     HEARTBEAT_SECONDS,
     LEASE_SECONDS,

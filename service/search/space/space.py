@@ -1,7 +1,6 @@
-"""Contract ranges as Optuna's distributions and back, and where a search starts: the defaults."""
+"""Contract ranges as Optuna's distributions and back."""
 
 import math
-from dataclasses import dataclass
 
 from optuna.distributions import (
     BaseDistribution,
@@ -10,26 +9,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from service.search.presets.presets import preset_default
-from spezia.contract.facts import Facts
-from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
+from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue
 from spezia.contract.ranges import Choices, Distribution, FloatRange, IntRange, SearchSpace
 from spezia.contract.remember import remember
 from spezia.contract.space import dimensions, plain_name
 from spezia.contract.study_spec import Params, StudySpec
-
-USUAL_DROPOUT = 0.1
-"""Of BERT and most of its descendants; used when the checkpoint names none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Defaults:
-    """Where the baseline starts."""
-
-    params: Params
-    """A value for every searched parameter that the baseline has, inside its range."""
-    warnings: list[str]
-    """One sentence for each default that its range does not allow."""
 
 
 def to_optuna(search_space: SearchSpace) -> dict[str, BaseDistribution]:
@@ -88,29 +72,6 @@ def from_optuna(distribution: BaseDistribution) -> Distribution:
     return Choices.model_validate({"type": "categorical", "choices": list(distribution.choices)})
 
 
-def defaults(spec: StudySpec, facts: Facts) -> Defaults:
-    """Return the params of the baseline: every searched parameter's default, moved into its range.
-
-    The defaults of the study's preset come before those of the hyperparameters.
-    """
-    params: Params = {}
-    warnings: list[str] = []
-    for dimension in dimensions(spec.search_space):
-        if not dimension.is_active(spec.fixed | params):
-            continue
-        name = dimension.name
-        wanted = preset_default(spec, name)
-        if wanted is None:
-            wanted = _default(name, spec.fixed | params, facts)
-        params[name] = nearest(dimension.distribution, wanted)
-        if params[name] != wanted:
-            warnings.append(
-                f"baseline: the default {name} = {_words(wanted)} is not in search_space;"
-                f" it starts from {_words(params[name])}, the nearest that is"
-            )
-    return Defaults(params=params, warnings=warnings)
-
-
 def nearest(distribution: Distribution, value: ParamValue) -> ParamValue:
     """Return the allowed value nearest to ``value``: in a log range by ratio, among names the first."""
     if isinstance(distribution, Choices):
@@ -136,14 +97,6 @@ def one_to_optuna(distribution: Distribution) -> BaseDistribution:
     return CategoricalDistribution(distribution.choices)
 
 
-def _default(name: str, params: Params, facts: Facts) -> ParamValue:
-    default = default_of(name, params)
-    if default is not None:
-        return default
-    assert name == "dropout", name
-    return USUAL_DROPOUT if facts.checkpoint_dropout is None else facts.checkpoint_dropout
-
-
 def _nearest_choice(choices: list[ParamValue], value: ParamValue) -> ParamValue:
     for choice in choices:
         if choice == value:
@@ -162,7 +115,3 @@ def _nearest_int(distribution: IntRange, inside: float) -> int:
     if distribution.log:
         return at_or_below if inside / at_or_below <= above / inside else above
     return at_or_below if inside - at_or_below <= above - inside else above
-
-
-def _words(value: ParamValue) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

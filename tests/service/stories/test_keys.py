@@ -18,7 +18,7 @@ from service.lifecycle.keys.list_keys import list_keys
 from service.lifecycle.keys.revoke_key import revoke_key
 from service.settings import Settings
 from service.store.sql.tables import api_key
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.key import KEY_PATTERN
 from tests.conftest import FakeClock
 from tests.service.keyed import client, make_key

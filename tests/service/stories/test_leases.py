@@ -11,7 +11,7 @@ from service.lifecycle.leases.reap_launched import reap_launched
 from service.lifecycle.leases.reap_worker import reap_worker
 from service.lifecycle.models.sweep import sweep
 from service.store import workers
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.protocol import LEASE_SECONDS
 from tests.conftest import FakeClock
 from tests.service.hand_worker import FACTS, HandWorker, spec

@@ -14,7 +14,7 @@ from service.app import create_app
 from service.lifecycle.webhooks.deliver_webhook import MAX_FAILURES, deliver_webhook
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.settings import Settings
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from service.webhook_sender import Message, Sent
 from tests.conftest import FakeClock
 from tests.service.conftest import URL

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from service.search.baseline import baseline
 from service.search.presets.fill_preset import fill_preset
 from service.search.presets.presets import PRESETS
-from service.search.space.space import defaults, trial_params
+from service.search.space.space import trial_params
 from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import History
 from tests.trainer import tiny
@@ -52,7 +53,7 @@ def test_the_default_and_a_drawn_trial_of_a_preset_train(name: str, case: TaskCa
     case.write(tmp_path)
     history = History(make_spec(name, case))
     prepared = prepare(history.spec, roots=[tmp_path], device=tiny.CPU)
-    start = defaults(history.spec, prepared.facts).params
+    start = baseline(history.spec, prepared.facts).params
     for number, given in enumerate((start, None)):
         proposal = history.propose(given)
         assert proposal is not None

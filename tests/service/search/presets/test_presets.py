@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
+from service.search.baseline import baseline
 from service.search.lint.lint import lint
 from service.search.presets.fill_preset import fill_preset
 from service.search.presets.presets import PRESETS
-from service.search.space.space import defaults, trial_params
+from service.search.space.space import trial_params
 from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
 from spezia.contract.preset import Preset
 from spezia.contract.space import active_dimension
@@ -56,7 +57,7 @@ def test_the_defaults_of_a_preset_lie_in_its_ranges(preset: Preset) -> None:
 
 @EACH_TASK
 def test_trial_0_runs_the_defaults_of_the_preset(preset: Preset, task: Task) -> None:
-    start = defaults(fill_preset(preset_spec(preset.name, task)), make_facts())
+    start = baseline(fill_preset(preset_spec(preset.name, task)), make_facts())
     assert start.warnings == []
     said = {name: line.default for name, line in preset.parameters.items() if line.default is not None}
     assert start.params == {name: said.get(name, default_of(name, {})) for name in start.params}

@@ -8,9 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from service.search.baseline import baseline
 from service.search.propose.samplers import build_sampler
 from service.search.pruning.pruners import longest_schedule
-from service.search.space.space import defaults, plain_params, to_keys, trial_params
+from service.search.space.space import plain_params, to_keys, trial_params
 from spezia.contract.ranges import value_problem
 from spezia.contract.space import active_dimension, dimensions
 from spezia.contract.study_spec import Params
@@ -114,12 +115,12 @@ def test_dimensions_come_behind_those_that_they_hang_on() -> None:
 
 def test_the_baseline_has_the_defaults_of_its_method() -> None:
     facts = make_facts()
-    start = defaults(make_spec(search_space=SPACE), facts)
+    start = baseline(make_spec(search_space=SPACE), facts)
     assert start.params == {"weight_decay": 0.01, "method": "full", "learning_rate": 2e-5, "frozen_layers": 0}
     space = SPACE | {"method": {"type": "categorical", "choices": ["lora"]}}
     space["learning_rate"] = rate(5e-5, 1e-3, "lora")
     space["frozen_layers"] = {"type": "int", "low": 0, "high": 6}
-    start = defaults(make_spec(search_space=space), facts)
+    start = baseline(make_spec(search_space=space), facts)
     assert (start.params["learning_rate"], start.params["lora_rank"]) == (2e-4, 16)
 
 
@@ -127,7 +128,7 @@ def test_the_baseline_has_the_defaults_of_its_method() -> None:
 def test_a_fixed_method_decides_the_default_rate(method: str, expected: float) -> None:
     space = {"learning_rate": {"type": "float", "low": 1e-6, "high": 1e-2, "log": True}}
     spec = make_spec(search_space=space, fixed={"method": method})
-    assert defaults(spec, make_facts()).params == {"learning_rate": expected}
+    assert baseline(spec, make_facts()).params == {"learning_rate": expected}
 
 
 def test_given_params_keep_their_branch_and_the_rest_is_drawn() -> None:

@@ -10,7 +10,8 @@ from service.lifecycle.studies.create_study import create_study
 from service.search.pruning.curves import Curves
 from service.store import studies, trials
 from service.store.optuna.summaries import StateCounts, Summaries
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
+from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, event
 from service.lifecycle.studies.create_study import create_study
 from service.store import studies, trials
 from service.store.optuna import transaction_trials, trial_cache
-from service.store.sql.transaction import Store
+from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec

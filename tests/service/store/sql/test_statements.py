@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, func, insert, select
 
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease
-from service.store.sql.transaction import Store, Transaction
+from service.store.store import Store
+from service.store.transaction import Transaction
 from tests.conftest import START
 
 ADD = Statement(insert(lease))

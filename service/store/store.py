@@ -1,103 +1,33 @@
-"""One transaction, inside one lifecycle function, in one thread.
+"""The database of one service process: whoever reads or writes begins here.
 
     with store.writing() as tx:
         study = studies.lock(tx, name)
         ...
 
-It is committed when the block ends and rolled back when the block raises. What the block calls takes ``tx``
-and never commits.
+A transaction lives inside one lifecycle function, in one thread. It is committed when the block ends and rolled back
+when the block raises. What the block calls takes ``tx`` and never commits.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
-from datetime import datetime
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.store.optuna.storage import SqlStorage
 from service.store.optuna.trial_cache import SeenTrials
 from service.store.sql.engine import Clock
 from service.store.sql.sqlite import BUSY_SECONDS, WRITING
-from service.store.sql.statements import Call, Runner
-
-A = TypeVar("A")
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Whom the database is shown to."""
-
-    owner: str
-    sees_all: bool
-
-
-class Transaction:
-    viewer: Viewer | None = None
-    """Whose studies are found by name, and whose a new one is; ``None``: everybody's, and nobody's."""
-
-    def __init__(self, connection: Connection, clock: Clock, seen: SeenTrials, metrics: Metrics) -> None:
-        self.metrics = metrics
-        self.after_commit: list[Callable[[], object]] = []
-        """Called when all this is committed: counts and log lines of what would else not have happened."""
-        self.runner = Runner(connection)
-        self.ask = self.runner.ask
-        self.write = self.runner.write
-        self.seen = seen
-        self.trials = SqlStorage(self.runner, lambda: self.now, seen)
-        """Optuna's storage, inside this transaction."""
-        self._clock = clock
-        self._asked_clock = clock.asked_of(connection.dialect.name)
-        self._now: datetime | None = None
-
-    @property
-    def connection(self) -> Connection:
-        """For statements that are not run often."""
-        return self.runner.connection
-
-    @property
-    def now(self) -> datetime:
-        """One instant for all of a transaction; first asked for after the study's lock is held."""
-        if self._now is None and self._asked_clock is not None:
-            self._now = self.ask(self._asked_clock)
-        elif self._now is None:
-            self._now = self._clock.now()
-        return self._now
-
-    def expect_now(self) -> None:
-        """Look at the clock along with the next question: one round trip, not two."""
-        if self._now is None and (asked := self._asked_clock) is not None:
-            self.write(asked.statement.then(lambda rows: self._see(asked.read(rows))))
-
-    def lock(self, call: Call[Any]) -> None:
-        """Take a lock along with the next question, and look at the clock behind it."""
-        self.write(call)
-        self.expect_now()
-
-    def lock_for(self, call: Call[A]) -> A:
-        """As `lock`, at once and for what the call answers."""
-        asked = self._asked_clock
-        if self._now is not None or asked is None:
-            return self.ask(call)
-        answer, now = self.ask(call, asked)
-        self._see(now)
-        return answer
-
-    def _see(self, now: datetime) -> None:
-        self._now = now
+from service.store.transaction import Transaction, Viewer
 
 
 class Store:
     """The database of one service process; shared by threads."""
-
-    _viewer: Viewer | None = None
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.metrics = Metrics()
@@ -112,6 +42,9 @@ class Store:
         self._for_reading = engine.execution_options(**level)
         self._seen = SeenTrials()
         self._turn = Lock()
+        self._viewer: Viewer | None = None
+        self._open: Transaction | None = None
+        """Of a view that `within` made: the transaction that everything done through it belongs to."""
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
@@ -120,6 +53,9 @@ class Store:
         Raises:
             Unavailable: The database does not answer.
         """
+        if self._open is not None:
+            yield self._open
+            return
         with self.metrics.transaction("reading"), self._transaction(writing=False) as tx:
             yield tx
 
@@ -130,6 +66,9 @@ class Store:
         Raises:
             Unavailable: The database does not answer or is locked for too long; nothing has changed.
         """
+        if self._open is not None:
+            yield self._open
+            return
         with self.metrics.transaction("writing"), self._writers_turn(), self._transaction(writing=True) as tx:
             yield tx
 
@@ -137,6 +76,13 @@ class Store:
         """The same database with other people's studies left out."""
         view = copy(self)
         view._viewer = viewer
+        return view
+
+    def within(self, tx: Transaction) -> Self:
+        """The same database for functions that open their own transaction: what they do joins the open ``tx``, which
+        its owner commits."""
+        view = copy(self)
+        view._open = tx
         return view
 
     def forget(self, study_id: int) -> None:
@@ -166,8 +112,7 @@ class Store:
         try:
             with (self._for_writing if writing else self._for_reading).connect() as connection:
                 with connection.begin():
-                    tx = Transaction(connection, self._clock, self._seen, self.metrics)
-                    tx.viewer = self._viewer
+                    tx = Transaction(connection, self._clock, self._seen, self.metrics, self._viewer)
                     yield tx
                     tx.runner.commit()
                 for study_id, picture in tx.trials.pictures().items():
@@ -177,22 +122,6 @@ class Store:
         except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:
             self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
-
-
-class JoinedStore(Store):
-    """For functions that open their own transaction: what they do joins ``tx``, which its owner commits."""
-
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-        self.metrics = tx.metrics
-
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        yield self._tx
-
-    @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        yield self._tx
 
 
 def _is_busy(error: Exception) -> bool:

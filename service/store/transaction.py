@@ -1,0 +1,88 @@
+"""What one database transaction offers to whoever is called inside it: statements, Optuna's storage, and one instant.
+
+`Store` opens transactions and commits them. A function that takes ``tx`` executes within it and never commits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from service.metrics import Metrics
+from service.store.optuna.storage import SqlStorage
+from service.store.optuna.trial_cache import SeenTrials
+from service.store.sql.engine import Clock
+from service.store.sql.statements import Call, Runner
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Whom the database is shown to."""
+
+    owner: str
+    sees_all: bool
+
+
+class Transaction:
+    """One open transaction on one connection, used by one thread.
+
+    Args:
+        viewer: Whose studies are found by name, and whose a new one is; ``None``: everybody's, and nobody's.
+    """
+
+    def __init__(
+        self, connection: Connection, clock: Clock, seen: SeenTrials, metrics: Metrics, viewer: Viewer | None
+    ) -> None:
+        self.metrics = metrics
+        self.viewer = viewer
+        self.after_commit: list[Callable[[], object]] = []
+        """Called when all this is committed: counts and log lines of what would else not have happened."""
+        self.runner = Runner(connection)
+        self.ask = self.runner.ask
+        self.write = self.runner.write
+        self.seen = seen
+        self.trials = SqlStorage(self.runner, lambda: self.now, seen)
+        """Optuna's storage, inside this transaction."""
+        self._clock = clock
+        self._asked_clock = clock.asked_of(connection.dialect.name)
+        self._now: datetime | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """For statements that are not run often."""
+        return self.runner.connection
+
+    @property
+    def now(self) -> datetime:
+        """One instant for all of a transaction; first asked for after the study's lock is held."""
+        if self._now is None and self._asked_clock is not None:
+            self._now = self.ask(self._asked_clock)
+        elif self._now is None:
+            self._now = self._clock.now()
+        return self._now
+
+    def expect_now(self) -> None:
+        """Look at the clock along with the next question: one round trip, not two."""
+        if self._now is None and (asked := self._asked_clock) is not None:
+            self.write(asked.statement.then(lambda rows: self._see(asked.read(rows))))
+
+    def lock(self, call: Call[Any]) -> None:
+        """Take a lock along with the next question, and look at the clock behind it."""
+        self.write(call)
+        self.expect_now()
+
+    def lock_for(self, call: Call[A]) -> A:
+        """As `lock`, at once and for what the call answers."""
+        asked = self._asked_clock
+        if self._now is not None or asked is None:
+            return self.ask(call)
+        answer, now = self.ask(call, asked)
+        self._see(now)
+        return answer
+
+    def _see(self, now: datetime) -> None:
+        self._now = now
