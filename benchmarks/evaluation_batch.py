@@ -81,7 +81,8 @@ def kinds(prepared: Prepared, cache: TrunkCache) -> Iterator[tuple[int, tuple[Pr
             forward(model, prepared.train.collate(np.zeros(1, dtype=np.int64), model.device), prepared.facts.precision)
 
         make_trainee(model, prepared.checkpoint, config, probe=probe, n_steps=1, seed=0)
-        yield frozen, (model, open_trunk(cache, prepared, model, frozen))
+        splits = open_trunk(cache, model, frozen, (prepared.train, prepared.validation), prepared.facts)
+        yield frozen, (model, replace(prepared, train=splits[0], validation=splits[1]))
 
 
 def measure(model: PreTrainedModel, prepared: Prepared, rounds: int) -> dict[str, object]:

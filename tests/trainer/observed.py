@@ -10,6 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
 from trainer.model.best_model import BestModel
+from trainer.model.model import Checkpoint
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
 from trainer.trial.config import TrialConfig
@@ -22,8 +23,8 @@ class _Spy(BestModel):
 
     model: PreTrainedModel
 
-    def keep(self, prepared: Prepared, model: PreTrainedModel) -> None:
-        super().keep(prepared, model)
+    def keep(self, checkpoint: Checkpoint, model: PreTrainedModel) -> None:
+        super().keep(checkpoint, model)
         self.model = model
 
 

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 
 from spezia.contract.data import Data
-from spezia.contract.tasks import Task as TaskName
 from spezia.contract.wire import nearest_name_hint
 from trainer.data.allowed_paths import describe_search, find_allowed
-from trainer.data.columns import Table, parse_file
+from trainer.data.columns import Columns, Table, parse_file
 from trainer.data.data_hub import PREFIX, read_hub
 from trainer.data.image_files import ImageFile, find_image, read_class_folders
-from trainer.data.rows import BadRow, Rows, Splits
+from trainer.data.rows import AnyRules, BadRow, Rows, Splits
 from trainer.errors import DataError
-from trainer.tasks.registry import AnyTask, choose_task
 from trainer.trial.seeds import derive_seed
 
 _VALIDATION_SHARE = 5
@@ -27,24 +25,44 @@ _VALIDATION_SHARE = 5
 AnyRows = Rows[Any, Any]
 
 
-def read_splits(name: TaskName, data: Data, *, seed: int, roots: Sequence[Path]) -> tuple[AnyTask, Splits[Any, Any]]:
-    """Read what a study names and check that one can train on it.
+def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
+    """Read the task's columns of one file, folder of class folders or data set on the hub. Images are not opened yet.
 
     Args:
-        seed: draws the validation split where the study names none.
         roots: folders that relative paths are tried under and all paths must lie in.
-
-    Returns:
-        The task that fits the data, without its classes, and the data.
 
     Raises:
         DataError: names the file, and the row (counted from 1) where there is one.
     """
-    table = _read(name, data.train, data, roots)
-    task = choose_task(name, data, table)
+    if source.startswith(PREFIX):
+        table = read_hub(source, columns)
+    else:
+        try:
+            table = _read_path(source, columns, roots)
+        except PermissionError as error:  # find_allowed's own, or the operating system's
+            raise DataError(str(error)) from error
+    if not all(table.values()):
+        raise DataError(f"{source} has no rows; give a file of examples")
+    if "image" in columns:
+        table["image"] = [_image(source, row, value, roots) for row, value in enumerate(table["image"], start=1)]
+    return table
+
+
+def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: Sequence[Path]) -> Splits[Any, Any]:
+    """Check that one can train on what a study names, and split it.
+
+    Args:
+        task: the study's.
+        table: what ``read_table`` read of ``data.train``.
+        seed: draws the validation split where the study names none.
+        roots: folders that relative paths are tried under and all paths must lie in.
+
+    Raises:
+        DataError: names the file, and the row (counted from 1) where there is one.
+    """
     train = _check_rows(task, data.train, table)
     held_out = [
-        None if source is None else _check_rows(task, source, _read(name, source, data, roots))
+        None if source is None else _check_rows(task, source, read_table(source, data.columns, roots))
         for source in (data.validation, data.test)
     ]
     digest = _digest(data, [train, *held_out])
@@ -55,35 +73,19 @@ def read_splits(name: TaskName, data: Data, *, seed: int, roots: Sequence[Path])
     validation, test = held_out
     if validation is None:
         train, validation = _draw_validation(task, train, class_names, seed)
-    splits = Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest)
-    return task, splits
+    return Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest)
 
 
-def _read(name: TaskName, source: str, data: Data, roots: Sequence[Path]) -> Table:
-    if source.startswith(PREFIX):
-        table = read_hub(source, data.columns)
-    else:
-        try:
-            table = _read_path(name, source, data, roots)
-        except PermissionError as error:  # find_allowed's own, or the operating system's
-            raise DataError(str(error)) from error
-    if not all(table.values()):
-        raise DataError(f"{source} has no rows; give a file of examples")
-    if name == "image-classification":
-        table["image"] = [_image(source, row, value, roots) for row, value in enumerate(table["image"], start=1)]
-    return table
-
-
-def _read_path(name: TaskName, source: str, data: Data, roots: Sequence[Path]) -> Table:
+def _read_path(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
     path = find_allowed(source, roots)
     if path is None:
         raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
-    if path.is_dir() and name == "image-classification":
+    if path.is_dir() and "image" in columns:
         images, labels = read_class_folders(source, path, roots)
         return {"image": images, "label": labels}
     if not path.is_file():
         raise DataError(f"{source} is not a file; name one file for each split")
-    return parse_file(source, path.read_bytes(), data.columns)
+    return parse_file(source, path.read_bytes(), columns)
 
 
 def _image(source: str, row: int, value: Any, roots: Sequence[Path]) -> ImageFile:
@@ -95,7 +97,7 @@ def _image(source: str, row: int, value: Any, roots: Sequence[Path]) -> ImageFil
         raise DataError(f"{source}, row {row}: {bad}") from None
 
 
-def _check_rows(task: AnyTask, source: str, table: Table) -> AnyRows:
+def _check_rows(task: AnyRules, source: str, table: Table) -> AnyRows:
     inputs, targets = [], []
     for row, values in enumerate(zip(*table.values(), strict=True), start=1):
         try:
@@ -107,7 +109,7 @@ def _check_rows(task: AnyTask, source: str, table: Table) -> AnyRows:
     return Rows(source=source, inputs=inputs, targets=targets)
 
 
-def _class_names(task: AnyTask, train: AnyRows) -> tuple[str, ...]:
+def _class_names(task: AnyRules, train: AnyRows) -> tuple[str, ...]:
     names = {name for target in train.targets for name in task.classes_of(target)}
     if len(names) < task.min_classes:
         found = f"one class only, {next(iter(names))!r}" if names else "no class"
@@ -119,7 +121,7 @@ def _class_names(task: AnyTask, train: AnyRows) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _check_classes_known(task: AnyTask, split: AnyRows, train: AnyRows, class_names: tuple[str, ...]) -> None:
+def _check_classes_known(task: AnyRules, split: AnyRows, train: AnyRows, class_names: tuple[str, ...]) -> None:
     known = set(class_names)
     for row, target in enumerate(split.targets):
         for name in task.classes_of(target):
@@ -130,7 +132,9 @@ def _check_classes_known(task: AnyTask, split: AnyRows, train: AnyRows, class_na
                 )
 
 
-def _draw_validation(task: AnyTask, train: AnyRows, class_names: tuple[str, ...], seed: int) -> tuple[AnyRows, AnyRows]:
+def _draw_validation(
+    task: AnyRules, train: AnyRows, class_names: tuple[str, ...], seed: int
+) -> tuple[AnyRows, AnyRows]:
     """Move a fifth of each class, at least one row, to the validation split; both keep the file's order."""
     strata: dict[str, list[int]] = defaultdict(list)
     for row, target in enumerate(train.targets):

@@ -1,8 +1,9 @@
-"""The examples of a study as people wrote them: before any tokenizer or image processor."""
+"""The examples of a study as people wrote them, before any tokenizer or image processor, and what is a good one."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 Input = TypeVar("Input")
 Target = TypeVar("Target")
@@ -59,3 +60,38 @@ class Splits(Generic[Input, Target]):
     def held_out(self) -> dict[str, Rows[Input, Target]]:
         """What is not trained on, by name."""
         return {"validation": self.validation} | ({"test": self.test} if self.test else {})
+
+
+class RowRules(ABC, Generic[Input, Target]):
+    """What reading a study's data needs to know of its task: which rows are good, and the classes in them."""
+
+    noun: ClassVar[str] = "texts"
+    """What the task's inputs are, for people."""
+    min_classes: ClassVar[int] = 0
+    """Classes that the training data must hold at least."""
+
+    @abstractmethod
+    def check_row(self, row: Mapping[str, Any]) -> tuple[Input, Target]:
+        """Turn the values of the task's columns, ``None`` where there is none, into an example.
+
+        Raises:
+            BadRow: one cannot train on it.
+        """
+
+    def classes_of(self, target: Target) -> Iterable[str]:
+        """The classes that ``target`` names."""
+        del target
+        return ()
+
+    def stratum(self, target: Target) -> str | None:
+        """The class by whose share a validation split is drawn; ``None``: rows are drawn alike."""
+        del target
+        return None
+
+    def is_empty(self, example: Input) -> bool:
+        """Whether there is nothing to read in ``example``; such rows are trained on, and warned of."""
+        del example
+        return False
+
+
+AnyRules = RowRules[Any, Any]

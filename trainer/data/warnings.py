@@ -3,14 +3,13 @@
 from collections import Counter
 from typing import Any
 
-from trainer.data.rows import Rows, Splits
-from trainer.tasks.registry import AnyTask
+from trainer.data.rows import AnyRules, Rows, Splits
 
 _UNBALANCED = 20
 """Warn where the largest class has this many times the rows of the smallest."""
 
 
-def data_warnings(task: AnyTask, splits: Splits[Any, Any]) -> list[str]:
+def data_warnings(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
     """Empty texts, training examples seen again in validation or test, unbalanced classes."""
     held_out = splits.held_out
     warnings = [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
@@ -18,14 +17,14 @@ def data_warnings(task: AnyTask, splits: Splits[Any, Any]) -> list[str]:
     return [warning for warning in [*warnings, _unbalanced(task, splits.train)] if warning is not None]
 
 
-def _empty(task: AnyTask, name: str, rows: Rows[Any, Any]) -> str | None:
+def _empty(task: AnyRules, name: str, rows: Rows[Any, Any]) -> str | None:
     n_empty = sum(map(task.is_empty, rows.inputs))
     if not n_empty:
         return None
     return f"{n_empty} of {len(rows)} {name} {task.noun} are empty; the model can only guess there"
 
 
-def _duplicates(task: AnyTask, train: Rows[Any, Any], name: str, rows: Rows[Any, Any]) -> str | None:
+def _duplicates(task: AnyRules, train: Rows[Any, Any], name: str, rows: Rows[Any, Any]) -> str | None:
     known = set(train.inputs)
     n_known = sum(example in known for example in rows.inputs)
     if not n_known:
@@ -33,7 +32,7 @@ def _duplicates(task: AnyTask, train: Rows[Any, Any], name: str, rows: Rows[Any,
     return f"{n_known} of {len(rows)} {name} {task.noun} also occur in train; {name} looks better than it is"
 
 
-def _unbalanced(task: AnyTask, train: Rows[Any, Any]) -> str | None:
+def _unbalanced(task: AnyRules, train: Rows[Any, Any]) -> str | None:
     strata = [stratum for target in train.targets if (stratum := task.stratum(target)) is not None]
     if not strata:
         return None

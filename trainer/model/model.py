@@ -20,6 +20,8 @@ class Checkpoint:
     """A model as it was loaded, in host memory. Trials get copies: it is never trained itself."""
 
     model: PreTrainedModel
+    processor: Any
+    """The model's tokenizer or image processor."""
     missing: frozenset[str]
     """Parameters that the files do not hold, such as a new head; each trial draws its own."""
 
@@ -44,11 +46,11 @@ class Checkpoint:
         return model
 
 
-def load_checkpoint(directory: Path, *, task: AnyTask, pad_id: int | None) -> Checkpoint:
+def load_checkpoint(directory: Path, *, task: AnyTask, processor: Any) -> Checkpoint:
     """Open a model for ``task`` in fp32, safetensors only, with no code but transformers'.
 
     Args:
-        pad_id: of the tokenizer; ``None`` where the model reads no text.
+        processor: the model's tokenizer, whose padding it takes, or its image processor.
 
     Raises:
         ConfigError: the files cannot be opened as a model of this task.
@@ -57,7 +59,7 @@ def load_checkpoint(directory: Path, *, task: AnyTask, pad_id: int | None) -> Ch
         model, report = task.model_class.from_pretrained(
             directory,
             **task.head(),
-            **({} if pad_id is None else {"pad_token_id": pad_id}),
+            **({} if task.reads_images else {"pad_token_id": processor.pad_token_id}),
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # a head for another number of classes is drawn anew
             local_files_only=True,
@@ -77,7 +79,7 @@ def load_checkpoint(directory: Path, *, task: AnyTask, pad_id: int | None) -> Ch
             f"model.name: config.json and weights of {directory} disagree on the shape of "
             f"{', '.join(sorted(body))}; save the model again"
         )
-    return Checkpoint(model=model, missing=frozenset(report["missing_keys"]) | mismatched)
+    return Checkpoint(model=model, processor=processor, missing=frozenset(report["missing_keys"]) | mismatched)
 
 
 def _check_no_experts(directory: Path, model: PreTrainedModel) -> None:

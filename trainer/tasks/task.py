@@ -3,59 +3,33 @@
 B = rows of a batch, T = tokens of its longest row, C = classes.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.data.rows import Input, Rows, Target
+from trainer.data.rows import Input, RowRules, Rows, Target
 from trainer.data.tokenised_split import Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(ABC, Generic[Input, Target]):
+class Task(RowRules[Input, Target]):
     """One kind of study. ``Input`` and ``Target`` are what one example holds before it becomes numbers."""
 
     model_class: ClassVar[Any]
     """An ``AutoModelFor…`` of transformers."""
     metric_names: ClassVar[tuple[str, ...]]
     """What ``metrics`` returns."""
-    noun: ClassVar[str] = "texts"
-    """What its inputs are, for people."""
     reads_images: ClassVar[bool] = False
-    min_classes: ClassVar[int] = 0
     has_new_head: ClassVar[bool] = True
     """A checkpoint for other tasks may lack the head; it is drawn."""
     class_names: tuple[str, ...] = ()
     """Of the study, once its data has been read."""
-
-    @abstractmethod
-    def check_row(self, row: Mapping[str, Any]) -> tuple[Input, Target]:
-        """Turn the values of the task's columns, ``None`` where there is none, into an example.
-
-        Raises:
-            BadRow: one cannot train on it.
-        """
-
-    def classes_of(self, target: Target) -> Iterable[str]:
-        """The classes that ``target`` names."""
-        del target
-        return ()
-
-    def stratum(self, target: Target) -> str | None:
-        """The class by whose share a validation split is drawn; ``None``: rows are drawn alike."""
-        del target
-        return None
-
-    def is_empty(self, example: Input) -> bool:
-        """Nothing to read: trained on, and warned of."""
-        del example
-        return False
 
     @abstractmethod
     def encode(self, rows: Rows[Input, Target], processor: Any, max_length: int) -> Split:

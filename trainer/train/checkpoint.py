@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
+from trainer.model.model import Checkpoint
 from trainer.supervisor import checkpoint_folder
 from trainer.supervisor.checkpoint_folder import STATE, CheckpointFolder, Marker
-from trainer.train.prepare import Prepared
 
 CHECKPOINT_SECONDS = 600.0
 """Time after which the next evaluation is followed by a checkpoint: a worker that is killed loses little more."""
@@ -45,7 +45,8 @@ class Stateful(Protocol):
 class TrialState:
     """All that a trial's next step depends on, besides its study, params, seed and number."""
 
-    prepared: Prepared
+    checkpoint: Checkpoint
+    """What ``model`` was made of."""
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
     progress: Stateful
@@ -179,5 +180,5 @@ def _fill(state: TrialState, contents: dict[str, Any]) -> None:
     state.model.load_state_dict(contents["model"], strict=False)
     state.optimizer.load_state_dict(contents["optimizer"])  # moves its tensors to the parameters' device
     state.progress.load_state_dict(contents["progress"])
-    state.best.restore(state.prepared, state.model, contents["best"])
+    state.best.restore(state.checkpoint, state.model, contents["best"])
     state.losses[:] = contents["losses"]

@@ -6,7 +6,7 @@ B = rows of a batch, T = tokens of its longest row.
 import json
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -103,14 +103,16 @@ def fine_tune(
     trainee = _make_trainee(prepared, config, n_steps * config.epochs, seed=seed, number=number)
     model = trainee.model
     if cache is not None:
-        prepared = open_trunk(cache, prepared, model, trainee.depth)
+        splits = prepared.train, prepared.validation
+        train, validation = open_trunk(cache, model, trainee.depth, splits, prepared.facts)
+        prepared = replace(prepared, train=train, validation=validation)
     optimizer = again_if_short(lambda: make_optimizer(model, config, trainee.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared)
     losses: list[torch.Tensor] = []
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
     fit = Fit(tokens, hints, _memory_key(prepared, config))
-    watch = Watch(checkpoints, TrialState(prepared, model, optimizer, progress, best, losses))
+    watch = Watch(checkpoints, TrialState(prepared.checkpoint, model, optimizer, progress, best, losses))
     batches = enumerate(_all_batches(prepared, config, seed, number), start=1)
     for optimizer_steps, rows_B in islice(batches, watch.optimizer_steps, None):
         watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
@@ -125,7 +127,7 @@ def fine_tune(
             continue
         metrics = _measure(prepared, model, losses)
         if progress.note(metrics[prepared.spec.metric]):
-            best.keep(prepared, model)
+            best.keep(prepared.checkpoint, model)
         final = progress.step == len(due) or progress.is_out_of_patience
         yield _evaluation(progress, metrics, optimizer_steps, n_steps, final=final)
         if final:

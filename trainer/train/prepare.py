@@ -11,7 +11,7 @@ from spezia.contract.data import Data
 from spezia.contract.facts import Facts
 from spezia.contract.objectives import BESIDE
 from spezia.contract.study_spec import Model, StudySpec
-from trainer.data.read_splits import read_splits
+from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
 from trainer.data.tokenised_split import Split, TokenisedSplit
 from trainer.data.warnings import data_warnings
@@ -24,7 +24,7 @@ from trainer.model.model import Checkpoint, load_checkpoint, load_image_processo
 from trainer.model.model_source import ModelSource, resolve_model
 from trainer.model.space_checks import check_space
 from trainer.tasks.causal_lm import CausalLm
-from trainer.tasks.registry import AnyTask
+from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
 from trainer.train.linear_probe import with_similarity
 
@@ -38,8 +38,6 @@ class Prepared:
     device: torch.device
     task: AnyTask
     checkpoint: Checkpoint
-    processor: Any
-    """The model's tokenizer or image processor."""
     train: Split
     validation: Split
     test: Split | None
@@ -61,7 +59,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     assert spec.model is not None
     assert spec.data is not None
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
-    task, splits = read_splits(spec.task, spec.data, seed=spec.seed, roots=roots)
+    table = read_table(spec.data.train, spec.data.columns, roots)
+    task = choose_task(spec.task, spec.data, table)
+    splits = read_splits(task, spec.data, table, seed=spec.seed, roots=roots)
     task = replace(task, class_names=splits.class_names)
     _check_metrics(spec, task)
     revision = facts.model_commit if facts and facts.model_commit else spec.model.revision
@@ -69,11 +69,10 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if facts is not None:
         _check_unchanged(spec.model, spec.data, facts, splits, source)
     if task.reads_images:
-        processor, pad_id = load_image_processor(source.directory), None
+        processor = load_image_processor(source.directory)
     else:
         processor = load_tokenizer(source.directory, spec.data.max_length)
-        pad_id = processor.pad_token_id
-    checkpoint = load_checkpoint(source.directory, task=task, pad_id=pad_id)
+    checkpoint = load_checkpoint(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}
     if not task.reads_images:
@@ -93,7 +92,6 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         device=device,
         task=task,
         checkpoint=checkpoint,
-        processor=processor,
         train=encoded["train"],
         validation=encoded["validation"],
         test=encoded.get("test"),

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
+from spezia.contract.study import Facts
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
 from trainer.model.freeze import find_blocks
-from trainer.train.prepare import Prepared
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
 from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
 from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
@@ -47,8 +47,10 @@ class _Reached(Exception):
     """The last frozen block has put out its hidden states; the rest of the forward pass is not needed."""
 
 
-def open_trunk(cache: TrunkCache, prepared: Prepared, model: PreTrainedModel, depth: int) -> Prepared:
-    """Replace the first ``depth`` blocks of ``model`` by their cached output for training and validation rows.
+def open_trunk(
+    cache: TrunkCache, model: PreTrainedModel, depth: int, splits: tuple[Split, Split], facts: Facts
+) -> tuple[Split, Split]:
+    """Replace the first ``depth`` blocks of ``model`` by their cached output for the rows of ``splits``.
 
     Cached or not, losses are equal within ``TOLERANCES``. Whatever speaks against the cache is logged, and
     training goes on without: no trial fails because of it.
@@ -56,21 +58,23 @@ def open_trunk(cache: TrunkCache, prepared: Prepared, model: PreTrainedModel, de
     Args:
         model: of one trial, with its frozen parameters frozen.
         depth: blocks from the first that stay frozen for the whole trial.
+        splits: training and validation rows.
+        facts: the study's, of which the model's hash and the precision count.
 
     Returns:
-        What to train on: splits whose batches ``model`` is fed for; ``prepared`` itself if nothing is cached.
+        What to train and validate on: splits whose batches ``model`` is fed for; ``splits`` if nothing is cached.
     """
     if depth == 0:
-        return prepared
-    source = _Source(model, (find_blocks(model) or [])[:depth], prepared)
+        return splits
+    source = _Source(model, (find_blocks(model) or [])[:depth], facts.model_sha256, facts.precision)
     try:
         with _eval_mode(model):
-            train, validation = _open(cache, source)
+            opened = _open(cache, source, splits)
     except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
         _LOG.warning("the trunk cache is not used: %s", reason)
-        return prepared
+        return splits
     _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
-    return replace(prepared, train=train, validation=validation)
+    return opened
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,13 @@ class _Source:
     model: PreTrainedModel
     blocks: Sequence[nn.Module]
     """The frozen ones."""
-    prepared: Prepared
-
-    @property
-    def precision(self) -> Precision:
-        return self.prepared.facts.precision
+    model_sha256: str
+    precision: Precision
 
     def key(self, split: Split) -> str:
         """Name everything that hidden states depend on: frozen weights are the checkpoint's own."""
         identity = {
-            "model": self.prepared.facts.model_sha256,
+            "model": self.model_sha256,
             "class": type(self.model).__name__,
             "depth": len(self.blocks),
             "inputs": split.inputs_sha256,
@@ -114,8 +115,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _open(cache: TrunkCache, source: _Source) -> tuple[FedSplit, FedSplit]:
-    splits = source.prepared.train, source.prepared.validation
+def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> tuple[FedSplit, FedSplit]:
     outputs = _outputs(source, splits[0])
     entries = [_entry(cache, source, split) for split in splits]
     plain = [_check_logits(source, split) for split in splits]

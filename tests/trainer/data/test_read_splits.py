@@ -11,7 +11,7 @@ import pytest
 
 from spezia.contract.data import Data
 from tests.trainer import tiny
-from trainer.data.read_splits import read_splits
+from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Rows, Splits
 from trainer.data.warnings import data_warnings
 from trainer.errors import DataError
@@ -23,8 +23,9 @@ GOOD = [("a b", "x"), ("c d", "y"), ("e f", "x"), ("g h", "y")]
 def read(root: Path, *, seed: int = 0, roots: list[Path] | None = None, **data: Any) -> Splits[str, str]:
     columns = {"text": "text", "label": "label"} | data.pop("columns", {})
     named = Data.model_validate({"train": "train.csv", "columns": columns} | data)
-    _, splits = read_splits("text-classification", named, seed=seed, roots=[root] if roots is None else roots)
-    return splits
+    folders = [root] if roots is None else roots
+    table = read_table(named.train, named.columns, folders)
+    return read_splits(TextClassification(), named, table, seed=seed, roots=folders)
 
 
 def write(root: Path, content: str | bytes, name: str = "train.csv") -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def differing(one: PreTrainedModel, other: PreTrainedModel) -> set[str]:
 
 
 def load(directory: Path, class_names: tuple[str, ...] = tiny.CLASSES) -> Checkpoint:
-    return load_checkpoint(directory, task=TextClassification(class_names=class_names), pad_id=0)
+    return load_checkpoint(directory, task=TextClassification(class_names=class_names), processor=tiny.make_tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_seed_and_number_draw_the_head_and_nothing_else(checkpoint: Checkpoint) 
 
 def test_a_loaded_neighbour_of_a_missing_parameter_is_kept(pristine: Path, tmp_path: Path) -> None:
     whole = load(pristine / "classifier")
-    partial = Checkpoint(model=whole.model, missing=frozenset({"classifier.weight"}))
+    partial = replace(whole, missing=frozenset({"classifier.weight"}))
     torch.nn.init.ones_(whole.model.classifier.bias)
     assert differing(whole.model, partial.new_model(seed=0, number=0)) == {"classifier.weight"}
 

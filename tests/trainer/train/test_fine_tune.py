@@ -4,6 +4,7 @@ import gc
 import math
 import weakref
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from transformers import PreTrainedModel
 from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
-from trainer.model.model import Checkpoint
 from trainer.train import fine_tune as module
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
@@ -190,10 +190,9 @@ def test_without_patience_a_trial_runs_to_its_end(prepared: Prepared, monkeypatc
 def test_a_training_loss_that_is_not_finite_ends_the_trial(prepared: Prepared) -> None:
     broken = prepared.checkpoint.new_model(seed=0, number=0)
     nn.init.constant_(broken.classifier.bias, math.nan)
-    checkpoint = Checkpoint(model=broken, missing=frozenset())
-    fields = {name: getattr(prepared, name) for name in prepared.__dataclass_fields__}
+    checkpoint = replace(prepared.checkpoint, model=broken, missing=frozenset())
     with pytest.raises(Diverged, match="the training loss is nan; lower learning_rate"):
-        next(run(Prepared(**fields | {"checkpoint": checkpoint})))
+        next(run(replace(prepared, checkpoint=checkpoint)))
 
 
 def test_a_long_epoch_notices_a_training_loss_early(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,9 @@ class Frozen:
         self.n_computed += 1
 
     def open(self, cache: TrunkCache) -> Prepared:
-        return open_trunk(cache, self.prepared, self.model, self.depth)
+        splits = self.prepared.train, self.prepared.validation
+        train, validation = open_trunk(cache, self.model, self.depth, splits, self.prepared.facts)
+        return replace(self.prepared, train=train, validation=validation)
 
     def loss(self, prepared: Prepared) -> float:
         return evaluate(self.model, prepared.task, prepared.validation, prepared.facts.precision)["loss"]
@@ -279,7 +281,7 @@ def test_a_model_that_would_put_out_something_else_is_left_alone(
     frozen = Frozen(prepared, 2)
     frozen.model.classifier = Looks(frozen.model)
     plain = frozen.loss(prepared)
-    assert frozen.open(cache) is prepared
+    assert frozen.open(cache).train is prepared.train
     assert "the outputs of this model differ by" in caplog.text
     assert frozen.loss(prepared) == plain
 
@@ -289,7 +291,7 @@ def test_a_block_that_trains_is_not_cached(
 ) -> None:
     frozen = Frozen(prepared, 2)
     next(frozen.blocks[1].parameters()).requires_grad_(True)
-    assert frozen.open(cache) is prepared
+    assert frozen.open(cache).train is prepared.train
     assert "a parameter that trains lies below the last frozen block" in caplog.text
 
 
