@@ -35,8 +35,8 @@ from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment
 from trainer.engine.channel import Channel
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
-from trainer.supervisor import checkpoint_folder
-from trainer.supervisor.checkpoint_folder import CheckpointFolder
+from trainer.trial import checkpoint_folder
+from trainer.trial.checkpoint_folder import CheckpointFolder
 
 VERSIONS = {"python": "3"}
 DEVICE = Device(kind="cpu", name="fake", memory_bytes=0, bf16=False)

@@ -27,7 +27,7 @@ from tests.faults.processes import eventually, service_of
 from tests.faults.stories import Story
 from tests.faults.world import World
 from tests.service.hand_worker import spec
-from trainer.supervisor import checkpoint_folder
+from trainer.trial import checkpoint_folder
 
 PAGE = 4096
 

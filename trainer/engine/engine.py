@@ -27,7 +27,6 @@ from trainer.engine.liveness import Pulse
 from trainer.errors import TrainerError
 from trainer.model.best_model import BestModel
 from trainer.model.device import choose_device, describe_device
-from trainer.supervisor.checkpoint_folder import CheckpointFolder
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.pass_size import MemoryHints, is_out_of_memory, peak_memory, reset_peak_memory
@@ -36,6 +35,7 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.script import run_script
 from trainer.train.script_file import load_script
+from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
 

@@ -30,7 +30,6 @@ from spezia.contract.protocol import (
 )
 from trainer.messages import Hello
 from trainer.supervisor.attempt import Attempt, Terminated
-from trainer.supervisor.checkpoint_folder import CheckpointFolder
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.supervisor.dataset_downloads import cache_folder, with_local_data
 from trainer.supervisor.delivery import Delivery
@@ -40,6 +39,7 @@ from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.supervisor.scratch import scratch_folder, sweep_scratch
 from trainer.supervisor.spool import Spool
 from trainer.supervisor.stall_detector import STALL_SECONDS
+from trainer.trial.checkpoint_folder import CheckpointFolder
 
 _LOG = logging.getLogger(__name__)
 

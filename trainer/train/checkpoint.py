@@ -21,8 +21,8 @@ from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
 from trainer.model.model import Checkpoint
-from trainer.supervisor import checkpoint_folder
-from trainer.supervisor.checkpoint_folder import STATE, CheckpointFolder, Marker
+from trainer.trial import checkpoint_folder
+from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, Marker
 
 CHECKPOINT_SECONDS = 600.0
 """Time after which the next evaluation is followed by a checkpoint: a worker that is killed loses little more."""

@@ -15,11 +15,11 @@ from spezia.contract.protocol import Resume
 from tests.trainer.conftest import Prepare
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
-from trainer.supervisor import checkpoint_folder
-from trainer.supervisor.checkpoint_folder import MARKER, STATE, CheckpointFolder
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
+from trainer.trial import checkpoint_folder
+from trainer.trial.checkpoint_folder import MARKER, STATE, CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 
