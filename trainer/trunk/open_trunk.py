@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from spezia.contract.study import Facts
+from spezia.contract.facts import Facts
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
