@@ -11,7 +11,6 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
-from service.home_lock import Hold, hold
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.keys.has_keys import has_keys
@@ -20,6 +19,7 @@ from service.lifecycle.leases.reap_worker import reap_worker
 from service.lifecycle.leases.void_leases import void_leases
 from service.lifecycle.workers.announce import announce
 from service.settings import Settings
+from spezia.common.home_lock import Hold, hold
 from spezia.common.logs import set_up_logging
 from spezia.contract.key import KEY_VARIABLE
 

@@ -7,13 +7,14 @@ from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.loopback import is_loopback
+from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT
 from spezia.common.logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SPEZIA_", frozen=True, extra="forbid")
 
-    home: Path = Path(".spezia")
+    home: Path = DEFAULT_HOME
     """Folder of the embedded database, of models and of the lock that names a live service."""
     database_url: Annotated[str | None, Field(repr=False)] = None
     """SQLAlchemy URL, which may hold a password; absent: SQLite in ``home``."""
@@ -23,9 +24,9 @@ class Settings(BaseSettings):
     """Folders under which local workers may read data and models."""
     allow_scripts: tuple[Path, ...] = ()
     """Folders of Python files that local workers may run for studies of the task ``script``."""
-    host: str = "127.0.0.1"
+    host: str = DEFAULT_HOST
     """Address to listen on; other than loopback only with keys."""
-    port: int = 8765
+    port: int = DEFAULT_PORT
     cache_dir: Path | None = None
     """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
     cache_bytes: int | None = None

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from service.settings import Settings
 from spezia.cli.main import app
@@ -24,9 +25,7 @@ def test_every_link_leads_to_a_file(target: str) -> None:
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"(?<=spezia )(\w+)(?= )", README))))
 def test_every_command_exists(command: str) -> None:
-    names = {known.name or known.callback.__name__ for known in app.registered_commands if known.callback}
-    names |= {group.name for group in app.registered_groups if group.name}
-    assert command in names
+    assert command in get_command(app).commands
 
 
 NAMED_TESTS = sorted(set(re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())))

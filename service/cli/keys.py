@@ -12,20 +12,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.cli.options import Database, settings_with
 from service.errors import ServiceError, Unauthorized
 from service.lifecycle.keys.check_key import check_key
 from service.lifecycle.keys.create_key import create_key
 from service.lifecycle.keys.list_keys import list_keys
 from service.lifecycle.keys.revoke_key import revoke_key
-from service.settings import Settings
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
+from spezia.cli.plain_errors import plain_errors
 from spezia.contract.key import KEY_VARIABLE, Scope
 
-app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True)
+app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True, add_completion=False)
 
-Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; absent: SPEZIA_DATABASE_URL, else in .spezia.")]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -90,15 +90,11 @@ def revoke(
 
 @contextmanager
 def _store(database: str | None) -> Iterator[Store]:
-    settings = Settings() if database is None else Settings(database_url=database)
-    try:
-        engine = open_engine(settings.database)
+    with plain_errors(ValueError, ServiceError):
+        engine = open_engine(settings_with(database_url=database).database)
         migrate(engine)
         with closing(Store(engine, DatabaseClock())) as store:
             yield store
-    except (ValueError, OSError, ServiceError) as error:
-        typer.echo(f"spezia: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _holds_good_key(store: Store, path: Path) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.home_lock import find, uses
 from service.settings import Settings
+from spezia.common.home_lock import find, uses
 from spezia.contract.key import KEY_VARIABLE
 
 START_SECONDS = 60.0

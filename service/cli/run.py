@@ -1,30 +1,60 @@
-"""What `spezia run` does between reading a study and printing its result."""
+"""`spezia run`: a study from its file to its result, with a service of its own where none runs."""
 
 import os
-import re
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from spezia.cli.progress import show_result, watch
+from service.cli.local_service import NoLocalService, local_service
+from service.cli.options import AllowScripts, Database, Workers, settings_with
+from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful, follow
+from spezia.cli.options import AsJson, StudyFile
+from spezia.cli.plain_errors import plain_errors
+from spezia.cli.study_file import load_study_file
 from spezia.client import Client, SpeziaError
-from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.problem import Code
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudySpec
 
-
-class StudyUnsuccessful(RuntimeError):
-    """There is no answer to show; the message says why."""
+app = typer.Typer(add_completion=False)
 
 
-def with_name(spec: StudySpec, path: Path) -> StudySpec:
-    """Name a study after its file, so that running the file again finds it."""
-    if spec.name is not None:
-        return spec
-    stem = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64]
-    return spec.model_copy(update={"name": stem or "study"})
+@app.command()
+def run(
+    study: StudyFile,
+    as_json: AsJson = False,
+    new: Annotated[bool, typer.Option("--new", help="Run it afresh, under the next free name.")] = False,
+    database: Database = None,
+    allow_scripts: AllowScripts = None,
+    workers: Workers = None,
+) -> None:
+    """Run a study here, starting a service if none runs, and print the best trial.
+
+    The same file again shows a finished study and goes on with an unfinished one.
+    """
+    console = Console(stderr=as_json)
+    with plain_errors(NoLocalService):
+        settings = settings_with(database_url=database, n_workers=workers, allow_scripts=allow_scripts)
+        spec = load_study_file(study)
+        with local_service(settings, [study.absolute().parent]) as (url, is_ours), Client(url) as client:
+            submitted = submit(client, spec, is_new=new)
+            try:
+                best = follow(client, submitted, console)
+            except KeyboardInterrupt:
+                kept = f"stopped watching; study {submitted.name} and all its trials are kept"
+                goes_on = _how_it_goes_on(submitted.name, spec.name, study) if is_ours else "it runs on"
+                console.print(f"\n{kept}; {goes_on}", soft_wrap=True)
+                raise typer.Exit(INTERRUPTED) from None
+        saved = save_spec(settings.home, submitted.spec)
+        served = f"http://{settings.host}:{settings.port}" if is_ours else url
+        console.print(f"\nby the REST API{' (with `spezia serve` running)' if is_ours else ''}:")
+        for line in curl_lines(served, submitted.name, saved):
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+        if as_json:
+            typer.echo(best.model_dump_json(indent=2))
 
 
 def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
@@ -43,26 +73,6 @@ def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
             raise
         raise StudyUnsuccessful(f"{refused}\n--new runs this one beside it, under the next free name") from None
     return client.resume(study.name) if study.state == "paused" else study
-
-
-def follow(client: Client, study: Study, console: Console) -> BestTrial | ParetoFront:
-    """Show the study until it has ended, then its result.
-
-    Raises:
-        StudyUnsuccessful: It failed, or was cancelled without a result.
-    """
-    ended = watch(client, study.name, console)
-    if ended.state == "failed":
-        assert ended.failure is not None
-        raise StudyUnsuccessful(f"study {ended.name} failed: {ended.failure.failure_class}: {ended.failure.message}")
-    try:
-        best = client.best(ended.name)
-    except SpeziaError as refused:
-        if refused.problem.code != Code.NO_BEST:
-            raise
-        raise StudyUnsuccessful(f"study {ended.name} is {ended.state}: {refused}") from None
-    show_result(best, ended, console)
-    return best
 
 
 def save_spec(home: Path, spec: StudySpec) -> Path:
@@ -101,3 +111,9 @@ def _exists(client: Client, name: str) -> bool:
             raise
         return False
     return True
+
+
+def _how_it_goes_on(name: str, name_in_file: str | None, path: Path) -> str:
+    if name == name_in_file:
+        return f"`spezia run {path}` goes on with it"
+    return f"`spezia serve` goes on with it, and `spezia watch {name}` shows it"

@@ -1,5 +1,6 @@
 """A study as a file: YAML 1.2, where ``1e-6`` is a number and ``no`` a string, or JSON."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ class StudyFileError(ValueError):
 
 
 def load_study_file(path: Path) -> StudySpec:
-    """Read a study; its relative paths are relative to the folder of the file.
+    """Read a study, whose relative paths are relative to the folder of the file.
+
+    A study without a name is named after its file, so that running the file again finds it.
 
     Raises:
         StudyFileError: The file cannot be read, is no YAML, or is no study.
@@ -37,10 +40,15 @@ def load_study_file(path: Path) -> StudySpec:
     if not isinstance(document, dict):
         raise StudyFileError(f"{path}: a study is a mapping: `task: text-classification`, `model: …`, …")
     try:
-        return StudySpec.model_validate(_with_absolute_paths(document, path.absolute().parent))
+        spec = StudySpec.model_validate(_with_absolute_paths(document, path.absolute().parent))
     except ValidationError as error:
         problems = [_describe(path, root, problem["loc"], problem["msg"]) for problem in error.errors()]
         raise StudyFileError("\n".join(problems)) from None
+    return spec if spec.name else spec.model_copy(update={"name": _name_after(path)})
+
+
+def _name_after(path: Path) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64] or "study"
 
 
 def _read(path: Path) -> str:

@@ -11,13 +11,13 @@ import httpx2
 import pytest
 from sqlalchemy import make_url
 
-from service.home_lock import find
 from service.lifecycle.keys.create_key import create_key
 from service.lifecycle.keys.list_keys import list_keys
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
 from spezia.client import Client, SpeziaError
+from spezia.common.home_lock import find
 from spezia.contract.key import KEY_VARIABLE, Scope
 from tests import postgres
 from tests.e2e.test_kill import ROOT, eventually, parent_of

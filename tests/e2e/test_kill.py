@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from service.home_lock import find
 from spezia.client import Client
+from spezia.common.home_lock import find
 from spezia.contract.study import Study
 from tests.trainer import tiny
 

@@ -60,6 +60,15 @@ def test_a_model_is_a_folder_only_when_it_exists(tmp_path: Path) -> None:
     assert load_study_file(path).model.name == str(tmp_path / "tiny")
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("Intents 2.yaml", "intents-2"), (f"{'x' * 70}.yaml", "x" * 64), ("_.yaml", "study"), ("Ä-ö_1.yml", "1")],
+)
+def test_a_study_without_a_name_is_named_after_its_file(tmp_path: Path, file: str, name: str) -> None:
+    assert load_study_file(write(tmp_path, STUDY.replace("name: feedback\n", ""), file)).name == name
+    assert load_study_file(write(tmp_path, STUDY, file)).name == "feedback"
+
+
 def test_json_is_read_too(tmp_path: Path) -> None:
     from_yaml = load_study_file(write(tmp_path, STUDY))
     from_json = load_study_file(write(tmp_path, from_yaml.model_dump_json(indent=2), "study.json"))

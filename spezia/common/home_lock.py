@@ -1,4 +1,4 @@
-"""Finding the service that runs on a home folder: whoever holds the lock, says where it listens."""
+"""The home folder of a service, and finding the service that runs on it: who holds its lock says where it listens."""
 
 import fcntl
 import hashlib
@@ -11,22 +11,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+DEFAULT_HOME = Path(".spezia")
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8765
+
 _LOOK_SECONDS = 0.5
 """Longer than `find` takes, even on a busy machine."""
 
 
 class AlreadyRunning(RuntimeError):
-    """Another service holds this home folder."""
+    """Another service holds the home folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A live service."""
+    """What a live service says of itself."""
 
     url: str
     pid: int
     database_sha256: str
-    """Of the database's URL, which may hold a password."""
+    """Digest of the database's URL, which itself may hold a password."""
 
 
 class Hold:
@@ -36,7 +40,7 @@ class Hold:
         self._home = home
 
     def announce(self, url: str, database: str) -> None:
-        """Say where the service listens; only then others find it."""
+        """Say where the service listens; others find it only from then on."""
         running = Running(url=url, pid=os.getpid(), database_sha256=_sha256(database))
         written = self._home / "service.json.new"
         written.write_text(json.dumps(asdict(running)))

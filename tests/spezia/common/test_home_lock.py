@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from service.home_lock import AlreadyRunning, find, hold, uses
+from spezia.common.home_lock import AlreadyRunning, find, hold, uses
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from service.home_lock import hold
+from spezia.common.home_lock import hold
 with hold(Path(sys.argv[1])) as held:
     held.announce("http://127.0.0.1:1", "sqlite://")
     print("held", flush=True)

@@ -1,0 +1,32 @@
+"""Which service a command speaks to."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT, find
+
+
+class _Local(BaseModel):
+    """Where the service of this machine keeps its files and listens, by the settings that `spezia serve` reads too."""
+
+    home: Path = DEFAULT_HOME
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+
+
+def address(server: str | None) -> str:
+    """URL of the service that a command speaks to.
+
+    That is the given one; else the one that runs on the home folder; else the one that `spezia serve` would start.
+
+    Raises:
+        ValidationError: SPEZIA_PORT is no number.
+    """
+    if server:
+        return server
+    variables = {name: f"SPEZIA_{name.upper()}" for name in _Local.model_fields}
+    local = _Local.model_validate({name: os.environ[key] for name, key in variables.items() if key in os.environ})
+    running = find(local.home)
+    return running.url if running else f"http://{local.host}:{local.port}"

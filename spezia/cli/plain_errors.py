@@ -1,0 +1,31 @@
+"""Errors that a person can mend, told in a line or two instead of a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from pydantic import ValidationError
+
+from spezia.cli.follow import StudyUnsuccessful
+from spezia.cli.study_file import StudyFileError
+from spezia.client import ClientError
+
+
+@contextmanager
+def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """End a command with one clear message and exit code 1 where a person, a study or the machine is the cause.
+
+    Args:
+        kinds: What this command expects to go wrong besides a client's errors, bad study files and the system's errors.
+    """
+    foreseen: tuple[type[Exception], ...] = (ClientError, StudyFileError, StudyUnsuccessful, OSError, *kinds)
+    try:
+        yield
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        typer.echo("spezia: " + "\n".join(problems), err=True)
+    except foreseen as error:
+        typer.echo(f"spezia: {error}", err=True)
+    else:
+        return
+    raise typer.Exit(1)
