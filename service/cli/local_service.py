@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from service.settings import Settings
+from spezia.common.extras import require_trainer
 from spezia.common.home_lock import find, uses
 from spezia.contract.key import KEY_VARIABLE
 
@@ -28,9 +29,12 @@ def local_service(settings: Settings, data_roots: Sequence[Path]) -> Iterator[tu
 
     Raises:
         NoLocalService: Another database is being served from this home, or the service did not start.
+        MissingExtra: None is being served, and a service with workers of this machine could not train.
     """
     running = find(settings.home)
     if running is None:
+        if settings.n_workers != 0:
+            require_trainer("a local worker")
         with _started(settings, data_roots) as url:
             yield url, True
     elif uses(running, settings.database):

@@ -9,6 +9,7 @@ from service.cli.options import AllowScripts, Database, Workers, settings_with
 from service.serve import NoKeys
 from service.serve import serve as serve_until_ended
 from spezia.cli.plain_errors import plain_errors
+from spezia.common.extras import require_trainer
 from spezia.common.home_lock import AlreadyRunning
 from spezia.common.parent import end_with_parent
 
@@ -42,6 +43,8 @@ def serve(
             data_roots=data_root,
             allow_scripts=allow_scripts,
         )
+        if settings.n_workers != 0:
+            require_trainer("spezia serve without --workers 0")
         if exit_with_parent:
             end_with_parent()
         code = serve_until_ended(settings, is_restored=restored)

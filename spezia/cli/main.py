@@ -6,11 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from service.cli.keys import app as keys
-from service.cli.run import app as run
-from service.cli.serve import app as serve
 from spezia.cli.address import address
 from spezia.cli.follow import INTERRUPTED, follow
+from spezia.cli.joined_commands import WithJoinedCommands
 from spezia.cli.options import AsJson, Name, Server, StudyFile
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.progress import show_result, trials_table
@@ -21,10 +19,12 @@ from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
 from spezia.contract.wire import nearest_name_hint
 
-app = typer.Typer(help="Hyperparameter search for fine-tuning.", no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(serve)
-app.add_typer(run)
-app.add_typer(keys, name="key")
+app = typer.Typer(
+    cls=WithJoinedCommands,
+    help="Hyperparameter search for fine-tuning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 
 
 @app.command(name="submit")

@@ -9,11 +9,14 @@ from pydantic import ValidationError
 from spezia.cli.follow import StudyUnsuccessful
 from spezia.cli.study_file import StudyFileError
 from spezia.client import ClientError
+from spezia.common.extras import MISSING_EXTRA, MissingExtra
 
 
 @contextmanager
 def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     """End a command with one clear message and exit code 1 where a person, a study or the machine is the cause.
+
+    Where packages are missing the exit code is 2.
 
     Args:
         kinds: What this command expects to go wrong besides a client's errors, bad study files and the system's errors.
@@ -26,6 +29,9 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
         typer.echo("spezia: " + "\n".join(problems), err=True)
     except foreseen as error:
         typer.echo(f"spezia: {error}", err=True)
+    except MissingExtra as error:
+        typer.echo(f"spezia: {error}", err=True)
+        raise typer.Exit(MISSING_EXTRA) from None
     else:
         return
     raise typer.Exit(1)

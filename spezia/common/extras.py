@@ -1,0 +1,41 @@
+"""Extras: what ``pip install spezia`` leaves out, and what to say where it is needed.
+
+An extra is named after the package of ours that needs it: ``service`` or ``trainer``.
+"""
+
+from importlib.util import find_spec
+
+MISSING_EXTRA = 2
+"""Exit code of a program that needs packages which are not installed."""
+
+TRAINER_MODULES = (
+    "PIL",
+    "datasets",
+    "huggingface_hub",
+    "numpy",
+    "peft",
+    "pyarrow",
+    "safetensors",
+    "sklearn",
+    "torch",
+    "transformers",
+)
+"""Modules of the extra ``trainer``. Only a worker's engine imports them, which is too late to say what is missing."""
+
+
+class MissingExtra(RuntimeError):
+    """A program needs packages that are not installed; the message says how to install them."""
+
+    def __init__(self, program: str, module: str, extra: str) -> None:
+        super().__init__(f"{program} needs {module}, which is not installed: pip install 'spezia[{extra}]'")
+
+
+def require_trainer(program: str) -> None:
+    """Check, without importing anything, that a worker of this Python could train.
+
+    Raises:
+        MissingExtra: Something of the extra ``trainer`` is not installed.
+    """
+    for module in TRAINER_MODULES:
+        if find_spec(module) is None:
+            raise MissingExtra(program, module, "trainer")
