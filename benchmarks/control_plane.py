@@ -45,7 +45,7 @@ from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.workers.register import register
+from service.lifecycle.workers.register_worker import register_worker
 from service.metrics import Metrics
 from service.search.propose.propose import Proposal, ProposalRequest
 from service.search.propose.proposer import Proposer
@@ -244,7 +244,9 @@ def opened(url: str) -> Iterator[Store]:
 def registered(store: Store) -> str:
     worker_id = uuid4().hex
     device = Device(kind="cpu", name="cpu", memory_bytes=0, bf16=False)
-    register(store, WorkerRegistration(worker_id=worker_id, host="here", device=device, versions={}, protocol=PROTOCOL))
+    register_worker(
+        store, WorkerRegistration(worker_id=worker_id, host="here", device=device, versions={}, protocol=PROTOCOL)
+    )
     return worker_id
 
 

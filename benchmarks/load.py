@@ -26,7 +26,7 @@ from typing import Any
 from load_readers import Readers
 from load_worker import Account, SimulatedWorker, call
 
-from service.lifecycle.models.sweep import sweep
+from service.lifecycle.model_folders import remove_unused_folders
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from tests import postgres
@@ -148,7 +148,7 @@ def create(port: int, options: argparse.Namespace) -> None:
 
 def broken(url: str, artifacts: Path) -> list[str]:
     engine = open_engine(url)
-    sweep(Store(engine, DatabaseClock()), artifacts)
+    remove_unused_folders(Store(engine, DatabaseClock()), artifacts)
     found = violations(engine, artifacts, is_quiet=True)
     engine.dispose()
     return found

@@ -11,16 +11,16 @@ from fastapi import Depends, FastAPI
 from service.dependencies import Parts
 from service.errors import ServiceError
 from service.gate import Gate
-from service.lifecycle.leases.end_orphans import end_strays
-from service.lifecycle.leases.reap import REAP_SECONDS, reap
-from service.lifecycle.models.sweep import sweep
-from service.lifecycle.models.write_missing_cards import write_missing_cards
+from service.lease_terms import REAP_SECONDS
+from service.lifecycle.leases.end_orphans import end_orphans
+from service.lifecycle.leases.reap import reap
+from service.lifecycle.model_folders import remove_unused_folders
+from service.lifecycle.models.write_card import write_missing_cards
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
     datasets,
     events,
-    exception_handlers,
     health,
     insight,
     leases,
@@ -32,7 +32,9 @@ from service.routes import (
     webhooks,
     workers,
 )
-from service.routes.middleware import keys, request_log
+from service.routes.exception_handlers import add_exception_handlers
+from service.routes.middleware.add_middleware import add_middleware
+from service.routes.middleware.request_log import bind_path
 from service.search.propose.proposer import Proposer
 from service.settings import Settings
 from service.store.sql.engine import Clock, DatabaseClock, open_engine
@@ -79,7 +81,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         responses=openapi.EVERYWHERE,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
-        dependencies=[Depends(request_log.bind_path)],
+        dependencies=[Depends(bind_path)],
         generate_unique_id_function=openapi.operation_name,
     )
     app.state.parts = parts
@@ -92,9 +94,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     app.state.settings = settings
     for resource in _RESOURCES:
         app.include_router(resource.router)
-    exception_handlers.install(app)
-    keys.install(app, app.state.gate, is_private=settings.is_private)
-    app.add_middleware(request_log.Requests, metrics=parts.store.metrics)
+    add_exception_handlers(app)
+    add_middleware(app, app.state.gate, parts.store.metrics, is_private=settings.is_private)
     openapi.describe(app)
     return app
 
@@ -138,8 +139,8 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
     while True:
         try:
             reap(parts.store)
-            end_strays(parts.store)
-            sweep(parts.store, parts.artifacts)
+            end_orphans(parts.store)
+            remove_unused_folders(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
             parts.store.metrics.reaper_success.set_to_current_time()
         except ServiceError as error:

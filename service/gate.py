@@ -13,8 +13,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from service.errors import Forbidden, TooManyRequests
-from service.lifecycle.keys.check_key import check_key
-from service.lifecycle.keys.has_keys import has_keys
+from service.lifecycle.keys.check_key import check_key, has_keys
 from service.lifecycle.keys.key_text import draw_key, hash_key
 from service.store.store import Store
 from service.store.transaction import Viewer

@@ -13,11 +13,9 @@ import uvicorn
 from service.app import create_app
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
-from service.lifecycle.keys.has_keys import has_keys
-from service.lifecycle.leases.reap_launched import reap_launched
-from service.lifecycle.leases.reap_worker import reap_worker
-from service.lifecycle.leases.void_leases import void_leases
-from service.lifecycle.workers.announce import announce
+from service.lifecycle.keys.check_key import has_keys
+from service.lifecycle.leases.reap import reap_launched, reap_worker, void_leases
+from service.lifecycle.workers.register_worker import announce_worker
 from service.settings import Settings
 from spezia.common.home_lock import Hold, hold
 from spezia.common.logs import set_up_logging
@@ -82,7 +80,7 @@ def _serve(
         log.info("%d leases of before the backup are void", void_leases(store))
     workers = LocalWorkers(
         _plan(settings, url, app.state.gate.local_key, worker_program),
-        on_start=lambda worker_id: announce(store, worker_id, launcher),
+        on_start=lambda worker_id: announce_worker(store, worker_id, launcher),
         on_death=lambda worker_id: reap_worker(store, worker_id),
     )
     # whoever may call us may write X-Forwarded-For too

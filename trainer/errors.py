@@ -15,7 +15,7 @@ class TrainerError(Exception):
     """Base of all. The message says what to do; it reaches the user as it is."""
 
     failure_class: ClassVar[str]
-    """The class under which the service records it (``spezia.contract.study.Failure``)."""
+    """The class under which the service records it (``spezia.contract.failure.Failure``)."""
 
 
 class DataError(TrainerError):

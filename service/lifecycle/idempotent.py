@@ -8,7 +8,7 @@ from service.store.idempotency import Answer as Answer  # routes know answers by
 from service.store.store import Store
 
 
-def once(store: Store, key: str, request_sha256: str, act: Callable[[Store], Answer]) -> tuple[Answer, bool]:
+def idempotent(store: Store, key: str, request_sha256: str, act: Callable[[Store], Answer]) -> tuple[Answer, bool]:
     """Return what ``act`` answers and whether the answer is an old one.
 
     All that ``act`` does is one transaction with the answer kept for 24 hours, so neither is ever there without

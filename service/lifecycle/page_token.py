@@ -12,6 +12,11 @@ from spezia.contract.problem import FieldProblem
 Key = TypeVar("Key")
 
 
+def write_token(order: str, key: str, number: int) -> str:
+    """Return the token of a page of a list in ``order`` that ended at ``key`` and, among equal keys, ``number``."""
+    return base64.urlsafe_b64encode(json.dumps([order, key, number]).encode()).decode().rstrip("=")
+
+
 def read_token(token: str, order: str, read_key: Callable[[str], Key]) -> tuple[Key, int]:
     """Return where the page before ended: the key that the list is sorted by, and the number that decides ties.
 
@@ -19,7 +24,7 @@ def read_token(token: str, order: str, read_key: Callable[[str], Key]) -> tuple[
         read_key: Makes the key of its text, or raises ``ValueError``.
 
     Raises:
-        Invalid: The token is none of ours, or of a list in another order.
+        Invalid: The token was not made here, or is of a list in another order.
     """
     try:
         written = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 from service.errors import Unavailable
-from service.lifecycle.workers.list_workers import CONNECTED_SECONDS
+from service.lease_terms import LEASE_SECONDS
 from service.metrics import Fleet, render
 from service.store import leases, studies, trials, workers
 from service.store.store import Store
@@ -31,7 +31,7 @@ def _look(tx: Transaction) -> Fleet:
     return Fleet(
         studies=_with_zeros(get_args(StudyState), studies.counts(tx)),
         trials=_with_zeros(get_args(TrialState), trials.counts_of_open_studies(tx)),
-        workers=_with_zeros(get_args(DeviceKind), Counter(workers.kinds_seen_within(tx, CONNECTED_SECONDS))),
+        workers=_with_zeros(get_args(DeviceKind), Counter(workers.kinds_seen_within(tx, LEASE_SECONDS))),
         leases=n_leases,
         oldest_renewal_seconds=0.0 if first_expiry is None else _age(tx, first_expiry - leases.TERM),
         oldest_expired_seconds=_age(tx, first_expiry),

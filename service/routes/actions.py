@@ -7,15 +7,12 @@ from fastapi import APIRouter, Response, status
 
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, StudyEnded, StudyNotFound
-from service.lifecycle.studies.cancel import cancel
+from service.lifecycle.studies.change_limits import change_limits
 from service.lifecycle.studies.delete_study import delete_study
-from service.lifecycle.studies.extend import extend
-from service.lifecycle.studies.pause import pause
-from service.lifecycle.studies.resume import resume
-from service.lifecycle.studies.show_study import show_study
-from service.lifecycle.studies.stop import stop
+from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.state_machine import cancel, pause, resume, stop
 from service.routes import examples
-from service.routes.idempotency import OnceDep
+from service.routes.idempotency import IdempotencyDep
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
@@ -39,7 +36,7 @@ def patch_study(
     given. The spec shows the new limits; both it and the spec as it was posted are still answered 200 by
     `POST /v1/studies`.
     """
-    extend(store, name, change)
+    change_limits(store, name, change)
     return show_study(store, name)
 
 
@@ -50,32 +47,32 @@ def remove_study(name: StudyName, parts: PartsDep) -> None:
 
 
 @router.post("/pause", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
-def post_pause(name: StudyName, once: OnceDep) -> Response:
+def post_pause(name: StudyName, idempotency: IdempotencyDep) -> Response:
     """Start no new trials; running ones go on."""
-    return _after(pause, name, once)
+    return _after(pause, name, idempotency)
 
 
 @router.post("/resume", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
-def post_resume(name: StudyName, once: OnceDep) -> Response:
+def post_resume(name: StudyName, idempotency: IdempotencyDep) -> Response:
     """Start trials again after a pause."""
-    return _after(resume, name, once)
+    return _after(resume, name, idempotency)
 
 
 @router.post("/stop", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
-def post_stop(name: StudyName, once: OnceDep) -> Response:
+def post_stop(name: StudyName, idempotency: IdempotencyDep) -> Response:
     """Start no new trials and end the study when the running ones have ended."""
-    return _after(stop, name, once)
+    return _after(stop, name, idempotency)
 
 
 @router.post("/cancel", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
-def post_cancel(name: StudyName, once: OnceDep) -> Response:
+def post_cancel(name: StudyName, idempotency: IdempotencyDep) -> Response:
     """End the study now; running trials hear of it within one heartbeat."""
-    return _after(cancel, name, once)
+    return _after(cancel, name, idempotency)
 
 
-def _after(verb: Callable[[Store, str], None], name: str, once: OnceDep) -> Response:
+def _after(verb: Callable[[Store, str], None], name: str, idempotency: IdempotencyDep) -> Response:
     def act(store: Store) -> tuple[int, Study, None]:
         verb(store, name)
         return status.HTTP_202_ACCEPTED, show_study(store, name), None
 
-    return once.answer(act)
+    return idempotency.answer(act)

@@ -10,7 +10,7 @@ from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, TooLarge
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.lifecycle.datasets.upload_dataset import upload_dataset
-from service.routes.body import body_chunks
+from service.routes.body_chunks import body_chunks
 from service.routes.responses import created, link, problems
 from spezia.contract.dataset import MEDIA_TYPES, Dataset
 

@@ -10,8 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.dependencies import StoreDep
 from service.errors import StudyNotFound
-from service.lifecycle.studies.find_followed import find_followed
-from service.lifecycle.studies.follow_events import follow_events
+from service.lifecycle.studies.follow_events import find_followed, follow_events
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
 

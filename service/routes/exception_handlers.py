@@ -1,8 +1,7 @@
-"""Every error leaves as a problem document."""
+"""Exception handlers: every error is answered with a problem document."""
 
 import logging
 import math
-import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,66 +11,34 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
-from service.errors import Invalid, ServiceError
-from service.routes.middleware.request_log import REQUEST_ID
-from service.routes.middleware.safe_headers import HEADERS
-from spezia.contract.problem import MEDIA_TYPE, Code, FieldProblem, Problem
+from service.errors import ServiceError
+from service.routes.problem_document import problem_document, problem_of
+from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
+from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.protocol import TOKEN_HEADER
 from spezia.contract.wire import ONE, SEVERAL
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1 << 20
-_TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
-_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/.+|/v1/datasets")
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
 
 
-def install(app: FastAPI) -> None:
+def add_exception_handlers(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem document."""
     app.add_exception_handler(ServiceError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_unexpected)
-    app.add_middleware(BodyLimit)
-
-
-class BodyLimit:
-    """Refuse a body over 1 MiB, as FastAPI's own limit does, but with a problem document; files are exempt."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _FILE_UPLOAD.fullmatch(scope["path"]):
-            await self._app(scope, receive, send)
-            return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
-            await document(413, Code.TOO_LARGE, _TOO_LARGE)(scope, receive, send)
-            return
-        n_bytes = 0
-
-        async def receive_some() -> Message:
-            nonlocal n_bytes
-            message = await receive()
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > MAX_BODY_BYTES:
-                raise HTTPException(413, _TOO_LARGE)
-            return message
-
-        await self._app(scope, receive_some, send)
 
 
 async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
-    return document_of(error)
+    return problem_of(error)
 
 
 async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
@@ -79,13 +46,13 @@ async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     fields = [_field_problem(one) for one in error.errors()]
     listed = "; ".join(f"{one.field}: {one.message}" for one in fields[:3])
     more = f"; and {len(fields) - 3} more" if len(fields) > 3 else ""
-    return document(422, Code.INVALID, f"{listed}{more}", fields)
+    return problem_document(422, Code.INVALID, f"{listed}{more}", fields)
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.MALFORMED)
-    answer = document(error.status_code, code, str(error.detail))
+    answer = problem_document(error.status_code, code, str(error.detail))
     answer.headers.update(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         answer.headers["Allow"] = ", ".join(_methods_of_path(request))
@@ -101,31 +68,12 @@ def _methods_of_path(request: Request) -> list[str]:
 
 async def _answer_unexpected(_request: Request, error: Exception) -> JSONResponse:
     log.error("the request failed", exc_info=error)
-    answer = document(500, Code.INTERNAL, "the service failed at this request; its log tells why, by the request_id")
-    # this one leaves outside of all middleware
-    answer.headers.update(HEADERS | {REQUEST_ID: get_contextvars()["request_id"]})
-    return answer
-
-
-def document_of(error: ServiceError) -> JSONResponse:
-    """Tell one of our errors."""
-    answer = document(error.status, error.code, error.detail, error.errors if isinstance(error, Invalid) else None)
-    answer.headers.update(error.headers)
-    return answer
-
-
-def document(status: int, code: Code, detail: str, errors: list[FieldProblem] | None = None) -> JSONResponse:
-    """Make a problem document; ``detail`` says what to do."""
-    problem = Problem(
-        type=f"urn:spezia:problem:{code}",
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        code=code,
-        errors=errors,
-        request_id=get_contextvars().get("request_id"),
+    answer = problem_document(
+        500, Code.INTERNAL, "the service failed at this request; its log tells why, by the request_id"
     )
-    return JSONResponse(problem.model_dump(mode="json", exclude_none=True), status, media_type=MEDIA_TYPE)
+    # this one leaves outside of all middleware
+    answer.headers.update(SAFE_HEADERS | {REQUEST_ID: get_contextvars()["request_id"]})
+    return answer
 
 
 def _field_problem(error: dict[str, Any]) -> FieldProblem:

@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from service.dependencies import StoreDep
-from service.lifecycle.idempotent import Answer, once
+from service.lifecycle.idempotent import Answer, idempotent
 from service.store.store import Store
 from spezia.contract.wire import Reply
 
@@ -27,8 +27,8 @@ Key = Annotated[
 ]
 
 
-class Once:
-    """Answers one request, once."""
+class Idempotency:
+    """Answers one request so that sending it again under the same key changes nothing."""
 
     def __init__(self, request: Request, store: StoreDep, key: Key = None) -> None:
         self._target = f"{request.method} {request.url.path}"
@@ -53,10 +53,10 @@ class Once:
             return _response(as_answer(self._store), is_old=False)
         sent = f"{self._target}\n{body.model_dump_json() if body else ''}"
         digest = hashlib.sha256(sent.encode()).hexdigest()
-        return _response(*once(self._store, self._key, digest, as_answer))
+        return _response(*idempotent(self._store, self._key, digest, as_answer))
 
 
-OnceDep = Annotated[Once, Depends()]
+IdempotencyDep = Annotated[Idempotency, Depends()]
 
 
 def _response(answer: Answer, is_old: bool) -> Response:

@@ -12,11 +12,11 @@ from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
-from service.lifecycle.models.find_leased_model_file import find_leased_model_file
-from service.lifecycle.models.upload import upload
-from service.lifecycle.trials.append_log import append_log
+from service.lifecycle.models.find_files import find_leased_model_file
+from service.lifecycle.models.upload_model_file import upload_model_file
+from service.lifecycle.trials.trial_log import append_log
 from service.routes import examples
-from service.routes.body import body_chunks
+from service.routes.body_chunks import body_chunks
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
 from spezia.contract.model_files import FILE_PATTERN
@@ -95,7 +95,9 @@ async def put_artifact(
 ) -> None:
     """Upload one file of the model; it is visible once the trial's result is accepted."""
     chunks = body_chunks(request)
-    await run_sync(upload, parts.store, parts.artifacts, parts.max_artifact_bytes, lease_id, lease_token, file, chunks)
+    await run_sync(
+        upload_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes, lease_id, lease_token, file, chunks
+    )
 
 
 @router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))

@@ -9,12 +9,12 @@ from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
 from service.lifecycle.models.find_files import find_model
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.studies.describe_best import best
+from service.lifecycle.studies.describe_best import describe_best
+from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.studies.list_studies import list_studies
-from service.lifecycle.studies.show_study import show_study
 from service.lifecycle.studies.validate_study import validate_study
 from service.routes import examples
-from service.routes.idempotency import OnceDep
+from service.routes.idempotency import IdempotencyDep
 from service.routes.model_tar import tar
 from service.routes.parameters import Limit, PageToken, StudyName
 from service.routes.responses import created, link, problems
@@ -58,7 +58,9 @@ _LINKS = {
     | created("The study, which is running.", **_LINKS)
     | {200: {"description": "The same study, as it is now: it was posted before.", "model": Study}},
 )
-def post_study(spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)], once: OnceDep) -> Response:
+def post_study(
+    spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)], idempotency: IdempotencyDep
+) -> Response:
     """Create a study and start it. The same name and spec again answers 200 with the study as it is."""
 
     def act(store: Store) -> tuple[int, Study, str]:
@@ -66,7 +68,7 @@ def post_study(spec: Annotated[StudySpec, examples.body(classification=examples.
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return code, show_study(store, name), f"/v1/studies/{name}"
 
-    return once.answer(act, spec)
+    return idempotency.answer(act, spec)
 
 
 @router.post(":validate", responses=problems(Invalid))
@@ -98,7 +100,7 @@ def get_study(name: StudyName, store: StoreDep) -> Study:
 @router.get("/{name}/best", responses=problems(StudyNotFound, NoBest))
 def get_best(name: StudyName, parts: PartsDep) -> BestTrial | ParetoFront:
     """The best COMPLETE trial, beside the baseline, with its evidence; of several objectives the Pareto front."""
-    return best(parts.store, parts.artifacts, name)
+    return describe_best(parts.store, parts.artifacts, name)
 
 
 @router.get(

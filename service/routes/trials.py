@@ -16,16 +16,15 @@ from service.errors import (
     TrialNotFailed,
     TrialNotFound,
 )
-from service.lifecycle.models.find_artifact import find_artifact
-from service.lifecycle.models.list_artifacts import list_artifacts
+from service.lifecycle.models.find_files import find_artifact, list_artifacts
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from service.lifecycle.trials.enqueue_trial import enqueue_trial
 from service.lifecycle.trials.list_trials import list_trials
-from service.lifecycle.trials.read_log import read_log
 from service.lifecycle.trials.retry_trial import retry_trial
 from service.lifecycle.trials.show_trial import show_trial
+from service.lifecycle.trials.trial_log import read_log
 from service.routes import examples
-from service.routes.idempotency import OnceDep
+from service.routes.idempotency import IdempotencyDep
 from service.routes.parameters import Limit, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
@@ -73,14 +72,14 @@ def post_trial(
     name: StudyName,
     wanted: Annotated[EnqueuedTrial, examples.body(params=examples.ENQUEUED)],
     parts: PartsDep,
-    once: OnceDep,
+    idempotency: IdempotencyDep,
 ) -> Response:
     """Try given params next; what they leave out is drawn. `n_trials` grows by one, and an ended study goes on."""
 
     def act(store: Store) -> tuple[int, TrialDetail, str]:
         return _made(enqueue_trial(store, parts.proposer, name, wanted.params), status.HTTP_201_CREATED)
 
-    return once.answer(act, wanted)
+    return idempotency.answer(act, wanted)
 
 
 @router.get("/{number}", responses=problems(StudyNotFound, TrialNotFound))
@@ -95,14 +94,14 @@ def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
     response_model=TrialDetail,
     responses=problems(StudyNotFound, TrialNotFound, KeyReused),
 )
-def post_trial_cancel(name: StudyName, number: Number, once: OnceDep) -> Response:
+def post_trial_cancel(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
     """End one trial: a waiting one at once, a running one within a heartbeat; repeating is harmless."""
 
     def act(store: Store) -> tuple[int, TrialDetail, None]:
         cancel_trial(store, name, number)
         return status.HTTP_202_ACCEPTED, show_trial(store, name, number), None
 
-    return once.answer(act)
+    return idempotency.answer(act)
 
 
 @router.post(
@@ -112,9 +111,9 @@ def post_trial_cancel(name: StudyName, number: Number, once: OnceDep) -> Respons
     responses=problems(StudyNotFound, TrialNotFound, TrialNotFailed, StudyEnded, Invalid, KeyReused)
     | created("The new trial, which waits.", status.HTTP_202_ACCEPTED, **_LINKS),
 )
-def post_trial_retry(name: StudyName, number: Number, once: OnceDep) -> Response:
+def post_trial_retry(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
     """Run the params of a FAIL trial again, as a new trial: the answer. `n_trials` grows by one."""
-    return once.answer(lambda store: _made(retry_trial(store, name, number), status.HTTP_202_ACCEPTED))
+    return idempotency.answer(lambda store: _made(retry_trial(store, name, number), status.HTTP_202_ACCEPTED))
 
 
 @router.get("/{number}/log", response_class=PlainTextResponse, responses=problems(StudyNotFound, TrialNotFound))

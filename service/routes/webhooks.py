@@ -8,12 +8,10 @@ from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, WebhookNotFound
 from service.lifecycle.webhooks.create_webhook import create_webhook
 from service.lifecycle.webhooks.enable_webhook import enable_webhook
-from service.lifecycle.webhooks.list_deliveries import list_deliveries
-from service.lifecycle.webhooks.list_webhooks import list_webhooks
 from service.lifecycle.webhooks.remove_webhook import remove_webhook
-from service.lifecycle.webhooks.show_webhook import show_webhook
+from service.lifecycle.webhooks.show_webhooks import list_deliveries, list_webhooks, show_webhook
 from service.routes import examples
-from service.routes.idempotency import OnceDep
+from service.routes.idempotency import IdempotencyDep
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
@@ -41,7 +39,9 @@ WebhookId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The webh
     responses=problems(Invalid, KeyReused) | created("The webhook, with its secret.", **_LINKS),
 )
 def post_webhook(
-    wanted: Annotated[NewWebhook, examples.body(finished=examples.WEBHOOK)], parts: PartsDep, once: OnceDep
+    wanted: Annotated[NewWebhook, examples.body(finished=examples.WEBHOOK)],
+    parts: PartsDep,
+    idempotency: IdempotencyDep,
 ) -> Response:
     """Have what happens from now on posted to a URL. The secret is shown this once, and not in a repeated answer.
 
@@ -56,7 +56,7 @@ def post_webhook(
         webhook = create_webhook(store, parts.webhook_sender, wanted)
         return status.HTTP_201_CREATED, webhook, f"/v1/webhooks/{webhook.webhook_id}"
 
-    return once.answer(act, wanted)
+    return idempotency.answer(act, wanted)
 
 
 @router.get("", responses=problems(Invalid))

@@ -12,7 +12,7 @@ from service.dependencies import Parts, PartsDep, StoreDep
 from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.workers.list_workers import list_workers
-from service.lifecycle.workers.register import register
+from service.lifecycle.workers.register_worker import register_worker
 from service.routes import examples
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
@@ -33,7 +33,7 @@ def post_worker(
     registration: Annotated[WorkerRegistration, examples.body(gpu=examples.WORKER)], store: StoreDep
 ) -> WorkerTerms:
     """Register; a worker does so when it starts, and again when the service does not know it."""
-    return register(store, registration)
+    return register_worker(store, registration)
 
 
 @router.get("", responses=problems(Invalid))

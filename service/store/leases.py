@@ -13,13 +13,15 @@ from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from service.lease_terms import GRACE_SECONDS, LEASE_SECONDS
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import attempt, lease
 from service.store.transaction import Transaction
-from spezia.contract.protocol import LEASE_SECONDS, Resume
+from spezia.contract.protocol import Resume
 
 Kind = Literal["prepare", "small", "trial", "score"]
 TERM = timedelta(seconds=LEASE_SECONDS)
+GRACE = timedelta(seconds=GRACE_SECONDS)
 
 _OWNED = (lease.c.lease_id == bindparam("of_id"), lease.c.token == bindparam("of_token"))
 _FIND = Statement(select(lease).where(*_OWNED))
@@ -218,12 +220,12 @@ def expired(tx: Transaction) -> list[Lease]:
 
 
 def restart_terms(tx: Transaction) -> None:
-    """After an outage, or when the clock has jumped: every live lease expires one full term from now."""
+    """After an outage, or when the clock has jumped: every live lease expires one grace from now."""
     # row by row in the order of heartbeats, so that neither waits for the other
     ids = tx.connection.execute(select(lease.c.lease_id).order_by(lease.c.lease_id)).scalars().all()
     for lease_id in ids:
         mine = update(lease).where(lease.c.lease_id == lease_id)
-        tx.connection.execute(mine.values(expires_at=tx.now + TERM))
+        tx.connection.execute(mine.values(expires_at=tx.now + GRACE))
 
 
 def ended_ids(tx: Transaction, lease_ids: Collection[str]) -> set[str]:

@@ -203,9 +203,8 @@ def _study_line(study: Study) -> str:
 
 
 def _counts(counts: TrialCounts) -> str:
-    finished = counts.complete + counts.pruned + counts.fail
     failed = f", {counts.fail} failed" if counts.fail else ""
-    return f"{finished} ({counts.pruned} pruned{failed})"
+    return f"{counts.n_finished} ({counts.pruned} pruned{failed})"
 
 
 def _value(trial: Trial) -> str:

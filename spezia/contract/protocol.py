@@ -11,8 +11,6 @@ from spezia.contract.study_spec import CheckedSpec, Params
 from spezia.contract.wire import Count, Identifier, Reply, Text, Wire
 
 PROTOCOL = 1
-HEARTBEAT_SECONDS = 15.0
-LEASE_SECONDS = 90.0
 MAX_WAIT_SECONDS = 30.0
 MAX_CHECKPOINTS = 64
 TOKEN_HEADER = "Lease-Token"

@@ -21,6 +21,16 @@ class TrialCounts(Reply):
     pruned: Count = 0
     fail: Count = 0
 
+    @property
+    def n_finished(self) -> int:
+        """How many trials have ended, in whatever way."""
+        return self.complete + self.pruned + self.fail
+
+    @property
+    def n_total(self) -> int:
+        """How many trials there are, in whatever state."""
+        return self.waiting + self.running + self.n_finished
+
 
 class Best(Reply):
     number: Count

@@ -13,8 +13,8 @@ from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
-from service.lifecycle.models.upload import upload
-from service.lifecycle.workers.register import register
+from service.lifecycle.models.upload_model_file import upload_model_file
+from service.lifecycle.workers.register_worker import register_worker
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
@@ -107,7 +107,7 @@ def insist(request: Request) -> Generator[Request, Any, Any]:
 
 def registering(worker_id: str) -> Request:
     registration = WorkerRegistration(worker_id=worker_id, host="here", device=DEVICE, versions={}, protocol=1)
-    return Request("register", lambda service: register(service.store, registration))
+    return Request("register", lambda service: register_worker(service.store, registration))
 
 
 def asking(worker_id: str, slots: int = 1, *, hands_out_again: bool = True) -> Request:
@@ -153,7 +153,7 @@ def releasing(held: Assignment) -> Request:
 
 def uploading(held: Assignment, file: str) -> Request:
     def call(service: Service) -> Any:
-        upload(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file, [MODEL])
+        upload_model_file(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file, [MODEL])
         return "stored"
 
     return _of(held, "upload", call)

@@ -12,11 +12,8 @@ from uuid import UUID
 
 from service.errors import StudyEnded
 from service.failpoints import armed
-from service.lifecycle.models.sweep import sweep
-from service.lifecycle.studies.cancel import cancel
-from service.lifecycle.studies.pause import pause
-from service.lifecycle.studies.resume import resume
-from service.lifecycle.studies.stop import stop
+from service.lifecycle.model_folders import remove_unused_folders
+from service.lifecycle.studies.state_machine import cancel, pause, resume, stop
 from spezia.contract.protocol import HeldLease
 from tests.faults import actors
 from tests.faults.invariants import ENDED
@@ -83,7 +80,7 @@ class Simulation:
                 return self.world.complaints
         self.world.check()
         self._calm_down()
-        sweep(self.world.services[0].store, self.world.folder)
+        remove_unused_folders(self.world.services[0].store, self.world.folder)
         self.world.check(is_quiet=True)
         return self.world.complaints
 

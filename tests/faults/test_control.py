@@ -6,15 +6,12 @@ from typing import Any
 import pytest
 
 from service.errors import NoBest, ServiceError
-from service.lifecycle.models.sweep import sweep
-from service.lifecycle.studies.cancel import cancel
+from service.lifecycle.model_folders import remove_unused_folders
+from service.lifecycle.studies.change_limits import change_limits
 from service.lifecycle.studies.delete_study import delete_study
-from service.lifecycle.studies.describe_best import best
-from service.lifecycle.studies.extend import extend
-from service.lifecycle.studies.pause import pause
-from service.lifecycle.studies.resume import resume
-from service.lifecycle.studies.show_study import show_study
-from service.lifecycle.studies.stop import stop
+from service.lifecycle.studies.describe_best import describe_best
+from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.state_machine import cancel, pause, resume, stop
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from spezia.contract.study_spec import StudyChange
 from tests.faults.invariants import ENDED
@@ -75,11 +72,11 @@ STATES = [is_new, is_preparing, has_waiting, has_running, is_paused, is_stopping
 
 
 def shrink(store: Any, name: str) -> None:
-    extend(store, name, StudyChange(n_trials=1))
+    change_limits(store, name, StudyChange(n_trials=1))
 
 
 def grow(store: Any, name: str) -> None:
-    extend(store, name, StudyChange(n_trials=N_TRIALS + 2, n_parallel=2))
+    change_limits(store, name, StudyChange(n_trials=N_TRIALS + 2, n_parallel=2))
 
 
 def cancel_first(store: Any, name: str) -> None:
@@ -115,7 +112,7 @@ def test_f51_f52_every_deed_in_every_state(
     if before.state not in ENDED or deed is grow:
         story.finish()
     story.live(120.0)
-    sweep(store, story.world.folder)
+    remove_unused_folders(store, story.world.folder)
     story.world.check(is_quiet=True)
     assert story.world.complaints == []
     expected = {cancel: "cancelled"}.get(deed, "complete") if before.state not in ENDED else "complete"
@@ -202,5 +199,5 @@ def test_f46_a_study_without_any_value_has_no_best(new_world: NewWorld) -> None:
     service = story.world.services[0]
     assert show_study(service.store, story.name).state == "failed"
     with pytest.raises(NoBest):
-        best(service.store, service.folder, story.name)
+        describe_best(service.store, service.folder, story.name)
     story.holds()

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from service.errors import Unavailable
 from service.failpoints import armed
-from service.lifecycle.leases.end_orphans import end_strays
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.leases.end_orphans import end_orphans
+from service.lifecycle.studies.describe_study import show_study
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
 from tests.faults import actors
@@ -175,8 +175,8 @@ def test_f56_a_trial_begun_behind_our_back_is_ended(new_world: NewWorld, databas
     story.prepare()
     with quiet_optuna(), stock_storage(database_url) as storage:
         optuna.load_study(study_name=story.name, storage=storage).ask()
-    assert end_strays(story.world.services[0].store) == 1
-    assert end_strays(story.world.services[0].store) == 0
+    assert end_orphans(story.world.services[0].store) == 1
+    assert end_orphans(story.world.services[0].store) == 0
     story.finish()
     study = show_study(story.world.services[0].store, story.name)
     assert (study.state, study.trials.fail, study.trials.complete) == ("complete", 1, 2)

@@ -11,7 +11,7 @@ from service import failpoints
 from service.errors import StudyNotFound
 from service.failpoints import Injected, arm_from, armed
 from service.lifecycle.leases.reap import reap
-from service.lifecycle.models.sweep import sweep
+from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.delete_study import delete_study
 from spezia.contract.study_spec import StudySpec
@@ -81,7 +81,7 @@ def whole_protocol(world: World) -> World:
         for assignment in ask(world, actors.asking(second)):
             carry_out(world, assignment)
     assert world.state_of("whole") == "complete"
-    sweep(service.store, world.folder)
+    remove_unused_folders(service.store, world.folder)
     world.check(is_quiet=True)
     insist(lambda: delete_study(service.store, world.folder, "whole"), StudyNotFound)
     return world

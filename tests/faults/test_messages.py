@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import LeaseLost, OutcomeRefused
+from service.lease_terms import LEASE_SECONDS
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from service.lifecycle.trials.show_trial import show_trial
-from spezia.contract.protocol import LEASE_SECONDS, Told
+from spezia.contract.protocol import Told
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World

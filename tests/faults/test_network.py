@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.workers import register
+from service.lifecycle.workers import register_worker
 from service.settings import Settings
 from tests.faults.proxy import FAULTS
 from tests.faults.wire import Far, Shown, engine_on, run_over, search, serving, work
@@ -19,7 +19,7 @@ CALLS = {"workers", "dispatch", "heartbeat", "report", "tell", "log", "artifacts
 
 @pytest.fixture
 def far(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
-    monkeypatch.setattr(register, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(register_worker, "HEARTBEAT_SECONDS", 0.01)
     with serving(Settings(home=tmp_path / "home", database_url=database_url, n_workers=0)) as far:
         yield far
 
@@ -29,7 +29,7 @@ def as_without(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """What comes of the study when nothing goes wrong."""
     folder = tmp_path_factory.mktemp("good")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(register, "HEARTBEAT_SECONDS", 0.01)
+        patch.setattr(register_worker, "HEARTBEAT_SECONDS", 0.01)
         with serving(Settings(home=folder / "home", n_workers=0)) as far:
             run_over(far, [], folder, n_trials=N_TRIALS)
             far.check()

@@ -10,11 +10,10 @@ import pytest
 from sqlalchemy import Engine
 
 from service.errors import LeaseLost
-from service.lifecycle.leases.reap import reap
-from service.lifecycle.leases.void_leases import void_leases
+from service.lease_terms import LEASE_SECONDS
+from service.lifecycle.leases.reap import reap, void_leases
 from service.lifecycle.trials.show_trial import show_trial
 from service.store.sql.sqlite import library
-from spezia.contract.protocol import LEASE_SECONDS
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World, soft_engine

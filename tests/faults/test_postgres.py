@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from service.errors import Unavailable
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.describe_study import show_study
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate
 from tests import postgres

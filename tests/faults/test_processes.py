@@ -9,8 +9,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from service.lifecycle.models.sweep import sweep
-from service.lifecycle.workers.announce import announce
+from service.lifecycle.model_folders import remove_unused_folders
+from service.lifecycle.workers.register_worker import announce_worker
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from spezia.client import Client, SpeziaError, Unreachable
@@ -192,13 +192,15 @@ def delete(mortal: Mortal, name: str) -> None:
 
 def note_launched(worker_id: str, service: Service) -> None:
     engine = open_engine(service.settings.database)
-    announce(Store(engine, DatabaseClock()), worker_id, f"{socket.gethostname()}:{service.settings.home.absolute()}")
+    announce_worker(
+        Store(engine, DatabaseClock()), worker_id, f"{socket.gethostname()}:{service.settings.home.absolute()}"
+    )
     engine.dispose()
 
 
 def check(service: Service) -> None:
     engine = open_engine(service.settings.database)
-    sweep(Store(engine, DatabaseClock()), service.settings.artifacts)
+    remove_unused_folders(Store(engine, DatabaseClock()), service.settings.artifacts)
     found = violations(engine, service.settings.artifacts, is_quiet=True)
     engine.dispose()
     assert found == []

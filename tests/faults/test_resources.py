@@ -14,8 +14,7 @@ import httpx2
 import pytest
 
 from service.errors import Unavailable
-from service.lifecycle.trials.append_log import append_log
-from service.lifecycle.trials.read_log import read_log
+from service.lifecycle.trials.trial_log import append_log, read_log
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate

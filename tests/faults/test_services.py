@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.describe_study import show_study
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from tests.faults.processes import Service, eventually, service_of

@@ -23,9 +23,10 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 
 from service.errors import LeaseLost, OutcomeRefused, ReportConflict
-from service.lifecycle.leases.reap_worker import reap_worker
-from service.lifecycle.studies.cancel import cancel
-from spezia.contract.protocol import LEASE_SECONDS, Assignment, Told
+from service.lease_terms import LEASE_SECONDS
+from service.lifecycle.leases.reap import reap_worker
+from service.lifecycle.studies.state_machine import cancel
+from spezia.contract.protocol import Assignment, Told
 from tests.faults import actors
 from tests.faults.world import World
 from tests.service.hand_worker import spec

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import DatabaseClock, open_engine

@@ -17,9 +17,9 @@ import httpx2
 import uvicorn
 
 from service.app import create_app
-from service.lifecycle.models.sweep import sweep
+from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.create_study import create_study
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import open_engine
@@ -90,7 +90,7 @@ class Far:
 
     def check(self) -> None:
         """Assert all invariants."""
-        sweep(self.store, self.settings.artifacts)
+        remove_unused_folders(self.store, self.settings.artifacts)
         engine = open_engine(self.settings.database)
         try:
             found = violations(engine, self.settings.artifacts, is_quiet=True)

@@ -26,7 +26,7 @@ _PACKED = {
 _TAR_AT, _TAR = 257, b"ustar"
 
 
-def sniff(path: Path) -> Format:
+def detect_format(path: Path) -> Format:
     """Return the format of the file, reading it once.
 
     Raises:

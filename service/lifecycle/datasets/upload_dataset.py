@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from service.errors import TooLarge
-from service.lifecycle.datasets.detect_format import sniff
+from service.lifecycle.datasets.detect_format import detect_format
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.store import datasets
 from service.store.store import Store
@@ -25,7 +25,7 @@ def upload_dataset(store: Store, folder: Path, max_bytes: int, chunks: Iterable[
     partial = folder / f".{uuid4().hex}"
     try:
         size_bytes, sha256 = _write(partial, chunks, max_bytes)
-        form = sniff(partial)
+        form = detect_format(partial)
         partial.replace(folder / sha256)
     finally:
         partial.unlink(missing_ok=True)

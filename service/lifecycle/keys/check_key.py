@@ -1,4 +1,4 @@
-"""Whose key is this, and is it good?"""
+"""Whether callers must show a key; and if one does, whose it is and whether it is good."""
 
 import hmac
 import re
@@ -11,6 +11,12 @@ from service.store.store import Store
 from spezia.contract.key import KEY_PATTERN
 
 _FORM = re.compile(KEY_PATTERN)
+
+
+def has_keys(store: Store) -> bool:
+    """Whether there ever was an API key. Revoking the last one does not open the service again."""
+    with store.reading() as tx:
+        return keys.any_exists(tx)
 
 
 def check_key(store: Store, presented: str) -> KeyRow:

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
+from service.lease_terms import HEARTBEAT_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.propose_next import Next, propose_ahead, propose_locked, propose_next
-from service.lifecycle.leases.start_waiting_trial import begin_again
-from service.lifecycle.pilots.start_pilots import is_starting_small, start_small
-from service.lifecycle.studies.budgets import is_full
-from service.lifecycle.studies.reserve import reserve
-from service.lifecycle.studies.state_machine import begin_stopping, is_overdue, needs_score, settle
+from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
+from service.lifecycle.pilots.start_pilot import awaits_pilots, start_pilot
+from service.lifecycle.studies.budgets import is_full, is_overdue, seconds_left, seconds_to_reserve
+from service.lifecycle.studies.state_machine import begin_stopping, needs_score, settle
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
 from service.search.space.space import trial_params
@@ -31,7 +31,6 @@ from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.protocol import (
-    HEARTBEAT_SECONDS,
     Assignment,
     HeldCheckpoint,
     PrepareAssignment,
@@ -137,14 +136,13 @@ def _grant_next(
         settle(tx, study)
         return "again"
     if study.state == "running" and not is_full(tx, study):
-        if is_starting_small(tx, study):
-            small = start_small(tx, study, asker)
-            return None if small is None else _assignment(tx, study, small)
-        begun = begin_again(tx, study, asker, asker.checkpoints)
-        if begun is not None:
-            return _assignment(tx, study, begun)
-        counts = trials.counts(tx, study)
-        number = counts.waiting + counts.running + counts.complete + counts.pruned + counts.fail
+        if awaits_pilots(tx, study):
+            pilot = start_pilot(tx, study, asker)
+            return None if pilot is None else _assignment(tx, study, pilot)
+        waiting = start_waiting_trial(tx, study, asker, asker.checkpoints)
+        if waiting is not None:
+            return _assignment(tx, study, waiting)
+        number = trials.counts(tx, study).n_total
         if number < study.spec.n_trials:
             if proposed is None or proposed.number != number:
                 proposed = propose_locked(tx, proposer, study)
@@ -174,8 +172,7 @@ def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _As
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
     counts = trials.counts(tx, study)
-    n_finished = counts.complete + counts.pruned + counts.fail
-    trials_are_over = study.state == "stopping" or n_finished >= study.spec.n_trials
+    trials_are_over = study.state == "stopping" or counts.n_finished >= study.spec.n_trials
     if counts.running or counts.waiting or not trials_are_over or not needs_score(tx, study):
         return None
     best = best_trial(trials.all_of(tx, study), study.spec)
@@ -194,7 +191,7 @@ def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: in
 
 
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker, n_past: int) -> Assignment:
-    seconds = reserve(tx, study) if kind == "trial" else None
+    seconds = seconds_to_reserve(tx, study) if kind == "trial" else None
     granted = leases.grant(tx, study.uuid, kind, number, asker, n_past=n_past, reserved_seconds=seconds)
     return _assignment(tx, study, granted)
 
@@ -220,18 +217,7 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     if held.kind == "small":
         assert study.spec.start_small is not None
         fraction = study.spec.start_small.fraction
-        return SmallAssignment(**common, fraction=fraction, seconds_left=_seconds_left(tx, study, held))
+        return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    seconds_left = _seconds_left(tx, study, held)
-    return TrialAssignment(**common, seconds_left=seconds_left, resume=leases.resume_of(tx, held))
-
-
-def _seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:
-    limits = []
-    if study.spec.timeout_seconds is not None:
-        deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
-        limits.append((deadline - tx.now).total_seconds())
-    if held.reserved_seconds is not None:
-        limits.append(held.reserved_seconds - leases.age_seconds(tx, held))
-    return max(0.0, min(limits)) if limits else None
+    return TrialAssignment(**common, seconds_left=seconds_left(tx, study, held), resume=leases.resume_of(tx, held))

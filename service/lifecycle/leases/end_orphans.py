@@ -5,10 +5,10 @@ from service.store import studies, trials
 from service.store.store import Store
 from spezia.contract.failure import Failure
 
-_STRAY = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
+_ORPHAN = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
 
 
-def end_strays(store: Store) -> int:
+def end_orphans(store: Store) -> int:
     """End RUNNING trials that have no lease, or their study never would; return how many there were."""
     with store.reading() as tx:
         found = trials.strays(tx)
@@ -21,6 +21,6 @@ def _end_one(store: Store, study_uuid: str, number: int) -> bool:
         trial = None if study is None else trials.find(tx, study, number)
         if study is None or trial is None or (study_uuid, number) not in trials.strays(tx):
             return False
-        trials.finish(tx, study, trial, "FAIL", None, _STRAY)
+        trials.finish(tx, study, trial, "FAIL", None, _ORPHAN)
         settle(tx, study)
     return True

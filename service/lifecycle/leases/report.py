@@ -3,6 +3,7 @@
 import math
 from copy import copy
 from dataclasses import replace
+from functools import partial
 
 from structlog.contextvars import bind_contextvars
 
@@ -10,9 +11,10 @@ from service.errors import OutcomeRefused, ReportConflict
 from service.failpoints import failpoint
 from service.lifecycle.leases.heartbeat import directive
 from service.lifecycle.leases.lease_fields import lease_fields
-from service.lifecycle.leases.prune import prune
-from service.lifecycle.trials.explain import points
-from service.lifecycle.trials.judge_trial import judge_trial
+from service.search.pruning.curves import Curves
+from service.search.pruning.decide import Decision, should_prune
+from service.search.results.judge_trial import judge_trial
+from service.search.results.learning_curve import points
 from service.search.results.ranking import rank_if_complete
 from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
@@ -20,6 +22,7 @@ from service.store.measurements import Answer
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from service.store.trials import FrozenTrial
 from spezia.contract.objectives import missing_metrics
 from spezia.contract.protocol import Report, ReportReply
 
@@ -83,7 +86,7 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     assert found is not None
     trial = copy(found)
     trial.intermediate_values = {**found.intermediate_values, one.step: one.value}
-    decision = prune(tx, study, trial, is_final=one.final)
+    decision = _ask_pruner(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer = Answer(
@@ -98,6 +101,15 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     if decision.grounds is not None:
         decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
     return answer
+
+
+def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_final: bool) -> Decision:
+    """Whether a trial, its newest value in it, ends early; at its final report it has nothing left to lose."""
+    settled = partial(tx.trials.settled, study.study_id, Curves)
+    decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), settled)
+    if is_final and decision.should_prune:
+        return Decision(should_prune=False, grounds=None, system_attrs=decision.system_attrs)
+    return decision
 
 
 def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, last: Report) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.lifecycle.studies.reserve import reserve
+from service.lifecycle.studies.budgets import seconds_to_reserve
 from service.store import leases, measurements, trials
 from service.store.leases import Asker, Lease
 from service.store.studies import StudyRow
@@ -10,7 +10,9 @@ from service.store.transaction import Transaction
 from spezia.contract.protocol import HeldCheckpoint, Resume
 
 
-def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]) -> Lease | None:
+def start_waiting_trial(
+    tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]
+) -> Lease | None:
     """Grant a WAITING trial of a locked study; ``None`` if none waits.
 
     First comes one that the asker holds a checkpoint of. The new attempt keeps what was reported up to the checkpoint's
@@ -34,7 +36,7 @@ def begin_again(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Seq
         asker,
         n_past=len(past),
         resume=resume,
-        reserved_seconds=reserve(tx, study),
+        reserved_seconds=seconds_to_reserve(tx, study),
     )
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)

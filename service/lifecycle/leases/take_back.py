@@ -1,15 +1,13 @@
 """An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
 
-from service.lifecycle.pilots.note_failed_pilot import note_failed_small
-from service.lifecycle.studies.state_machine import settle
+from service.lease_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
+from service.lifecycle.pilots.accept_pilot import note_failed_pilot
+from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.store import leases, studies, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
-
-MAX_COUNTED_ATTEMPTS = 3
-MAX_UNCOUNTED_ATTEMPTS = 10
 
 
 def take_back(
@@ -39,9 +37,11 @@ def take_back(
     if held.kind == "trial":
         _take_back_trial(tx, study, held, failure, used_up)
     elif held.kind == "small" and used_up:
-        study = note_failed_small(tx, study, held.number, failure)
+        study, hopeless = note_failed_pilot(tx, study, held.number, failure)
+        if hopeless is not None:
+            study = begin_stopping(tx, study, "failed", hopeless)
     elif held.kind == "prepare" and used_up and study.ending is None:
-        study = studies.change(tx, study, state="failed", failure=failure, finished_at=tx.now)
+        study = fail(tx, study, failure)
     elif held.kind == "score" and used_up:
         warning = f"the winner was not scored on the test split: {failure.message}"
         study = studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning])

@@ -9,15 +9,15 @@ from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
+from service.lifecycle.model_folders import remove_folders
 from service.lifecycle.models.keep_models import keep_models
-from service.lifecycle.models.remove_folders import remove_folders
 from service.lifecycle.models.write_card import write_card
-from service.lifecycle.pilots.accept_pilot import accept_small
-from service.lifecycle.studies.state_machine import settle
+from service.lifecycle.pilots.accept_pilot import accept_pilot
+from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import enqueue_first_trials
-from service.lifecycle.trials.explain import points
-from service.lifecycle.trials.judge_trial import judge_trial
 from service.search.propose.proposer import Proposer
+from service.search.results.judge_trial import judge_trial
+from service.search.results.learning_curve import points
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.sql.statements import Row
@@ -62,7 +62,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case PreparedOutcome():
                 settled = _accept_prepared(tx, proposer, study, ended, outcome)
             case SmallOutcome():
-                settled = _accept_small(tx, study, ended, outcome)
+                settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
                 settled = _accept_trial(tx, study, ended, outcome, reported, has_files=bool(folders))
             case ScoreOutcome():
@@ -113,17 +113,20 @@ def _accept_prepared(
     if study.ending is not None:
         return settle(tx, study)
     if outcome.failure is not None:
-        return studies.change(tx, study, state="failed", failure=outcome.failure, finished_at=tx.now)
+        return fail(tx, study, outcome.failure)
     assert outcome.facts is not None
     study = studies.change(tx, study, facts=outcome.facts)
     return settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
 
 
-def _accept_small(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:
+def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:
     if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
         return _try_again(tx, study, held, outcome, outcome.failure)
     _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
-    return settle(tx, accept_small(tx, study, held, outcome))
+    study, hopeless = accept_pilot(tx, study, held, outcome)
+    if hopeless is not None:
+        study = begin_stopping(tx, study, "failed", hopeless)
+    return settle(tx, study)
 
 
 def _accept_trial(

@@ -1,15 +1,19 @@
-"""Where the kept model of a study lies."""
+"""Where the files of kept models lie: the best trial's model, one file of any trial's, and what a worker scores."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from service.errors import NoModel
+from service.errors import LeaseLost, NoModel
+from service.lifecycle.trials.find_trial import find_trial
 from service.search.results.ranking import best_trial
-from service.store import artifacts, studies, trials
+from service.store import artifacts, leases, studies, trials
+from service.store.sql.statements import Row
 from service.store.store import Store
+from spezia.contract.model_files import Artifact, ArtifactList
 
 
 def find_model(store: Store, folder: Path, name: str) -> Path:
-    """The directory of the best trial's model, which ``from_pretrained`` opens.
+    """Directory of the best trial's model, which ``from_pretrained`` opens.
 
     Raises:
         StudyNotFound: There is no such study.
@@ -26,6 +30,57 @@ def find_model(store: Store, folder: Path, name: str) -> Path:
             f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"
         )
     return folder / models[best.number].lease_id
+
+
+def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:
+    """List the files of a trial's model by name; none where the model is not kept.
+
+    Raises:
+        StudyNotFound, TrialNotFound: There is no such trial.
+    """
+    rows = _files_of_trial(store, name, number)
+    return ArtifactList(
+        artifacts=[Artifact(file=row.file, size_bytes=row.size_bytes, sha256=row.sha256) for row in rows]
+    )
+
+
+def find_artifact(store: Store, folder: Path, name: str, number: int, file: str) -> Path:
+    """Path of one file of a trial's kept model.
+
+    Raises:
+        StudyNotFound, TrialNotFound: There is no such trial.
+        NoModel: The trial's model is not kept, or has no such file.
+    """
+    rows = _files_of_trial(store, name, number)
+    for row in rows:
+        if row.file == file:
+            return folder / str(row.lease_id) / file
+    have = ", ".join(row.file for row in rows) or "nothing: training.keep_models says how many models are kept"
+    raise NoModel(f"trial {number} of study {name!r} has no file {file!r}; it has {have}")
+
+
+def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str, file: str) -> Path:
+    """Path of one file of the model that the holder of a ``score`` lease is to score.
+
+    Raises:
+        LeaseLost: The lease is stale.
+        NoModel: The model has no such file.
+    """
+    with store.reading() as tx:
+        held = tx.ask(leases.find(lease_id, token))
+        if held is None:
+            raise LeaseLost
+        model = artifacts.kept_models(tx, held.study_uuid).get(held.number)
+    if model is None or file not in model.files:
+        raise NoModel(f"the model of trial {held.number} has no file {file!r}")
+    return folder / model.lease_id / file
+
+
+def _files_of_trial(store: Store, name: str, number: int) -> Sequence[Row]:
+    with store.reading() as tx:
+        study = studies.find(tx, name)
+        find_trial(tx, study, number)
+        return artifacts.of_trial(tx, study.uuid, number)
 
 
 def _how_to_choose(name: str, numbers: list[int]) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from service.lifecycle.models.model_card import model_card
-from service.lifecycle.studies.describe import describe
-from service.lifecycle.studies.describe_best import best
+from service.lifecycle.studies.describe_best import describe_best
+from service.lifecycle.studies.describe_study import describe_study
 from service.search.results.ranking import leaders
 from service.search.space.space import trial_params
 from service.store import artifacts, leases, studies, trials, workers
@@ -34,7 +34,7 @@ def write_card(store: Store, folder: Path, study_uuid: str) -> None:
     if not models:
         _note(store, study_uuid)
         return
-    answer = best(store, folder, study.name)
+    answer = describe_best(store, folder, study.name)
     described = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
     for model, (shown, params, worker) in zip(models, inputs, strict=True):
         if model.number not in described:
@@ -42,6 +42,14 @@ def write_card(store: Store, folder: Path, study_uuid: str) -> None:
         content = model_card(shown, described[model.number], params, worker).encode()
         if not _write(store, folder, study_uuid, models, model, content):
             return
+
+
+def write_missing_cards(store: Store, folder: Path) -> None:
+    """Write the cards of studies that ended without a worker's word: stopped, cancelled, or by the loss of a worker."""
+    with store.reading() as tx:
+        missing = studies.without_card(tx)
+    for study_uuid in missing:
+        write_card(store, folder, study_uuid)
 
 
 def _write(
@@ -85,7 +93,11 @@ def _inputs(tx: Transaction, study: StudyRow, model: KeptModel) -> tuple[Any, di
     attempt = leases.attempts(tx, study.uuid, "trial", model.number)[-1]
     worker = tx.ask(workers.find(attempt.worker_id))
     versions = {} if worker is None else worker.versions
-    return describe(tx, study), trial_params(study.spec, trial.params), {"device": attempt.device, "versions": versions}
+    return (
+        describe_study(tx, study),
+        trial_params(study.spec, trial.params),
+        {"device": attempt.device, "versions": versions},
+    )
 
 
 def _note(store: Store, study_uuid: str) -> None:

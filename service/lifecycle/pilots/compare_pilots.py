@@ -1,4 +1,4 @@
-"""Say whether small runs rank params as full trials do."""
+"""Say whether pilots, small runs, rank params as full trials do."""
 
 from statistics import StatisticsError, correlation
 
@@ -18,9 +18,10 @@ _STRONG, _WEAK = 0.7, 0.3
 chance alone reaches in 4 of 24 orders."""
 
 
-def compare_small(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) -> SmallRuns | None:
-    """Set small runs beside the COMPLETE trials of the same params, by the first objective; ``None`` where the spec
-    asks for none.
+def compare_pilots(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) -> SmallRuns | None:
+    """Compare pilots with the COMPLETE trials of the same params, by the first objective.
+
+    Returns ``None`` where the spec asks for no pilots.
 
     A PRUNED trial is left out: its last value is of less training.
     """

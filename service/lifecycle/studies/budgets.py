@@ -1,14 +1,79 @@
-"""Whether a study has as many trials running as it may."""
+"""What a study may still spend: whether its time is over, whether another trial may start, and how long it may take."""
 
-from service.lifecycle.studies.reserve import reserve
-from service.store import leases
+from datetime import timedelta
+
+from service.search.results.ranking import best_trial, first_value
+from service.store import leases, trials
+from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
+MARGIN = 1.5
+"""A trial reserves so many times what the longest one so far has used: learning rates and seeds change little of a
+trial's length, its epochs and batch size much, and a reservation that is too small wastes the whole trial."""
+
+FIRST_SHARE = 0.25
+"""Share of the remaining ``device_seconds`` that a trial reserves which starts before any has ended; it reserves at
+least an equal share of the whole budget."""
+
+
+def is_overdue(tx: Transaction, study: StudyRow) -> bool:
+    """Whether the study's ``timeout_seconds`` have passed since it was created."""
+    timeout = study.spec.timeout_seconds
+    return timeout is not None and tx.now >= study.created_at + timedelta(seconds=timeout)
+
 
 def is_full(tx: Transaction, study: StudyRow) -> bool:
-    """Whether no more trials may start now, for ``n_parallel`` or for what is left of ``device_seconds``."""
+    """Whether no further trial may start now, because of ``n_parallel`` or for lack of ``device_seconds``."""
     limit = study.spec.n_parallel
     if limit is not None and len(leases.of_study(tx, study.uuid)) >= limit:
         return True
-    return reserve(tx, study) == 0
+    return seconds_to_reserve(tx, study) == 0
+
+
+def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
+    """Say which budget allows no more trials and what to do; ``None`` while all of them do."""
+    best = None if study.spec.target_value is None else best_trial(trials.all_of(tx, study), study.spec)
+    if best is not None and _reaches_target(study, first_value(best)):
+        return f"trial {best.number} has reached target_value; post a new study with another target"
+    if is_overdue(tx, study):
+        return "its timeout_seconds have passed; raise timeout_seconds too"
+    if seconds_to_reserve(tx, study) == 0 and not leases.of_study(tx, study.uuid):
+        return "too little of its device_seconds is left for another trial; raise device_seconds too"
+    return None
+
+
+def seconds_to_reserve(tx: Transaction, study: StudyRow) -> float | None:
+    """Device seconds that the study's next trial reserves before it starts.
+
+    What ended attempts have used and what live leases have reserved never exceeds the budget together. A lost
+    worker's attempt counts from its start until it was given up, which may be more than it had reserved.
+
+    Returns:
+        ``None`` if the study has no such budget; 0 if too little of it is left for another trial.
+    """
+    budget = study.spec.device_seconds
+    if budget is None:
+        return None
+    spent, longest = leases.trial_seconds(tx, study.uuid)
+    left = budget - spent - leases.reserved_seconds(tx, study.uuid)
+    wanted = MARGIN * longest if longest else max(FIRST_SHARE * left, budget / study.spec.n_trials)
+    return wanted if wanted <= left else 0.0
+
+
+def seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:
+    """Seconds that a running trial may still take, by its study's deadline and its own reservation; ``None``: any."""
+    limits = []
+    if study.spec.timeout_seconds is not None:
+        deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
+        limits.append((deadline - tx.now).total_seconds())
+    if held.reserved_seconds is not None:
+        limits.append(held.reserved_seconds - leases.age_seconds(tx, held))
+    return max(0.0, min(limits)) if limits else None
+
+
+def _reaches_target(study: StudyRow, value: float | None) -> bool:
+    target = study.spec.target_value
+    if target is None or value is None:
+        return False
+    return value <= target if study.spec.direction == "minimize" else value >= target

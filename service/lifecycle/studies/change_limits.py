@@ -1,27 +1,59 @@
-"""Other limits of a study."""
+"""The limits of a study, changed after it was created: by people, or to make room for one more trial."""
 
 from typing import Any
 
 from pydantic import ValidationError
 
 from service.errors import Invalid
+from service.lifecycle.studies.state_machine import reopen, settle
 from service.store import studies, trials
+from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.problem import FieldProblem
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import StudyChange, StudySpec
+
+BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")
+"""Limits that reopen an ended study when they are raised."""
 
 
-def change_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> StudyRow:
-    """Check and store the limits ``given`` in a locked study.
+def change_limits(store: Store, name: str, change: StudyChange) -> None:
+    """Change the limits of a study, up or down; trials that run keep the time that they were given.
 
     Raises:
-        Invalid: There are more trials already than ``n_trials`` allows, or the spec no longer holds together.
+        StudyNotFound: There is no study of this name.
+        StudyEnded: A budget is raised, but the study cannot go on.
+        Invalid: There are more trials already than ``n_trials`` allows.
     """
-    counts = trials.counts(tx, study)
-    n_made = counts.waiting + counts.running + counts.complete + counts.pruned + counts.fail
-    if given.get("n_trials", n_made) < n_made:
-        message = f"the study has {n_made} trials already; lower it to {n_made} at least, or stop the study"
+    given = change.model_dump(exclude_unset=True)
+    if change.n_trials is None:
+        given.pop("n_trials", None)
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        is_raised = any(_is_raised(study.spec, field, given) for field in BUDGETS)
+        study = _store_limits(tx, study, given)
+        settle(tx, reopen(tx, study) if is_raised and study.has_ended else study)
+
+
+def allow_one_more_trial(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Raise ``n_trials`` of a locked study by one and let the study go on if it has ended.
+
+    Raises:
+        StudyEnded: The study cannot go on.
+        Invalid: A study cannot hold more trials.
+    """
+    return reopen(tx, _store_limits(tx, study, {"n_trials": study.spec.n_trials + 1}))
+
+
+def _is_raised(spec: StudySpec, field: str, given: dict[str, Any]) -> bool:
+    before, after = getattr(spec, field), given.get(field)
+    return field in given and before is not None and (after is None or after > before)
+
+
+def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> StudyRow:
+    n_trials = trials.counts(tx, study).n_total
+    if given.get("n_trials", n_trials) < n_trials:
+        message = f"the study has {n_trials} trials already; lower it to {n_trials} at least, or stop the study"
         raise _invalid("n_trials", message)
     try:
         spec = StudySpec.model_validate(study.spec.model_dump() | given)

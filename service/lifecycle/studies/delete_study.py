@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.failpoints import failpoint
-from service.lifecycle.models.remove_folders import remove_folders
+from service.lifecycle.model_folders import remove_folders
 from service.store import artifacts, decisions, leases, measurements, studies, webhooks
 from service.store.store import Store
 

@@ -1,16 +1,16 @@
 """GET /v1/studies/{name}/best: the answer of a study, with its evidence."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from service.errors import NoBest
-from service.lifecycle.pilots.compare_pilots import compare_small
-from service.lifecycle.studies.why_no_best import why_no_best
-from service.lifecycle.trials.explain import best_point, explain, generalization_gap, points
+from service.lifecycle.pilots.compare_pilots import compare_pilots
+from service.lifecycle.studies.training_arguments import training_arguments
 from service.search.results.edges import edges
-from service.search.results.ranking import leaders, named_values, violations
+from service.search.results.explain import explain
+from service.search.results.learning_curve import best_point, generalization_gap, points
+from service.search.results.ranking import leaders, named_values, nearest_miss, violations
 from service.search.space.space import plain_params, trial_params
 from service.store import artifacts, leases, measurements, studies, trials
 from service.store.artifacts import KeptModel
@@ -19,29 +19,14 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import BASELINE, FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
-from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
-from spezia.contract.schedules import schedule_arguments
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 
 _MIN_TRIALS_FOR_EDGES = 5
 """Fewer COMPLETE trials say nothing about where in a range the best lies."""
 
-_TRAINING_ARGUMENTS = {
-    "learning_rate": "learning_rate",
-    "batch_size": "per_device_train_batch_size",
-    "epochs": "num_train_epochs",
-    "weight_decay": "weight_decay",
-    "lr_schedule": "lr_scheduler_type",
-    "label_smoothing": "label_smoothing_factor",
-    "max_grad_norm": "max_grad_norm",
-    "adam_beta2": "adam_beta2",
-    "gradient_checkpointing": "gradient_checkpointing",
-    "warmup_ratio": "warmup_steps",  # transformers 5 reads a number below 1 as a share of all steps
-}
 
-
-def best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
+def describe_best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
     """Describe the best COMPLETE trial and what it is worth; of several objectives, those of the Pareto front.
 
     Raises:
@@ -53,10 +38,27 @@ def best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
         seen = trials.all_of(tx, study)
         found = leaders(seen, study.spec)
         if not found:
-            raise NoBest(why_no_best(study, seen))
+            raise NoBest(_why_no_best(study, seen))
         around = _look_around(tx, study, seen, found)
         described = [_describe(tx, folder, around, leader) for leader in found]
     return described[0] if len(study.spec.objectives) == 1 else ParetoFront(study=study.name, pareto=described)
+
+
+def _why_no_best(study: StudyRow, seen: list[FrozenTrial]) -> str:
+    """Say what is missing: a trial that has completed, or one that meets the constraints."""
+    missed = nearest_miss(seen)
+    if missed is not None:
+        number, by = missed
+        limits = ", ".join(f"{name} by {excess:.4g}" for name, excess in by.items())
+        return (
+            f"no COMPLETE trial of study {study.name!r} meets its constraints; the nearest is trial {number}, which "
+            f"misses {limits}. Raise n_trials, or post a new study with wider constraints"
+        )
+    if study.failure is not None:
+        return f"study {study.name!r} failed before a trial completed: {study.failure.message}"
+    if study.has_ended:
+        return f"study {study.name!r} ended as {study.state} and no trial completed"
+    return f"no trial of study {study.name!r} has completed yet; ask again later"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
         baseline=None if trial is None else _baseline(study, trial),
         counts=trials.counts(tx, study),
         device_seconds=leases.device_seconds(tx, study.uuid),
-        start_small=compare_small(tx, study, seen),
+        start_small=compare_pilots(tx, study, seen),
         models=artifacts.kept_models(tx, study.uuid),
         warnings=[*study.warnings, *_warnings(study, found, trial)],
     )
@@ -110,7 +112,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         device_seconds=around.device_seconds,
         model=None if model is None else path + _model_path(study, leader.number),
         model_directory=None if model is None else str(folder / model.lease_id),
-        training_arguments=_training_arguments(study, leader),
+        training_arguments=training_arguments(study, leader),
         generalization_gap=generalization_gap(row.metrics),
         start_small=around.start_small,
         warnings=[*around.warnings, *_advice(around, leader, reported)],
@@ -132,18 +134,6 @@ def _improvements(study: StudyRow, baseline: Baseline, values: dict[str, float])
     return {
         metric: signs[metric] * value - signs[metric] * values[metric] for metric, value in baseline.values.items()
     } or None
-
-
-def _training_arguments(study: StudyRow, winner: FrozenTrial) -> dict[str, Any]:
-    if study.spec.task == "script":
-        return {}
-    chosen = trial_params(study.spec, winner.params)
-    params: dict[str, Any] = {name: default_of(name, chosen) for name in HYPERPARAMETERS} | chosen
-    arguments: dict[str, Any] = {theirs: params[ours] for ours, theirs in _TRAINING_ARGUMENTS.items()}
-    assert study.facts is not None
-    n_steps = math.ceil(study.facts.train_rows / int(params["batch_size"])) * int(params["epochs"])
-    given = schedule_arguments(str(params["lr_schedule"]), n_steps, float(params["warmup_ratio"]))
-    return arguments | ({"lr_scheduler_kwargs": given} if given else {}) | {"seed": study.spec.seed}
 
 
 def _warnings(study: StudyRow, found: list[FrozenTrial], baseline: FrozenTrial | None) -> list[str]:

@@ -17,6 +17,16 @@ class Happened:
     payload: dict[str, Any]
 
 
+def find_followed(store: Store, name: str) -> str:
+    """Return the identity of the study of this name, which a later study of the same name does not share.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+    """
+    with store.reading() as tx:
+        return studies.find(tx, name).uuid
+
+
 def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happened], bool]:
     """Return a page of events behind ``after``, and whether none will follow it: the study has ended or is gone."""
     with store.reading() as tx:

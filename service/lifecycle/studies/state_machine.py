@@ -1,11 +1,34 @@
-"""What follows from a trial's end: whether the study goes on, has failed, or is done."""
+"""The state machine of a study: what people ask for, and what follows when trials end.
+
+                       pause
+        ┌─────────┐ ──────────▶ ┌────────┐
+    ───▶│ running │             │ paused │
+        └─────────┘ ◀────────── └────────┘
+          ▲    │      resume        │
+          │    ├────────────────────┘
+          │    │ stop, cancel, a spent budget, too many failures, hopeless pilots
+          │    ▼
+          │   ┌──────────┐
+          │   │ stopping │ `ending` says what the study will be
+          │   └──────────┘
+          │    │ no trial runs any more, and the winner has been scored
+          │    ▼
+          │   ┌─────────────────────────────────┐
+          │   │  complete   cancelled   failed  │ reached from running or paused without a stop in between
+          │   └─────────────────────────────────┘ when all trials have ended, or when `prepare` has failed
+          │        │            │
+          └────────┴────────────┘ reopen: a budget was raised, or a trial was added
+
+Each of these changes holds the lock of the study, and each change to its trials ends with `settle`.
+"""
 
 import math
-from datetime import timedelta
 
-from service.lifecycle.studies.reserve import reserve
-from service.search.results.ranking import best_trial, first_value
+from service.errors import StudyEnded
+from service.lifecycle.studies.budgets import spent_budget
+from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials
+from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
@@ -16,24 +39,101 @@ MIN_FAILURES = 5
 FAILURE_SHARE = 0.2
 """A study stops after max(5, 20 %) failures of one class: what breaks that often will break again."""
 
+_TEST_SPLIT_WAS_USED = (
+    "the study was extended after its winner had been scored on the test split: that split is not unseen any more, "
+    "and a later score is no proof"
+)
 
-def settle(tx: Transaction, study: StudyRow) -> StudyRow:
-    """Move a locked study on as far as its trials allow; called at the end of every change to them."""
-    if study.has_ended:
+
+def pause(store: Store, name: str) -> None:
+    """Start no more trials of a running study, and let its running ones go on; repeating is harmless.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+        StudyEnded: The study has ended or is stopping.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        if study.has_ended or study.state == "stopping":
+            raise StudyEnded(f"study {name!r} is {study.state}; only a running study can be paused")
+        studies.change(tx, study, state="paused")
+
+
+def resume(store: Store, name: str) -> None:
+    """Start trials of a paused study again; repeating is harmless.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+        StudyEnded: The study has ended or is stopping.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        if study.has_ended or study.state == "stopping":
+            raise StudyEnded(f"study {name!r} is {study.state}; only a paused study can be resumed")
+        settle(tx, studies.change(tx, study, state="running"))
+
+
+def stop(store: Store, name: str) -> None:
+    """Start no more trials, and end the study when its running ones have ended; repeating is harmless.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        if not study.has_ended and study.state != "stopping":
+            settle(tx, begin_stopping(tx, study, "complete"))
+
+
+def cancel(store: Store, name: str) -> None:
+    """Start no more trials and tell running ones to end; their workers hear of it within one heartbeat.
+
+    Repeating is harmless; a study that is already stopping is cancelled all the same.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+    """
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        if not study.has_ended:
+            settle(tx, begin_stopping(tx, study, "cancelled"))
+
+
+def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Let a locked study start more trials; one that has not ended is returned as it is.
+
+    Raises:
+        StudyEnded: The study is stopping, has failed, or has used up a budget; the reason says what to do.
+    """
+    if study.state in ("running", "paused"):
         return study
-    study = _enforce_limits(tx, study)
-    counts = trials.counts(tx, study)
-    n_finished = counts.complete + counts.pruned + counts.fail
-    all_done = study.facts is not None and n_finished >= study.spec.n_trials
-    if counts.running or not (all_done or study.state == "stopping"):
-        return study
-    if leases.of_study(tx, study.uuid) or needs_score(tx, study):
-        return study
-    return _end(tx, study)
+    if study.state == "stopping":
+        raise StudyEnded(f"study {study.name!r} is stopping; try again when its running trials have ended")
+    if study.state == "failed":
+        raise StudyEnded(f"study {study.name!r} has failed, and would again; correct its cause and post a new study")
+    if reason := spent_budget(tx, study):
+        raise StudyEnded(f"study {study.name!r} cannot go on: {reason}")
+    warnings = study.warnings if study.test_metrics is None else [*study.warnings, _TEST_SPLIT_WAS_USED]
+    return studies.change(
+        tx,
+        study,
+        state="running",
+        ending=None,
+        failure=None,
+        finished_at=None,
+        is_scored=False,
+        has_card=False,
+        test_metrics=None,
+        warnings=warnings,
+    )
 
 
 def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure: Failure | None = None) -> StudyRow:
-    """No trial starts any more; waiting ones end as cancelled, running ones are left to their workers."""
+    """Start no more trials of a locked study: waiting ones end as cancelled, running ones are left to their workers.
+
+    Args:
+        ending: The state that the study will have when its running trials have ended.
+    """
     cancelled = Failure(failure_class="cancelled", message="the study was ended before this trial began")
     for trial in trials.all_of(tx, study):
         if trial.state.name == "WAITING":
@@ -41,8 +141,27 @@ def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure
     return studies.change(tx, study, state="stopping", ending=ending, failure=failure)
 
 
+def fail(tx: Transaction, study: StudyRow, failure: Failure) -> StudyRow:
+    """End a locked study at once, as failed; for one that has no trials yet."""
+    return studies.change(tx, study, state="failed", failure=failure, finished_at=tx.now)
+
+
+def settle(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Move a locked study's state on as far as its trials and limits allow, and return the study as it is then."""
+    if study.has_ended:
+        return study
+    study = _enforce_limits(tx, study)
+    counts = trials.counts(tx, study)
+    all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials
+    if counts.running or not (all_done or study.state == "stopping"):
+        return study
+    if leases.of_study(tx, study.uuid) or needs_score(tx, study):
+        return study
+    return _end(tx, study)
+
+
 def needs_score(tx: Transaction, study: StudyRow) -> bool:
-    """Whether the winner has yet to meet the locked test split; of several objectives there is no winner."""
+    """Whether the winner has yet to be scored on the test split; with several objectives there is no winner."""
     has_test = study.spec.data is not None and study.spec.data.test is not None
     if len(study.spec.objectives) > 1 or study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
@@ -57,31 +176,6 @@ def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
     if failures and failures[0][1] >= limit:
         return begin_stopping(tx, study, "failed", _too_many(failures[0], trials.all_of(tx, study)))
     return begin_stopping(tx, study, "complete") if spent_budget(tx, study) else study
-
-
-def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
-    """Say which budget allows no more trials and what to do; ``None`` while all of them do."""
-    best = None if study.spec.target_value is None else best_trial(trials.all_of(tx, study), study.spec)
-    if best is not None and _reaches(study, first_value(best)):
-        return f"trial {best.number} has reached target_value; post a new study with another target"
-    if is_overdue(tx, study):
-        return "its timeout_seconds are over; raise them too"
-    if reserve(tx, study) == 0 and not leases.of_study(tx, study.uuid):
-        return "what is left of its device_seconds does not do for one more trial; raise them too"
-    return None
-
-
-def is_overdue(tx: Transaction, study: StudyRow) -> bool:
-    """Whether the study's time is over."""
-    timeout = study.spec.timeout_seconds
-    return timeout is not None and tx.now >= study.created_at + timedelta(seconds=timeout)
-
-
-def _reaches(study: StudyRow, value: float | None) -> bool:
-    target = study.spec.target_value
-    if target is None or value is None:
-        return False
-    return value <= target if study.spec.direction == "minimize" else value >= target
 
 
 def _end(tx: Transaction, study: StudyRow) -> StudyRow:

@@ -1,7 +1,7 @@
 """POST /v1/studies/{name}/trials/{number}/cancel: end one trial."""
 
-from service.errors import TrialNotFound
 from service.lifecycle.studies.state_machine import settle
+from service.lifecycle.trials.find_trial import find_trial
 from service.store import leases, studies, trials
 from service.store.store import Store
 from spezia.contract.failure import Failure
@@ -17,9 +17,7 @@ def cancel_trial(store: Store, name: str, number: int) -> None:
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)
-        trial = trials.find(tx, study, number)
-        if trial is None:
-            raise TrialNotFound(name, number)
+        trial = find_trial(tx, study, number)
         if trial.state.name == "WAITING":
             trials.finish(tx, study, trial, "FAIL", None, _CANCELLED)
             settle(tx, study)

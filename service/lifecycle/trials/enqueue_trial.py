@@ -1,7 +1,7 @@
 """POST /v1/studies/{name}/trials: try given params."""
 
 from service.errors import Invalid, NotPrepared, StudyEnded
-from service.lifecycle.studies.add_trial import add_trial
+from service.lifecycle.studies.change_limits import allow_one_more_trial
 from service.lifecycle.trials.show_trial import show_trial
 from service.search.propose.propose import ProposalRequest
 from service.search.propose.proposer import Proposer
@@ -31,7 +31,7 @@ def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -
             raise Invalid("; ".join(f"{one.field}: {one.message}" for one in fields), fields)
         if study.facts is None:
             raise NotPrepared(name)
-        study = add_trial(tx, study)
+        study = allow_one_more_trial(tx, study)
         seen = trials.all_of(tx, study)
         # a sampler that has seen nothing only fills by chance what is left out: no model is built under the lock
         known = seen if isinstance(study.spec.sampler, GridSampler) else []

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from service.lifecycle.studies.show_study import show_study
+from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.trials.list_trials import list_trials
 from service.store.store import Store
 from spezia.contract.study_spec import StudySpec

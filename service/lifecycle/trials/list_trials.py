@@ -5,9 +5,8 @@ from bisect import bisect_right
 from collections.abc import Collection
 from operator import itemgetter
 
-from service.lifecycle.page_token import read_token
+from service.lifecycle.page_token import read_token, write_token
 from service.lifecycle.trials.describe_trial import describe_trial
-from service.lifecycle.write_token import write_token
 from service.search.results.ranking import first_value
 from service.store import measurements, studies, trials
 from service.store.store import Store

@@ -1,7 +1,8 @@
 """POST /v1/studies/{name}/trials/{number}/retry: a failed trial's params once more."""
 
-from service.errors import TrialNotFailed, TrialNotFound
-from service.lifecycle.studies.add_trial import add_trial
+from service.errors import TrialNotFailed
+from service.lifecycle.studies.change_limits import allow_one_more_trial
+from service.lifecycle.trials.find_trial import find_trial
 from service.lifecycle.trials.show_trial import show_trial
 from service.store import studies, trials
 from service.store.store import Store
@@ -18,15 +19,13 @@ def retry_trial(store: Store, name: str, number: int) -> TrialDetail:
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)
-        failed = trials.find(tx, study, number)
-        if failed is None:
-            raise TrialNotFound(name, number)
+        failed = find_trial(tx, study, number)
         if failed.state.name != "FAIL":
             raise TrialNotFailed(
                 f"trial {number} is {failed.state.name}; only a FAIL trial can be retried. "
                 f"To run its params again, POST them to /v1/studies/{name}/trials"
             )
-        study = add_trial(tx, study)
+        study = allow_one_more_trial(tx, study)
         added = trials.add(
             tx,
             study,

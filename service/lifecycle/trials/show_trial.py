@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from service.errors import TrialNotFound
 from service.lifecycle.trials.describe_trial import describe_trial
-from service.lifecycle.trials.explain import best_point, explain, generalization_gap, points
+from service.lifecycle.trials.find_trial import find_trial
+from service.search.results.explain import explain
+from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.space.space import trial_params
 from service.store import artifacts, decisions, leases, measurements, studies, trials
 from service.store.store import Store
@@ -22,9 +23,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
     """
     with store.reading() as tx:
         study = studies.find(tx, name)
-        trial = trials.find(tx, study, number)
-        if trial is None:
-            raise TrialNotFound(name, number)
+        trial = find_trial(tx, study, number)
         decided = decisions.of_trial(tx, study.uuid, number)
         attempts = leases.attempts(tx, study.uuid, "trial", number)
         evaluations = measurements.of_attempt(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)

@@ -4,7 +4,7 @@ import base64
 import secrets
 
 from service.errors import Invalid, StudyNotFound
-from service.lifecycle.webhooks.describe_webhook import describe_webhook
+from service.lifecycle.webhooks.show_webhooks import describe_webhook
 from service.store import studies, webhooks
 from service.store.store import Store
 from service.webhook_sender import SECRET_PREFIX, Refused, WebhookSender

@@ -1,7 +1,7 @@
 """PATCH /v1/webhooks/{webhook_id}."""
 
 from service.errors import WebhookNotFound
-from service.lifecycle.webhooks.describe_webhook import describe_webhook
+from service.lifecycle.webhooks.show_webhooks import describe_webhook
 from service.store import webhooks
 from service.store.store import Store
 from spezia.contract.webhook import Webhook

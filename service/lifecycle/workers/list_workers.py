@@ -1,18 +1,16 @@
 """GET /v1/workers: who is connected, and what they do."""
 
+from service.lease_terms import LEASE_SECONDS
 from service.store import leases, studies, workers
 from service.store.store import Store
 from spezia.contract.protocol import Device
 from spezia.contract.workers import Work, Worker, WorkerList
 
-CONNECTED_SECONDS = 90.0
-"""Without a word for so long a worker counts as gone: the term of its leases."""
-
 
 def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList:
     """One page of the workers that were heard of in the last 90 s, by id; what they do for others is left out."""
     with store.reading() as tx:
-        rows = workers.seen_within(tx, CONNECTED_SECONDS, limit + 1, page_token or "")
+        rows = workers.seen_within(tx, LEASE_SECONDS, limit + 1, page_token or "")
         shown = []
         for row in rows[:limit]:
             work = []

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from service.metrics import Metrics
+from service.routes.response_headers import REQUEST_ID
 
 log = logging.getLogger("service.requests")
 
-REQUEST_ID = "X-Request-ID"
 _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
@@ -28,8 +28,8 @@ async def bind_path(request: Request) -> None:
     bind_contextvars(**found)
 
 
-class Requests:
-    """The outermost of our layers, so that refusals of the others are seen too."""
+class RequestLogMiddleware:
+    """Give each request an id, count it, time it and log it; the outermost layer, which sees refusals of the others."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -1,15 +1,10 @@
-"""What every answer says to browsers and caches."""
+"""What every answer tells browsers and caches not to do with it."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+from service.routes.response_headers import SAFE_HEADERS
+
 _DOCS = (
     "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net;"
     " style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com;"
@@ -18,8 +13,8 @@ _DOCS = (
 """What the page that FastAPI makes of our description loads."""
 
 
-class SafeHeaders:
-    """Answers are not to be sniffed, framed, referred to or kept by caches."""
+class SafeHeadersMiddleware:
+    """Add the safe headers to every answer; the page of `/docs` may load what it is made of."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -28,7 +23,7 @@ class SafeHeaders:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                headers.update(SAFE_HEADERS)
                 if scope["path"] == "/docs":
                     headers["Content-Security-Policy"] = _DOCS
             await send(message)

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, func, inspect, select, text
 
 from service.failpoints import Injected, armed
-from service.lifecycle.models.sweep import sweep
+from service.lifecycle.model_folders import remove_unused_folders
 from service.settings import Settings
 from service.store.optuna import tables as optuna_tables
 from service.store.sql import tables
@@ -99,7 +99,7 @@ def test_a_crash_before_the_commit_leaves_all_and_after_it_only_files_to_sweep(
         http.delete(STUDY)
     assert rows(engine) == {}
     assert any(settings.artifacts.iterdir())
-    sweep(app.state.parts.store, settings.artifacts)
+    remove_unused_folders(app.state.parts.store, settings.artifacts)
     assert list(settings.artifacts.iterdir()) == []
 
 
@@ -110,9 +110,9 @@ def test_sweeping_spares_models_and_what_is_being_uploaded(
     uploading = settings.artifacts / held["lease_id"]
     uploading.mkdir()
     before = {path.name for path in settings.artifacts.iterdir()}
-    sweep(app.state.parts.store, settings.artifacts)
+    remove_unused_folders(app.state.parts.store, settings.artifacts)
     assert {path.name for path in settings.artifacts.iterdir()} == before
-    sweep(app.state.parts.store, Path("nowhere"))
+    remove_unused_folders(app.state.parts.store, Path("nowhere"))
 
 
 def test_every_table_is_known_to_the_test(engine: Engine) -> None:

@@ -8,8 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.lifecycle.studies.find_followed import find_followed
-from service.lifecycle.studies.follow_events import PAGE, follow_events
+from service.lifecycle.studies.follow_events import PAGE, find_followed, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
 

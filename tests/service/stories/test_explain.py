@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.lifecycle.trials.explain import Point, explain, generalization_gap
 from service.search.results.edges import edges
+from service.search.results.explain import explain
+from service.search.results.learning_curve import Point, generalization_gap
 from spezia.contract.study_spec import StudySpec
 from tests.service.hand_worker import HandWorker, spec
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.models import write_card as write_card_module
-from service.lifecycle.models.write_missing_cards import write_missing_cards
+from service.lifecycle.models.write_card import write_missing_cards
 from service.store.store import Store
 from tests.service.hand_worker import HandWorker, spec
 

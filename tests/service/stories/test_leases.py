@@ -6,13 +6,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.lifecycle.leases.reap import REAP_SECONDS, reap
-from service.lifecycle.leases.reap_launched import reap_launched
-from service.lifecycle.leases.reap_worker import reap_worker
-from service.lifecycle.models.sweep import sweep
+from service.lease_terms import LEASE_SECONDS, REAP_SECONDS
+from service.lifecycle.leases.reap import reap, reap_launched, reap_worker
+from service.lifecycle.model_folders import remove_unused_folders
 from service.store import workers
 from service.store.store import Store
-from spezia.contract.protocol import LEASE_SECONDS
 from tests.conftest import FakeClock
 from tests.service.hand_worker import FACTS, HandWorker, spec
 
@@ -95,16 +93,16 @@ def test_files_of_a_lost_attempt_are_swept_away(
     http: TestClient, held: dict[str, Any], worker: HandWorker, store: Store, settings: Any
 ) -> None:
     assert worker.upload(held, "weights.bin", b"never to be seen").status_code == 204
-    sweep(store, settings.artifacts)
+    remove_unused_folders(store, settings.artifacts)
     assert [path.name for path in settings.artifacts.glob("*/*")] == ["weights.bin"]
     worker.release(held)
-    sweep(store, settings.artifacts)
+    remove_unused_folders(store, settings.artifacts)
     assert list(settings.artifacts.iterdir()) == []
     again = worker.take()
     worker.report(again, 1, 0.5, final=True)
     worker.upload(again, "weights.bin", b"the model")
     worker.finish(again)
-    sweep(store, settings.artifacts)
+    remove_unused_folders(store, settings.artifacts)
     assert (settings.artifacts / again["lease_id"] / "weights.bin").read_bytes() == b"the model"
 
 

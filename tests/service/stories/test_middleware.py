@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.failpoints import armed
-from service.routes.exception_handlers import MAX_BODY_BYTES
+from service.routes.middleware.body_limit import MAX_BODY_BYTES
 from service.settings import Settings
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange, StudySpec

@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from service.lease_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap
-from spezia.contract.protocol import LEASE_SECONDS
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
 

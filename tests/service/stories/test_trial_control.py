@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.lifecycle.leases.reap_worker import reap_worker
+from service.lifecycle.leases.reap import reap_worker
 from tests.service.hand_worker import HandWorker, spec
 
 STUDY = "/v1/studies/feedback"

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from service.app import create_app
-from service.lifecycle.webhooks.deliver_webhook import MAX_FAILURES, deliver_webhook
-from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
+from service.lifecycle.webhooks.deliver_webhooks import deliver_webhook, deliver_webhooks
+from service.lifecycle.webhooks.retry_policy import MAX_FAILURES
 from service.settings import Settings
 from service.store.store import Store
 from service.webhook_sender import Message, Sent
@@ -353,7 +353,7 @@ def test_what_cannot_work_is_refused(http: TestClient, wanted: dict[str, Any], f
 def test_pages_in_which_nothing_is_wanted_are_passed(
     http: TestClient, worker: HandWorker, receiver: Receiver, deliver: Callable[[], int], monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("service.lifecycle.webhooks.deliver_webhook.PAGE", 2)
+    monkeypatch.setattr("service.lifecycle.webhooks.deliver_webhooks.PAGE", 2)
     make(http, events=["best.improved"])
     start(http, worker, n_trials=5)
     for value in (0.5, 0.9, 0.8, 0.7):

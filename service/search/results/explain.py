@@ -1,14 +1,12 @@
-"""What a trial's curves say, in plain words, with the edit of the study that would help.
+"""What a trial's learning curve says, in plain words, with the edit of the study that would help.
 
 The thresholds are rules of thumb of ours: nothing here ends a trial or changes a number.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import ceil
-from typing import Any
 
-from spezia.contract.objectives import GAP, measured
+from service.search.results.learning_curve import Point, best_point, generalization_gap
 from spezia.contract.space import active_dimension
 from spezia.contract.study_spec import Params, StudySpec
 from spezia.contract.tasks import DIRECTIONS
@@ -22,29 +20,12 @@ _REMEDIES = {"dropout": "0.0 to 0.4", "weight_decay": "0.0 to 0.3", "frozen_laye
 """What makes a model fit its training data less, with ranges to search where it is not searched yet."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One evaluation."""
-
-    step: int
-    epoch: float
-    value: float
-    """Of the first objective."""
-    metrics: dict[str, float]
-    """Among them ``validation_loss`` and ``train_loss``, except of a script that reports neither."""
-
-
-def points(rows: Iterable[Any]) -> list[Point]:
-    """The curve of a trial, from its rows of `measurement`."""
-    return [Point(step=row.step, epoch=row.epoch, value=row.value, metrics=row.metrics) for row in rows]
-
-
 def explain(spec: StudySpec, params: Params, curve: Sequence[Point]) -> list[str]:
-    """Read the curve of one trial.
+    """Read the learning curve of one trial.
 
     Args:
-        params: the trial's, fixed ones included.
-        curve: its evaluations, in order; nothing is said about an empty one, or about a script's.
+        params: The trial's, fixed ones included.
+        curve: Its evaluations, in order; nothing is said about an empty one, or about a script's.
 
     Returns:
         One sentence or two for each thing that is worth knowing.
@@ -60,17 +41,6 @@ def explain(spec: StudySpec, params: Params, curve: Sequence[Point]) -> list[str
         _disagreement(spec, curve, best),
     ]
     return [sentence for sentence in found if sentence]
-
-
-def best_point(spec: StudySpec, curve: Sequence[Point]) -> Point:
-    """The best evaluation; the first of equals."""
-    sign = 1 if spec.direction == "minimize" else -1
-    return min(curve, key=lambda point: sign * point.value)
-
-
-def generalization_gap(metrics: dict[str, float]) -> float | None:
-    """Validation loss minus training loss; ``None`` where one of them was not reported."""
-    return measured(GAP, metrics)
 
 
 def _overfitting(spec: StudySpec, params: Params, curve: Sequence[Point]) -> str | None:

@@ -1,15 +1,27 @@
 """A study as people see it."""
 
-from service.lifecycle.pilots.compare_pilots import compare_small
-from service.lifecycle.trials.explain import best_point, generalization_gap, points
+from service.lifecycle.pilots.compare_pilots import compare_pilots
+from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.results.ranking import leaders
-from service.store import leases, measurements, trials
+from service.store import leases, measurements, studies, trials
+from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.study import Best, Study
 
 
-def describe(tx: Transaction, study: StudyRow) -> Study:
+def show_study(store: Store, name: str) -> Study:
+    """Describe the study of this name as it is now.
+
+    Raises:
+        StudyNotFound: There is no study of this name.
+    """
+    with store.reading() as tx:
+        return describe_study(tx, studies.find(tx, name))
+
+
+def describe_study(tx: Transaction, study: StudyRow) -> Study:
+    """Describe a study as people see it: its state, counts, best trial so far, progress, facts and spec."""
     counts = trials.counts(tx, study)
     seen = trials.all_of(tx, study)
     found = leaders(seen, study.spec)
@@ -27,13 +39,13 @@ def describe(tx: Transaction, study: StudyRow) -> Study:
         trials=counts,
         best=None if best is None else Best(number=best.number, value=best.values[0]),
         pareto=None if is_one else [trial.number for trial in found],
-        n_finished=counts.complete + counts.pruned + counts.fail,
+        n_finished=counts.n_finished,
         failures=dict(trials.failures_by_class(tx, study)),
         generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
         elapsed_seconds=max(0.0, (until - study.created_at).total_seconds()),
         device_seconds=leases.device_seconds(tx, study.uuid),
         created_at=study.created_at,
         finished_at=study.finished_at,
-        start_small=compare_small(tx, study, seen),
+        start_small=compare_pilots(tx, study, seen),
         warnings=study.warnings,
     )

@@ -1,4 +1,4 @@
-"""Hand out small runs: the params of a study's first trials, on a fraction of the training data."""
+"""Hand out pilots, small runs: the params of a study's first trials, on a fraction of the training data."""
 
 from service.store import leases, small_runs, trials
 from service.store.leases import Asker, Lease
@@ -6,8 +6,8 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
 
-def start_small(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
-    """Grant the next small run of a locked study; ``None`` if all of them have been given out."""
+def start_pilot(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
+    """Grant the next pilot of a locked study; ``None`` if all of them have been handed out."""
     held = {lease.number for lease in leases.of_study(tx, study.uuid) if lease.kind == "small"}
     left = [number for number in _left(tx, study) if number not in held]
     if not left:
@@ -16,13 +16,13 @@ def start_small(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
     return leases.grant(tx, study.uuid, "small", left[0], asker, n_past=n_past)
 
 
-def is_starting_small(tx: Transaction, study: StudyRow) -> bool:
-    """Whether small runs have yet to end: no trial begins before."""
+def awaits_pilots(tx: Transaction, study: StudyRow) -> bool:
+    """Whether pilots of the study have yet to end; no trial begins before."""
     return bool(_left(tx, study))
 
 
 def _left(tx: Transaction, study: StudyRow) -> list[int]:
-    """Trials without a result of their small run, by number. A trial that has ended needs none any more."""
+    """Numbers of the trials whose pilot has no result yet. A trial that has ended needs none any more."""
     if study.spec.start_small is None:
         return []
     ended = small_runs.of_study(tx, study.uuid)

@@ -1,19 +1,20 @@
-"""POST /v1/workers: a worker says who it is."""
+"""A worker comes to be known: announced by its launcher before it starts, then registered by itself."""
 
 from service.errors import ProtocolTooOld
 from service.failpoints import failpoint
+from service.lease_terms import HEARTBEAT_SECONDS, LEASE_SECONDS
 from service.store import workers
 from service.store.store import Store
-from spezia.contract.protocol import (
-    HEARTBEAT_SECONDS,
-    LEASE_SECONDS,
-    PROTOCOL,
-    WorkerRegistration,
-    WorkerTerms,
-)
+from spezia.contract.protocol import PROTOCOL, WorkerRegistration, WorkerTerms
 
 
-def register(store: Store, registration: WorkerRegistration) -> WorkerTerms:
+def announce_worker(store: Store, worker_id: str, launcher: str) -> None:
+    """Remember who launches a worker, so that a later process of the launcher finds what it left behind."""
+    with store.writing() as tx:
+        workers.announce(tx, worker_id, launcher)
+
+
+def register_worker(store: Store, registration: WorkerRegistration) -> WorkerTerms:
     """Note a worker and tell it the terms of its leases; again is harmless.
 
     Raises:

@@ -1,4 +1,4 @@
-"""PUT /v1/leases/{lease_id}/artifacts/{file} and …/log: what a trial leaves behind comes in."""
+"""PUT /v1/leases/{lease_id}/artifacts/{file}: a worker uploads one file of a trial's model."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,20 +6,20 @@ from uuid import uuid4
 
 from service.errors import LeaseLost, TooLarge, Unavailable
 from service.failpoints import failpoint
-from service.lifecycle.leases.lock_lease import hold
+from service.lifecycle.lock_lease import lock_lease
 from service.store import artifacts, leases
 from service.store.store import Store
 from spezia.common.write_durably import sync, write_durably
 
 
-def upload(
+def upload_model_file(
     store: Store, folder: Path, max_bytes: int, lease_id: str, token: str, file: str, chunks: Iterable[bytes]
 ) -> None:
-    """Store one file, whole or not at all; it becomes visible when the trial's result is accepted.
+    """Store one file of a trial's model, whole or not at all; it becomes visible when the trial's result is accepted.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed.
-        TooLarge: It has more than ``max_bytes``.
+        TooLarge: The file has more than ``max_bytes``.
         Unavailable: The file cannot be written, for want of space perhaps; nothing has changed.
     """
     with store.reading() as tx:
@@ -33,7 +33,7 @@ def upload(
         failpoint("upload.after_write")
         with store.writing() as tx:
             # the token is compared again, under the lock that a reaper would need, and held over the rename
-            held = hold(tx, lease_id, token)
+            held = lock_lease(tx, lease_id, token)
             artifacts.add(tx, held, file, size_bytes, sha256)
             partial.replace(final)
             sync(final.parent)

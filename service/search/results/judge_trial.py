@@ -1,22 +1,25 @@
-"""What a trial's evaluations make of it: its values, and by how much it misses constraints."""
+"""What a trial's learning curve makes of it: its values, and by how much it misses constraints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.lifecycle.trials.explain import Point, best_point
+from service.search.results.learning_curve import Point, best_point
 from spezia.contract.objectives import DEVICE_SECONDS, measured
 from spezia.contract.study_spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
+    """What a COMPLETE trial has reached."""
+
     values: list[float]
-    """Of the objectives, in the order of the spec."""
+    """Values of the objectives, in the order of the spec."""
     constraints: dict[str, float]
-    """By name, as Optuna has it: 0 or less where it is met."""
+    """Excess over each constraint by its name: 0 or less where the constraint is met, as Optuna has it."""
 
     @property
     def is_feasible(self) -> bool:
+        """Whether the trial meets all constraints."""
         return all(excess <= 0 for excess in self.constraints.values())
 
 
@@ -24,8 +27,8 @@ def judge_trial(spec: StudySpec, curve: Sequence[Point], device_seconds: float) 
     """Judge a trial by the evaluation that its first objective chooses.
 
     Args:
-        curve: Its evaluations, at least one; each tells all that the study wants to know.
-        device_seconds: Of all its attempts; 0 while they are not known, the least that they can be.
+        curve: The trial's evaluations, at least one; each has all metrics that the study needs.
+        device_seconds: What all attempts of the trial have cost; 0 while that is not known, the least that it can be.
     """
     best = best_point(spec, curve)
     metrics = best.metrics | {spec.metric: best.value, DEVICE_SECONDS: device_seconds}

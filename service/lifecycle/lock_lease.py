@@ -6,11 +6,11 @@ from service.store.leases import Lease
 from service.store.transaction import Transaction
 
 
-def hold(tx: Transaction, lease_id: str, token: str) -> Lease:
+def lock_lease(tx: Transaction, lease_id: str, token: str) -> Lease:
     """Take the lock of a lease's study and renew the lease.
 
     Raises:
-        LeaseLost: It is stale.
+        LeaseLost: The lease is stale.
     """
     study_id = studies.lock_by_lease(tx, lease_id, token)
     renewed = None if study_id is None else tx.ask(leases.renew(tx, lease_id, token))

@@ -1,0 +1,25 @@
+"""The limits of the lease protocol: how long a worker may hold a trial, and how often a trial may be lost.
+
+Workers learn theirs, the heartbeat and the length of a lease, when they register (`WorkerTerms`).
+"""
+
+HEARTBEAT_SECONDS = 15.0
+"""How often a worker renews its leases; six heartbeats in a row must fail before a lease expires."""
+
+LEASE_SECONDS = 90.0
+"""How long a lease lasts after it was granted or renewed; a worker that was silent for so long counts as gone."""
+
+REAP_SECONDS = 15.0
+"""How often a service looks for leases that have expired."""
+
+OUTAGE_SECONDS = 3 * REAP_SECONDS
+"""After a longer silence of all services, workers cannot be blamed for theirs, and their leases get a grace."""
+
+GRACE_SECONDS = LEASE_SECONDS
+"""How long every live lease lasts from the end of an outage of the service."""
+
+MAX_COUNTED_ATTEMPTS = 3
+"""A trial fails when so many of its attempts ended through its own fault or the loss of its worker."""
+
+MAX_UNCOUNTED_ATTEMPTS = 10
+"""A trial also fails when so many of its attempts were given back for reasons that are not its fault."""

@@ -1,0 +1,30 @@
+"""The folders of uploaded models, one for each lease: removing those that no row points to."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from service.store import artifacts, leases
+from service.store.store import Store
+
+
+def remove_folders(folder: Path, lease_ids: Iterable[str]) -> None:
+    """Remove the folders of these leases; called after the commit that dropped the rows of their files."""
+    for lease_id in lease_ids:
+        shutil.rmtree(folder / lease_id, ignore_errors=True)
+
+
+def remove_unused_folders(store: Store, folder: Path) -> None:
+    """Remove uploaded files whose study is gone, or whose lease has ended without a result that shows them.
+
+    A crash or the loss of a lease leaves such files behind. Folders of leases that this database does not know are left
+    alone: another database may keep its models in the same ``folder``.
+    """
+    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if not found:
+        return
+    with store.writing() as tx:
+        ended = leases.ended_ids(tx, found)
+        artifacts.forget_hidden(tx, ended)
+        unwanted = (ended - artifacts.folders(tx)) | artifacts.take_dropped(tx)
+    remove_folders(folder, unwanted)

@@ -1,0 +1,25 @@
+"""The layers that every request passes before a route sees it, and in which order."""
+
+from fastapi import FastAPI
+
+from service.gate import Gate
+from service.metrics import Metrics
+from service.routes.middleware.body_limit import BodyLimitMiddleware
+from service.routes.middleware.check_keys import CheckKeysMiddleware
+from service.routes.middleware.loopback_host import LoopbackHostMiddleware
+from service.routes.middleware.request_log import RequestLogMiddleware
+from service.routes.middleware.safe_headers import SafeHeadersMiddleware
+
+
+def add_middleware(app: FastAPI, gate: Gate, metrics: Metrics, *, is_private: bool) -> None:
+    """Put all middleware around ``app``, the innermost layer first.
+
+    Args:
+        is_private: Only this machine reaches the service, so the Host of a request is checked too.
+    """
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(CheckKeysMiddleware, gate=gate)
+    if is_private:
+        app.add_middleware(LoopbackHostMiddleware)
+    app.add_middleware(SafeHeadersMiddleware)
+    app.add_middleware(RequestLogMiddleware, metrics=metrics)

@@ -1,0 +1,55 @@
+"""Whether a request may come in: its key, what the key may do, and how often it is used."""
+
+from anyio.to_thread import run_sync
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import ServiceError, Unauthorized
+from service.gate import Caller, Gate
+from service.routes.middleware.scopes import is_for_workers, needed_scopes
+from service.routes.problem_document import problem_of
+
+
+class CheckKeysMiddleware:
+    """Let a request in if its key may make this call and not too often; note in its state whose studies it may see."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                await self._admit(scope)
+            except ServiceError as error:
+                await problem_of(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> None:
+        method, path = scope["method"], scope["path"]
+        needed = needed_scopes(method, path)
+        viewer = None
+        if needed:
+            caller = await self._identify(scope)
+            self._gate.count(caller, "worker" if is_for_workers(method, path) else "person")
+            caller.check(needed, f"{method} {path}")
+            viewer = None if is_for_workers(method, path) else caller.viewer
+        scope.setdefault("state", {})["viewer"] = viewer
+
+    async def _identify(self, scope: Scope) -> Caller:
+        scheme, _, credentials = _authorization(scope).partition(" ")
+        presented = credentials.strip() if scheme.lower() == "bearer" else ""
+        caller = self._gate.remembered(presented)
+        if caller is not None:
+            return caller
+        try:
+            return await run_sync(self._gate.look_up, presented)
+        except Unauthorized:
+            client = scope["client"]
+            self._gate.count_stranger(client[0] if client else "")
+            raise
+
+
+def _authorization(scope: Scope) -> str:
+    value: bytes = dict(scope["headers"]).get(b"authorization", b"")
+    return value.decode("latin-1")

@@ -1,0 +1,36 @@
+"""The learning curve of a trial: its evaluations in order, and which of them is the best."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spezia.contract.objectives import GAP, measured
+from spezia.contract.study_spec import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One evaluation of a trial."""
+
+    step: int
+    epoch: float
+    value: float
+    """Value of the study's first objective."""
+    metrics: dict[str, float]
+    """Among them ``validation_loss`` and ``train_loss``, except of a script that reports neither."""
+
+
+def points(rows: Iterable[Any]) -> list[Point]:
+    """Return the learning curve that these rows of `measurement`, or reports, tell."""
+    return [Point(step=row.step, epoch=row.epoch, value=row.value, metrics=row.metrics) for row in rows]
+
+
+def best_point(spec: StudySpec, curve: Sequence[Point]) -> Point:
+    """Return the best evaluation by the first objective; the first of equals."""
+    sign = 1 if spec.direction == "minimize" else -1
+    return min(curve, key=lambda point: sign * point.value)
+
+
+def generalization_gap(metrics: dict[str, float]) -> float | None:
+    """Return validation loss minus training loss, in nats; ``None`` where one of them was not reported."""
+    return measured(GAP, metrics)
