@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials b
 from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
+from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, id_of
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
 from service.store.optuna.tables import trial_intermediate_values, trial_system_attributes, trials
@@ -29,14 +30,7 @@ BASELINE = "spezia:baseline"
 RETRY_OF = "spezia:retry_of"
 """User attributes of a trial, so that Optuna's own tools show them."""
 
-CONSTRAINTS = "constraints"
-"""Where Optuna's ``Trial.set_constraint`` writes, a system attribute for each: its samplers and ``best_trials`` go by
-them."""
-
 NO_CONSTRAINTS: Mapping[str, float] = MappingProxyType({})
-
-RUNGS = "completed_rung_"
-"""What Optuna's successive halving and Hyperband remember of a trial, one attribute a rung."""
 
 WAITING_SINCE = "spezia:waiting_since"
 """System attribute of a trial that waits, or once did: when it last began to, as ISO 8601 in UTC."""
@@ -131,28 +125,26 @@ def start(
 
     ``is_judged``: pruners have judged it by these values and no others, and may remember that.
     """
-    tx.connection.execute(
-        delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == trial._trial_id)
-    )
+    tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
     if not is_judged:
         tx.connection.execute(
             delete(trial_system_attributes).where(
-                trial_system_attributes.c.trial_id == trial._trial_id,
-                trial_system_attributes.c.key.startswith(RUNGS, autoescape=True),
+                trial_system_attributes.c.trial_id == id_of(trial),
+                trial_system_attributes.c.key.startswith(COMPLETED_RUNG, autoescape=True),
             )
         )
-    tx.trials.reload(trial._trial_id)
-    tx.trials.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+    tx.trials.reload(id_of(trial))
+    tx.trials.set_trial_state_values(id_of(trial), TrialState.RUNNING)
     for step, value in values.items():
-        tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
+        tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
     _say(tx, study, trial, "RUNNING")
 
 
 def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     """A RUNNING trial waits again, under the same number."""
-    tx.trials.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+    tx.trials.set_trial_state_values(id_of(trial), TrialState.WAITING)
     for key, instant in _waiting(tx).items():
-        tx.trials.set_trial_system_attr(trial._trial_id, key, instant)
+        tx.trials.set_trial_system_attr(id_of(trial), key, instant)
     _say(tx, study, trial, "WAITING")
 
 
@@ -160,9 +152,9 @@ def report(
     tx: Transaction, study: StudyRow, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]
 ) -> None:
     """Store an intermediate value, and what the pruner wants to remember of it."""
-    tx.trials.set_trial_intermediate_value(trial._trial_id, step, value)
+    tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
     for key, attr in system_attrs.items():
-        tx.trials.set_trial_system_attr(trial._trial_id, key, attr)
+        tx.trials.set_trial_system_attr(id_of(trial), key, attr)
     events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
 
 
@@ -182,10 +174,10 @@ def finish(
         constraints: By name; 0 or less where it is met.
     """
     for name, excess in constraints.items():
-        tx.trials.set_trial_system_attr(trial._trial_id, f"{CONSTRAINTS}:{name}", excess)
+        tx.trials.set_trial_system_attr(id_of(trial), f"{CONSTRAINTS}{name}", excess)
     if failure is not None:
-        tx.trials.set_trial_user_attr(trial._trial_id, FAILURE, failure.model_dump(mode="json"))
-    tx.trials.set_trial_state_values(trial._trial_id, TrialState[state], values)
+        tx.trials.set_trial_user_attr(id_of(trial), FAILURE, failure.model_dump(mode="json"))
+    tx.trials.set_trial_state_values(id_of(trial), TrialState[state], values)
     _say(tx, study, trial, state, values, failure)
     tx.after_commit.append(tx.metrics.trials.labels(state).inc)
 

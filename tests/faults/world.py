@@ -16,6 +16,7 @@ from service.errors import LeaseLost, OutcomeRefused, ServiceError
 from service.failpoints import Injected, armed
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
+from service.optuna_private import id_of
 from service.search.propose.proposer import Proposer
 from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
@@ -249,10 +250,10 @@ class World:
             for study_id, picture in service.store._seen._by_study.items():
                 is_current = last.get(study_id) == picture.revision
                 believed = picture.trials if is_current else picture.trials[: picture.n_settled]
-                stored = load_trials(connection, [trial._trial_id for trial in believed])
+                stored = load_trials(connection, [id_of(trial) for trial in believed])
                 for trial in believed:
-                    if stored.get(trial._trial_id) != trial:
-                        self.complain(f"I7 a process believes {trial}; stored is {stored.get(trial._trial_id)}")
+                    if stored.get(id_of(trial)) != trial:
+                        self.complain(f"I7 a process believes {trial}; stored is {stored.get(id_of(trial))}")
                 for kind, (n_trials, kept) in picture.summaries._kept.items():
                     settled = picture.trials[: picture.n_settled][:n_trials]
                     if len(settled) < n_trials or repr(vars(kind().extended(settled))) != repr(vars(kept)):

@@ -12,13 +12,11 @@ from decimal import Decimal
 
 from optuna.trial import FrozenTrial
 
+from service.optuna_private import FIXED_PARAMS
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices, Distribution, IntRange
 from spezia.contract.space import dimensions
 from spezia.contract.study_spec import MAX_TRIALS, Params, StudySpec
-
-FIXED_PARAMS = "fixed_params"
-"""Where Optuna keeps the params of an enqueued trial, among its system attributes."""
 
 Space = dict[str, Distribution]
 Point = tuple[int, ...]

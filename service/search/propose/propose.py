@@ -10,7 +10,8 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from service.search.propose.grid import FIXED_PARAMS, next_grid_point
+from service.optuna_private import FIXED_PARAMS, all_but, suggest
+from service.search.propose.grid import next_grid_point
 from service.search.propose.samplers import build_sampler
 from service.search.propose.snapshot import STUDY_ID, SnapshotStorage, running_trial
 from service.search.space.space import to_keys, to_optuna
@@ -50,7 +51,7 @@ def as_before(request: ProposalRequest) -> ProposalRequest:
     one trial runs at a time.
     """
     before = request.number - 1
-    return replace(request, trials=[_begun(one) if one._number == before else one for one in request.trials])
+    return replace(request, trials=[_begun(one) if one.number == before else one for one in request.trials])
 
 
 def _begun(trial: FrozenTrial) -> FrozenTrial:
@@ -83,8 +84,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
     fixed = to_keys(request.spec, request.fixed)
     own = running_trial(request.number, {FIXED_PARAMS: fixed} if fixed else {})
     if isinstance(request.spec.sampler, GridSampler):
-        others = [trial for trial in request.trials if trial.number != request.number]
-        point = next_grid_point(request.spec, others, request.fixed)
+        point = next_grid_point(request.spec, all_but(request.number, request.trials), request.fixed)
         return None if point is None else _proposal(request.spec, own, point, {})
     unseen = _unseen(request.spec)
     storage = SnapshotStorage(
@@ -117,7 +117,7 @@ def _suggest_active(trial: Trial, spec: StudySpec) -> None:
     for dimension in dimensions(spec.search_space):
         if dimension.is_active(params):
             # what `Study.ask` does for each range that it is given
-            params[dimension.name] = trial._suggest(dimension.key, distributions[dimension.key])
+            params[dimension.name] = suggest(trial, dimension.key, distributions[dimension.key])
 
 
 def _proposal(spec: StudySpec, own: FrozenTrial, params: Params, study_system_attrs: dict[str, Any]) -> Proposal:

@@ -18,6 +18,7 @@ from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from service.optuna_private import tell_search_space
 from service.search.optuna_warnings import quiet
 from service.search.space.space import to_optuna
 from spezia.contract import samplers
@@ -38,7 +39,7 @@ class SpecSearchSpace(IntersectionSearchSpace):
 
     def calculate(self, study: Study, use_cache: bool = False) -> dict[str, BaseDistribution]:
         """Return the space of the spec, sorted by name, as soon as a trial has ended."""
-        ended = study._get_trials(deepcopy=False, states=self._states, use_cache=use_cache)
+        ended = study.get_trials(deepcopy=False, states=self._states)
         return self._space if ended else {}
 
 
@@ -63,7 +64,9 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
     with quiet():
         sampler = _build(spec, seed)
     if not is_conditional(spec.search_space):
-        _tell_space(sampler, spec)
+        # Optuna's own, too, learns from PRUNED trials with TPE only
+        space = SpecSearchSpace(to_optuna(spec.search_space), include_pruned=isinstance(sampler, TPESampler))
+        tell_search_space(sampler, space)
     return sampler
 
 
@@ -98,15 +101,3 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
             raise AssertionError("build_sampler builds it")
         case samplers.GridSampler():
             raise AssertionError("grid.next_grid_point proposes the points of a grid")
-
-
-def _tell_space(sampler: BaseSampler, spec: StudySpec) -> None:
-    # The attribute and not the method: a subclass of an NSGA sampler would store its generations under
-    # another name than Optuna's.
-    space = to_optuna(spec.search_space)
-    if isinstance(sampler, TPESampler):
-        sampler._search_space = SpecSearchSpace(space, include_pruned=True)
-    elif isinstance(sampler, GPSampler):
-        sampler._intersection_search_space = SpecSearchSpace(space, include_pruned=False)
-    elif isinstance(sampler, CmaEsSampler | NSGAIISampler | NSGAIIISampler):
-        sampler._search_space = SpecSearchSpace(space, include_pruned=False)

@@ -4,21 +4,19 @@ import copy
 from bisect import insort
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, NoReturn
 
 from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from service.optuna_private import FrozenStudy, all_but, id_of, number_of
 from spezia.contract.tasks import Direction
 
 STUDY_ID = 0
 NEW_TRIAL_ID = -1
 """No stored trial has it."""
-_BY_NUMBER = attrgetter("_number")
 
 
 class SnapshotIsReadOnly(RuntimeError):
@@ -62,14 +60,13 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
     @cached_property
     def others(self) -> list[FrozenTrial]:
         """The given trials in order, but for the one trial, if it is among them."""
-        number = self._own._number
-        others = [trial for trial in self._trials if trial._number != number]
-        others.sort(key=_BY_NUMBER)  # nearly sorted, so this is linear
+        others = all_but(self._own.number, self._trials)
+        others.sort(key=number_of)  # nearly sorted, so this is linear
         return others
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Hand out the one trial."""
-        return self._own._trial_id
+        return id_of(self._own)
 
     def set_trial_param(
         self,
@@ -126,7 +123,7 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
     ) -> list[FrozenTrial]:
         trials = self.others.copy() if states is None else [one for one in self.others if one.state in states]
         if states is None or self._own.state in states:
-            insort(trials, self._own, key=_BY_NUMBER)
+            insort(trials, self._own, key=number_of)
         return copy.deepcopy(trials) if deepcopy else trials
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
@@ -148,7 +145,7 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
         _refuse(f"set the user attribute {key} of trial id {trial_id}")
 
     def _check_own(self, trial_id: int) -> None:
-        if trial_id != self._own._trial_id:
+        if trial_id != id_of(self._own):
             _refuse(f"touch trial id {trial_id}")
 
 

@@ -57,9 +57,9 @@ class Curves:
 
 def epochs_of(trial: FrozenTrial) -> float | None:
     """Return the epochs that a trial is to run; ``None`` if not searched, or if a script calls something else so."""
-    found = trial._params.get("epochs")
+    found = trial.params.get("epochs")
     if found is None:
-        found = next((value for key, value in trial._params.items() if plain_name(key) == "epochs"), None)
+        found = next((value for key, value in trial.params.items() if plain_name(key) == "epochs"), None)
     return found if isinstance(found, int | float) else None
 
 

@@ -10,6 +10,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial
 
+from service.optuna_private import all_but, bracket_of
 from service.search.propose.snapshot import SnapshotStorage
 from service.search.pruning.curves import Curves, epochs_of, is_comparable
 from service.search.pruning.percentile import is_behind
@@ -54,7 +55,7 @@ def should_prune(
         return Decision(should_prune=False, grounds=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         first = settled()
-        later = [other for other in trials[first.n_trials :] if other._number != trial._number]
+        later = all_but(trial.number, trials[first.n_trials :])
         curves = [first, Curves().extended(later)]
         if sum(one.n_complete for one in curves) < spec.pruner.options.n_startup_trials:
             return Decision(should_prune=False, grounds=None, system_attrs={})
@@ -102,8 +103,8 @@ def _comparable(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Iterable[F
     epochs = epochs_of(trial)
     if epochs is None:
         return trials
-    if "epochs" in trial._params:  # one range, so all have it by this name; 10,000 trials may pass by
-        return (other for other in trials if other._params.get("epochs", epochs) >= epochs)
+    if "epochs" in trial.params:  # one range, so all have it by this name; 10,000 trials may pass by
+        return (other for other in trials if other.params.get("epochs", epochs) >= epochs)
     return (other for other in trials if is_comparable(epochs, epochs_of(other)))
 
 
@@ -112,5 +113,5 @@ def _rivals(
 ) -> Sequence[FrozenTrial]:
     if not isinstance(pruner, HyperbandPruner):
         return peers
-    bracket = pruner._get_bracket_id(study, trial)
-    return [peer for peer in peers if pruner._get_bracket_id(study, peer) == bracket]
+    bracket = bracket_of(pruner, study, trial)
+    return [peer for peer in peers if bracket_of(pruner, study, peer) == bracket]

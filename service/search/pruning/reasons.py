@@ -7,11 +7,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from service.optuna_private import COMPLETED_RUNG
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction
-
-_RUNG = "completed_rung_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +83,8 @@ def _in_rung(
     peers: Sequence[FrozenTrial],
     options: pruners.SuccessiveHalvingOptions | pruners.HyperbandOptions,
 ) -> Grounds:
-    rung = sum(key.startswith(_RUNG) for key in trial.system_attrs) - 1
-    key = f"{_RUNG}{rung}"
+    rung = sum(key.startswith(COMPLETED_RUNG) for key in trial.system_attrs) - 1
+    key = f"{COMPLETED_RUNG}{rung}"
     value = trial.system_attrs[key]
     rivals = {peer.number: peer.system_attrs[key] for peer in peers if key in peer.system_attrs}
     n_all = len(rivals) + 1

@@ -21,6 +21,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import DateTime, bindparam, func, insert, select, update
 
+from service.optuna_private import id_of, set_id
 from service.store.optuna.frozen import (
     insert_contents,
     intermediate_row,
@@ -163,7 +164,7 @@ class SqlStorage(SqlStudies):
         """Write a whole trial of a study whose lock is held; return it with its number, the next one."""
         opened = self._opened(study_id)
         added = copy.copy(template)
-        added._number = len(opened.trials)
+        added.number = len(opened.trials)
         row = _ADD_TRIAL.rows(
             study_id=study_id,
             number=added.number,
@@ -171,8 +172,8 @@ class SqlStorage(SqlStudies):
             datetime_start=to_stored_time(template.datetime_start),
             datetime_complete=None,
         )
-        added._trial_id = self._runner.ask(row)[0].trial_id
-        insert_contents(self._runner, added._trial_id, added)
+        set_id(added, self._runner.ask(row)[0].trial_id)
+        insert_contents(self._runner, id_of(added), added)
         opened.add(added)
         return added
 

@@ -8,9 +8,9 @@ from typing import Any
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from optuna.study._frozen import FrozenStudy
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
+from service.optuna_private import FrozenStudy
 from service.store.optuna.tables import (
     studies,
     study_directions,

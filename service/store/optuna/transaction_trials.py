@@ -11,6 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import bindparam, func, select
 
+from service.optuna_private import id_of
 from service.store.optuna.frozen import load_trials
 from service.store.optuna.summaries import S, StateCounts, Summaries
 from service.store.optuna.tables import trials
@@ -59,7 +60,7 @@ class OpenTrials:
         self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
         n_settled = _n_settled(seen)
         rows = [row for row in rows if row.number >= n_settled]
-        known = {} if seen is None else {one._trial_id: one for one in seen.trials[seen.n_settled :]}
+        known = {} if seen is None else {id_of(one): one for one in seen.trials[seen.n_settled :]}
         changed = () if seen is None else self._changed_since(runner, study_id, seen.revision)
         trusted = {
             row.trial_id: one
@@ -75,7 +76,7 @@ class OpenTrials:
         self._summaries = Summaries() if seen is None else seen.summaries
         self.trials = settled
         self.trials += [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
-        self._place = {one._trial_id: at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
+        self._place = {id_of(one): at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
 
     def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
         """Numbers of the trials that events tell of; ``None``: too many to tell."""
@@ -132,7 +133,7 @@ class OpenTrials:
         return None if at is None or self.trials[at].state.is_finished() else self.trials[at].state
 
     def add(self, trial: FrozenTrial) -> None:
-        self._place[trial._trial_id] = len(self.trials)
+        self._place[id_of(trial)] = len(self.trials)
         self.trials.append(trial)
         self._note_change()
 
@@ -147,7 +148,7 @@ class OpenTrials:
 
     def set_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         changed = self._copy(trial_id)
-        changed._system_attrs = {**changed._system_attrs, key: json.loads(json.dumps(value))}
+        changed.system_attrs = {**changed.system_attrs, key: json.loads(json.dumps(value))}
         self._put(changed)
 
     def set_state(
@@ -156,8 +157,8 @@ class OpenTrials:
         changed = self._copy(trial_id)
         changed.state = state
         if values:
-            changed._values = [float(value) for value in values]
-        changed._datetime_start = times.get("datetime_start", changed._datetime_start)
+            changed.values = [float(value) for value in values]
+        changed.datetime_start = times.get("datetime_start", changed.datetime_start)
         changed.datetime_complete = times.get("datetime_complete", changed.datetime_complete)
         self._put(changed)
 
@@ -166,7 +167,7 @@ class OpenTrials:
         return copy.copy(self.trials[self._place[trial_id]])
 
     def _put(self, trial: FrozenTrial) -> None:
-        self.trials[self._place[trial._trial_id]] = trial
+        self.trials[self._place[id_of(trial)]] = trial
         self._note_change()
 
     def _note_change(self) -> None:

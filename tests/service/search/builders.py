@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from service.optuna_private import set_id
 from service.search.propose.propose import Proposal, ProposalRequest, propose
 from spezia.contract.facts import Facts
 from spezia.contract.study_spec import Params, StudySpec
@@ -65,7 +66,7 @@ def make_trial(number: int, *, state: TrialState = TrialState.COMPLETE, **fields
     finished = state.is_finished() and state != TrialState.FAIL
     trial = create_trial(state=state, **({"value": 0.5} if finished else {}) | fields)
     trial.number = number
-    trial._trial_id = 1000 + number
+    set_id(trial, 1000 + number)
     return trial
 
 

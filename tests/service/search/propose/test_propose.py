@@ -10,6 +10,7 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from service.optuna_private import tell_search_space
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.samplers import build_sampler, trial_seed
 from service.search.results.ranking import best_trial
@@ -221,17 +222,16 @@ def stock_params(history: History, direction: Direction) -> dict[str, Any]:
     """What `optuna.Study.ask` proposes for the same history, sampler options and seed."""
     number = len(history.trials)
     sampler = build_sampler(history.spec, number, history.trials)
-    for name in ("_search_space", "_intersection_search_space"):
-        if hasattr(sampler, name):
-            pruned = isinstance(sampler, optuna.samplers.TPESampler)
-            setattr(sampler, name, optuna.search_space.IntersectionSearchSpace(include_pruned=pruned))
-    study = optuna.create_study(direction=direction, sampler=sampler)
+    pruned = isinstance(sampler, optuna.samplers.TPESampler)
+    tell_search_space(sampler, optuna.search_space.IntersectionSearchSpace(include_pruned=pruned))
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(study_name="stock", storage=storage, direction=direction, sampler=sampler)
     for trial in history.trials:
-        study._storage.create_new_trial(study._study_id, template_trial=trial)
+        study.add_trial(trial)
     for key, value in history.study_system_attrs.items():
         # NSGA keeps ids of trials, which here are the numbers
         ids = [trial_id - 1000 for trial_id in value] if isinstance(value, list) else value
-        study._storage.set_study_system_attr(study._study_id, key, ids)
+        storage.set_study_system_attr(storage.get_study_id_from_name("stock"), key, ids)
     return study.ask(to_optuna(history.spec.search_space)).params
 
 

@@ -101,7 +101,7 @@ def stock(spec: StudySpec, own: FrozenTrial, trials: list[FrozenTrial]) -> bool:
     study = optuna.create_study(direction=spec.direction)
     for trial in trials:
         if epochs(trial) is None or epochs(own) is None or epochs(trial) >= epochs(own):
-            study._storage.create_new_trial(study._study_id, template_trial=trial)
+            study.add_trial(trial)
     return bool(build_pruner(spec).prune(study, own))
 
 
@@ -118,7 +118,7 @@ def test_hundreds_of_trials_are_judged_as_by_the_stock_median(direction: Directi
         make_trial(number, intermediate_values={1: math.sin(number), 2: math.cos(number)}) for number in range(302)
     ]
     for trial in trials:
-        study._storage.create_new_trial(study._study_id, template_trial=trial)
+        study.add_trial(trial)
     curves = Curves().extended(trials[:290])
     at_step_2 = sorted(trial.intermediate_values[2] for trial in trials)
     around = [value + shift for value in at_step_2[145:157] for shift in (-1e-4, -1e-9, 0.0, 1e-9, 1e-4)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from service.search.baseline import baseline
@@ -85,17 +86,30 @@ def test_the_same_history_gives_the_same_proposal(sampler: dict[str, Any]) -> No
     assert params_of(first.trials) == params_of(again.trials)
 
 
-def test_tpe_models_groups_of_params_and_finds_the_best_branch() -> None:
+def test_tpe_finds_the_best_branch() -> None:
     history = make_history(seed=2)
-    assert build_sampler(history.spec, 0, [])._group is True  # type: ignore[attr-defined]
     history.run(60, loss)
     late = history.trials[30:]
     assert sum(trial.params["method"] == "lora" for trial in late) > 15
     assert min(loss(trial.params) for trial in late) < 0.02
 
 
-def test_without_conditions_tpe_stays_as_it_was() -> None:
-    assert build_sampler(make_spec(), 0, [])._group is False  # type: ignore[attr-defined]
+class ShownTpe(TPESampler):
+    """Remembers what it was made with."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.options = options
+
+
+@pytest.mark.parametrize(("space", "is_grouped"), [(SPACE, True), ({"weight_decay": SPACE["weight_decay"]}, False)])
+def test_tpe_models_groups_of_params_where_some_have_conditions(
+    space: dict[str, Any], is_grouped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.search.propose.samplers.TPESampler", ShownTpe)
+    sampler = build_sampler(make_spec(search_space=space), 0, [])
+    assert isinstance(sampler, ShownTpe)
+    assert sampler.options["group"] is is_grouped
 
 
 def test_stock_optuna_reads_the_trials() -> None:
