@@ -44,7 +44,7 @@ def main(work: Path) -> None:
         write_rows(FEEDBACK / f"{split}.csv", work / f"{split}.jsonl", n_rows)
     spec = make_spec(work)
     prepared = prepare(spec, roots=[work], device=torch.device("cpu"))
-    untrained = evaluate(prepared.checkpoint.model, prepared.task, prepared.validation, "fp32")
+    untrained = evaluate(prepared.pretrained.model, prepared.task, prepared.validation, "fp32")
     del prepared
     started_at = time.monotonic()
     with (

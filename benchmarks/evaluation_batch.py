@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from spezia.cli.study_file import load_study_file
 from trainer.model.device import choose_device
 from trainer.model.forward import forward
-from trainer.model.trial_model import make_trainee
+from trainer.model.trial_model import make_trial_model
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
@@ -75,12 +75,12 @@ def join_rows(folder: Path, joined: int) -> None:
 def kinds(prepared: Prepared, cache: TrunkCache) -> Iterator[tuple[int, tuple[PreTrainedModel, Prepared]]]:
     for frozen in (0, FROZEN):
         config = TrialConfig.from_params({"frozen_layers": frozen})
-        model = prepared.checkpoint.new_model(seed=0, number=0).to(prepared.device)
+        model = prepared.pretrained.new_model(seed=0, number=0).to(prepared.device)
 
         def probe(model: PreTrainedModel = model) -> None:
             forward(model, prepared.train.collate(np.zeros(1, dtype=np.int64), model.device), prepared.facts.precision)
 
-        make_trainee(model, prepared.checkpoint, config, probe=probe, n_steps=1, seed=0)
+        make_trial_model(model, prepared.pretrained, config, probe=probe, n_steps=1, seed=0)
         splits = open_trunk(cache, model, frozen, (prepared.train, prepared.validation), prepared.facts)
         yield frozen, (model, replace(prepared, train=splits[0], validation=splits[1]))
 

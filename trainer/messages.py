@@ -42,10 +42,10 @@ class Hello(Reply):
     versions: dict[str, str]
 
 
-class Pulse(Reply):
+class Alive(Reply):
     """The engine's main thread has moved since the last message."""
 
-    kind: Literal["pulse"] = "pulse"
+    kind: Literal["alive"] = "alive"
 
 
 class Evaluated(Reply):
@@ -79,7 +79,7 @@ class Preempted(Reply):
 
 
 Command = Annotated[Work | Answer | Stop, Field(discriminator="kind")]
-Event = Annotated[Hello | Pulse | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
+Event = Annotated[Hello | Alive | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import PreTrainedModel
 
 from trainer.model.best_model import BestModel
-from trainer.model.model import Checkpoint
+from trainer.model.pretrained import Pretrained
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
 from trainer.trial.config import TrialConfig
@@ -23,8 +23,8 @@ class _Spy(BestModel):
 
     model: PreTrainedModel
 
-    def keep(self, checkpoint: Checkpoint, model: PreTrainedModel) -> None:
-        super().keep(checkpoint, model)
+    def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
+        super().keep(pretrained, model)
         self.model = model
 
 

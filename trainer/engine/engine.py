@@ -23,14 +23,15 @@ from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
 from trainer import messages
 from trainer.engine.channel import Channel
-from trainer.engine.liveness import Pulse
+from trainer.engine.liveness import Liveness
 from trainer.errors import TrainerError
 from trainer.model.best_model import BestModel
 from trainer.model.device import choose_device, describe_device
 from trainer.train.checkpoint import Checkpoints, Preempted
+from trainer.train.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.pass_size import MemoryHints, is_out_of_memory, peak_memory, reset_peak_memory
-from trainer.train.pilot import run_small
+from trainer.train.memory_hints import MemoryHints
+from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.script import run_script
@@ -99,7 +100,7 @@ class Engine:
         if isinstance(assignment, ScoreAssignment):
             return messages.Ended(metrics=score(directory, prepared))
         if isinstance(assignment, SmallAssignment):
-            return messages.Ended(metrics=self._small(assignment, prepared))
+            return messages.Ended(metrics=self._pilot(assignment, prepared))
         return self._trial(assignment, prepared, directory)
 
     def _end_of_script(self, assignment: Assignment) -> messages.Ended:
@@ -126,8 +127,8 @@ class Engine:
             self._warm.popitem(last=False)
         return self._warm[key]
 
-    def _small(self, assignment: SmallAssignment, prepared: Prepared) -> dict[str, float]:
-        return run_small(
+    def _pilot(self, assignment: SmallAssignment, prepared: Prepared) -> dict[str, float]:
+        return run_pilot(
             prepared,
             TrialConfig.from_params(assignment.params),
             fraction=assignment.fraction,
@@ -219,9 +220,9 @@ def main() -> None:
     channel.start()
     if options.threads:
         torch.set_num_threads(options.threads)
-    pulse = Pulse(lambda: channel.send(messages.Pulse()))
-    register_optimizer_step_post_hook(pulse.count_step)
-    pulse.start()
+    liveness = Liveness(lambda: channel.send(messages.Alive()))
+    register_optimizer_step_post_hook(liveness.count_step)
+    liveness.start()
     Engine(
         channel,
         roots=options.data_root,

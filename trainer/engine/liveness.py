@@ -4,40 +4,40 @@ import sys
 import threading
 from collections.abc import Callable
 
-PULSE_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 
 Position = tuple[tuple[int, int], ...]
 
 
-class Pulse:
-    """Beats while the main thread's Python code or an optimizer moves; one long native call does neither."""
+class Liveness:
+    """Says so while the main thread's Python code or an optimizer moves; one long native call does neither."""
 
-    def __init__(self, beat: Callable[[], None], position: Callable[[], Position] | None = None) -> None:
+    def __init__(self, say_alive: Callable[[], None], position: Callable[[], Position] | None = None) -> None:
         main = threading.main_thread().ident
         assert main is not None
         self._position = position or (lambda: position_of(main))
-        self._beat = beat
+        self._say_alive = say_alive
         self._n_steps = 0
         self._last: tuple[int, Position] | None = None
 
     def count_step(self, *_: object) -> None:
-        """An optimizer has made a step."""
+        """Note that an optimizer has made a step."""
         self._n_steps += 1
 
     def look(self) -> None:
-        """Beat if something has moved since the last look."""
+        """Say so if something has moved since the last look."""
         seen = (self._n_steps, self._position())
         if seen != self._last:
             self._last = seen
-            self._beat()
+            self._say_alive()
 
     def start(self) -> None:
         """Look every few seconds until the process ends."""
-        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+        threading.Thread(target=self._run, name="liveness", daemon=True).start()
 
     def _run(self) -> None:
         pause = threading.Event()
-        while not pause.wait(PULSE_SECONDS):
+        while not pause.wait(LOOK_SECONDS):
             self.look()
 
 

@@ -12,12 +12,12 @@ from peft import LoraConfig
 from transformers import PreTrainedModel
 
 from trainer.model.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
-from trainer.model.model import Checkpoint
+from trainer.model.pretrained import Pretrained
 
 
 @dataclass(frozen=True)
 class _Kept:
-    checkpoint: Checkpoint
+    pretrained: Pretrained
     trained: dict[str, torch.Tensor]
     adapters: LoraConfig | None
     """Of the trial's model."""
@@ -29,23 +29,23 @@ class BestModel:
     def __init__(self) -> None:
         self._kept: _Kept | None = None
 
-    def keep(self, checkpoint: Checkpoint, model: PreTrainedModel) -> None:
-        """Replace what is kept by a copy of everything in ``model``, made of ``checkpoint``, that is not frozen."""
+    def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
+        """Replace what is kept by a copy of everything in ``model``, made of ``pretrained``, that is not frozen."""
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
         trained = {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in model.state_dict().items()
             if name not in frozen
         }
-        self._kept = _Kept(checkpoint, trained, adapters_of(model))
+        self._kept = _Kept(pretrained, trained, adapters_of(model))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """What is kept; nothing before the first evaluation."""
         return {} if self._kept is None else self._kept.trained
 
-    def restore(self, checkpoint: Checkpoint, model: PreTrainedModel, state_dict: dict[str, torch.Tensor]) -> None:
+    def restore(self, pretrained: Pretrained, model: PreTrainedModel, state_dict: dict[str, torch.Tensor]) -> None:
         """Keep what was kept of ``model`` when the trial was interrupted."""
-        self._kept = _Kept(checkpoint, state_dict, adapters_of(model)) if state_dict else None
+        self._kept = _Kept(pretrained, state_dict, adapters_of(model)) if state_dict else None
 
     def save(self, directory: Path) -> None:
         """Write a directory that ``from_pretrained`` and the task's ``pipeline`` open.
@@ -59,8 +59,8 @@ class BestModel:
         """
         if self._kept is None:
             raise ValueError("no model to save: the trial has no evaluation yet")
-        checkpoint = self._kept.checkpoint
-        model = copy.deepcopy(checkpoint.model)
+        pretrained = self._kept.pretrained
+        model = copy.deepcopy(pretrained.model)
         if self._kept.adapters:
             insert_adapters(model, self._kept.adapters)
         model.load_state_dict(self._kept.trained, strict=False)
@@ -68,4 +68,4 @@ class BestModel:
             save_adapter(model, self._kept.adapters, self._kept.trained, directory / "adapter")
             merge_adapters(model)
         model.save_pretrained(directory)
-        checkpoint.processor.save_pretrained(directory)
+        pretrained.processor.save_pretrained(directory)

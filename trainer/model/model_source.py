@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from trainer.data.allowed_paths import describe_search, find_allowed
-from trainer.data.hub import HUB_ERRORS, describe_hub_error
+from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import ConfigError
 
 _IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")

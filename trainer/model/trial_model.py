@@ -14,12 +14,12 @@ from trainer.errors import ConfigError
 from trainer.model import lora
 from trainer.model.dropout import set_dropout
 from trainer.model.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
-from trainer.model.model import Checkpoint
+from trainer.model.pretrained import Pretrained
 from trainer.trial.config import TrialConfig
 
 
 @dataclass(kw_only=True)
-class Trainee:
+class TrialModel:
     """A model and the plan of its freezing. `begin_step` comes before every optimizer step."""
 
     model: PreTrainedModel
@@ -58,9 +58,9 @@ class Trainee:
         self._now.train_mode(self.model)
 
 
-def make_trainee(
-    model: PreTrainedModel, source: Checkpoint, config: TrialConfig, *, probe: Probe, n_steps: int, seed: int
-) -> Trainee:
+def make_trial_model(
+    model: PreTrainedModel, source: Pretrained, config: TrialConfig, *, probe: Probe, n_steps: int, seed: int
+) -> TrialModel:
     """Make ``model``, a new one of ``source`` on its device, what ``config`` asks for.
 
     Args:
@@ -95,7 +95,9 @@ def make_trainee(
         stages = {0: _body_frozen(model, always)}
     else:
         stages = {n: make_stage(model, blocks[:n], probe=probe, trainable=trainable, always=always) for n in depths}
-    return Trainee(model=model, depth=depth, n_blocks=len(blocks), n_steps=n_steps, rate_shares=shares, stages=stages)
+    return TrialModel(
+        model=model, depth=depth, n_blocks=len(blocks), n_steps=n_steps, rate_shares=shares, stages=stages
+    )
 
 
 def check_blocks(config: TrialConfig, blocks: list[nn.Module] | None, model: PreTrainedModel) -> None:

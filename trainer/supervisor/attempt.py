@@ -12,10 +12,10 @@ from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignm
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending
-from trainer.supervisor.engine_process import Child, Directed, Gone, Terminating
+from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, Terminating
 from trainer.supervisor.retry import Retry
 from trainer.supervisor.spool import Spool, Verdict
-from trainer.supervisor.stall_detector import STALL_SECONDS, Patience
+from trainer.supervisor.stall_detector import STALL_SECONDS, StallDetector
 
 _LOOK_SECONDS = 1.0
 _HARMLESS = ("data_error", "config_error", "diverged", "lost")
@@ -37,7 +37,7 @@ class Attempt:
     def __init__(
         self,
         assignment: Assignment,
-        child: Child,
+        engine: EngineProcess,
         *,
         retry: Retry,
         spool: Spool,
@@ -48,7 +48,7 @@ class Attempt:
     ) -> None:
         self.lease = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
         self._assignment = assignment
-        self._child = child
+        self._engine = engine
         self._retry = retry
         self._spool = spool
         self._on_evaluation = on_evaluation
@@ -56,7 +56,7 @@ class Attempt:
         self._is_driving = False
         self._terminating: tuple[Terminating, float] | None = None
         self._clock = clock
-        self._patience = Patience(stall_seconds=stall_seconds, clock=clock)
+        self._stall_detector = StallDetector(stall_seconds=stall_seconds, clock=clock)
         self._started_at = clock()
         self._n_reports = 0
         if isinstance(assignment, TrialAssignment) and assignment.resume:
@@ -70,7 +70,7 @@ class Attempt:
             Whether that is possible: ``run`` will raise ``Terminated`` itself, in ``PREEMPT_SECONDS`` at most.
         """
         if self._can_save and self._is_driving:
-            self._child.inbox.put(Terminating(reason))  # SimpleQueue.put is safe in the middle of its own get
+            self._engine.inbox.put(Terminating(reason))  # SimpleQueue.put is safe in the middle of its own get
             return True
         return False
 
@@ -85,12 +85,12 @@ class Attempt:
         is_over = False
         try:
             bare = self._assignment.model_copy(update={"token": ""})
-            self._child.send(Work(assignment=bare, directory=str(directory)))
+            self._engine.send(Work(assignment=bare, directory=str(directory)))
             ending = self._drive()
             is_over = True
         finally:
             if not is_over:
-                self._child.kill()
+                self._engine.kill()
         return self._with_all_reports(ending)
 
     def _drive(self) -> Ending:
@@ -113,20 +113,20 @@ class Attempt:
         """The engine's next event, or why there is no point in waiting for it."""
         while True:
             try:
-                item = self._child.inbox.get(timeout=self._seconds_to_wait())
+                item = self._engine.inbox.get(timeout=self._seconds_to_wait())
             except queue.Empty:
                 self._end_if_out_of_time()
                 if overdue := self._overdue():
                     return overdue
-                self._child.free_pipe()
+                self._engine.free_pipe()
                 self._retry.check_contact()
                 continue
             if isinstance(item, Terminating):
                 self._terminating = item, self._clock() + PREEMPT_SECONDS
-                self._child.send(Stop())
+                self._engine.send(Stop())
                 continue
             if not isinstance(item, Directed):
-                self._patience.heard()
+                self._stall_detector.heard()
                 return item
             if item.lease == self.lease and item.directive == "lost":
                 raise LeaseLost(409, None, "another worker has it")
@@ -139,7 +139,7 @@ class Attempt:
             raise Terminated(self._terminating[0].reason)
 
     def _seconds_to_wait(self) -> float:
-        left = (_LOOK_SECONDS, self._patience.seconds_left(), self._budget_left())
+        left = (_LOOK_SECONDS, self._stall_detector.seconds_left(), self._budget_left())
         return max(0.0, min(left))
 
     def _budget_left(self) -> float:
@@ -150,8 +150,8 @@ class Attempt:
     def _overdue(self) -> Failure | None:
         if self._budget_left() <= 0:
             return _failure("budget", "the study's time was up before the trial ended")
-        if self._patience.seconds_left() <= 0:
-            return _failure("stalled", f"nothing moved for {self._patience.seconds:.0f} s")
+        if self._stall_detector.seconds_left() <= 0:
+            return _failure("stalled", f"nothing moved for {self._stall_detector.seconds:.0f} s")
         return None
 
     def _answer(self, evaluated: Evaluated) -> None:
@@ -170,8 +170,8 @@ class Attempt:
                 _LOG.info("pruned: %s", verdict.reason)
                 self._stop(None)
         self._on_evaluation()
-        self._child.send(Answer(go_on=self._stopped_as is None, keep_model=verdict.keep_model))
-        self._patience.resume()
+        self._engine.send(Answer(go_on=self._stopped_as is None, keep_model=verdict.keep_model))
+        self._stall_detector.resume()
 
     def _report(self, evaluated: Evaluated) -> Verdict:
         report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind"}))
@@ -187,7 +187,7 @@ class Attempt:
         if isinstance(event, Ended):
             return replace(self._blank(), facts=event.facts, metrics=event.metrics, has_model=event.model_saved)
         if isinstance(event, Gone):
-            failure = self._child.bury(event)
+            failure = self._engine.bury(event)
         elif isinstance(event, Failed):
             failure = event.failure
         elif isinstance(event, Failure):
@@ -195,7 +195,7 @@ class Attempt:
         else:
             return None
         if not isinstance(event, Failed) or failure.failure_class not in _HARMLESS:
-            self._child.kill()
+            self._engine.kill()
         return replace(self._blank(), failure=failure)
 
     def _blank(self) -> Ending:

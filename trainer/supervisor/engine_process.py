@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Directive, HeldLease
-from trainer.host_memory import count_oom_kills
 from trainer.messages import Command, Event, Hello, decode_event, encode
+from trainer.supervisor.oom_kills import count_oom_kills
 
 _EXIT_SECONDS = 5.0
 _MAX_LOG_BYTES = 256 * 1024
@@ -57,7 +57,7 @@ class Terminating:
     reason: str
 
 
-class Child:
+class EngineProcess:
     """One engine process, in a process group of its own. Must be started from the main thread: the engine
     is killed when the thread that started it ends."""
 

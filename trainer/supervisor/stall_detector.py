@@ -10,7 +10,7 @@ STALL_FACTOR = 20
 """Times the median time between two messages, where that is more."""
 
 
-class Patience:
+class StallDetector:
     """Measures the silence of an engine."""
 
     def __init__(self, *, stall_seconds: float = STALL_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:

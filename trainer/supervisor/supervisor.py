@@ -33,7 +33,7 @@ from trainer.supervisor.attempt import Attempt, Terminated
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.supervisor.dataset_downloads import cache_folder, with_local_data
 from trainer.supervisor.delivery import Delivery
-from trainer.supervisor.engine_process import Child, Directed, Gone, WorkerBroken
+from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, WorkerBroken
 from trainer.supervisor.heartbeat import Heartbeat
 from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.supervisor.scratch import scratch_folder, sweep_scratch
@@ -64,7 +64,7 @@ class Supervisor:
     def __init__(
         self,
         client: ServiceClient,
-        engine: Sequence[str],
+        engine_command: Sequence[str],
         *,
         worker_id: str,
         limits: Limits = Limits(),
@@ -74,7 +74,7 @@ class Supervisor:
     ) -> None:
         """Without ``checkpoint_dir``, the engine's, trials that are interrupted begin anew."""
         self._client = client
-        self._engine = engine
+        self._engine_command = engine_command
         self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
         self._versions: dict[str, str] = {}
         self._attempt: Attempt | None = None
@@ -84,7 +84,7 @@ class Supervisor:
         self._clock = clock
         self._sleep = sleep
         self._retry = Retry(client, give_up_seconds=limits.give_up_seconds, clock=clock, sleep=sleep)
-        self._child: Child | None = None
+        self._engine: EngineProcess | None = None
         self._heartbeat: Heartbeat | None = None
         self._held: HeldLease | None = None
 
@@ -124,12 +124,12 @@ class Supervisor:
         sweep_scratch()
         if self._checkpoints:
             self._checkpoints.tidy()
-        hello = self._wait_for_hello(self._ready_child())
+        hello = self._wait_for_hello(self._ready_engine())
         self._versions = hello.versions
         registration = self._describe(hello)
         self._register(registration)
         while self._is_terminating is None:  # else the trial ended before it could be saved
-            self._ready_child()  # a new one starts up while we wait for work
+            self._ready_engine()  # a new one starts up while we wait for work
             try:
                 assignments = self._ask()
             except WorkerUnknown:
@@ -165,30 +165,30 @@ class Supervisor:
         self._heartbeat.start()
 
     def _on_directive(self, lease: HeldLease, directive: Directive) -> None:
-        if self._child:
-            self._child.inbox.put(Directed(lease, directive))
+        if self._engine:
+            self._engine.inbox.put(Directed(lease, directive))
 
-    def _ready_child(self) -> Child:
+    def _ready_engine(self) -> EngineProcess:
         """An engine that can be given work, a new one if the last had to be thrown away."""
-        if self._child is None or not self._child.is_alive:
+        if self._engine is None or not self._engine.is_alive:
             self._end_engine()
-            self._child = Child(self._engine)
-        return self._child
+            self._engine = EngineProcess(self._engine_command)
+        return self._engine
 
-    def _wait_for_hello(self, child: Child) -> Hello:
+    def _wait_for_hello(self, engine: EngineProcess) -> Hello:
         try:
-            event = child.inbox.get(timeout=self._limits.hello_seconds)
+            event = engine.inbox.get(timeout=self._limits.hello_seconds)
         except queue.Empty:
             raise WorkerBroken(f"the engine did not start within {self._limits.hello_seconds:.0f} s") from None
         if isinstance(event, Gone):
-            child.bury(event)
+            engine.bury(event)
         if not isinstance(event, Hello):
             raise WorkerBroken(f"the engine began with {event!r}")
         return event
 
     def _end_engine(self) -> None:
-        if self._child:
-            self._child.kill()
+        if self._engine:
+            self._engine.kill()
 
     def _carry_out(self, assignment: Assignment) -> None:
         assert self._heartbeat is not None
@@ -196,7 +196,7 @@ class Supervisor:
         self._heartbeat.hold(self._held)
         try:
             with scratch_folder() as directory:
-                self._complete(assignment, self._ready_child(), directory)
+                self._complete(assignment, self._ready_engine(), directory)
         except LeaseLost:
             _LOG.warning("%s: no longer ours, dropped", _name(assignment))
         except ServiceRefused as refused:
@@ -209,15 +209,15 @@ class Supervisor:
             self._heartbeat.drop(self._held)
         self._held = None
 
-    def _complete(self, assignment: Assignment, child: Child, directory: Path) -> None:
+    def _complete(self, assignment: Assignment, engine: EngineProcess, directory: Path) -> None:
         _LOG.info("%s: attempt %d begins", _name(assignment), assignment.attempt)
-        child.start_log()
+        engine.start_log()
         assignment = with_local_data(assignment, cache_folder(), self._fetch_dataset)
-        delivery = Delivery(assignment, child, client=self._client, retry=self._retry, clock=self._clock)
+        delivery = Delivery(assignment, engine, client=self._client, retry=self._retry, clock=self._clock)
         delivery.fetch_model(directory)
         attempt = Attempt(
             assignment,
-            child,
+            engine,
             retry=self._retry,
             spool=Spool(self._client, self._retry, clock=self._clock),
             on_evaluation=delivery.pass_on_log,

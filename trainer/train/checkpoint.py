@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
-from trainer.model.model import Checkpoint
+from trainer.model.pretrained import Pretrained
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, Marker
 
@@ -45,7 +45,7 @@ class Stateful(Protocol):
 class TrialState:
     """All that a trial's next step depends on, besides its study, params, seed and number."""
 
-    checkpoint: Checkpoint
+    pretrained: Pretrained
     """What ``model`` was made of."""
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
@@ -180,5 +180,5 @@ def _fill(state: TrialState, contents: dict[str, Any]) -> None:
     state.model.load_state_dict(contents["model"], strict=False)
     state.optimizer.load_state_dict(contents["optimizer"])  # moves its tensors to the parameters' device
     state.progress.load_state_dict(contents["progress"])
-    state.best.restore(state.checkpoint, state.model, contents["best"])
+    state.best.restore(state.pretrained, state.model, contents["best"])
     state.losses[:] = contents["losses"]

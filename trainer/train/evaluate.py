@@ -19,7 +19,7 @@ from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
 from trainer.tasks.registry import AnyTask
-from trainer.train.pass_size import Fit
+from trainer.train.micro_batch_size import MicroBatchSize
 
 
 @torch.no_grad()  # not inference_mode: what a model caches must stay usable in training
@@ -35,7 +35,7 @@ def evaluate(
         ``loss`` in nats and the task's metrics; ``loss`` alone, not finite, of a model that diverged.
     """
     model.eval()
-    fit = Fit(task.tokens_per_pass(model, tokens or scoring_tokens(model.device)))
+    micro_batch = MicroBatchSize(task.tokens_per_pass(model, tokens or scoring_tokens(model.device)))
     # Longest first: no padding to speak of, and running out of memory shows at once
     left_N = np.argsort(-split.lengths_N, kind="stable")
     losses: list[torch.Tensor] = []
@@ -48,7 +48,7 @@ def evaluate(
             logits = forward(model, batch, precision)
             return task.losses(logits, batch.targets).flatten(), task.predict(logits), batch.targets
 
-        of_rows = fit.run(score, n_rows=len(left_N), longest=int(split.lengths_N[left_N[0]]))
+        of_rows = micro_batch.run(score, n_rows=len(left_N), longest=int(split.lengths_N[left_N[0]]))
         for all_of, some in zip((losses, predicted, actual), of_rows, strict=True):
             all_of.append(some)
         left_N = left_N[len(of_rows[2]) :]

@@ -20,11 +20,13 @@ from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device
 from trainer.model.forward import forward
-from trainer.model.trial_model import Trainee, make_trainee
+from trainer.model.trial_model import TrialModel, make_trial_model
 from trainer.train.checkpoint import Checkpoints, TrialState, Watch
+from trainer.train.device_memory import retry_with_free_memory
 from trainer.train.evaluate import evaluate
+from trainer.train.memory_hints import MemoryHints
+from trainer.train.micro_batch_size import MicroBatchSize
 from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
-from trainer.train.pass_size import Fit, MemoryHints, again_if_short
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.config import TrialConfig
@@ -35,7 +37,7 @@ from trainer.trunk.open_trunk import open_trunk
 MICRO_BATCH_TOKENS = 8_192
 """Padded tokens of one forward and backward pass: a few GB for a model of BERT's size."""
 
-_MEMORY_KNOBS = (
+_MEMORY_HYPERPARAMETERS = (
     "method",
     "frozen_layers",
     "frozen_fraction",
@@ -44,7 +46,7 @@ _MEMORY_KNOBS = (
     "lora_rank",
     "lora_targets",
 )
-"""Hyperparameters that decide what a training pass must remember."""
+"""They decide what a forward pass must keep for the backward pass."""
 
 FINITE_CHECK_STEPS = 50
 """Optimizer steps between two looks at the training loss, each of which waits for the device."""
@@ -100,40 +102,40 @@ def fine_tune(
     """
     n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
     due = _plan(prepared, config, n_steps)
-    trainee = _make_trainee(prepared, config, n_steps * config.epochs, seed=seed, number=number)
-    model = trainee.model
+    trial_model = _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
+    model = trial_model.model
     if cache is not None:
         splits = prepared.train, prepared.validation
-        train, validation = open_trunk(cache, model, trainee.depth, splits, prepared.facts)
+        train, validation = open_trunk(cache, model, trial_model.depth, splits, prepared.facts)
         prepared = replace(prepared, train=train, validation=validation)
-    optimizer = again_if_short(lambda: make_optimizer(model, config, trainee.rate_shares))
+    optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared)
     losses: list[torch.Tensor] = []
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
-    fit = Fit(tokens, hints, _memory_key(prepared, config))
-    watch = Watch(checkpoints, TrialState(prepared.checkpoint, model, optimizer, progress, best, losses))
+    micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, config))
+    watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))
     batches = enumerate(_all_batches(prepared, config, seed, number), start=1)
     for optimizer_steps, rows_B in islice(batches, watch.optimizer_steps, None):
         watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
-        trainee.begin_step(optimizer_steps - 1)
+        trial_model.begin_step(optimizer_steps - 1)
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
         # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
         step_seed = derive_seed("dropout", seed, number, optimizer_steps)
-        losses.append(_train_step(prepared, config, model, optimizer, rows_B, fit, step_seed))
+        losses.append(_train_step(prepared, config, model, optimizer, rows_B, micro_batch, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
         if optimizer_steps != due[progress.step]:
             continue
         metrics = _measure(prepared, model, losses)
         if progress.note(metrics[prepared.spec.metric]):
-            best.keep(prepared.checkpoint, model)
+            best.keep(prepared.pretrained, model)
         final = progress.step == len(due) or progress.is_out_of_patience
         yield _evaluation(progress, metrics, optimizer_steps, n_steps, final=final)
         if final:
             return
         losses.clear()
-        trainee.train_mode()
+        trial_model.train_mode()
 
 
 class _Progress:
@@ -179,15 +181,15 @@ def _plan(prepared: Prepared, config: TrialConfig, n_steps: int) -> list[int]:
     return evaluation_steps(n_steps, wanted, config.epochs)
 
 
-def _make_trainee(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> Trainee:
-    model = prepared.checkpoint.new_model(seed=seed, number=number).to(prepared.device)
+def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> TrialModel:
+    model = prepared.pretrained.new_model(seed=seed, number=number).to(prepared.device)
 
     def probe() -> None:
         forward(model, prepared.train.collate(np.zeros(1, dtype=np.int64), model.device), prepared.facts.precision)
 
-    return make_trainee(
+    return make_trial_model(
         model,
-        prepared.checkpoint,
+        prepared.pretrained,
         config,
         probe=probe,
         n_steps=n_steps,
@@ -207,7 +209,7 @@ def _train_step(
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     rows_B: NDArray[np.int64],
-    fit: Fit,
+    micro_batch: MicroBatchSize,
     seed: int,
 ) -> torch.Tensor:
     def gradients(n_rows: int) -> torch.Tensor:
@@ -224,7 +226,7 @@ def _train_step(
         )
 
     longest = int(prepared.train.lengths_N[rows_B].max())
-    loss = fit.run(gradients, n_rows=len(rows_B), longest=longest)
+    loss = micro_batch.run(gradients, n_rows=len(rows_B), longest=longest)
     clip_gradients(optimizer, config.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
@@ -234,7 +236,7 @@ def _train_step(
 def _memory_key(prepared: Prepared, config: TrialConfig) -> str:
     """What decides how many tokens fit into a training pass."""
     facts = prepared.facts
-    knobs = {name: value for name, value in asdict(config).items() if name in _MEMORY_KNOBS}
+    knobs = {name: value for name, value in asdict(config).items() if name in _MEMORY_HYPERPARAMETERS}
     key = {"model": facts.model_sha256, "max_tokens": facts.max_tokens, "precision": facts.precision}
     return json.dumps(key | knobs | {"device": describe_device(prepared.device).name}, sort_keys=True)
 

@@ -43,17 +43,17 @@ _PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 on a GPU. Above it fewer rows are taken."""
 
 
-def with_similarity(
+def with_linear_probe(
     facts: Facts, spec: StudySpec, model: PreTrainedModel, task: AnyTask, train: Split, validation: Split
 ) -> Facts:
     """Add the measure to ``facts``, and a word on it where it suggests another preset than the study's."""
-    found = measure_similarity(model, task, train, validation, facts.precision, seed=spec.seed)
+    found = run_linear_probe(model, task, train, validation, facts.precision, seed=spec.seed)
     if found is None or found.suggestion in (None, spec.preset):
         return facts.model_copy(update={"similarity": found})
     return facts.model_copy(update={"similarity": found, "warnings": [*facts.warnings, found.why]})
 
 
-def measure_similarity(
+def run_linear_probe(
     model: PreTrainedModel, task: AnyTask, train: Split, validation: Split, precision: Precision, *, seed: int
 ) -> Similarity | None:
     """Probe an untouched ``model``, whose device decides how many rows are taken. Leaves it in eval mode.

@@ -5,13 +5,13 @@ from dataclasses import replace
 from trainer.data.subset import subset_rows
 from trainer.model.best_model import BestModel
 from trainer.train.fine_tune import fine_tune
-from trainer.train.pass_size import MemoryHints
+from trainer.train.memory_hints import MemoryHints
 from trainer.train.prepare import Prepared
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 
 
-def run_small(
+def run_pilot(
     prepared: Prepared,
     config: TrialConfig,
     *,

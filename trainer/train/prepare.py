@@ -20,13 +20,13 @@ from trainer.model.causality import check_causal
 from trainer.model.device import Precision, choose_precision
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.freeze import find_blocks
-from trainer.model.model import Checkpoint, load_checkpoint, load_image_processor, load_tokenizer, max_positions
 from trainer.model.model_source import ModelSource, resolve_model
+from trainer.model.pretrained import Pretrained, load_image_processor, load_pretrained, load_tokenizer, max_positions
 from trainer.model.space_checks import check_space
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
-from trainer.train.linear_probe import with_similarity
+from trainer.train.linear_probe import with_linear_probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Prepared:
     facts: Facts
     device: torch.device
     task: AnyTask
-    checkpoint: Checkpoint
+    pretrained: Pretrained
     train: Split
     validation: Split
     test: Split | None
@@ -72,26 +72,26 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         processor = load_image_processor(source.directory)
     else:
         processor = load_tokenizer(source.directory, spec.data.max_length)
-    checkpoint = load_checkpoint(source.directory, task=task, processor=processor)
+    pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}
     if not task.reads_images:
-        _check_fits(spec.model, spec.data, checkpoint, encoded)
+        _check_fits(spec.model, spec.data, pretrained, encoded)
     if isinstance(task, CausalLm):
-        check_causal(checkpoint.model, encoded["train"])
+        check_causal(pretrained.model, encoded["train"])
     is_first = facts is None
     if facts is None:
-        facts = _state_facts(task, splits, encoded, source, checkpoint, precision)
-    check_space(spec, checkpoint.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
+        facts = _state_facts(task, splits, encoded, source, pretrained, precision)
+    check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
     if is_first and spec.training.similarity:
-        model = checkpoint.new_model(seed=spec.seed, number=0).to(device)
-        facts = with_similarity(facts, spec, model, task, encoded["train"], encoded["validation"])
+        model = pretrained.new_model(seed=spec.seed, number=0).to(device)
+        facts = with_linear_probe(facts, spec, model, task, encoded["train"], encoded["validation"])
     return Prepared(
         spec=spec,
         facts=facts,
         device=device,
         task=task,
-        checkpoint=checkpoint,
+        pretrained=pretrained,
         train=encoded["train"],
         validation=encoded["validation"],
         test=encoded.get("test"),
@@ -124,13 +124,13 @@ def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any,
             )
 
 
-def _check_fits(model: Model, data: Data, checkpoint: Checkpoint, encoded: dict[str, Split]) -> None:
-    limit = max_positions(checkpoint.model)
+def _check_fits(model: Model, data: Data, pretrained: Pretrained, encoded: dict[str, Split]) -> None:
+    limit = max_positions(pretrained.model)
     if limit is not None and data.max_length > limit:
         raise ConfigError(
             f"data.max_length = {data.max_length}: {model.name} reads {limit} tokens; use at most {limit}"
         )
-    n_embeddings = checkpoint.model.get_input_embeddings().num_embeddings
+    n_embeddings = pretrained.model.get_input_embeddings().num_embeddings
     largest = max(int(split.tokens_S.max()) for split in encoded.values() if isinstance(split, TokenisedSplit))
     if largest >= n_embeddings:
         raise ConfigError(
@@ -144,10 +144,10 @@ def _state_facts(
     splits: Splits[Any, Any],
     encoded: dict[str, Split],
     source: ModelSource,
-    checkpoint: Checkpoint,
+    pretrained: Pretrained,
     precision: Precision,
 ) -> Facts:
-    blocks = find_blocks(checkpoint.model)
+    blocks = find_blocks(pretrained.model)
     n_truncated = sum(split.truncated_rows for split in encoded.values())
     return Facts(
         train_rows=len(encoded["train"]),
@@ -157,8 +157,8 @@ def _state_facts(
         max_tokens=0 if task.reads_images else max(int(split.lengths_N.max()) for split in encoded.values()),
         truncated_rows=n_truncated,
         blocks=None if blocks is None else len(blocks),
-        parameters=checkpoint.model.num_parameters(),
-        checkpoint_dropout=checkpoint_dropout(checkpoint.model),
+        parameters=pretrained.model.num_parameters(),
+        checkpoint_dropout=checkpoint_dropout(pretrained.model),
         model_commit=source.commit,
         model_sha256=source.sha256,
         data_sha256=splits.sha256,
@@ -166,7 +166,7 @@ def _state_facts(
         warnings=[
             *data_warnings(task, splits),
             *_truncation(task, n_truncated, sum(map(len, encoded.values()))),
-            *_drawn_body(task, checkpoint),
+            *_drawn_body(task, pretrained),
         ],
     )
 
@@ -178,9 +178,9 @@ def _truncation(task: AnyTask, n_truncated: int, n_rows: int) -> list[str]:
     return [f"{n_truncated} of {n_rows} {task.noun} ({share:.1%}) are cut at data.max_length; raise it to read more"]
 
 
-def _drawn_body(task: AnyTask, checkpoint: Checkpoint) -> list[str]:
-    prefix = f"{checkpoint.model.base_model_prefix}." if task.has_new_head else ""
-    names = sorted(name for name in checkpoint.missing if name.startswith(prefix))
+def _drawn_body(task: AnyTask, pretrained: Pretrained) -> list[str]:
+    prefix = f"{pretrained.model.base_model_prefix}." if task.has_new_head else ""
+    names = sorted(name for name in pretrained.missing if name.startswith(prefix))
     if not names:
         return []
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

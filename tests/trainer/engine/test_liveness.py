@@ -1,29 +1,29 @@
-"""A pulse means movement: of Python code, or of an optimizer."""
+"""The engine says that it is alive only when something moves: Python code, or an optimizer."""
 
 import threading
 
-from trainer.engine.liveness import Pulse, position_of
+from trainer.engine.liveness import Liveness, position_of
 
 
-def test_it_beats_only_when_something_has_moved() -> None:
-    beats: list[str] = []
+def test_it_speaks_only_when_something_has_moved() -> None:
+    said: list[str] = []
     where = [((1, 2),)]
-    pulse = Pulse(lambda: beats.append("beat"), lambda: where[0])
-    pulse.look()
-    pulse.look()
-    assert len(beats) == 1
+    liveness = Liveness(lambda: said.append("alive"), lambda: where[0])
+    liveness.look()
+    liveness.look()
+    assert len(said) == 1
     where[0] = ((1, 4),)
-    pulse.look()
-    assert len(beats) == 2
+    liveness.look()
+    assert len(said) == 2
 
 
 def test_optimizer_step_at_the_same_place_is_movement() -> None:
-    beats: list[str] = []
-    pulse = Pulse(lambda: beats.append("beat"), lambda: ())
-    pulse.look()
-    pulse.count_step("optimizer", (), {})
-    pulse.look()
-    assert len(beats) == 2
+    said: list[str] = []
+    liveness = Liveness(lambda: said.append("alive"), lambda: ())
+    liveness.look()
+    liveness.count_step("optimizer", (), {})
+    liveness.look()
+    assert len(said) == 2
 
 
 def test_position_is_that_of_the_whole_stack() -> None:

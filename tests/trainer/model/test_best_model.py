@@ -41,8 +41,8 @@ def test_nothing_can_be_saved_before_an_evaluation(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_a_copy(study: Prepared, tmp_path: Path) -> None:
     best = BestModel()
-    model = study.checkpoint.new_model(seed=0, number=0)
-    best.keep(study.checkpoint, model)
+    model = study.pretrained.new_model(seed=0, number=0)
+    best.keep(study.pretrained, model)
     expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)

@@ -12,7 +12,7 @@ from tests import fake_engine
 from tests.fake_service import FakeService, assignment, problem
 from trainer.supervisor.client import LeaseLost, ServiceClient
 from trainer.supervisor.delivery import Delivery
-from trainer.supervisor.engine_process import Child
+from trainer.supervisor.engine_process import EngineProcess
 from trainer.supervisor.retry import Retry
 
 
@@ -22,12 +22,12 @@ class Scene:
     def __init__(self) -> None:
         self.now = 0.0
         self.service = FakeService()
-        self.child = Child([sys.executable, "-P", fake_engine.__file__])
+        self.engine = EngineProcess([sys.executable, "-P", fake_engine.__file__])
         client = ServiceClient("http://service", transport=self.service.transport)
-        self.delivery = Delivery(assignment(), self.child, client=client, retry=Retry(client), clock=lambda: self.now)
+        self.delivery = Delivery(assignment(), self.engine, client=client, retry=Retry(client), clock=lambda: self.now)
 
     def print(self, text: str) -> None:
-        os.write(self.child._log, text.encode())
+        os.write(self.engine._log, text.encode())
 
     @property
     def log(self) -> str | None:
@@ -38,7 +38,7 @@ class Scene:
 def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
-    scene.child.kill()
+    scene.engine.kill()
 
 
 def test_log_is_passed_on_every_fifteen_seconds(scene: Scene) -> None:

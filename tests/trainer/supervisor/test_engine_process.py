@@ -10,7 +10,7 @@ import pytest
 from tests import fake_engine
 from tests.fake_service import assignment
 from trainer.messages import Ended, Evaluated, Hello, Work
-from trainer.supervisor.engine_process import Child, Gone, WorkerBroken
+from trainer.supervisor.engine_process import EngineProcess, Gone, WorkerBroken
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
 SHOW_ENVIRONMENT = "import os; print(sorted(os.environ), file=__import__('sys').stderr)"
@@ -22,66 +22,66 @@ def kills() -> list[int]:
 
 
 @pytest.fixture
-def child(tmp_path: Path, kills: list[int]) -> Iterator[Child]:
+def engine(tmp_path: Path, kills: list[int]) -> Iterator[EngineProcess]:
     (tmp_path / "script.json").write_text('{"trials": {"*": [{"signal": 9}]}}')
     command = [*ENGINE, "--script", str(tmp_path / "script.json")]
-    child = Child(command, count_oom_kills=lambda: kills[0])
-    yield child
-    child.kill()
+    engine = EngineProcess(command, count_oom_kills=lambda: kills[0])
+    yield engine
+    engine.kill()
 
 
-def test_it_greets_and_works_until_killed(child: Child) -> None:
-    assert isinstance(child.inbox.get(timeout=20), Hello)
-    child.send(Work(assignment=assignment("prepare"), directory=""))
-    ended = child.inbox.get(timeout=20)
+def test_it_greets_and_works_until_killed(engine: EngineProcess) -> None:
+    assert isinstance(engine.inbox.get(timeout=20), Hello)
+    engine.send(Work(assignment=assignment("prepare"), directory=""))
+    ended = engine.inbox.get(timeout=20)
     assert isinstance(ended, Ended)
     assert ended.facts == fake_engine.FACTS
-    assert child.is_alive
-    child.kill()
-    assert not child.is_alive
-    child.send(Work(assignment=assignment("prepare"), directory=""))  # nobody reads it, nobody minds
+    assert engine.is_alive
+    engine.kill()
+    assert not engine.is_alive
+    engine.send(Work(assignment=assignment("prepare"), directory=""))  # nobody reads it, nobody minds
 
 
 @pytest.mark.parametrize(("n_kills", "failure_class"), [(0, "exception"), (1, "host_out_of_memory")])
 def test_kill_for_memory_is_told_from_other_kills(
-    child: Child, kills: list[int], n_kills: int, failure_class: str
+    engine: EngineProcess, kills: list[int], n_kills: int, failure_class: str
 ) -> None:
-    assert isinstance(child.inbox.get(timeout=20), Hello)
-    child.send(Work(assignment=assignment(), directory=""))
-    gone = child.inbox.get(timeout=20)
+    assert isinstance(engine.inbox.get(timeout=20), Hello)
+    engine.send(Work(assignment=assignment(), directory=""))
+    gone = engine.inbox.get(timeout=20)
     kills[0] += n_kills
     assert isinstance(gone, Gone)
-    assert child.bury(gone).failure_class == failure_class
-    assert not child.is_alive
+    assert engine.bury(gone).failure_class == failure_class
+    assert not engine.is_alive
 
 
 def test_engine_gone_before_its_greeting_breaks_the_worker() -> None:
-    child = Child([sys.executable, "-c", "raise ImportError('no torch here')"])
-    gone = child.inbox.get(timeout=20)
+    engine = EngineProcess([sys.executable, "-c", "raise ImportError('no torch here')"])
+    gone = engine.inbox.get(timeout=20)
     assert isinstance(gone, Gone)
     with pytest.raises(WorkerBroken, match=r"exited with code 1(.|\n)*no torch here"):
-        child.bury(gone)
+        engine.bury(gone)
 
 
 def test_engine_gets_nothing_that_is_meant_for_the_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPEZIA_API_KEY", "secret")
-    child = Child([sys.executable, "-c", SHOW_ENVIRONMENT])
-    assert isinstance(child.inbox.get(timeout=20), Gone)
-    shown = child.take_log()
+    engine = EngineProcess([sys.executable, "-c", SHOW_ENVIRONMENT])
+    assert isinstance(engine.inbox.get(timeout=20), Gone)
+    shown = engine.take_log()
     assert "TOKENIZERS_PARALLELISM" in shown
     assert "SPEZIA" not in shown
-    child.kill()
+    engine.kill()
 
 
-def test_log_is_what_came_since_the_last_look_and_not_a_flood(child: Child) -> None:
-    assert isinstance(child.inbox.get(timeout=20), Hello)
-    os.write(child._log, b"before\n")
-    child.start_log()
-    os.write(child._log, "café\n".encode())
-    assert child.take_log() == "café\n"
-    assert child.take_log() == ""
-    os.write(child._log, b"a" * 200_000 + b"b" * 200_000)
-    flood = child.take_log()
+def test_log_is_what_came_since_the_last_look_and_not_a_flood(engine: EngineProcess) -> None:
+    assert isinstance(engine.inbox.get(timeout=20), Hello)
+    os.write(engine._log, b"before\n")
+    engine.start_log()
+    os.write(engine._log, "café\n".encode())
+    assert engine.take_log() == "café\n"
+    assert engine.take_log() == ""
+    os.write(engine._log, b"a" * 200_000 + b"b" * 200_000)
+    flood = engine.take_log()
     assert len(flood) < 263_000
     assert "137856 bytes left out" in flood
     assert (flood[0], flood[-1]) == ("a", "b")

@@ -1,4 +1,4 @@
-"""Insisting, spooling and patience, on a clock that is moved by hand."""
+"""Insisting, spooling and stalls, on a clock that is moved by hand."""
 
 from collections.abc import Callable
 from itertools import islice
@@ -12,7 +12,7 @@ from tests.fake_service import FakeService
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
 from trainer.supervisor.retry import OutOfContact, Retry, waits
 from trainer.supervisor.spool import Spool
-from trainer.supervisor.stall_detector import Patience
+from trainer.supervisor.stall_detector import StallDetector
 
 
 class Clock:
@@ -151,26 +151,26 @@ def test_empty_spool_sends_nothing(spool: Spool, service: FakeService) -> None:
     assert service.calls == []
 
 
-def test_patience_is_ten_minutes_or_twenty_steps(clock: Clock) -> None:
-    patience = Patience(clock=clock)
-    assert patience.seconds_left() == 600.0
+def test_stall_is_ten_minutes_or_twenty_steps(clock: Clock) -> None:
+    detector = StallDetector(clock=clock)
+    assert detector.seconds_left() == 600.0
     for seconds in (1.0, 29.0, 100.0):
         clock.now += seconds
-        patience.heard()
-    assert patience.seconds_left() == 600.0  # the median step took 29 s
+        detector.heard()
+    assert detector.seconds_left() == 600.0  # the median step took 29 s
     clock.now += 100.0
-    patience.heard()
-    assert patience.seconds_left() == 20 * (29.0 + 100.0) / 2
+    detector.heard()
+    assert detector.seconds_left() == 20 * (29.0 + 100.0) / 2
 
 
 def test_time_of_others_is_not_held_against_the_engine(clock: Clock) -> None:
-    patience = Patience(clock=clock)
-    patience.heard()
+    detector = StallDetector(clock=clock)
+    detector.heard()
     clock.now += 5_000.0
-    assert patience.seconds_left() < 0
-    patience.resume()
-    assert patience.seconds_left() == 600.0
-    assert patience.seconds == 600.0
+    assert detector.seconds_left() < 0
+    detector.resume()
+    assert detector.seconds_left() == 600.0
+    assert detector.seconds == 600.0
 
 
 def unavailable() -> None:

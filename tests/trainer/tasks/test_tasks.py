@@ -190,7 +190,7 @@ def test_a_trial_of_every_method_has_the_losses_of_a_plain_loop(study: Study, me
 
 def test_the_validation_loss_depends_on_no_batch_size_and_no_padding(study: Study) -> None:
     prepared = study.prepared
-    model = prepared.checkpoint.new_model(seed=0, number=0)
+    model = prepared.pretrained.new_model(seed=0, number=0)
     scores = [
         evaluate(model, prepared.task, prepared.validation, "fp32", tokens=tokens) for tokens in (1, 20, 50, 10_000)
     ]
@@ -202,7 +202,7 @@ def test_a_batch_in_unequal_pieces_has_the_same_gradients(study: Study) -> None:
     prepared = study.prepared
     gradients = []
     for micro_batch_size in (12, 5):
-        model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+        model = prepared.pretrained.new_model(seed=0, number=0).eval()
         accumulate_gradients(
             model, prepared.task, prepared.train, np.arange(12), "fp32", micro_batch_size=micro_batch_size
         )

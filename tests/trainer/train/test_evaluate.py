@@ -17,7 +17,7 @@ from trainer.train.prepare import Prepared
 
 @pytest.fixture(scope="module")
 def model(prepared: Prepared) -> PreTrainedModel:
-    return prepared.checkpoint.new_model(seed=3, number=0)
+    return prepared.pretrained.new_model(seed=3, number=0)
 
 
 def row_by_row(model: PreTrainedModel, prepared: Prepared) -> tuple[float, list[int]]:
@@ -61,7 +61,7 @@ def test_evaluation_ignores_dropout_and_keeps_no_graph(model: PreTrainedModel, p
 
 
 def test_a_broken_model_has_a_loss_that_is_not_finite(prepared: Prepared) -> None:
-    broken = prepared.checkpoint.new_model(seed=0, number=0)
+    broken = prepared.pretrained.new_model(seed=0, number=0)
     torch.nn.init.constant_(broken.classifier.bias, math.nan)
     assert math.isnan(evaluate(broken, prepared.task, prepared.validation, "fp32")["loss"])
 

@@ -139,7 +139,7 @@ def test_frozen_weights_keep_every_bit_and_all_others_move(
 ) -> None:
     script = play(monkeypatch, [0.5, 0.4])
     list(run(prepared, frozen_layers=frozen_layers))
-    start = prepared.checkpoint.new_model(seed=0, number=0).state_dict()
+    start = prepared.pretrained.new_model(seed=0, number=0).state_dict()
     kept = {name for name, tensor in script.weights[-1].items() if torch.equal(tensor, start[name])}
     frozen = tuple(["bert.embeddings."] + [f"bert.encoder.layer.{i}." for i in range(frozen_layers)])
     # No gradient ever reaches a key's bias: adding it shifts all scores of a query alike
@@ -171,7 +171,7 @@ def test_early_stopping_ends_on_patience_and_the_best_is_kept(
     evaluations = list(run(prepared, epochs=5, best=best))
     assert [e.final for e in evaluations] == [False] * (steps - 1) + [True]
     best.save(tmp_path / "best")
-    saved = type(prepared.checkpoint.model).from_pretrained(tmp_path / "best").state_dict()
+    saved = type(prepared.pretrained.model).from_pretrained(tmp_path / "best").state_dict()
     matching = [all(torch.equal(saved[name], tensor) for name, tensor in weights.items()) for weights in script.weights]
     assert matching == [step == best_step for step in range(1, steps + 1)]
 
@@ -188,11 +188,11 @@ def test_without_patience_a_trial_runs_to_its_end(prepared: Prepared, monkeypatc
 
 
 def test_a_training_loss_that_is_not_finite_ends_the_trial(prepared: Prepared) -> None:
-    broken = prepared.checkpoint.new_model(seed=0, number=0)
+    broken = prepared.pretrained.new_model(seed=0, number=0)
     nn.init.constant_(broken.classifier.bias, math.nan)
-    checkpoint = replace(prepared.checkpoint, model=broken, missing=frozenset())
+    pretrained = replace(prepared.pretrained, model=broken, missing=frozenset())
     with pytest.raises(Diverged, match="the training loss is nan; lower learning_rate"):
-        next(run(replace(prepared, checkpoint=checkpoint)))
+        next(run(replace(prepared, pretrained=pretrained)))
 
 
 def test_a_long_epoch_notices_a_training_loss_early(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

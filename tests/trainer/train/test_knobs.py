@@ -151,7 +151,7 @@ def test_what_is_frozen_stays_to_the_bit_and_all_else_moves_and_is_saved(
     study: Study, family: str, method: str, tmp_path: Path
 ) -> None:
     prepared = study(family)
-    start = prepared.checkpoint.model.state_dict()
+    start = prepared.pretrained.model.state_dict()
     trial = observe(prepared, SHORT | METHODS[method])
     assert trial.moved(start) == expected_to_move(trial.model, method)
     trial.best.save(tmp_path)
@@ -167,7 +167,7 @@ def test_blocks_thaw_at_the_right_steps(study: Study, family: str) -> None:
     thawed = [[any(p in step.rates for p in block.parameters()) for block in blocks] for step in trial.steps]
     # 2 blocks in the first 4 of 12 steps
     assert thawed == [[False] * 3] * 2 + [[False, False, True]] * 2 + [[False, True, True]] * 8
-    start = study(family).checkpoint.model.state_dict()
+    start = study(family).pretrained.model.state_dict()
     names = {name for name, p in trial.model.named_parameters() if p in set(blocks[0].parameters())}
     assert not names & trial.moved(start)
 
@@ -183,9 +183,9 @@ def test_the_embeddings_thaw_with_the_first_block(study: Study) -> None:
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_what_the_checkpoint_lacks_trains_in_a_frozen_model(study: Study, method: str) -> None:
     prepared = study("roberta", head=False)
-    assert prepared.checkpoint.missing == {"classifier.out_proj.weight", "classifier.out_proj.bias"}
+    assert prepared.pretrained.missing == {"classifier.out_proj.weight", "classifier.out_proj.bias"}
     trial = observe(prepared, SHORT | {"frozen_layers": 3 if method == "full" else 2, "method": method})
-    assert prepared.checkpoint.missing <= trial.moved(prepared.checkpoint.model.state_dict())
+    assert prepared.pretrained.missing <= trial.moved(prepared.pretrained.model.state_dict())
 
 
 @pytest.mark.parametrize("family", mostly_slow(("electra", "qwen2", "vit")))
@@ -228,7 +228,7 @@ def test_dropout_0_is_deterministic_and_more_is_not(study: Study) -> None:
     prepared = every_step(study, "bert")
     losses = {p: observe(prepared, SHORT | {"dropout": p, "learning_rate": 1e-12}).train_losses[0] for p in (0.0, 0.5)}
     batch = prepared.train.collate(first_batch(prepared, 8), tiny.CPU)
-    logits_BC = forward(prepared.checkpoint.model.eval(), batch, "fp32")
+    logits_BC = forward(prepared.pretrained.model.eval(), batch, "fp32")
     expected = nn.functional.cross_entropy(logits_BC, batch.targets).item()
     assert losses[0.0] == pytest.approx(expected, abs=1e-6)
     assert abs(losses[0.5] - expected) > 1e-3
@@ -239,7 +239,7 @@ def test_label_smoothing_is_that_of_transformers_and_leaves_validation_alone(stu
     still = SHORT | {"dropout": 0.0, "learning_rate": 1e-12}
     plain, smooth = (observe(prepared, still | {"label_smoothing": share}) for share in (0.0, 0.3))
     batch = prepared.train.collate(first_batch(prepared, 8), tiny.CPU)
-    logits_BC = forward(prepared.checkpoint.model.eval(), batch, "fp32")
+    logits_BC = forward(prepared.pretrained.model.eval(), batch, "fp32")
     expected = LabelSmoother(epsilon=0.3)(SequenceClassifierOutput(logits=logits_BC), batch.targets)
     assert smooth.train_losses[0] == pytest.approx(expected.item(), abs=1e-6)
     assert smooth.train_losses[0] != pytest.approx(plain.train_losses[0], abs=1e-3)
@@ -253,7 +253,7 @@ def test_a_batch_of_32_in_4_parts_is_one_of_32(study: Study, family: str, monkey
     whole = observe(prepared, params)
     longest = int(prepared.train.lengths_N.max())
     monkeypatch.setattr(loop, "MICRO_BATCH_TOKENS", 8 * longest)
-    attention = type(attention_of(blocks_of(prepared.checkpoint.model)[0]))
+    attention = type(attention_of(blocks_of(prepared.pretrained.model)[0]))
     parts: list[Observed] = []
     calls = count_calls(attention, lambda: parts.append(observe(prepared, params)))
     assert max(calls.values()) >= 3 * (4 + 2)  # 32 and 16 rows of 3 epochs, 8 at once
@@ -278,7 +278,7 @@ def test_gradient_checkpointing_computes_twice_what_trains_and_changes_no_loss(
     prepared = every_step(study, family)
     params = SHORT | METHODS[method]
     plain = observe(prepared, params)
-    attention = type(attention_of(blocks_of(prepared.checkpoint.model)[0]))
+    attention = type(attention_of(blocks_of(prepared.pretrained.model)[0]))
     saving: list[Observed] = []
     calls = count_calls(attention, lambda: saving.append(observe(prepared, params | {"gradient_checkpointing": True})))
     assert saving[0].train_losses == plain.train_losses
@@ -298,7 +298,7 @@ def test_checkpointing_is_refused_where_the_architecture_does_not_know_it(folder
         observe(prepared, SHORT | {"gradient_checkpointing": True})
     for method in ("head_only", "lora"):
         trial = observe(prepared, SHORT | METHODS[method])
-        moved = trial.moved(prepared.checkpoint.model.state_dict())
+        moved = trial.moved(prepared.pretrained.model.state_dict())
         assert moved == {name for name, _ in trial.model.named_parameters() if "lora_" in name or "classifier" in name}
 
 
@@ -343,12 +343,12 @@ def test_the_saved_adapter_opens_over_the_base_model(study: Study, family: str, 
     prepared = study(family)
     trial = observe(prepared, SHORT | METHODS["lora"] | {"lora_alpha_ratio": 0.5})
     trial.best.save(tmp_path)
-    base = copy.deepcopy(prepared.checkpoint.model)
+    base = copy.deepcopy(prepared.pretrained.model)
     adapted = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
     batch = prepared.validation.collate(np.arange(4), tiny.CPU)
     expected = forward(trial.model.eval(), batch, "fp32")
     torch.testing.assert_close(adapted(**batch.inputs).logits, expected)
-    assert not torch.allclose(expected, forward(prepared.checkpoint.model.eval(), batch, "fp32"), atol=1e-4)
+    assert not torch.allclose(expected, forward(prepared.pretrained.model.eval(), batch, "fp32"), atol=1e-4)
 
 
 @pytest.mark.parametrize("family", mostly_slow(("bert", "distilbert", "gpt2")))
@@ -373,14 +373,14 @@ def test_lora_leaves_the_output_layer_of_a_language_model_alone(folder: Path, fa
         tiny.make_spec(task="causal-lm", model={"name": name}, data=data), roots=[folder], device=tiny.CPU
     )
     trial = observe(prepared, SHORT | METHODS["lora"])
-    moved = trial.moved(prepared.checkpoint.model.state_dict())
+    moved = trial.moved(prepared.pretrained.model.state_dict())
     assert moved == {name for name, _ in trial.model.named_parameters() if ".lora_" in name}
     if family == "gpt2":
         with pytest.raises(ConfigError, match="method head_only: the model's head shares its weights"):
             observe(prepared, SHORT | METHODS["head_only"])
     else:
         assert "lm_head.weight" in observe(prepared, SHORT | METHODS["head_only"]).moved(
-            prepared.checkpoint.model.state_dict()
+            prepared.pretrained.model.state_dict()
         )
 
 

@@ -17,7 +17,7 @@ from tests.trainer.task_cases import CASES, TaskCase
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.train import linear_probe as module
 from trainer.train import prepare as prepare_module
-from trainer.train.linear_probe import measure_similarity
+from trainer.train.linear_probe import run_linear_probe
 from trainer.train.prepare import Prepared, prepare
 
 _ACCURACY = {"probe_accuracy", "majority_accuracy", "skill"}
@@ -31,8 +31,8 @@ METRICS = {
 
 
 def measure(prepared: Prepared) -> Similarity | None:
-    model = prepared.checkpoint.new_model(seed=0, number=0)
-    return measure_similarity(model, prepared.task, prepared.train, prepared.validation, "fp32", seed=0)
+    model = prepared.pretrained.new_model(seed=0, number=0)
+    return run_linear_probe(model, prepared.task, prepared.train, prepared.validation, "fp32", seed=0)
 
 
 def relabelled(prepared: Prepared, train: Any, validation: Any) -> Prepared:
@@ -46,7 +46,7 @@ def relabelled(prepared: Prepared, train: Any, validation: Any) -> Prepared:
 
 
 def test_the_probe_is_logistic_regression_on_mean_hidden_states(prepared: Prepared) -> None:
-    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
 
     def features(split: Any) -> np.ndarray[Any, Any]:
         rows = [torch.from_numpy(split.row(row).astype(np.int64))[None] for row in range(len(split))]
@@ -64,7 +64,7 @@ def test_the_probe_is_logistic_regression_on_mean_hidden_states(prepared: Prepar
 
 
 def test_what_hidden_states_show_suggests_freezing_and_what_they_hide_does_not(prepared: Prepared) -> None:
-    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
     (train, _), (validation, _) = (module._examples(model, s, "fp32") for s in (prepared.train, prepared.validation))
     axis = np.linalg.svd(train - train.mean(axis=0))[2][0]
     # features come longest row first
@@ -118,7 +118,7 @@ def test_large_models_and_long_splits_are_probed_on_fewer_rows(
 
     monkeypatch.setattr(module, "_examples", examples)
     n_tokens = int(prepared.train.lengths_N.sum())
-    n_parameters = prepared.checkpoint.model.num_parameters()
+    n_parameters = prepared.pretrained.model.num_parameters()
     monkeypatch.setitem(module._PARAMETER_TOKENS, "cpu", n_parameters * n_tokens * 0.75)
     assert measure(prepared) is not None
     assert sizes == [pytest.approx(48, abs=4), pytest.approx(24, abs=4)]
@@ -126,7 +126,7 @@ def test_large_models_and_long_splits_are_probed_on_fewer_rows(
 
 def test_it_is_a_fact_of_the_study_and_a_word_on_it(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     said = Similarity(metrics={"skill": 0.9}, suggestion="similar-task", why="it fits")
-    monkeypatch.setattr(module, "measure_similarity", lambda *_, **__: said)
+    monkeypatch.setattr(module, "run_linear_probe", lambda *_, **__: said)
     facts = prepare_study().facts
     assert facts.similarity == said
     assert "it fits" in facts.warnings
@@ -141,6 +141,6 @@ def test_it_is_measured_once_a_study(prepared: Prepared, pristine: Any, monkeypa
     def refuse(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(prepare_module, "with_similarity", refuse)
+    monkeypatch.setattr(prepare_module, "with_linear_probe", refuse)
     again = prepare(tiny.make_spec(), roots=[pristine], device=tiny.CPU, facts=prepared.facts)
     assert again.facts == prepared.facts

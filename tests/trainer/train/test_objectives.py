@@ -11,7 +11,7 @@ from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError
 from trainer.model.best_model import BestModel
 from trainer.train.fine_tune import fine_tune
-from trainer.train.pilot import run_small
+from trainer.train.pilot import run_pilot
 from trainer.train.script import run_script
 from trainer.trial.config import TrialConfig
 
@@ -45,7 +45,7 @@ def test_the_first_objective_chooses_the_model(prepare_study: Prepare, objective
     assert best.kept == [
         step for step, value in enumerate(values, start=1) if value < min(values[: step - 1], default=9)
     ]
-    small = run_small(prepared, CONFIG, fraction=0.5, number=0)
+    small = run_pilot(prepared, CONFIG, fraction=0.5, number=0)
     assert {"accuracy", "validation_loss"} <= small.keys()
 
 

@@ -15,7 +15,7 @@ from trainer.errors import Diverged
 from trainer.model.best_model import BestModel
 from trainer.train import pilot as module
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.pilot import run_small
+from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
 
@@ -64,7 +64,7 @@ def test_it_is_the_trial_on_a_file_of_those_rows(root: Path, prepared: Prepared)
     alone = prepare(tiny.make_spec(data={"train": "small.csv"}), roots=[root], device=tiny.CPU)
     trial = fine_tune(alone, CONFIG, seed=0, number=2, best=BestModel())
     expected = min(trial, key=lambda evaluation: evaluation.value).metrics
-    assert run_small(prepared, CONFIG, fraction=0.25, number=2) == expected
+    assert run_pilot(prepared, CONFIG, fraction=0.25, number=2) == expected
 
 
 def test_the_best_evaluation_counts(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,16 +74,16 @@ def test_the_best_evaluation_counts(prepare_study: Prepare, monkeypatch: pytest.
 
     monkeypatch.setattr(module, "fine_tune", play)
     maximized = prepare_study(objective={"metric": "accuracy"})
-    assert run_small(maximized, CONFIG, fraction=0.5, number=0) == {"accuracy": 0.7}
-    assert run_small(prepare_study(), CONFIG, fraction=0.5, number=0) == {"accuracy": 0.2}
+    assert run_pilot(maximized, CONFIG, fraction=0.5, number=0) == {"accuracy": 0.7}
+    assert run_pilot(prepare_study(), CONFIG, fraction=0.5, number=0) == {"accuracy": 0.2}
 
 
 def test_a_short_epoch_may_be_too_short_for_the_studys_evaluations(prepare_study: Prepare) -> None:
     often = prepare_study(training={"evaluations_per_epoch": 6})  # 6 steps of 16 rows; a quarter has 2
-    assert run_small(often, CONFIG, fraction=0.25, number=0)["validation_loss"] > 0
+    assert run_pilot(often, CONFIG, fraction=0.25, number=0)["validation_loss"] > 0
 
 
 def test_one_that_diverges_says_so(prepared: Prepared) -> None:
     wild = TrialConfig.from_params({"learning_rate": 1.0, "epochs": 30, "max_grad_norm": 0.0, "weight_decay": 10.0})
     with pytest.raises(Diverged):
-        run_small(prepared, wild, fraction=0.5, number=0)
+        run_pilot(prepared, wild, fraction=0.5, number=0)

@@ -22,7 +22,7 @@ def test_facts_say_what_was_found(prepared: Prepared) -> None:
     assert facts.classes == list(tiny.CLASSES)
     assert (facts.max_tokens, facts.truncated_rows) == (22, 0)
     assert facts.blocks == 3
-    assert facts.parameters == sum(p.numel() for p in prepared.checkpoint.model.parameters())
+    assert facts.parameters == sum(p.numel() for p in prepared.pretrained.model.parameters())
     assert facts.checkpoint_dropout == 0.1
     assert (facts.model_commit, facts.precision, facts.warnings) == (None, "fp32", [])
     assert len(facts.model_sha256) == len(facts.data_sha256) == 64

@@ -16,7 +16,7 @@ CONFIG = TrialConfig.from_params({"learning_rate": 1e-3})
 
 def train(prepared: Prepared, batch_size: int, micro_batch_size: int) -> tuple[list[float], PreTrainedModel]:
     """Losses and model after an epoch without dropout, rows in the order of the file."""
-    model = prepared.checkpoint.new_model(seed=0, number=0)
+    model = prepared.pretrained.new_model(seed=0, number=0)
     set_dropout(model, 0.0)
     optimizer = make_optimizer(model, CONFIG, {})
     losses = []
@@ -50,7 +50,7 @@ def test_accumulated_micro_batches_equal_one_batch(prepared: Prepared, micro_bat
 def test_gradients_of_micro_batches_add_up(prepared: Prepared) -> None:
     gradients = []
     for micro_batch_size in (32, 8, 5):
-        model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+        model = prepared.pretrained.new_model(seed=0, number=0).eval()
         accumulate_gradients(
             model, prepared.task, prepared.train, np.arange(32), "fp32", micro_batch_size=micro_batch_size
         )
@@ -60,7 +60,7 @@ def test_gradients_of_micro_batches_add_up(prepared: Prepared) -> None:
 
 
 def test_loss_is_the_mean_over_the_effective_batch(prepared: Prepared) -> None:
-    model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
     rows_B = np.arange(7)
     loss = accumulate_gradients(model, prepared.task, prepared.train, rows_B, "fp32", micro_batch_size=3)
     alone = [

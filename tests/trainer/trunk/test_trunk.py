@@ -53,12 +53,12 @@ class Frozen:
     def __init__(self, prepared: Prepared, depth: int) -> None:
         self.prepared = prepared
         self.depth = depth
-        self.model = prepared.checkpoint.new_model(seed=0, number=0).eval()
+        self.model = prepared.pretrained.new_model(seed=0, number=0).eval()
         blocks = find_blocks(self.model)
         assert blocks is not None
         below = {id(parameter) for block in blocks[depth:] for parameter in block.parameters()}
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(id(parameter) in below or name in prepared.checkpoint.missing)
+            parameter.requires_grad_(id(parameter) in below or name in prepared.pretrained.missing)
         self.blocks = blocks
         self.n_computed = 0
         # inside the block: a hook on the block itself would count its stand-in, too

@@ -16,7 +16,7 @@ from trainer.trial.seeds import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class Pretrained:
     """A model as it was loaded, in host memory. Trials get copies: it is never trained itself."""
 
     model: PreTrainedModel
@@ -46,7 +46,7 @@ class Checkpoint:
         return model
 
 
-def load_checkpoint(directory: Path, *, task: AnyTask, processor: Any) -> Checkpoint:
+def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretrained:
     """Open a model for ``task`` in fp32, safetensors only, with no code but transformers'.
 
     Args:
@@ -79,7 +79,7 @@ def load_checkpoint(directory: Path, *, task: AnyTask, processor: Any) -> Checkp
             f"model.name: config.json and weights of {directory} disagree on the shape of "
             f"{', '.join(sorted(body))}; save the model again"
         )
-    return Checkpoint(model=model, processor=processor, missing=frozenset(report["missing_keys"]) | mismatched)
+    return Pretrained(model=model, processor=processor, missing=frozenset(report["missing_keys"]) | mismatched)
 
 
 def _check_no_experts(directory: Path, model: PreTrainedModel) -> None:

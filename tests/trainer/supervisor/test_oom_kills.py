@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainer.host_memory import count_oom_kills
+from trainer.supervisor.oom_kills import count_oom_kills
 
 
 def test_version_two_in_a_group_of_its_own(tmp_path: Path) -> None:

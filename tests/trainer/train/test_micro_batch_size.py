@@ -12,8 +12,8 @@ from trainer.model.best_model import BestModel
 from trainer.train import evaluate as evaluate_module
 from trainer.train import fine_tune as module
 from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
 from trainer.train.optimizer import make_optimizer
-from trainer.train.pass_size import Fit, MemoryHints, is_out_of_memory
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.config import TrialConfig
@@ -147,7 +147,7 @@ def test_every_kind_of_memory_is_healed(
 def test_single_row_that_does_not_fit_is_out_of_memory() -> None:
     tried: list[int] = []
     with pytest.raises(torch.OutOfMemoryError):
-        Fit(1_000).run(lambda rows: tried.append(rows) or _fail(SHORT), n_rows=16, longest=10)
+        MicroBatchSize(1_000).run(lambda rows: tried.append(rows) or _fail(SHORT), n_rows=16, longest=10)
     assert tried == [16, 8, 4, 2, 1]
 
 
@@ -155,22 +155,22 @@ def test_single_row_that_does_not_fit_is_out_of_memory() -> None:
 def test_nothing_else_is_tried_again(error: Exception) -> None:
     tried: list[int] = []
     with pytest.raises(type(error)):
-        Fit(1_000).run(lambda rows: tried.append(rows) or _fail(error), n_rows=16, longest=10)
+        MicroBatchSize(1_000).run(lambda rows: tried.append(rows) or _fail(error), n_rows=16, longest=10)
     assert tried == [16]
     assert not is_out_of_memory(error)
 
 
 def test_pieces_shrink_below_a_batch_that_was_never_cut() -> None:
-    fit = Fit(100_000)
+    micro_batch = MicroBatchSize(100_000)
     tried: list[int] = []
 
     def work(rows: int) -> int:
         tried.append(rows)
         return rows if rows <= 4 else _fail(SHORT)
 
-    assert fit.run(work, n_rows=16, longest=10) == 4
+    assert micro_batch.run(work, n_rows=16, longest=10) == 4
     assert tried == [16, 8, 4]
-    assert fit.rows(64, 20) == 2
+    assert micro_batch.rows(64, 20) == 2
 
 
 def test_failed_try_lets_go_of_its_tensors() -> None:
@@ -189,7 +189,7 @@ def test_failed_try_lets_go_of_its_tensors() -> None:
         big = Big()
         return rows if rows == 1 else _fail(torch.OutOfMemoryError("CUDA out of memory"), big)
 
-    assert Fit(100).run(work, n_rows=4, longest=10) == 1
+    assert MicroBatchSize(100).run(work, n_rows=4, longest=10) == 1
 
 
 def test_evaluation_is_healed(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from transformers import (
 
 from tests.trainer import tiny
 from trainer.errors import ConfigError
-from trainer.model.model import Checkpoint, load_checkpoint, load_tokenizer, max_positions
+from trainer.model.pretrained import Pretrained, load_pretrained, load_tokenizer, max_positions
 from trainer.tasks.text_classification import TextClassification
 
 
@@ -33,20 +33,20 @@ def differing(one: PreTrainedModel, other: PreTrainedModel) -> set[str]:
     return {name for name in mine if not torch.equal(mine[name], theirs[name])}
 
 
-def load(directory: Path, class_names: tuple[str, ...] = tiny.CLASSES) -> Checkpoint:
-    return load_checkpoint(directory, task=TextClassification(class_names=class_names), processor=tiny.make_tokenizer())
+def load(directory: Path, class_names: tuple[str, ...] = tiny.CLASSES) -> Pretrained:
+    return load_pretrained(directory, task=TextClassification(class_names=class_names), processor=tiny.make_tokenizer())
 
 
 @pytest.fixture(scope="module")
-def checkpoint(pristine: Path) -> Checkpoint:
+def pretrained(pristine: Path) -> Pretrained:
     return load(pristine / "model")
 
 
-def test_a_new_head_is_missing_and_named_after_the_classes(checkpoint: Checkpoint) -> None:
-    assert checkpoint.missing == {"classifier.weight", "classifier.bias"}
-    assert checkpoint.model.config.id2label == dict(enumerate(tiny.CLASSES))
-    assert checkpoint.model.config.label2id == {"angry": 0, "calm": 1, "glad": 2}
-    assert checkpoint.model.dtype == torch.float32
+def test_a_new_head_is_missing_and_named_after_the_classes(pretrained: Pretrained) -> None:
+    assert pretrained.missing == {"classifier.weight", "classifier.bias"}
+    assert pretrained.model.config.id2label == dict(enumerate(tiny.CLASSES))
+    assert pretrained.model.config.label2id == {"angry": 0, "calm": 1, "glad": 2}
+    assert pretrained.model.dtype == torch.float32
 
 
 def test_half_precision_files_are_trained_in_fp32(pristine: Path, tmp_path: Path) -> None:
@@ -54,11 +54,11 @@ def test_half_precision_files_are_trained_in_fp32(pristine: Path, tmp_path: Path
     assert load(tiny.save(model, tmp_path / "half")).model.dtype == torch.float32
 
 
-def test_seed_and_number_draw_the_head_and_nothing_else(checkpoint: Checkpoint) -> None:
-    model = checkpoint.new_model(seed=1, number=2)
-    assert differing(model, checkpoint.new_model(seed=1, number=2)) == set()
-    assert differing(model, checkpoint.new_model(seed=1, number=3)) == {"classifier.weight"}
-    assert differing(model, checkpoint.new_model(seed=2, number=2)) == {"classifier.weight"}
+def test_seed_and_number_draw_the_head_and_nothing_else(pretrained: Pretrained) -> None:
+    model = pretrained.new_model(seed=1, number=2)
+    assert differing(model, pretrained.new_model(seed=1, number=2)) == set()
+    assert differing(model, pretrained.new_model(seed=1, number=3)) == {"classifier.weight"}
+    assert differing(model, pretrained.new_model(seed=2, number=2)) == {"classifier.weight"}
     assert float(model.classifier.weight.detach().std()) == pytest.approx(0.2, rel=0.3)  # the config's own range
 
 
@@ -69,21 +69,21 @@ def test_a_loaded_neighbour_of_a_missing_parameter_is_kept(pristine: Path, tmp_p
     assert differing(whole.model, partial.new_model(seed=0, number=0)) == {"classifier.weight"}
 
 
-def test_training_a_copy_leaves_the_checkpoint_alone(checkpoint: Checkpoint) -> None:
-    before = weights(checkpoint.model)
-    model = checkpoint.new_model(seed=0, number=0)
+def test_training_a_copy_leaves_the_checkpoint_alone(pretrained: Pretrained) -> None:
+    before = weights(pretrained.model)
+    model = pretrained.new_model(seed=0, number=0)
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     model.requires_grad_(False)
-    assert all(torch.equal(before[name], tensor) for name, tensor in checkpoint.model.state_dict().items())
-    assert all(parameter.requires_grad for parameter in checkpoint.new_model(seed=0, number=0).parameters())
+    assert all(torch.equal(before[name], tensor) for name, tensor in pretrained.model.state_dict().items())
+    assert all(parameter.requires_grad for parameter in pretrained.new_model(seed=0, number=0).parameters())
 
 
 def test_a_head_for_other_classes_is_drawn_anew(pristine: Path) -> None:
     assert load(pristine / "classifier").missing == frozenset()
-    checkpoint = load(pristine / "classifier", class_names=("x", "y"))
-    assert checkpoint.missing == {"classifier.weight", "classifier.bias"}
-    assert checkpoint.new_model(seed=0, number=0).classifier.out_features == 2
+    pretrained = load(pristine / "classifier", class_names=("x", "y"))
+    assert pretrained.missing == {"classifier.weight", "classifier.bias"}
+    assert pretrained.new_model(seed=0, number=0).classifier.out_features == 2
 
 
 def test_a_body_that_contradicts_its_config_is_refused(pristine: Path, tmp_path: Path) -> None:

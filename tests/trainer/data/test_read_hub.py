@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from trainer.data.data_hub import read_hub
+from trainer.data.read_hub import read_hub
 from trainer.errors import DataError
 
 COLUMNS = {"text": "text", "label": "label"}

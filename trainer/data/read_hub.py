@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 
 from trainer.data.columns import Columns, Table, check_columns
-from trainer.data.hub import HUB_ERRORS, describe_hub_error
+from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import DataError
 
 PREFIX = "hub://"

@@ -1,0 +1,53 @@
+"""Memory of the device: how it is known to be short, how it is freed, and how much of it a trial took."""
+
+import gc
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+_Result = TypeVar("_Result")
+
+_PHRASES = ("CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory", "DefaultCPUAllocator")
+"""How a ``RuntimeError`` says that memory is short: cuBLAS for its workspace, MPS, and the host."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that device or host memory is short, so that less of it may fit."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in _PHRASES)
+
+
+def release_memory() -> None:
+    """Give what is cached but unused back to the device: after a failure it lies in pieces of the wrong size."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def retry_with_free_memory(work: Callable[[], _Result]) -> _Result:
+    """Call ``work``, and once more with all memory that can be freed if it ran out of it.
+
+    Args:
+        work: must leave nothing of a failed call behind.
+    """
+    try:
+        return work()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Not in the handler: the error's traceback holds the tensors of the failed call
+    release_memory()
+    return work()
+
+
+def reset_peak_memory() -> None:
+    """Begin to measure ``peak_memory`` anew."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory() -> int:
+    """Bytes of the CUDA device that tensors took at most since the last reset; 0 on other devices."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

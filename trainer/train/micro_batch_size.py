@@ -1,0 +1,61 @@
+"""How large a micro-batch is: what goes through the model at once, less of it after running out of memory.
+
+Micro-batches are a matter of memory, never of the result: gradients add up over the effective batch. Only dropout
+masks are drawn for each of them, so a healed step restarts from its own seed: it and all later ones are those of a
+trial that had micro-batches of this size from the start.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from trainer.train.device_memory import is_out_of_memory, release_memory
+from trainer.train.memory_hints import MemoryHints
+
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+class MicroBatchSize:
+    """Padded tokens that go through a model at once, halved whenever that turns out to be too many."""
+
+    def __init__(self, tokens: int, hints: MemoryHints | None = None, key: str = "") -> None:
+        """Begin with what ``hints`` know to fit, else with ``tokens``.
+
+        Args:
+            key: what decides how much fits, for ``hints``.
+        """
+        self.tokens = (hints.recall(key) if hints else None) or tokens
+        self._hints = hints
+        self._key = key
+
+    def rows(self, n_rows: int, longest: int) -> int:
+        """Rows of a micro-batch, at least 1, out of ``n_rows`` of which the longest has ``longest`` tokens."""
+        return min(n_rows, max(1, self.tokens // longest))
+
+    def run(self, work: Callable[[int], _Result], *, n_rows: int, longest: int) -> _Result:
+        """Call ``work`` with the rows of a micro-batch, and again with half as many while it runs out of memory.
+
+        Args:
+            work: must leave nothing of a failed call behind, or undo it in the next.
+            n_rows: rows of the whole batch.
+            longest: tokens of its longest row.
+
+        Raises:
+            torch.OutOfMemoryError, RuntimeError: even a single row does not fit.
+        """
+        while True:
+            n_together = self.rows(n_rows, longest)
+            try:
+                return work(n_together)
+            except RuntimeError as error:
+                if n_together == 1 or not is_out_of_memory(error):
+                    raise
+                message = str(error).partition("\n")[0]
+            # Not in the handler: the error's traceback holds the tensors of the failed pass
+            n_together //= 2
+            _LOG.warning("%s; going on with %d rows of %d tokens at once", message, n_together, longest)
+            self.tokens = n_together * longest
+            if self._hints:
+                self._hints.remember(self._key, self.tokens)
+            release_memory()
