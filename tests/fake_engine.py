@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from spezia.common.die_with_parent import die_with_parent
+from spezia.common.parent import end_by_kernel
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--checkpoint-dir", type=Path)
     options, _ = parser.parse_known_args()
     if options.parent:
-        die_with_parent(options.parent, signal.SIGKILL)
+        end_by_kernel(options.parent, signal.SIGKILL)
     for number in (signal.SIGTERM, signal.SIGINT):  # as the engine does
         signal.signal(number, signal.SIG_IGN)
     if options.dead_on_arrival:

@@ -6,7 +6,6 @@ import secrets
 import shlex
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -14,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from spezia.common.die_with_parent import die_with_parent
 from spezia.common.logs import LogFormat, LogLevel, set_up_logging
+from spezia.common.parent import end_with_parent
 from spezia.contract.key import KEY_VARIABLE
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.dataset_downloads import cache_folder
@@ -80,7 +79,7 @@ def work(
     )
     _end_on_signals(supervisor)
     if exit_with_parent:
-        _end_with_parent()
+        end_with_parent(_PARENT_GONE)
     with contextlib.closing(client):
         raise typer.Exit(supervisor.run())
 
@@ -137,16 +136,6 @@ def _end_on_signals(supervisor: Supervisor) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, _PARENT_GONE):
         signal.signal(number, end)
-
-
-def _end_with_parent() -> None:
-    def wait_for_the_end() -> None:
-        while os.read(0, 1024):
-            pass
-        os.kill(os.getpid(), _PARENT_GONE)
-
-    threading.Thread(target=wait_for_the_end, name="parent", daemon=True).start()
-    die_with_parent(os.getppid(), _PARENT_GONE)
 
 
 if __name__ == "__main__":

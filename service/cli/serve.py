@@ -1,5 +1,6 @@
 """`spezia serve`."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,6 @@ def serve(
         if settings.n_workers != 0:
             require_trainer("spezia serve without --workers 0")
         if exit_with_parent:
-            end_with_parent()
+            end_with_parent(signal.SIGTERM)
         code = serve_until_ended(settings, is_restored=restored)
     raise typer.Exit(code)

@@ -1,29 +1,43 @@
-"""Ending with one's parent, however it ends."""
+"""Ending with one's parent, however the parent ends."""
 
 import ctypes
 import os
-import signal
 import sys
 import threading
 
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent() -> None:
-    """Send SIGTERM to this process when its stdin closes or, on Linux, when its parent is gone.
+def end_with_parent(signal_number: int) -> None:
+    """Send a signal to this process when its stdin closes and, on Linux, when its parent is gone.
 
-    The kernel watches the *thread* that started this process, so that thread must live as long as the
-    parent means this process to.
+    A parent that dies does both, so a second signal must change nothing.
+
+    Raises:
+        OSError: the kernel refuses.
     """
-    parent = os.getppid()
-    threading.Thread(target=_wait_for_the_end, name="end-with-parent", daemon=True).start()
+    threading.Thread(target=_watch_stdin, args=(signal_number,), name="end-with-parent", daemon=True).start()
+    end_by_kernel(os.getppid(), signal_number)
+
+
+def end_by_kernel(parent_pid: int, signal_number: int) -> None:
+    """Let the kernel send a signal to this process when its parent is gone, which only Linux can.
+
+    The kernel watches the *thread* that started this process, so that thread must live as long as the parent means
+    this process to.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel was asked
-        os.kill(os.getpid(), signal.SIGTERM)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal_number) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent_pid:  # it died before the kernel was asked
+        os.kill(os.getpid(), signal_number)
 
 
-def _wait_for_the_end() -> None:
+def _watch_stdin(signal_number: int) -> None:
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal_number)

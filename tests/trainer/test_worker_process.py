@@ -16,9 +16,9 @@ import pytest
 
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
+from tests.mortal_parent import SECONDS, MortalParent
 from tests.trainer.supervisor.test_supervisor import GOOD, is_dead
 
-SECONDS = 20.0
 LAUNCHER = """
 import subprocess, sys
 worker = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE)
@@ -42,6 +42,18 @@ class Scene:
     def wait_for_engine(self) -> int:
         until(self.engine_pid_file.exists)
         return int(self.engine_pid_file.read_text())
+
+    def hold_release(self) -> tuple[threading.Event, threading.Event]:
+        """Let a release stand in the service: set when it has come, and to be set before it is answered."""
+        is_releasing, may_answer = threading.Event(), threading.Event()
+
+        def block(request: object) -> None:
+            if self.service.calls[-1].endswith("/release"):
+                is_releasing.set()
+                may_answer.wait(SECONDS)
+
+        self.service.fault = block
+        return is_releasing, may_answer
 
 
 @pytest.fixture
@@ -91,14 +103,7 @@ def test_signal_gives_the_trial_back(scene: Scene, processes: ExitStack, number:
 
 
 def test_second_signal_ends_at_once(scene: Scene, processes: ExitStack) -> None:
-    is_releasing, may_answer = threading.Event(), threading.Event()
-
-    def block(request: object) -> None:
-        if scene.service.calls[-1].endswith("/release"):
-            is_releasing.set()
-            may_answer.wait(SECONDS)
-
-    scene.service.fault = block
+    is_releasing, may_answer = scene.hold_release()
     worker = start(processes, scene.command)
     scene.wait_for_engine()
     worker.terminate()
@@ -123,6 +128,24 @@ def test_worker_ends_when_its_launcher_closes_the_pipe(scene: Scene, processes: 
     assert worker.stdin is not None
     worker.stdin.close()
     assert worker.wait(SECONDS) == 0
+    assert scene.service.released == ["preempted"]
+    assert is_dead(engine)
+
+
+@pytest.mark.parametrize("pipe_first", [True, False])
+def test_worker_ends_in_order_by_pipe_and_by_kernel_at_once(
+    scene: Scene, processes: ExitStack, pipe_first: bool
+) -> None:
+    is_releasing, may_answer = scene.hold_release()
+    launcher = MortalParent([*scene.command, "--exit-with-parent"], processes)
+    engine = scene.wait_for_engine()
+    ends = [launcher.close_pipe, launcher.end]
+    first, second = ends if pipe_first else reversed(ends)
+    first()
+    assert is_releasing.wait(SECONDS)
+    second()
+    may_answer.set()
+    assert launcher.process.wait(SECONDS) == 0
     assert scene.service.released == ["preempted"]
     assert is_dead(engine)
 

@@ -18,7 +18,7 @@ import torch
 import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from spezia.common.die_with_parent import die_with_parent
+from spezia.common.parent import end_by_kernel
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
 from trainer import messages
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path)
     parser.add_argument("--cache-bytes", type=int, default=DEFAULT_BYTES)
     options = parser.parse_args()
-    die_with_parent(options.parent, signal.SIGKILL)
+    end_by_kernel(options.parent, signal.SIGKILL)  # its stdin is the pipe that commands come by
     # Whoever ends a whole group of processes: the supervisor asks for a checkpoint, and ends this one after that
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
