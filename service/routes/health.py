@@ -12,7 +12,10 @@ router = APIRouter(tags=["health"])
 
 
 class Health(Reply):
+    """The service answers and can work."""
+
     status: Literal["ok"] = "ok"
+    """State of the service; there is no other, as an error is a problem document."""
 
 
 @router.get("/healthz")

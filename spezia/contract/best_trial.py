@@ -9,53 +9,70 @@ from spezia.contract.wire import Count, Reply
 
 
 class Baseline(Reply):
+    """The trial that ran the defaults, for comparison."""
+
     value: float | None
+    """Value of the baseline by the first objective; null while it has none."""
     params: Params
+    """Searched params of the baseline."""
     values: dict[str, float] = {}
-    """By metric; empty while it has not completed."""
+    """Values of the baseline by all objectives, by metric; empty while it has not completed."""
 
 
 class BestTrial(Reply):
-    """The answer of a study, with its evidence. Ties go to the lower number."""
+    """The best trial of a study with its evidence; of equal trials the one with the lower number."""
 
     study: str
+    """Name of the study."""
     number: Count
+    """Number of the trial within its study, from 0."""
     value: float
+    """Value of the trial by the first objective."""
     metric: str
-    """Of several objectives the first."""
+    """Metric of the first objective."""
     values: dict[str, float] = {}
-    """Of all objectives, by metric, at the evaluation that the first of them chose."""
+    """Values of all objectives by metric, at the trial's best evaluation by the first objective."""
     params: Params
+    """Searched params of the trial."""
     metrics: dict[str, float]
-    """All metrics of the best evaluation; those of the test split are named ``test_…``."""
+    """All metrics of the trial's best evaluation; those of the test split are named ``test_…``."""
     step: Count
+    """Number of the trial's best evaluation, from 1."""
     epoch: float
+    """Epochs that the trial had trained at its best evaluation."""
     baseline: Baseline | None
+    """The trial that ran the defaults; null where the study has no baseline."""
     improvement: float | None
-    """By how much ``value`` is better than the baseline's, in the metric's own unit; negative only where there are
-    several objectives, or the baseline does not meet the constraints."""
+    """By how much ``value`` is better than the baseline's, in the metric's own unit; null while the baseline has no
+    value. It is negative only where there are several objectives or the baseline does not meet the constraints."""
     improvements: dict[str, float] | None = None
-    """The same of all objectives, by metric; negative where the baseline is better."""
+    """By how much the trial is better than the baseline in each objective, by metric; negative where the baseline is
+    better, and null while the baseline has no values."""
     trials: TrialCounts
+    """Number of the study's trials in each state."""
     device_seconds: float
+    """Device seconds that all attempts of all trials of the study have used."""
     model: str | None
-    """Path of the model under this service, of a trial on a Pareto front the list of its files; null when none is
-    kept."""
+    """Path of the trial's model under this service: a tar, or the list of its files where the study has several
+    objectives; null where no model is kept."""
     model_directory: str | None
-    """Where the model lies on the service's machine."""
+    """Directory of the trial's model on the service's machine, for ``from_pretrained``; null where no model is
+    kept."""
     training_arguments: dict[str, Any]
-    """The same configuration in the names of transformers' ``TrainingArguments``."""
+    """The trial's configuration in the names of transformers' ``TrainingArguments``; empty for a script."""
     generalization_gap: float | None
-    """Validation loss minus training loss at the best evaluation, in nats."""
+    """Validation loss minus training loss at the best evaluation, in nats; null where one of them is not known."""
     start_small: SmallRuns | None = None
-    """Null where the spec does not ask for it."""
+    """How well small runs predicted full ones; null where the study has none."""
     warnings: list[str]
+    """What to know before using the trial, with what to do about it."""
 
 
 class ParetoFront(Reply):
-    """The answer of a study of several objectives."""
+    """The best trials of a study of several objectives: its Pareto front."""
 
     study: str
+    """Name of the study."""
     pareto: list[BestTrial]
-    """The COMPLETE trials that no other is better than in one objective without being worse in another, and that meet
-    the constraints; the best by the first objective first."""
+    """The COMPLETE trials that meet the constraints and that no other trial beats in one objective without being
+    worse in another; the best by the first objective comes first."""

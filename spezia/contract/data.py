@@ -1,4 +1,4 @@
-"""What a study trains on, and which of that fits its task."""
+"""The data of a study: where its splits lie, what their columns are called, and how long an example may be."""
 
 from typing import Annotated
 
@@ -9,35 +9,39 @@ from spezia.contract.wire import FieldError, Text, Wire, nearest_name_hint
 
 
 class Data(Wire):
+    """The data that a study trains on, is validated on, and scores its winner on."""
+
     train: Text
-    """A file (.csv, .jsonl, .parquet), a folder of class folders (image-classification only), ``sha256:…`` of an
-    upload, or ``hub://owner/name[:config]#split``."""
+    """Training data: a file (.csv, .jsonl, .parquet), a folder of class folders (image-classification only),
+    ``sha256:…`` of an uploaded data set, or ``hub://owner/name[:config]#split``."""
     validation: Text | None = None
-    """Absent: a stratified fifth of ``train``, drawn by the study's seed."""
+    """Validation data, named like ``train``; when absent, a stratified fifth of ``train`` is held out, drawn by the
+    study's seed."""
     test: Text | None = None
-    """Never seen by the search; the winner is scored on it once."""
+    """Test data, named like ``train``; the search never sees them, and the winner's model is scored on them once."""
     columns: Annotated[dict[str, Text], Field(max_length=8)] = {}
-    """What the data calls each column of the task; the task's own names where left out."""
+    """Name in the data of each column of the task, such as ``{"label": "category"}``; a column that is left out is
+    called as the task calls it."""
     label_separator: Annotated[Text, Field(max_length=8)] | None = None
-    """Of text-classification: what stands between the classes of a text that has several, as in CSV. Lists of
-    classes (JSONL, Parquet) need none."""
+    """Text between the classes of a row of text-classification that has several, as a CSV file needs it; JSONL and
+    Parquet files hold lists of classes and need none."""
     max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 128
-    """Tokens; longer examples are truncated and counted."""
+    """Longest example in tokens; longer ones are truncated, and counted in the study's facts."""
 
 
 def column_errors(task: Task, data: Data) -> list[FieldError]:
-    """Columns that the task does not have, and a separator where there is nothing to separate."""
+    """Find columns that the task does not have, and a separator where no text has several classes."""
     errors: list[FieldError] = []
     sets = TASKS[task].columns
     known = {column for columns in sets for column in columns}
     for column in data.columns:
         if column not in known:
             hint = nearest_name_hint(column, known)
-            errors.append((("data", "columns", column), f"{task} has no such column{hint}", data.columns[column]))
+            errors.append((("data", "columns", column), f"{task} has no column {column}{hint}", data.columns[column]))
     if not errors and all(set(data.columns) != set(columns) for columns in sets):
         choices = ", or ".join(" and ".join(columns) for columns in sets)
-        errors.append((("data", "columns"), f"these columns do not go together; give {choices}", data.columns))
+        errors.append((("data", "columns"), f"these columns cannot be combined; give {choices}", data.columns))
     if data.label_separator is not None and task != "text-classification":
-        message = f"{task} has no texts of several classes; drop it"
+        message = f"only text-classification can have several classes per text, not {task}; drop label_separator"
         errors.append((("data", "label_separator"), message, data.label_separator))
     return errors

@@ -1,4 +1,4 @@
-"""What `GET /v1/studies/{name}/events` streams: one model for each kind of event."""
+"""The events that `GET /v1/studies/{name}/events` streams: one model for each kind."""
 
 from typing import Literal
 
@@ -10,34 +10,47 @@ from spezia.contract.wire import Count, Reply
 
 
 class StudyChanged(Reply):
-    """The study has another state. In ``complete``, ``cancelled`` and ``failed`` nothing of it runs."""
+    """The study has entered another state; in ``complete``, ``cancelled`` and ``failed`` none of its trials runs."""
 
     kind: Literal["study"] = "study"
+    """Kind of the event."""
     state: StudyState
+    """State that the study has entered."""
     failure: Failure | None = None
+    """Reason why the study failed or is about to fail; null otherwise."""
 
 
 class TrialChanged(Reply):
-    """A trial was made, begun, put back or ended."""
+    """A trial was created, started, returned to the queue or finished."""
 
     kind: Literal["trial"] = "trial"
+    """Kind of the event."""
     number: Count
+    """Number of the trial within its study, from 0."""
     state: TrialState
+    """State that the trial has entered."""
     params: Params
+    """Searched params of the trial."""
     value: float | None = None
-    """Of several objectives the first's."""
+    """Value of the trial by the first objective; null while it has none."""
     values: list[float] = []
-    """Of all objectives, in the order of the study's spec."""
+    """Values of the trial by all objectives, in the order of the study's spec; empty while it has none."""
     failure: Failure | None = None
+    """Reason why the trial failed or was ended early; null otherwise."""
 
 
 class ValueReported(Reply):
-    """An intermediate value came in."""
+    """A running trial has reported an evaluation."""
 
     kind: Literal["value"] = "value"
+    """Kind of the event."""
     number: Count
+    """Number of the trial within its study, from 0."""
     step: Count
+    """Number of the evaluation within the trial, from 1."""
     value: float
+    """Value of the first objective at this evaluation."""
 
 
 Happening = StudyChanged | TrialChanged | ValueReported
+"""Any event of a study."""

@@ -1,4 +1,4 @@
-"""What a worker found out about data and model before the first trial."""
+"""What a worker found out about data and model when it prepared a study, before the first trial."""
 
 from typing import Literal
 
@@ -6,37 +6,49 @@ from spezia.contract.wire import Count, Reply
 
 
 class Similarity(Reply):
-    """What the untouched checkpoint can do, measured before the first trial, and what follows for freezing."""
+    """How close the task is to what the checkpoint has learnt already, measured before the first trial."""
 
     metrics: dict[str, float]
-    """Of a linear probe on frozen hidden states, on validation rows: ``probe_…``, what guessing gets, and
-    ``skill``, the share of the way from guessing to perfection that the probe goes. Of causal-lm: the
-    checkpoint's own ``validation_loss``."""
+    """Metrics of the untouched checkpoint on validation rows. For most tasks they are those of a linear probe on
+    frozen hidden states (``probe_…``), those of guessing, and ``skill``, the share of the way from guessing to
+    perfection that the probe covers; for causal-lm it is the checkpoint's own ``validation_loss``."""
     suggestion: Literal["similar-task", "different-task"] | None
-    """The preset that fits; null: it is in between, or cannot be told."""
+    """Preset that suits the measure; null where it lies in between or cannot be judged."""
     why: str
+    """The measure and its consequence for freezing, in words."""
 
 
 class Facts(Reply):
-    """What a worker found out about data and model before the first trial."""
+    """What a worker found out about data and model before the first trial; all trials of the study share it."""
 
     train_rows: Count
+    """Number of training rows."""
     validation_rows: Count
+    """Number of validation rows."""
     test_rows: Count | None
+    """Number of test rows; null where the study has no test data."""
     classes: list[str]
+    """Names of the classes, in the order of the model's outputs; empty where the task has none."""
     max_tokens: Count
-    """Tokens of the longest example, after truncation."""
+    """Length of the longest example in tokens, after truncation."""
     truncated_rows: Count
+    """Number of rows that were truncated because they are longer than ``data.max_length``."""
     blocks: Count | None
-    """Transformer blocks that can be frozen; null where the model cannot be split."""
+    """Number of transformer blocks that can be frozen; null where the model has no list of blocks."""
     parameters: Count
+    """Number of the model's parameters."""
     checkpoint_dropout: float | None
-    """The checkpoint's own hidden dropout."""
+    """Dropout of hidden states in the checkpoint's own configuration; null where it names none."""
     model_commit: str | None
-    """The hub commit that all trials use; null for a directory or a carried copy."""
+    """Commit on the hub that all trials use; null for a directory or for a copy carried by an installed package."""
     model_sha256: str
+    """SHA-256 over names and contents of the files of weights, config and tokenizer."""
     data_sha256: str
+    """SHA-256 over the rows of all splits, by which a worker notices that the data have changed."""
     precision: Literal["fp32", "bf16"]
+    """Number format in which all trials of the study train."""
     similarity: Similarity | None = None
-    """Null where the study does not ask for it, or nothing can be told."""
+    """How close the task is to what the checkpoint has learnt already; null where the study does not ask for it or
+    it cannot be measured."""
     warnings: list[str] = []
+    """What is unusual about the data or the model, with what to do about it."""

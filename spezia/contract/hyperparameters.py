@@ -1,23 +1,21 @@
-"""Every hyperparameter that a study may search or fix: its type, bounds, default and meaning.
+"""Every hyperparameter that a study may search or fix: its type, bounds, default, meaning and source.
 
-The bounds are what the trainer can carry out at all, not advice. Defaults are where a search should
-start: BERT (Devlin et al. 2019) for rate, batch, epochs and decay, RoBERTa (Liu et al. 2019) for warm-up,
-QLoRA (Dettmers et al. 2023) for the rate of LoRA, TRL's ``peft`` settings for its rank and alpha.
+This table is the only place that says so: the service checks a spec by it, the trainer a trial, and `/docs` and
+docs/hyperparameters.md show it. The bounds are what the trainer can carry out at all, not advice. Defaults are where a
+search should start.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from spezia.contract.schedules import SCHEDULES
 
 ParamValue = bool | int | float | str
-
+"""Value of a hyperparameter."""
 
 METHODS = ("full", "head_only", "lora")
-
-LEARNING_RATES = {"full": 2e-5, "lora": 2e-4, "head_only": 1e-3}
-"""The default ``learning_rate`` of each method."""
+"""Values of the hyperparameter ``method``."""
 
 BLOCK_PARAMS = ("frozen_layers", "frozen_fraction", "unfreeze", "layer_lr_decay")
 """Hyperparameters that need a model with a list of blocks."""
@@ -25,41 +23,67 @@ BLOCK_PARAMS = ("frozen_layers", "frozen_fraction", "unfreeze", "layer_lr_decay"
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameter:
-    """One knob of a trial."""
+    """One hyperparameter of a trial: what it means and what it may be."""
 
     name: str
+    """Name of the hyperparameter in ``search_space``, ``fixed`` and a trial's params."""
     type: Literal["float", "int", "name", "bool"]
+    """Type of the values; a ``name`` is one of ``choices``."""
     default: ParamValue | None
-    """Used when a study neither searches nor fixes it; ``None``: the checkpoint's own. See `default_of`."""
+    """Value where a study neither searches nor fixes it; ``None``: the checkpoint's own. `default_of` knows the
+    method too."""
+    default_by_method: Mapping[str, ParamValue] = field(default_factory=dict)
+    """Defaults in the methods that have another one than ``default``."""
     low: float = 0.0
-    """Smallest allowed value."""
+    """Smallest value, for the types ``float`` and ``int``."""
     high: float = 1.0
-    """Largest allowed value."""
+    """Largest value, for the types ``float`` and ``int``."""
     low_is_open: bool = False
-    """``low`` itself is not allowed."""
+    """Whether ``low`` itself is excluded."""
     high_is_open: bool = False
-    """``high`` itself is not allowed."""
+    """Whether ``high`` itself is excluded."""
     choices: tuple[str, ...] = ()
-    """Allowed names, for type ``name``."""
+    """Values, for the type ``name``."""
     methods: tuple[str, ...] = METHODS
-    """Values of ``method`` in which a trial has it."""
+    """Values of ``method`` in which a trial has the hyperparameter."""
     meaning: str
+    """What the hyperparameter does, in whole sentences."""
+    source: str
+    """Origin of the default, or of the technique."""
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, such as ``a number from 0 to 1, 1 excluded``."""
+        if self.type == "name":
+            return f"one of {', '.join(self.choices)}"
+        if self.type == "bool":
+            return "true or false"
+        number = "a whole number" if self.type == "int" else "a number"
+        ends = ((self.low, self.low_is_open), (self.high, self.high_is_open))
+        open_ends = [f"{end:g}" for end, is_open in ends if is_open]
+        excluded = f", {' and '.join(open_ends)} excluded" if open_ends else ""
+        return f"{number} from {self.low:g} to {self.high:g}{excluded}"
+
+    @property
+    def default_in_words(self) -> str:
+        """The default in words, such as ``0.0002 with lora, else 2e-05``."""
+        if self.default is None:
+            return "the checkpoint's own"
+        own = str(self.default).lower() if self.type == "bool" else f"{self.default}"
+        others = [f"{value} with {method}" for method, value in self.default_by_method.items()]
+        return ", ".join([*others, f"else {own}"]) if others else own
 
     def problem(self, value: object) -> str | None:
-        """Say why ``value`` cannot be used, or ``None`` if it can."""
-        if self.type == "name":
-            known = isinstance(value, str) and value in self.choices
-            return None if known else f"must be one of {', '.join(self.choices)}"
-        if self.type == "bool":
-            return None if isinstance(value, bool) else "must be true or false"
-        if isinstance(value, bool) or not isinstance(value, int if self.type == "int" else int | float):
-            return f"must be {'a whole number' if self.type == 'int' else 'a number'}"
-        if self._is_inside(value):
-            return None
-        edges = "(" if self.low_is_open else "[", ")" if self.high_is_open else "]"
-        return f"must lie in {edges[0]}{self.low:g}, {self.high:g}{edges[1]}"
+        """Say what ``value`` must be where it cannot be used; ``None`` if it can."""
+        return None if self._is_allowed(value) else f"must be {self.allowed}"
 
-    def _is_inside(self, value: float) -> bool:
+    def _is_allowed(self, value: object) -> bool:
+        if self.type == "name":
+            return isinstance(value, str) and value in self.choices
+        if self.type == "bool" or isinstance(value, bool):
+            return self.type == "bool" and isinstance(value, bool)
+        if not isinstance(value, int if self.type == "int" else int | float):
+            return False
         above = self.low < value if self.low_is_open else self.low <= value
         return above and (value < self.high if self.high_is_open else value <= self.high)
 
@@ -73,15 +97,19 @@ _ALL = (
         type="name",
         default="full",
         choices=METHODS,
-        meaning="what trains: every weight, the head alone, or the head and low-rank adapters of the body",
+        meaning="What trains: every weight (full), the head alone (head_only), or the head and low-rank adapters of "
+        "the body (lora).",
+        source="BERT (Devlin et al. 2019); LoRA (Hu et al. 2022)",
     ),
     Hyperparameter(
         name="learning_rate",
         type="float",
-        default=LEARNING_RATES["full"],
+        default=2e-5,
+        default_by_method={"lora": 2e-4, "head_only": 1e-3},
         low=1e-12,
         high=1.0,
-        meaning="peak learning rate of AdamW; the default depends on method: 2e-5 full, 2e-4 lora, 1e-3 head_only",
+        meaning="Peak learning rate of AdamW.",
+        source="BERT (Devlin et al. 2019); lora: QLoRA (Dettmers et al. 2023); head_only: ours",
     ),
     Hyperparameter(
         name="batch_size",
@@ -89,7 +117,8 @@ _ALL = (
         default=16,
         low=1,
         high=65_536,
-        meaning="examples per optimizer step (micro-batch times accumulation)",
+        meaning="Examples per optimizer step, however many of them fit into memory at once.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="epochs",
@@ -97,35 +126,41 @@ _ALL = (
         default=3,
         low=1,
         high=1_000,
-        meaning="passes over the training data; the best evaluation counts, not the last",
+        meaning="Passes over the training data. The best evaluation counts, not the last.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="dropout",
         type="float",
         default=None,
         high_is_open=True,
-        meaning="probability of every dropout of the model outside frozen blocks; adapters have lora_dropout",
+        meaning="Probability of every dropout of the model outside frozen blocks; adapters have lora_dropout instead.",
+        source="the checkpoint",
     ),
     Hyperparameter(
         name="weight_decay",
         type="float",
         default=0.01,
         high=10.0,
-        meaning="decoupled weight decay, not on parameters of fewer than two dimensions",
+        meaning="Decoupled weight decay of AdamW: at each step, the share of a weight that is taken away, times the "
+        "learning rate. Parameters of fewer than two dimensions (biases, norms) have none.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="lr_schedule",
         type="name",
         default="linear",
-        choices=SCHEDULES,
-        meaning="shape of the learning rate over the trial",
+        choices=tuple(SCHEDULES),
+        meaning="How the learning rate goes from step to step, after warm-up.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="warmup_ratio",
         type="float",
         default=0.06,
         high_is_open=True,
-        meaning="share of the optimizer steps during which the rate rises from 0",
+        meaning="Share of all optimizer steps during which the learning rate rises from 0 to its peak.",
+        source="RoBERTa (Liu et al. 2019)",
     ),
     Hyperparameter(
         name="frozen_layers",
@@ -133,14 +168,17 @@ _ALL = (
         default=0,
         high=1_000,
         methods=_PARTIAL,
-        meaning="0: nothing is frozen; k: the embeddings and the first k blocks are",
+        meaning="Number of blocks that are frozen, from the first on, and with them the embeddings; 0 freezes nothing.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="frozen_fraction",
         type="float",
         default=0.0,
         methods=_PARTIAL,
-        meaning="frozen_layers as a share of the model's blocks, rounded: for spaces that should fit any model",
+        meaning="The same as frozen_layers, as a share of the model's blocks, rounded: for search spaces that should "
+        "suit any model.",
+        source="Lee, Tang & Lin 2019",
     ),
     Hyperparameter(
         name="unfreeze",
@@ -148,7 +186,9 @@ _ALL = (
         default="none",
         choices=("none", "gradual"),
         methods=_PARTIAL,
-        meaning="gradual: blocks thaw from the top during the first third of the trial, down to frozen_layers",
+        meaning="Whether blocks thaw during the trial: with gradual they do from the last on, during the first third "
+        "of the optimizer steps, down to those that frozen_layers keeps frozen.",
+        source="ULMFiT (Howard & Ruder 2018)",
     ),
     Hyperparameter(
         name="layer_lr_decay",
@@ -156,34 +196,40 @@ _ALL = (
         default=1.0,
         low_is_open=True,
         methods=_PARTIAL,
-        meaning="each block's learning rate is this times that of the block above it; the head has the full rate",
+        meaning="Learning rate of each block as a share of that of the next one; the head has the full rate.",
+        source="ULMFiT (Howard & Ruder 2018); ELECTRA (Clark et al. 2020)",
     ),
     Hyperparameter(
         name="label_smoothing",
         type="float",
         default=0.0,
         high_is_open=True,
-        meaning="share of the training target's probability that is spread over all classes",
+        meaning="Share of the training target's probability that is spread over all classes. Validation loss has none.",
+        source="Szegedy et al. 2016",
     ),
     Hyperparameter(
         name="max_grad_norm",
         type="float",
         default=1.0,
         high=1e6,
-        meaning="gradients of an effective batch with a larger L2 norm are scaled down to it; 0: never",
+        meaning="Largest L2 norm of the gradients of a batch; larger ones are scaled down to it, and with 0 never.",
+        source="BERT (Devlin et al. 2019)",
     ),
     Hyperparameter(
         name="adam_beta2",
         type="float",
         default=0.999,
         high_is_open=True,
-        meaning="decay of AdamW's mean of squared gradients",
+        meaning="Decay of AdamW's mean of squared gradients.",
+        source="Adam (Kingma & Ba 2015)",
     ),
     Hyperparameter(
         name="gradient_checkpointing",
         type="bool",
         default=False,
-        meaning="compute activations again in the backward pass instead of keeping them: less memory, more time",
+        meaning="Whether activations are computed again in the backward pass instead of being kept, which takes less "
+        "memory and more time.",
+        source="Chen et al. 2016",
     ),
     Hyperparameter(
         name="lora_rank",
@@ -192,7 +238,8 @@ _ALL = (
         low=1,
         high=4_096,
         methods=("lora",),
-        meaning="rank of the adapters",
+        meaning="Rank of the adapters.",
+        source="TRL's settings of peft",
     ),
     Hyperparameter(
         name="lora_alpha_ratio",
@@ -201,7 +248,8 @@ _ALL = (
         high=64.0,
         low_is_open=True,
         methods=("lora",),
-        meaning="alpha as a multiple of the rank: what an adapter adds is scaled by it",
+        meaning="LoRA's alpha divided by the rank: the factor of what an adapter adds.",
+        source="TRL's settings of peft",
     ),
     Hyperparameter(
         name="lora_dropout",
@@ -209,7 +257,8 @@ _ALL = (
         default=0.0,
         high_is_open=True,
         methods=("lora",),
-        meaning="probability of the dropout in front of the adapters",
+        meaning="Probability of the dropout in front of the adapters.",
+        source="peft",
     ),
     Hyperparameter(
         name="lora_targets",
@@ -217,15 +266,21 @@ _ALL = (
         default="all-linear",
         choices=("all-linear", "attention"),
         methods=("lora",),
-        meaning="linear layers that get an adapter: all of the blocks, or those of attention",
+        meaning="Linear layers that get an adapter: all of the blocks, or only those of attention.",
+        source="QLoRA (Dettmers et al. 2023)",
     ),
 )
 
 HYPERPARAMETERS = {hyperparameter.name: hyperparameter for hyperparameter in _ALL}
+"""All hyperparameters by name."""
 
 
 def default_of(name: str, params: Mapping[str, ParamValue]) -> ParamValue | None:
-    """The default of hyperparameter ``name`` in a trial that has ``params``; ``None``: the checkpoint's own."""
-    if name == "learning_rate":
-        return LEARNING_RATES.get(str(params.get("method")), LEARNING_RATES["full"])
-    return HYPERPARAMETERS[name].default
+    """Return the default of hyperparameter ``name`` in a trial with ``params``; ``None``: the checkpoint's own."""
+    known = HYPERPARAMETERS[name]
+    return known.default_by_method.get(str(params.get("method")), known.default)
+
+
+def describe_hyperparameters() -> str:
+    """Return a Markdown list of all hyperparameters: what each means, may be, and is by default."""
+    return "\n".join(f"- `{one.name}` ({one.allowed}; default: {one.default_in_words}): {one.meaning}" for one in _ALL)

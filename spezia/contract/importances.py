@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered."""
+"""How much each hyperparameter mattered in a study."""
 
 from typing import Literal
 
@@ -6,11 +6,15 @@ from spezia.contract.wire import Count, Reply
 
 
 class Importances(Reply):
+    """How much of the differences between the trials of a study each searched param explains."""
+
     study: str
+    """Name of the study."""
     evaluator: Literal["ped-anova", "fanova"]
+    """Optuna's method that computed the importances."""
     objective: str
-    """The metric that they matter for."""
+    """Metric of the objective that the importances are about."""
     n_trials: Count
-    """COMPLETE trials that it was computed from."""
+    """Number of COMPLETE trials that the importances were computed from."""
     importances: dict[str, float]
-    """A share for each searched param, summing to 1, the greatest first."""
+    """Share of each searched param by its name, the largest first; the shares sum to 1."""

@@ -1,4 +1,4 @@
-"""API keys: `spz_<id>_<secret>`, of which the service stores the id and a hash."""
+"""API keys: a key is `spz_<id>_<secret>`, and the service stores the id and a hash of the whole."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ class Scope(StrEnum):
 
 
 KEY_PATTERN = r"spz_([0-9a-f]{12})_[A-Za-z0-9_-]{43}"
-"""The prefix lets scanners of published code find a key that has slipped out."""
+"""Pattern of a key; its prefix lets scanners of published code find a key that was published by accident."""
 
 KEY_VARIABLE = "SPEZIA_API_KEY"
-"""Environment variable from which clients and workers take their key: a command line is for all to see."""
+"""Environment variable from which clients and workers read their key, because other users can see a command line."""

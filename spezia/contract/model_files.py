@@ -1,18 +1,24 @@
-"""Files of a trial's model."""
+"""The files of a trial's model: what they may be called, and how the service lists them."""
 
 from spezia.contract.wire import Count, Reply
 
 FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
-"""Of a file in a model's directory, or in a folder of it."""
+"""Path of a file in a model's directory, or in a folder of it; no part of it begins with a dot."""
 
 
 class Artifact(Reply):
+    """One file of a trial's kept model."""
+
     file: str
-    """Path inside the model's directory."""
+    """Path of the file inside the model's directory."""
     size_bytes: Count
+    """Size in bytes."""
     sha256: str
+    """SHA-256 of the content, in hexadecimal."""
 
 
 class ArtifactList(Reply):
+    """The files of a trial's kept model."""
+
     artifacts: list[Artifact]
-    """None where the trial's model is not kept."""
+    """Files of the trial's model; empty where its model is not kept."""

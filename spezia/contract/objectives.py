@@ -1,4 +1,4 @@
-"""What a study optimises and what it insists on, and how the metrics of an evaluation answer both."""
+"""Objectives, which a study optimises, and constraints, which its best trials must meet."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
@@ -11,24 +11,27 @@ from spezia.contract.tasks import DIRECTIONS, TASKS, Direction, Task
 from spezia.contract.wire import ONE, SEVERAL, FieldError, Text, Wire, nearest_name_hint, one_or_several, refuse
 
 DEVICE_SECONDS = "device_seconds"
-"""What a trial cost, all its attempts together; known when it has ended."""
+"""Metric for the device seconds of all attempts of a trial together, known when it has ended."""
 
 GAP = "generalization_gap"
+"""Metric for validation loss minus training loss, in nats."""
 
 BESIDE: dict[str, Direction] = {"train_loss": "minimize", GAP: "minimize", DEVICE_SECONDS: "minimize"}
-"""Metrics of every task that may stand beside another objective, or in a constraint. Alone they would be best of a
-model that has learnt the training data by heart, or nothing, or in no time."""
+"""Metrics of every task that may be a further objective or a constraint, with their directions. As the only objective
+they would favour a model that has memorised the training data, or that has learnt nothing."""
 
 _KNOWN_DIRECTIONS = DIRECTIONS | BESIDE
 
 
 class Objective(Wire):
+    """A metric to optimise, and in which direction."""
+
     metric: Text = "validation_loss"
-    """One of the task's metrics; of a script any name that it reports. Behind a first objective also ``train_loss``,
-    ``generalization_gap`` and ``device_seconds``."""
+    """Name of the metric: one of the task's, or, for a script, any that it reports. An objective after the first may
+    also be ``train_loss``, ``generalization_gap`` or ``device_seconds``."""
     direction: Direction | None = None
-    """Absent: what the metric means, which is also the only one allowed. A metric that only a script knows
-    needs it."""
+    """Direction of the optimisation. A known metric has one direction, which is also used when this is absent; a metric
+    that only a script knows needs it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,13 +48,13 @@ class Objective(Wire):
         if right is not None and self.direction != right:
             refuse(
                 "Objective",
-                [(("direction",), f"{self.metric} is to {right}; drop direction", self.direction)],
+                [(("direction",), f"the direction of {self.metric} is {right}; drop direction", self.direction)],
             )
         return self
 
     @property
     def sign(self) -> int:
-        """What makes a lower value the better one."""
+        """Factor that makes a lower value the better one: 1 or -1."""
         return 1 if self.direction == "minimize" else -1
 
 
@@ -59,33 +62,38 @@ Objectives = Annotated[
     Annotated[Objective, Tag(ONE)] | Annotated[list[Objective], Field(min_length=2, max_length=4), Tag(SEVERAL)],
     Discriminator(one_or_several),
 ]
-"""One; or several, of which the first chooses a trial's evaluation: the values of all are those of that one."""
+"""One objective, or a list of several. The first one chooses each trial's best evaluation, and the values of all
+objectives are those of that evaluation."""
 
 
 Limit = Annotated[float, Field(ge=-1e100, le=1e100)]
-"""So that no difference to a metric overflows."""
+"""Limit of a constraint, so bounded that its difference to a metric is a number."""
 
 
 class Constraint(Wire):
-    """What a trial's evaluation must meet to be among the best: a limit on any metric that is reported."""
+    """A limit that a trial's best evaluation must meet for the trial to be among the best."""
 
     metric: Annotated[Text, Field(max_length=200)]
+    """Name of the metric: one of the task's, or ``train_loss``, ``generalization_gap`` or ``device_seconds``; for a
+    script any that it reports."""
     at_most: Limit | None = None
+    """Largest value that meets the constraint; give this or ``at_least``."""
     at_least: Limit | None = None
+    """Smallest value that meets the constraint; give this or ``at_most``."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
-            refuse("Constraint", [(("at_most",), "give one of at_most and at_least", self.at_most)])
+            refuse("Constraint", [(("at_most",), "give either at_most or at_least", self.at_most)])
         return self
 
     @property
     def name(self) -> str:
-        """As people and Optuna's tools read it."""
+        """The constraint in symbols, as people and Optuna's tools read it."""
         return f"{self.metric} >= {self.at_least!r}" if self.at_most is None else f"{self.metric} <= {self.at_most!r}"
 
     def excess(self, value: float) -> float:
-        """By how much a value misses the limit; 0 or less where it is met, as Optuna has it."""
+        """Return by how much ``value`` misses the limit; 0 or less where it meets it, as in Optuna."""
         if self.at_most is not None:
             return value - self.at_most
         assert self.at_least is not None
@@ -93,7 +101,10 @@ class Constraint(Wire):
 
 
 def measured(metric: str, metrics: Mapping[str, float]) -> float | None:
-    """A metric of an evaluation; the gap is validation loss minus training loss, in nats, where not reported itself."""
+    """Return a metric of an evaluation; ``None`` where it was not reported.
+
+    The generalization gap is computed from validation and training loss where it was not reported itself.
+    """
     if metric in metrics or metric != GAP:
         return metrics.get(metric)
     losses = metrics.get("validation_loss"), metrics.get("train_loss")
@@ -101,12 +112,12 @@ def measured(metric: str, metrics: Mapping[str, float]) -> float | None:
 
 
 def missing_metrics(wanted: Sequence[str], metrics: Mapping[str, float]) -> list[str]:
-    """Those of ``wanted`` that an evaluation does not tell; what a trial cost is not the evaluation's to tell."""
+    """Return the ``wanted`` metrics that an evaluation lacks; device seconds are known later and never missing."""
     return [metric for metric in wanted if metric != DEVICE_SECONDS and measured(metric, metrics) is None]
 
 
 def objective_errors(task: Task, objective: Objective | list[Objective]) -> list[FieldError]:
-    """Metrics that the task does not report, that are listed twice, or that cannot come first."""
+    """Find objectives whose metric the task does not report, that are listed twice, or that cannot come first."""
     if isinstance(objective, Objective):
         return [(("objective", *path), *rest) for path, *rest in _errors_of_one(task, objective, is_first=True)]
     errors: list[FieldError] = []
@@ -119,7 +130,7 @@ def objective_errors(task: Task, objective: Objective | list[Objective]) -> list
 
 
 def constraint_errors(task: Task, constraints: Sequence[Constraint]) -> list[FieldError]:
-    """Metrics that the task does not report, and limits that cannot be met together or mean nothing."""
+    """Find constraints on metrics that the task does not report, and limits that are pointless or contradictory."""
     errors: list[FieldError] = []
     for index, one in enumerate(constraints):
         path = ("constraints", index)
@@ -128,9 +139,11 @@ def constraint_errors(task: Task, constraints: Sequence[Constraint]) -> list[Fie
         if task != "script" and one.metric not in (*known, *BESIDE):
             errors.append(((*path, "metric"), _not_reported(task, one.metric, (*known, *BESIDE)), one.metric))
         elif one.metric == DEVICE_SECONDS and one.at_most is None:
-            errors.append(((*path, "at_least"), "a trial may be as cheap as it can; give at_most", one.at_least))
+            errors.append(
+                ((*path, "at_least"), "a lower limit on the cost of a trial is pointless; give at_most", one.at_least)
+            )
         elif any((other.at_most is None) == (one.at_most is None) for other in others):
-            errors.append(((*path, "metric"), f"{one.metric} has such a limit already; keep one", one.metric))
+            errors.append(((*path, "metric"), f"{one.metric} has two limits on the same side; keep one", one.metric))
         elif any(
             one.excess(limit) > 0 for other in others for limit in (other.at_most, other.at_least) if limit is not None
         ):
@@ -146,19 +159,19 @@ def combination_errors(
     pruner: Pruner,
     target_value: float | None,
 ) -> list[FieldError]:
-    """What does not go together with several objectives or with constraints."""
+    """Find what cannot be combined with several objectives or with constraints."""
     errors: list[FieldError] = []
     if isinstance(sampler, CmaEsSampler) and (len(objectives) > 1 or constraints):
-        message = "cmaes knows one objective and no constraints; use tpe, gp, nsga2 or nsga3"
+        message = "cmaes supports neither several objectives nor constraints; use tpe, gp, nsga2 or nsga3"
         errors.append((("sampler", "name"), message, sampler.name))
     if len(objectives) > 1 and not isinstance(pruner, NoPruner):
         message = (
-            "a pruner compares trials by one number; with several objectives use none: "
-            "training.early_stopping_patience ends trials by the first"
+            "a pruner compares trials by one objective, and this study has several; use the pruner none. "
+            "training.early_stopping_patience still ends trials, by the first objective"
         )
         errors.append((("pruner", "name"), message, pruner.name))
     if len(objectives) > 1 and target_value is not None:
-        message = "is of one objective; drop it, or say in constraints what is good enough"
+        message = "a study with several objectives has no single target_value; drop it, or set limits in constraints"
         errors.append((("target_value",), message, target_value))
     return errors
 
@@ -168,13 +181,13 @@ def _errors_of_one(task: Task, objective: Objective, *, is_first: bool) -> Itera
     if is_first and (metric == DEVICE_SECONDS or (metric in BESIDE and task != "script")):
         first = "a metric that train reports" if task == "script" else ", ".join(known)
         message = (
-            f"{metric} cannot come first: the first objective chooses a trial's evaluation, and so its model. "
-            f"Put it behind another in a list, or into constraints; first may be {first}"
+            f"{metric} cannot be the first objective, which chooses each trial's best evaluation and so its model; "
+            f"list it after another one, or use it in constraints. The first may be {first}"
         )
         yield (("metric",), message, metric)
     elif task == "script":
         if objective.direction is None:
-            yield (("direction",), f"say whether {metric} is to minimize or to maximize", None)
+            yield (("direction",), f"the direction of {metric} is not known; give minimize or maximize", None)
     elif metric not in (*known, *BESIDE):
         yield (("metric",), _not_reported(task, metric, known), metric)
 
@@ -186,5 +199,5 @@ def _metrics_of(task: Task) -> tuple[str, ...]:
 def _not_reported(task: Task, metric: str, known: Sequence[str]) -> str:
     others = ", ".join(other for other, contract in TASKS.items() if metric in contract.metrics)
     if others:
-        return f"{task} does not report it: is a metric of {others}; {task} has {', '.join(known)}"
-    return f"unknown{nearest_name_hint(metric, known)}"
+        return f"{metric} is a metric of {others}, not of {task}; use one of {', '.join(known)}"
+    return f"unknown metric{nearest_name_hint(metric, known)}"

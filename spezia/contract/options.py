@@ -1,4 +1,4 @@
-"""What the options of samplers and pruners share."""
+"""What the options of samplers and pruners have in common."""
 
 from typing import Annotated
 
@@ -7,7 +7,8 @@ from pydantic import Field
 from spezia.contract.wire import Wire
 
 CountInt = Annotated[int, Field(ge=0, le=100_000)]
+"""A number of trials or steps, at most 100,000."""
 
 
 class NoOptions(Wire):
-    pass
+    """The options of a sampler or pruner that has none."""

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents."""
+"""Errors of the REST API, as RFC 9457 problem documents."""
 
 from enum import StrEnum
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from spezia.contract.wire import Reply
 
 MEDIA_TYPE = "application/problem+json"
+"""Media type of every answer that is an error."""
 
 
 class Code(StrEnum):
@@ -41,19 +42,30 @@ class Code(StrEnum):
 
 
 class FieldProblem(Reply):
+    """One field of a request that was refused."""
+
     field: str
+    """Path of the field in the body, such as ``search_space.epochs.low``, or the name of a parameter."""
     message: str
+    """What is wrong with the field and what to do."""
     value: Any = None
+    """The refused value, where it can be shown."""
 
 
 class Problem(Reply):
-    """``detail`` says what to do next."""
+    """An error as RFC 9457 has it: what happened and what to do."""
 
     type: str
+    """URI of the kind of problem."""
     title: str
+    """Kind of problem, in a few words."""
     status: int
+    """HTTP status of the answer."""
     detail: str
+    """What happened in this case, and what to do next."""
     code: Code
+    """Code of the problem, for programs."""
     errors: list[FieldProblem] | None = None
+    """Fields that were refused, each with its reason; null where the problem is not about fields."""
     request_id: str | None = None
-    """As in the header `X-Request-ID`; the service's log names it."""
+    """Id of the request, as in the header ``X-Request-ID`` and in the service's log."""

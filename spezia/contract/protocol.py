@@ -1,4 +1,9 @@
-"""What workers say and hear. Protocol version 1."""
+"""The protocol between workers and the service: every body that one sends to the other. This is version 1.
+
+A worker registers, asks for work (dispatch), and gets assignments, each under a lease: the right to write to one trial
+for a while. It renews leases by heartbeats, reports evaluations, and at the end tells the outcome or releases the
+lease. A lease's token travels in the header ``Lease-Token`` or, in batches, in the body.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,220 +16,350 @@ from spezia.contract.study_spec import CheckedSpec, Params
 from spezia.contract.wire import Count, Identifier, Reply, Text, Wire
 
 PROTOCOL = 1
+"""Version of the protocol; the service refuses workers of an older one."""
+
 MAX_WAIT_SECONDS = 30.0
+"""Longest time in seconds that a request for work may wait for some."""
+
 MAX_CHECKPOINTS = 64
+"""Largest number of checkpoints that a worker may offer."""
+
 TOKEN_HEADER = "Lease-Token"
+"""Header of the lease's token, in calls about one lease."""
 
 Step = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Metrics = Annotated[dict[str, float], Field(max_length=64)]
+"""Number of an evaluation within its trial, from 1."""
 
+Metrics = Annotated[dict[str, float], Field(max_length=64)]
+"""Metrics of an evaluation, by name."""
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
+"""Kinds of device, as torch names them."""
 
 
 class Device(Wire):
+    """A device that a worker trains on."""
+
     kind: DeviceKind
+    """Kind of device, as torch names it."""
     name: Text
+    """Name of the device, such as ``NVIDIA H100``."""
     memory_bytes: Count
+    """Memory of the device in bytes."""
     bf16: bool
-    """The device computes in bf16 by itself."""
+    """Whether the device computes in bf16 by itself."""
 
 
 class WorkerRegistration(Wire):
+    """What a worker says about itself when it starts."""
+
     worker_id: Identifier
-    """Random, new for each process."""
+    """Random id of the worker's process, new for each process."""
     host: Text
+    """Name of the worker's machine."""
     device: Device
+    """Device that the worker trains on."""
     versions: Annotated[dict[str, str], Field(max_length=32)]
+    """Versions of Python and of the libraries that the worker trains with, by name."""
     protocol: Count
+    """Version of the protocol that the worker speaks."""
 
 
 class WorkerTerms(Reply):
     """What the service expects of a registered worker."""
 
     heartbeat_seconds: float
+    """Seconds from one heartbeat to the next."""
     lease_seconds: float
+    """Seconds without a heartbeat or report after which a lease may be taken back."""
 
 
 class HeldCheckpoint(Wire):
-    """Where a worker could go on with a trial that was interrupted."""
+    """A checkpoint on the worker's disk, from which the worker could resume an interrupted trial."""
 
     study_id: Identifier
+    """Id of the trial's study."""
     number: Count
+    """Number of the trial within its study, from 0."""
     attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    """The one that wrote it."""
+    """Number of the attempt that wrote the checkpoint, from 1."""
     step: Annotated[int, Field(ge=0, le=2**31 - 1)]
-    """Evaluations that the trial had made."""
+    """Number of evaluations that the trial had made when the checkpoint was written."""
 
 
 class DispatchRequest(Wire):
+    """A worker's request for work."""
+
     checkpoints: Annotated[list[HeldCheckpoint], Field(max_length=MAX_CHECKPOINTS)] = []
-    """On the worker's disk; a trial that waits goes on from one of them if its reports are known to the service."""
+    """Checkpoints on the worker's disk; a waiting trial resumes from one of them if all its reports up to there have
+    arrived."""
     slots: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of assignments that the worker can carry out at once."""
     wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)] = 0.0
+    """Seconds to wait for work where there is none yet."""
 
 
 class _Assignment(Reply):
     lease_id: str
+    """Id of the lease under which the worker carries out the assignment."""
     token: str
+    """Secret of the lease; every write under the lease needs it."""
     expires_at: datetime
+    """Time at which the lease may be taken back, unless it is renewed."""
     attempt: Count
+    """Number of the attempt at this assignment, from 1."""
     study: str
+    """Name of the study."""
     study_id: str
-    """Random and never reused, unlike the name: the key of a worker's caches."""
+    """Random id of the study, never reused: the key of a worker's caches."""
     spec: CheckedSpec
+    """Spec of the study."""
 
 
 class PrepareAssignment(_Assignment):
+    """Check a study's data and model, and tell the facts, before its first trial."""
+
     kind: Literal["prepare"] = "prepare"
+    """Kind of the assignment."""
 
 
 class Resume(Reply):
-    """The checkpoint of the asking worker that the trial goes on from; the next report is of ``step + 1``."""
+    """The checkpoint of the asking worker that a trial resumes from; its next report is of ``step + 1``."""
 
     attempt: int
+    """Number of the attempt that wrote the checkpoint, from 1."""
     step: int
+    """Number of evaluations that the trial had made when the checkpoint was written."""
 
 
 class TrialAssignment(_Assignment):
+    """Carry out one trial: train with its params and report its evaluations."""
+
     kind: Literal["trial"] = "trial"
+    """Kind of the assignment."""
     number: Count
+    """Number of the trial within its study, from 0."""
     params: Params
-    """Searched and fixed params together."""
+    """Params of the trial, searched and fixed ones together."""
     facts: Facts
+    """What was found out about data and model when the study was prepared."""
     seconds_left: float | None
-    """Until the study's timeout; a trial that overruns it ends itself as ``budget``."""
+    """Seconds that the trial may take before the study's timeout or its share of device seconds is used up; it ends
+    itself as ``budget`` then. Null: there is no limit."""
     resume: Resume | None = None
-    """Null: the trial begins anew."""
+    """Checkpoint that the trial resumes from; null: it starts from the beginning."""
 
 
 class SmallAssignment(_Assignment):
-    """Run a trial's params on a fraction of the training data, and report nothing but the outcome."""
+    """Train with a trial's params on a fraction of the training data, and tell only the outcome."""
 
     kind: Literal["small"] = "small"
+    """Kind of the assignment."""
     number: Count
+    """Number of the trial whose params these are, from 0."""
     params: Params
+    """Params of the trial, searched and fixed ones together."""
     facts: Facts
+    """What was found out about data and model when the study was prepared."""
     fraction: float
+    """Fraction of the training rows of each class to train on."""
     seconds_left: float | None
-    """As of a trial."""
+    """Seconds that the small run may take before the study's timeout; null: there is no limit."""
 
 
 class ScoreAssignment(_Assignment):
-    """Score the winner's kept model on the locked test split."""
+    """Score the winner's kept model on the test split."""
 
     kind: Literal["score"] = "score"
+    """Kind of the assignment."""
     number: Count
+    """Number of the winning trial, from 0."""
     params: Params
+    """Params of the winning trial, searched and fixed ones together."""
     facts: Facts
+    """What was found out about data and model when the study was prepared."""
     model_files: list[str]
-    """To be fetched from ``/v1/leases/{lease_id}/model/{file}``."""
+    """Files of the model, to be fetched from ``/v1/leases/{lease_id}/model/{file}``."""
 
 
 Assignment = Annotated[
     PrepareAssignment | SmallAssignment | TrialAssignment | ScoreAssignment, Field(discriminator="kind")
 ]
+"""Any assignment, told apart by its ``kind``."""
 
 
 class Dispatch(Reply):
+    """The assignments that a request for work is answered with."""
+
     assignments: list[Assignment]
+    """Assignments for the worker, all of one study; empty where there is no work."""
 
 
 class HeldLease(Wire):
+    """A lease that a worker holds, with its secret."""
+
     lease_id: Identifier
+    """Id of the lease."""
     token: Identifier
+    """Secret of the lease, as it came with the assignment."""
 
 
 class HeartbeatRequest(Wire):
+    """A worker's heartbeat, which renews its leases."""
+
     leases: Annotated[list[HeldLease], Field(max_length=64)]
+    """Leases that the worker still holds."""
 
 
 Directive = Literal["continue", "cancel", "lost"]
-"""cancel: end it now and tell what you have; lost: the lease is no longer yours, drop everything."""
+"""What the holder of a lease is to do: go on; end the assignment now and tell what it has; or drop everything, because
+the lease is no longer its own."""
 
 
 class LeaseStatus(Reply):
+    """The answer to a heartbeat for one lease."""
+
     lease_id: str
+    """Id of the lease."""
     directive: Directive
+    """What to do: ``continue``; ``cancel``: end the assignment now and tell what there is; ``lost``: the lease is no
+    longer yours, so drop everything."""
     expires_at: datetime | None
+    """Time at which the lease may be taken back, unless it is renewed again; null where it is lost."""
 
 
 class HeartbeatReply(Reply):
+    """The answer to a heartbeat."""
+
     leases: list[LeaseStatus]
+    """One status for each lease of the request, in the same order."""
 
 
 class Report(HeldLease):
+    """One evaluation of a trial on the validation split, under the trial's lease."""
+
     step: Step
+    """Number of the evaluation within the trial, from 1."""
     epoch: Annotated[float, Field(gt=0)]
+    """Epochs that the trial has trained."""
     optimizer_steps: Annotated[int, Field(ge=1)]
+    """Optimizer steps that the trial has made."""
     value: float
+    """Value of the first objective."""
     metrics: Metrics
+    """Metrics of the evaluation by name; those of the study's objectives and constraints must be among them."""
     final: bool
-    """The trial ends with this evaluation; it is never pruned."""
+    """Whether the trial ends with this evaluation; a final evaluation is never pruned."""
 
 
 class ReportRequest(Wire):
+    """Evaluations of one or more trials."""
+
     reports: Annotated[list[Report], Field(min_length=1, max_length=1_000)]
+    """Evaluations in the order in which they were made."""
 
 
 class ReportReply(Reply):
+    """The answer to one report."""
+
     lease_id: str
+    """Id of the lease."""
     step: Count
+    """Number of the evaluation within the trial, from 1."""
     directive: Directive
+    """What to do: ``continue``; ``cancel``: end the trial now and tell what there is; ``lost``: the lease is no longer
+    yours, so drop everything."""
     should_prune: bool
+    """Whether the pruner ends the trial at this evaluation."""
     reason: str | None
+    """Reason why the pruner ends the trial; null otherwise."""
     keep_model: bool
-    """Upload the model of the best evaluation before telling: it is among the study's best ``keep_models``."""
+    """Whether to upload the model of the best evaluation before telling the outcome, because it is among the study's
+    best ``keep_models``."""
 
 
 class ReportReplies(Reply):
+    """The answer to a batch of reports."""
+
     replies: list[ReportReply]
+    """One reply for each report of the request, in the same order."""
 
 
 class PreparedOutcome(Wire):
+    """The outcome of a ``prepare`` assignment: facts or a failure."""
+
     kind: Literal["prepare"]
+    """Kind of the assignment."""
     facts: Facts | None = None
+    """What was found out about data and model; absent where preparing has failed."""
     failure: Failure | None = None
+    """Reason why preparing has failed; absent otherwise."""
     device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
 
 
 class TrialOutcome(Wire):
-    """No value: the service derives it from the reports."""
+    """The outcome of a ``trial`` assignment; it has no value, because the service derives that from the reports."""
 
     kind: Literal["trial"]
+    """Kind of the assignment."""
     state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    """State in which the trial ends."""
     failure: Failure | None = None
+    """Reason why the trial failed or was ended early; absent where it is complete."""
     device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
 
 
 class SmallOutcome(Wire):
-    """The metrics of the best evaluation, the objective's among them."""
+    """The outcome of a ``small`` assignment: metrics or a failure."""
 
     kind: Literal["small"]
+    """Kind of the assignment."""
     metrics: Metrics | None = None
+    """Metrics of the best evaluation by name, the objective's among them; absent where the small run has failed."""
     failure: Failure | None = None
+    """Reason why the small run has failed; absent otherwise."""
     device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
 
 
 class ScoreOutcome(Wire):
+    """The outcome of a ``score`` assignment: metrics or a failure."""
+
     kind: Literal["score"]
+    """Kind of the assignment."""
     metrics: Metrics | None = None
+    """Metrics of the winner's model on the test split, by name; absent where scoring has failed."""
     failure: Failure | None = None
+    """Reason why scoring has failed; absent otherwise."""
     device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
 
 
 Outcome = Annotated[PreparedOutcome | SmallOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")]
+"""Any outcome, told apart by the ``kind`` of its assignment."""
 
 
 ReleaseReason = Literal["preempted", "bystander", "disk_full", "checkpoint_lost"]
-"""bystander: another trial broke the worker's process; checkpoint_lost: the trial cannot go on, only begin anew."""
+"""Reasons for which a worker gives an assignment back."""
 
 
 class Release(Wire):
+    """A worker's notice that it gives an assignment back, which does not count as an attempt that failed."""
+
     reason: ReleaseReason
+    """Reason for giving the assignment back.
+
+    - ``preempted``: the worker was told to stop.
+    - ``bystander``: another trial has broken the worker's process.
+    - ``disk_full``: the worker's disk is full.
+    - ``checkpoint_lost``: the checkpoint cannot be read, so the trial must start from the beginning.
+    """
 
 
 class Told(Reply):
-    """The result is accepted; ``replayed`` when it had been before."""
+    """Confirmation that an outcome is accepted."""
 
     replayed: bool
+    """Whether the same outcome had been accepted before, so that nothing has changed now."""

@@ -1,4 +1,4 @@
-"""Ranges of a search space, as a study names them."""
+"""Ranges of a search space, as a study gives them: float, int and categorical, each with an optional condition."""
 
 import math
 from decimal import Decimal
@@ -10,23 +10,35 @@ from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.wire import ONE, SEVERAL, PositiveInt, Wire, one_or_several, refuse
 
 MAX_CHOICES = 64
+"""Largest number of choices of a categorical range, of ranges of a parameter, and of values of a condition."""
+
 MAX_STEPS = 2**60
-"""More than any float tells apart, and few enough that Optuna's decimals (28 digits) divide."""
+"""Largest number of values of a float range with a step: more than any float tells apart, and few enough that Optuna's
+decimals of 28 digits can divide."""
 
 Condition = ParamValue | Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
+"""Value or values of a parameter under which a range is active."""
 
 
 class _Conditional(Wire):
     when: Annotated[dict[str, Condition], Field(max_length=8)] = {}
-    """Only trials in which each of these parameters has this value, or one of these values, have this one."""
+    """Condition of the range: values of other parameters by name, each one value or a list of values. Only trials in
+    which every parameter named here has such a value have a parameter in this range; empty: all trials do."""
 
 
 class FloatRange(_Conditional):
+    """A range of numbers."""
+
     type: Literal["float"]
+    """Type of the range."""
     low: float
+    """Smallest value."""
     high: float
+    """Largest value."""
     log: bool = False
+    """Whether values are drawn evenly on a logarithmic scale, as learning rates need it."""
     step: float | None = None
+    """Distance from one value to the next; null: any number from ``low`` to ``high``."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -36,7 +48,11 @@ class FloatRange(_Conditional):
             [
                 *_order_errors(self.low, self.high),
                 *_log_errors(self.log, self.low, self.step),
-                *([(("high",), "high - low is too large for a number", self.high)] if math.isinf(span) else []),
+                *(
+                    [(("high",), "high - low is too large for a number; narrow the range", self.high)]
+                    if math.isinf(span)
+                    else []
+                ),
                 *_step_errors(self.low, self.high, self.step),
             ],
         )
@@ -44,11 +60,18 @@ class FloatRange(_Conditional):
 
 
 class IntRange(_Conditional):
+    """A range of whole numbers."""
+
     type: Literal["int"]
+    """Type of the range."""
     low: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    """Smallest value."""
     high: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    """Largest value."""
     log: bool = False
+    """Whether values are drawn evenly on a logarithmic scale."""
     step: PositiveInt = 1
+    """Distance from one value to the next."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,8 +87,12 @@ class IntRange(_Conditional):
 
 
 class Choices(_Conditional):
+    """A list of values, without an order."""
+
     type: Literal["categorical"]
+    """Type of the range."""
     choices: Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
+    """Values to choose from, all of one type."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -80,6 +107,7 @@ class Choices(_Conditional):
 
 
 Distribution = Annotated[FloatRange | IntRange | Choices, Field(discriminator="type")]
+"""Any range, told apart by its ``type``."""
 
 
 SearchSpace = dict[
@@ -90,23 +118,33 @@ SearchSpace = dict[
         Discriminator(one_or_several),
     ],
 ]
-"""A parameter's range by its name; or, where the range depends on others, a list of which each has its ``when``."""
+"""Ranges of parameters by name; where a parameter's range depends on others, a list of ranges, each with a ``when``."""
 
 
 def value_problem(distribution: Distribution, value: object) -> str | None:
-    """Say why ``value`` lies outside ``distribution``, or ``None`` if it is inside."""
+    """Say what ``value`` must be to lie inside ``distribution``; ``None`` if it does."""
     if isinstance(distribution, Choices):
         inside = any(type(value) is type(choice) and value == choice for choice in distribution.choices)
         return None if inside else f"must be one of {', '.join(map(str, distribution.choices))}"
+    if _is_inside(distribution, value):
+        return None
+    whole = isinstance(distribution, IntRange)
+    number = "a whole number" if whole else "a number"
+    has_step = distribution.step is not None and not (whole and distribution.step == 1)
+    steps = f" in steps of {distribution.step:g}" if has_step else ""
+    return f"must be {number} from {distribution.low:g} to {distribution.high:g}{steps}"
+
+
+def _is_inside(distribution: FloatRange | IntRange, value: object) -> bool:
     whole = isinstance(distribution, IntRange)
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        return f"must be {'a whole number' if whole else 'a number'}"
+        return False
     if not distribution.low <= value <= distribution.high:
-        return f"must lie in [{distribution.low:g}, {distribution.high:g}]"
+        return False
     if distribution.step is None or (whole and distribution.step == 1):
-        return None
+        return True
     steps = (value - distribution.low) / distribution.step
-    return None if abs(steps - round(steps)) < 1e-8 * max(1.0, steps) else f"must lie on the step {distribution.step:g}"
+    return abs(steps - round(steps)) < 1e-8 * max(1.0, steps)
 
 
 def _order_errors(low: float, high: float) -> list[tuple[tuple[str], str, float]]:
@@ -126,10 +164,10 @@ def _step_errors(low: float, high: float, step: float | None) -> list[tuple[tupl
     if step is None:
         return []
     if step <= 0:
-        return [(("step",), "step must be above 0", step)]
+        return [(("step",), "step must be above 0; drop it for a continuous range", step)]
     if (high - low) / step > MAX_STEPS:
         return [(("step",), f"step {step:g} cuts {low:g} to {high:g} into more than 2**60 values; drop step", step)]
     # in decimals, as Optuna divides them: 0.3 is three steps of 0.1
     if low < high and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
-        return [(("step",), f"step {step:g} does not divide high - low = {high - low:g}", step)]
+        return [(("step",), f"step {step:g} does not divide high - low = {high - low:g}; change step or high", step)]
     return []

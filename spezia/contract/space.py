@@ -1,6 +1,6 @@
-"""Which parameters a trial has.
+"""The dimensions of a search space, and which of them a trial has.
 
-A range may hang on other parameters (``when``). Where one parameter needs several ranges, such as a learning
+A range may be conditional on other parameters (``when``). Where one parameter needs several ranges, such as a learning
 rate for each ``method``, its entry is a list of ranges of which at most one is active in any trial:
 
     learning_rate:
@@ -19,24 +19,25 @@ from spezia.contract.ranges import Condition, Distribution, SearchSpace
 from spezia.contract.remember import remember
 
 MAX_DEPTH = 4
-"""Conditions that may hang on one another."""
+"""Largest number of conditions that may depend on each other in a chain."""
 
 _Params = Mapping[str, ParamValue]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One range of a search space."""
+    """One range of a search space, which is one dimension to the sampler."""
 
     name: str
-    """Of the hyperparameter."""
+    """Name of the parameter."""
     distribution: Distribution
+    """The range itself."""
     path: tuple[str | int, ...]
-    """Where the spec has it."""
+    """Path of the range in the spec."""
 
     @property
     def key(self) -> str:
-        """Its name in Optuna's tables: plain unless the parameter has several ranges."""
+        """Name of the dimension in Optuna's tables: the parameter's, and its condition if it has several ranges."""
         if len(self.path) == 2:
             return self.name
         conditions = (f"{name}={'|'.join(map(str, values_of(when)))}" for name, when in self.distribution.when.items())
@@ -48,20 +49,20 @@ class Dimension:
 
 
 def plain_name(key: str) -> str:
-    """The hyperparameter of a `Dimension.key`."""
+    """Return the name of the parameter that a `Dimension.key` belongs to."""
     return key.partition("[")[0]
 
 
-# every proposal needs them several times, and to find who hangs on whom takes longer than to draw the params
+# every proposal needs them several times, and finding out which depends on which takes longer than drawing the params
 @remember(256)
 def dimensions(space: SearchSpace) -> Sequence[Dimension]:
-    """All ranges, each behind those that it hangs on, else in the order of ``space``, which never changes."""
+    """Return all ranges in the order of ``space``, but each after those that it depends on; ``space`` never changes."""
     depths = {name: depth_of(space, name) for name in space}
     return tuple(sorted(each_dimension(space), key=lambda dimension: depths[dimension.name]))
 
 
 def active_dimension(space: SearchSpace, name: str, params: _Params) -> Dimension | None:
-    """The range that ``name`` has in a trial with ``params``, fixed ones included, if it has one."""
+    """Return the range of ``name`` in a trial with ``params``, fixed ones included; ``None`` if the trial has none."""
     return next((one for one in each_dimension(space, name) if one.is_active(params)), None)
 
 
@@ -71,6 +72,7 @@ def is_conditional(space: SearchSpace) -> bool:
 
 
 def each_dimension(space: SearchSpace, name: str | None = None) -> Iterator[Dimension]:
+    """Yield the ranges of ``space``, or only those of the parameter ``name``, in the order of ``space``."""
     for own, entry in space.items():
         if name not in (None, own):
             continue
@@ -82,7 +84,7 @@ def each_dimension(space: SearchSpace, name: str | None = None) -> Iterator[Dime
 
 
 def depth_of(space: SearchSpace, name: str, above: int = 0) -> int:
-    """How many parameters ``name`` hangs on, one above the other; more than ``MAX_DEPTH`` in a circle."""
+    """Return the length of the longest chain of parameters that ``name`` depends on; over ``MAX_DEPTH`` in a circle."""
     if above > MAX_DEPTH:
         return 1
     parents = {parent for dimension in each_dimension(space, name) for parent in dimension.distribution.when}
@@ -90,5 +92,5 @@ def depth_of(space: SearchSpace, name: str, above: int = 0) -> int:
 
 
 def values_of(condition: Condition) -> list[ParamValue]:
-    """The values of a parameter under which a range is active."""
+    """Return the values of a parameter under which a range is active."""
     return condition if isinstance(condition, list) else [condition]

@@ -1,4 +1,7 @@
-"""The rules of a search space."""
+"""The rules of a search space and of fixed and enqueued params: what is refused, with the reason.
+
+A function ``…_errors`` returns one error for each violation, with the path of the field in the spec.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +14,7 @@ _Params = Mapping[str, ParamValue]
 
 
 def range_errors(space: SearchSpace) -> list[FieldError]:
-    """What is wrong with single ranges."""
+    """Find what is wrong with single ranges: unknown names, wrong types, values outside the hyperparameter's bounds."""
     errors: list[FieldError] = []
     for name in space:
         if name not in HYPERPARAMETERS:
@@ -23,41 +26,40 @@ def range_errors(space: SearchSpace) -> list[FieldError]:
 
 
 def condition_errors(space: SearchSpace, fixed: _Params) -> list[FieldError]:
-    """What is wrong with how ranges hang on each other."""
+    """Find what is wrong with the conditions of ranges (``when``)."""
     errors = [error for dimension in each_dimension(space) for error in _when_errors(dimension, space, fixed)]
     for name in space:
         if depth_of(space, name) > MAX_DEPTH:
-            errors.append((("search_space", name), f"hangs on itself, or on more than {MAX_DEPTH} others", None))
+            message = f"{name} depends on itself, or on a chain of more than {MAX_DEPTH} others; shorten its conditions"
+            errors.append((("search_space", name), message, None))
     return errors or list(_branch_errors(space))
 
 
 def method_errors(space: SearchSpace, fixed: _Params) -> list[FieldError]:
-    """What some ``method`` cannot have, of a space without `condition_errors`."""
+    """Find parameters that a trial would have in spite of its ``method``, in a space without `condition_errors`."""
     return [*_method_errors(space, fixed), *_frozen_errors(space, fixed)]
 
 
 def free_name_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
-    """A script's params are its own: names of Python, each in one place."""
+    """Find params of a script whose name is no Python name, or that are both searched and fixed."""
     named = [("search_space", name) for name in space] + [("fixed", name) for name in fixed]
     errors: list[FieldError] = [
-        (path, "must be a Python name of at most 64 characters", path[1])
+        (path, f"{path[1][:64]} must be a Python name of at most 64 characters; rename it", path[1])
         for path in named
         if not path[1].isidentifier() or len(path[1]) > 64
     ]
-    return errors + [
-        (("fixed", name), f"{name} is also in search_space; keep it in one place", fixed[name])
-        for name in fixed.keys() & space.keys()
-    ]
+    return errors + [_in_both(name, fixed[name]) for name in fixed.keys() & space.keys()]
 
 
 def fixed_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
+    """Find fixed params that are unknown, that are searched too, or whose value is not allowed."""
     errors: list[FieldError] = []
     for name, value in fixed.items():
         known = HYPERPARAMETERS.get(name)
         if known is None:
             errors.append((("fixed", name), unknown_hyperparameter(name), name))
         elif name in space:
-            errors.append((("fixed", name), f"{name} is also in search_space; keep it in one place", value))
+            errors.append(_in_both(name, value))
         elif problem := known.problem(value):
             errors.append((("fixed", name), f"{name} {problem}", value))
     return errors
@@ -67,22 +69,26 @@ def unknown_hyperparameter(name: str) -> str:
     """Say what to do about a name that no hyperparameter has."""
     if "seed" in name or name == "random_state":
         return (
-            "the seed is no hyperparameter: a search over it picks the luckiest seed for the validation split "
-            "(Dodge et al. 2020); the study's own `seed` decides all randomness"
+            "a seed is no hyperparameter: a search over it picks the luckiest seed for the validation split "
+            "(Dodge et al. 2020); set the study's own `seed`, which decides all randomness"
         )
     return f"unknown hyperparameter{nearest_name_hint(name, HYPERPARAMETERS)}"
 
 
 def enqueued_problem(space: SearchSpace, name: str, params: _Params, fixed: _Params) -> str | None:
-    """Say why ``params``, which a person enqueues, cannot have this ``name``; ``None`` if they can."""
+    """Say why enqueued ``params`` cannot have their value of ``name``; ``None`` if they can."""
     if name not in space:
-        return f"not in search_space{nearest_name_hint(name, space)}"
+        return f"{name} is not in search_space{nearest_name_hint(name, space)}"
     dimension = active_dimension(space, name, {**fixed, **params})
     if dimension is None:
         needed = " or ".join(_words(one.distribution.when) for one in each_dimension(space, name))
-        return f"{name} needs {needed} beside it; add that, or drop {name}"
+        return f"a trial has {name} only with {needed}; add that, or drop {name}"
     problem = value_problem(dimension.distribution, params[name])
     return problem and f"{name} {problem}"
+
+
+def _in_both(name: str, value: ParamValue) -> FieldError:
+    return ("fixed", name), f"{name} is also in search_space; keep it in one place", value
 
 
 def _words(when: Mapping[str, Condition]) -> str:
@@ -93,9 +99,9 @@ def _range_errors(dimension: Dimension) -> list[FieldError]:
     known, distribution = HYPERPARAMETERS[dimension.name], dimension.distribution
     if known.type in ("name", "bool") and not isinstance(distribution, Choices):
         what = "names" if known.type == "name" else "true or false"
-        return [(dimension.path, f"{known.name} takes {what}; use type categorical", distribution.type)]
+        return [(dimension.path, f"the values of {known.name} are {what}; use type categorical", distribution.type)]
     if known.type == "int" and isinstance(distribution, FloatRange):
-        return [(dimension.path, f"{known.name} is a whole number; use type int", distribution.type)]
+        return [(dimension.path, f"{known.name} must be a whole number; use type int", distribution.type)]
     problems = [(field, known.problem(value), value) for field, value in _edges(distribution)]
     return [((*dimension.path, *field), f"{known.name} {why}", value) for field, why, value in problems if why]
 
@@ -116,22 +122,28 @@ def _when_errors(dimension: Dimension, space: SearchSpace, fixed: _Params) -> It
             allowed = [choice for one in ranges if isinstance(one, Choices) for choice in one.choices]
         else:
             hint = nearest_name_hint(parent, HYPERPARAMETERS) if parent not in HYPERPARAMETERS else ""
-            yield path, f"{parent} is neither in search_space nor in fixed; put it there{hint}", parent
+            yield path, f"{parent} is neither in search_space nor in fixed; add it to one of them{hint}", parent
             continue
         if not allowed:
-            yield path, f"only a categorical can be hung on, and {parent} is a range", parent
+            yield (
+                path,
+                f"a condition needs a categorical parameter, and {parent} is a range of numbers; make it categorical",
+                parent,
+            )
         for value in values_of(condition):
             if allowed and not any(type(value) is type(one) and value == one for one in allowed):
-                yield path, f"{parent} is never {value}; it can be {', '.join(map(str, allowed))}", value
+                yield path, f"{parent} is never {value}; it may be {', '.join(map(str, allowed))}", value
 
 
 def _branch_errors(space: SearchSpace) -> Iterator[FieldError]:
-    """At most one range of a parameter may be active."""
+    """Find ranges of one parameter of which two could be active in a trial."""
     for name in space:
         ranges = list(each_dimension(space, name))
         for index, later in enumerate(ranges):
             if any(not _exclude(earlier, later) for earlier in ranges[:index]):
-                message = f"two ranges of {name} could be active at once; give each a `when` that excludes the others"
+                message = (
+                    f"two ranges of {name} could apply to the same trial; give each a `when` that excludes the others"
+                )
                 yield later.path, message, None
 
 
@@ -154,7 +166,11 @@ def _method_errors(space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
     for name in fixed:
         allowed = _allowed_methods(name)
         if not _all_methods(space, fixed) & set(allowed):
-            yield ("fixed", name), f"only method {' and '.join(allowed)} has {name}; fix or search method", fixed[name]
+            yield (
+                ("fixed", name),
+                f"{name} exists only with method {' or '.join(allowed)}; drop it, or change method",
+                fixed[name],
+            )
 
 
 def _allowed_methods(name: str) -> tuple[str, ...]:
@@ -170,7 +186,7 @@ def _all_methods(space: SearchSpace, fixed: _Params) -> set[ParamValue]:
 
 
 def _methods(dimension: Dimension, space: SearchSpace, fixed: _Params) -> set[ParamValue]:
-    """The methods of the trials in which ``dimension`` is active."""
+    """Return the methods of the trials in which ``dimension`` is active."""
     methods = _all_methods(space, fixed)
     for parent, condition in dimension.distribution.when.items():
         if parent == "method":
@@ -181,9 +197,12 @@ def _methods(dimension: Dimension, space: SearchSpace, fixed: _Params) -> set[Pa
 
 
 def _frozen_errors(space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
-    """Two names of one thing."""
+    """Find trials that would have both names of the number of frozen blocks."""
     layers, fractions = (list(each_dimension(space, name)) for name in ("frozen_layers", "frozen_fraction"))
-    message = "frozen_layers and frozen_fraction say the same in two ways; keep one, or give them excluding `when`s"
+    message = (
+        "frozen_layers and frozen_fraction both set the number of frozen blocks; keep one, or give each a `when` that "
+        "excludes the other"
+    )
     for fraction in fractions:
         if "frozen_layers" in fixed or any(not _exclude(fraction, layer) for layer in layers):
             yield fraction.path, message, None

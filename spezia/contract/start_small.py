@@ -1,4 +1,4 @@
-"""Small runs before the full ones: the same params on a fraction of the training data."""
+"""Pilots: small runs of a trial's params on a fraction of the training data, before the full trials."""
 
 from typing import Annotated
 
@@ -8,33 +8,39 @@ from spezia.contract.wire import Count, Reply, Wire
 
 
 class StartSmall(Wire):
-    """The first ``trials`` trials of a study run on ``fraction`` of the training rows before any runs in full."""
+    """Small runs: the params of the first trials are tried on a fraction of the training rows before any full trial."""
 
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of the training rows of each class. A larger fraction holds the rows of a smaller one."""
+    """Fraction of the training rows of each class that a small run trains on; a larger fraction holds the rows of a
+    smaller one."""
     trials: Annotated[int, Field(ge=1, le=100)] = 4
+    """Number of trials whose params are tried small, from trial 0 on."""
 
 
 class SmallRun(Reply):
-    """What the params of one trial came to on a fraction of the data. It is no trial: ``n_trials`` is of full ones."""
+    """Result of a trial's params on a fraction of the data; a small run is no trial and not counted in ``n_trials``."""
 
     number: Count
-    """Of the trial that has the same params."""
+    """Number of the trial that has the same params."""
     value: float | None
+    """Value of the small run by the first objective; null where it failed."""
     failure: str | None
-    """Class and message, of a run that has no value."""
+    """Class and message of the failure; null where the small run has a value."""
     full_value: float | None
-    """Of that trial, once it is COMPLETE."""
+    """Value of the trial with the same params, by the first objective; null until that trial is COMPLETE."""
 
 
 class SmallRuns(Reply):
-    """Whether small runs tell good params from bad ones as full runs do."""
+    """The small runs of a study, and whether they rank params as full trials do."""
 
     fraction: float
+    """Fraction of the training rows that each small run trains on."""
     runs: list[SmallRun]
-    """Those that have ended."""
+    """Small runs that have ended."""
     n_compared: Count
-    """Runs with a value of both kinds."""
+    """Number of small runs that have a value and whose trial has one too."""
     rank_correlation: float | None
-    """Spearman's, over those; null where there are fewer than three, or all are equal."""
+    """Spearman's rank correlation between small and full values; null where fewer than three can be compared, or
+    all values of one kind are equal."""
     meaning: str
+    """The rank correlation and its consequence, in words."""

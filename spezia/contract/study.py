@@ -1,4 +1,4 @@
-"""What a person gets back of a study: `Study` while it runs, `BestTrial` as its answer."""
+"""A study as the service describes it while it runs and after it has ended."""
 
 from datetime import datetime
 from typing import Literal
@@ -10,64 +10,102 @@ from spezia.contract.study_spec import CheckedSpec
 from spezia.contract.wire import Count, Reply
 
 StudyState = Literal["running", "paused", "stopping", "complete", "cancelled", "failed"]
+"""States of a study; the last three are final, unless a raised limit makes a study go on."""
+
 StudyOrder = Literal["name", "-name", "created_at", "-created_at"]
-"""Of a list; with a minus sign from the end."""
+"""Orders of a list of studies; a minus sign reverses the order."""
 
 
 class TrialCounts(Reply):
+    """Number of a study's trials in each state."""
+
     waiting: Count = 0
+    """Trials that wait for a worker."""
     running: Count = 0
+    """Trials that a worker carries out now."""
     complete: Count = 0
+    """Trials that were carried out to their end."""
     pruned: Count = 0
+    """Trials that were ended early but have a value."""
     fail: Count = 0
+    """Trials that failed or were cancelled."""
 
     @property
     def n_finished(self) -> int:
-        """How many trials have ended, in whatever way."""
+        """Number of trials that have ended, however they ended."""
         return self.complete + self.pruned + self.fail
 
     @property
     def n_total(self) -> int:
-        """How many trials there are, in whatever state."""
+        """Number of trials in all states together."""
         return self.waiting + self.running + self.n_finished
 
 
 class Best(Reply):
+    """The best trial of a study so far, in short."""
+
     number: Count
+    """Number of the trial within its study, from 0."""
     value: float
+    """Value of the trial."""
 
 
 class Study(Reply):
+    """A study: its spec, its state and what it has found so far."""
+
     name: str
+    """Unique name of the study."""
     owner: str | None = None
-    """Name of the API key that created it; null: it was created without one."""
+    """Name of the API key that created the study; null where it was created without a key."""
     state: StudyState
+    """State of the study.
+
+    - ``running``: trials start as workers ask for them.
+    - ``paused``: no trial starts until the study is resumed.
+    - ``stopping``: no trial starts any more, and the study ends when its running trials have.
+    - ``complete``: the study has ended by itself or was stopped.
+    - ``cancelled``: a person has ended the study at once.
+    - ``failed``: the study could not be prepared, or too many of its trials failed in the same way.
+    """
     failure: Failure | None
-    """Why a ``failed`` study failed."""
+    """Reason why the study failed or is about to fail; null otherwise."""
     spec: CheckedSpec
+    """The study as it was posted, defaults and preset filled in."""
     facts: Facts | None
+    """What a worker found out about data and model; null until the study is prepared."""
     trials: TrialCounts
+    """Number of the study's trials in each state."""
     best: Best | None
-    """Null with several objectives: see ``pareto``."""
+    """The best COMPLETE trial so far; null while there is none, and where the study has several objectives (see
+    ``pareto``)."""
     pareto: list[Count] | None = None
-    """Numbers of the trials on the Pareto front so far, the best by the first objective first; null with one
-    objective."""
+    """Numbers of the trials on the Pareto front so far, the best by the first objective first; null where the study
+    has one objective."""
     n_finished: Count
+    """Number of trials that have ended, however they ended; ``spec.n_trials`` is how many there will be."""
     failures: dict[str, Count] = {}
-    """How many trials failed, by failure class."""
+    """Number of failed trials by failure class."""
     generalization_gap: float | None = None
-    """Of the best trial so far: validation loss minus training loss at its best evaluation."""
+    """Validation loss minus training loss of the best trial so far at its best evaluation, in nats; null where one of
+    them is not known."""
     elapsed_seconds: float
-    """From creation to the end, or to now."""
+    """Seconds from the study's creation to its end, or to now."""
     device_seconds: float
-    """Summed over all attempts of all trials."""
+    """Device seconds that all attempts of all trials have used."""
     created_at: datetime
+    """Time of the study's creation."""
     finished_at: datetime | None
+    """Time at which the study ended; null while it goes on."""
     start_small: SmallRuns | None = None
-    """Null where the spec does not ask for it."""
+    """How well small runs predict full ones; null where the study has none."""
     warnings: list[str] = []
+    """What is allowed but likely to disappoint, and what happened on the way, with what to do about it."""
 
 
 class StudyList(Reply):
+    """One page of a list of studies."""
+
     studies: list[Study]
+    """Studies of this page, in the order that was asked for."""
     next_page_token: str | None
+    """Value of ``page_token`` for the next page; null on the last page."""

@@ -1,11 +1,11 @@
-"""What a person asks for: `StudySpec`, checked in full before anything is stored."""
+"""What people post to create or change a study: `StudySpec`, checked in full before anything is stored."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from spezia.contract.data import Data, column_errors
-from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.hyperparameters import ParamValue, describe_hyperparameters
 from spezia.contract.objectives import (
     Constraint,
     Objective,
@@ -29,82 +29,113 @@ from spezia.contract.start_small import StartSmall
 from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
 from spezia.contract.wire import FieldError, Name, Text, Wire, refuse
 
-MAX_PARAMETERS = 64
+_SEARCH_SPACE = """\
+Ranges to search, by the name of the hyperparameter: one range, or a list of ranges of which each has a ``when`` that
+excludes the others. A script's params may have any Python names; every other task has these hyperparameters:
 
+"""
+
+MAX_PARAMETERS = 64
+"""Largest number of params that a study may search."""
 
 MAX_TRIALS = 100_000
-
+"""Largest number of trials that a study may have."""
 
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
-"""A budget; at most some thirty years, so that a date can be told."""
-
+"""A time limit in seconds; at most some thirty years, so that a date can be computed from it."""
 
 Params = dict[str, ParamValue]
+"""Values of parameters by name."""
 
 
 class Model(Wire):
+    """The pretrained model that a study fine-tunes."""
+
     name: Text
-    """A directory under an allowed root, or a name on the hub."""
+    """Directory of the model under a folder that workers may read, or its name on the Hugging Face hub."""
     revision: Text | None = None
-    """Commit, tag or branch on the hub; absent: the newest, pinned when the study is prepared."""
+    """Commit, tag or branch on the hub; when absent, the newest commit. All trials use the commit that was found when
+    the study was prepared."""
 
 
 class Training(Wire):
+    """How the trials of a study are evaluated and ended, and what is kept of them."""
+
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Number of evaluations on the validation split in each epoch."""
     early_stopping_patience: Annotated[int, Field(ge=1, le=100_000)] | None = 3
-    """Evaluations without a better value after which a trial ends; null: never."""
+    """Number of evaluations in a row without a better value of the first objective after which a trial ends; null: no
+    trial ends by itself."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 where the device computes in it (CUDA 8.0 and newer), else fp32."""
+    """Number format of the training; ``auto`` is bf16 where the device computes in it (CUDA of compute capability 8.0
+    or newer) and fp32 elsewhere. The first worker decides for all trials of the study."""
     keep_models: Annotated[int, Field(ge=0, le=100)] = 1
-    """How many of the study's best models are kept while it runs; every other one is deleted at once."""
+    """Number of the study's best models that are kept while it runs; every other model is deleted at once."""
     keep_models_bytes: Annotated[int, Field(ge=1, le=2**53)] = 50 * 2**30
-    """All kept models of the study together; the best one is kept whatever its size."""
+    """Largest size in bytes of all kept models of the study together; the best one is kept whatever its size."""
     similarity: bool = True
-    """Measure before the first trial how well a linear probe on the untouched model does: a few seconds."""
+    """Whether to measure, before the first trial, how well a linear probe on the untouched model does; it takes some
+    seconds."""
 
 
 class StudySpec(Wire):
-    """Everything that decides a study. Reading it back gives what was posted, defaults filled in."""
+    """Everything that decides a study; reading it back gives what was posted, defaults filled in."""
 
     name: Name | None = None
+    """Unique name of the study; when absent, the service makes one up."""
     task: Task
+    """Task of the study: what its data are, which head the model gets, and which metrics are reported. A ``script``
+    trains and reports by itself."""
     model: Model | None = None
-    """What every task but ``script`` fine-tunes."""
+    """Pretrained model to fine-tune; every task but ``script`` needs one."""
     data: Data | None = None
-    """What every task but ``script`` reads."""
+    """Data to train on; every task but ``script`` needs them."""
     script: Text | None = None
-    """Of the task ``script``: the Python file with ``train(params, report)``, under a folder that workers run
-    scripts from."""
+    """Python file with a function ``train(params, report)``, under a folder from which workers may run scripts; only
+    the task ``script`` has one."""
     objective: Objectives = Objective()
-    """A list of several asks for their Pareto front."""
+    """Objective of the search, or a list of two to four, whose answer is their Pareto front."""
     constraints: Annotated[list[Constraint], Field(max_length=8)] = []
-    """What a trial must meet to be among the best."""
+    """Limits that a trial must meet to be among the best."""
     preset: Text | None = None
-    """A name of ``GET /v1/presets``. When the study is created its ranges and values are written into ``search_space``
-    and ``fixed``, except where these say otherwise; from then on the study owns them."""
-    search_space: Annotated[SearchSpace, Field(max_length=MAX_PARAMETERS)] = {}
+    """Name of a preset of ``GET /v1/presets``. When the study is created, the preset's ranges and values are written
+    into ``search_space`` and ``fixed``, except for params that these name themselves; later versions of the preset
+    do not change the study."""
+    search_space: Annotated[
+        SearchSpace, Field(max_length=MAX_PARAMETERS, description=_SEARCH_SPACE + describe_hyperparameters())
+    ] = {}
     fixed: Params = {}
+    """Values of params that all trials share, by name; a param is either here or in ``search_space``, and one that is
+    in neither has its default."""
     sampler: Sampler = TpeSampler()
+    """Sampler, which proposes the params of the next trial."""
     pruner: Pruner = NoPruner()
+    """Pruner, which ends trials early because of their values."""
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
+    """Number of trials, however they end, the baseline and enqueued ones included."""
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Trials at once; absent: as many as there are worker slots."""
+    """Largest number of trials that run at once; when absent, as many as the workers can carry out."""
     timeout_seconds: Seconds | None = None
-    """From the study's creation; then no new trial starts and running ones end themselves."""
+    """Seconds from the study's creation after which no new trial starts and running ones end; when absent, there is no
+    such limit."""
     device_seconds: Seconds | None = None
-    """For all attempts of all trials together. A trial reserves its estimate when it starts: 1.5 times the longest
-    so far; until one has ended, a quarter of what is left, at least an equal share. It ends itself as ``budget`` when
-    that is used up, and none starts that what is left does not do for."""
+    """Device seconds that all attempts of all trials together may use; when absent, there is no such limit. When a
+    trial starts it reserves 1.5 times the time of the longest trial so far; until one has ended, a quarter of what is
+    left, but at least an equal share. No trial starts when its estimate exceeds what is left, and a trial ends as
+    ``budget`` when it has used up what it reserved."""
     target_value: float | None = None
-    """A trial that reaches it ends the study."""
+    """Value of the objective that is good enough: the study ends when a trial reaches it."""
     baseline: bool = True
-    """Trial 0 runs the defaults, so that the search has something to beat."""
+    """Whether trial 0 runs the defaults, so that the search has something to beat; a script has no defaults and so no
+    baseline."""
     enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS)] = []
-    """Params to try first; a searched parameter that is left out is drawn."""
+    """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None
-    """Absent: every trial runs in full at once."""
+    """Small runs on a fraction of the data before the full trials; when absent, there are none."""
     training: Training = Training()
+    """How trials are evaluated and ended, and which models are kept."""
 
     @model_validator(mode="before")
     @classmethod
@@ -132,27 +163,27 @@ class StudySpec(Wire):
 
     @property
     def objectives(self) -> list[Objective]:
-        """One or several; the first chooses a trial's evaluation."""
+        """All objectives; the first one chooses each trial's best evaluation."""
         return self.objective if isinstance(self.objective, list) else [self.objective]
 
     @property
     def metric(self) -> str:
-        """Of the first objective."""
+        """Metric of the first objective."""
         return self.objectives[0].metric
 
     @property
     def direction(self) -> Direction:
-        """Of the first objective."""
+        """Direction of the first objective."""
         return self.directions[0]
 
     @property
     def directions(self) -> list[Direction]:
-        """Of all objectives."""
+        """Directions of all objectives, in order."""
         return [one.direction for one in self.objectives if one.direction is not None]
 
     @property
     def wanted_metrics(self) -> list[str]:
-        """What objectives and constraints are made of, the first objective's first, each once."""
+        """Metrics of all objectives and constraints, each once; that of the first objective comes first."""
         named = [*(one.metric for one in self.objectives), *(one.metric for one in self.constraints)]
         return list(dict.fromkeys(named))
 
@@ -162,11 +193,11 @@ def _unless_checked(spec: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 CheckedSpec = Annotated[StudySpec, WrapValidator(_unless_checked)]
-"""A spec inside a reply. Whoever makes the reply has one that is valid, and pydantic would check it again."""
+"""A spec inside a reply: one that is a `StudySpec` already is valid and not checked again."""
 
 
 def _task_errors(spec: StudySpec) -> list[FieldError]:
-    """Fields that the task needs and lacks, or has no use for."""
+    """Find fields that the task needs and lacks, or does not use."""
     errors = [
         *objective_errors(spec.task, spec.objective),
         *constraint_errors(spec.task, spec.constraints),
@@ -176,35 +207,51 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
     needed = ("script",) if spec.task == "script" else ("model", "data")
     for name, value in given.items():
         if name in needed and value is None:
-            errors.append(((name,), f"a study of the task {spec.task} needs it", None))
+            errors.append(((name,), f"the task {spec.task} needs {name}; give it", None))
         elif name not in needed and value is not None:
-            hint = "; hand it over as a fixed param" if spec.task == "script" else ""
-            errors.append(((name,), f"the task {spec.task} has no use for it; drop it{hint}", str(value)))
+            hint = " or pass it to the script in fixed" if spec.task == "script" else ""
+            errors.append(((name,), f"the task {spec.task} does not use {name}; drop it{hint}", str(value)))
     if spec.task == "script" and spec.baseline:
-        errors.append((("baseline",), "a script has no defaults to begin with; list params in enqueue instead", True))
+        errors.append(
+            (
+                ("baseline",),
+                "a script has no defaults for a baseline; drop baseline, and list params to try first in enqueue",
+                True,
+            )
+        )
     if spec.task == "script" and isinstance(spec.pruner, HyperbandPruner) and spec.pruner.options.max_resource is None:
-        message = "how often a script reports is not known; give the steps of its longest trial"
+        message = "it is not known how often a script reports; give the number of reports of its longest trial"
         errors.append((("pruner", "options", "max_resource"), message, None))
     if spec.task == "text-regression":
         errors += [
-            ((place, "label_smoothing"), "numbers have no classes to smooth; drop it", None)
+            (
+                (place, "label_smoothing"),
+                "text-regression has no classes whose labels could be smoothed; drop label_smoothing",
+                None,
+            )
             for place, names in (("search_space", spec.search_space), ("fixed", spec.fixed))
             if "label_smoothing" in names
         ]
     if spec.data is not None and spec.task != "script":
         errors += column_errors(spec.task, spec.data)
     if spec.start_small is not None and spec.task == "script":
-        errors.append((("start_small",), "a script reads its data itself; drop it", None))
+        errors.append(
+            (
+                ("start_small",),
+                "a script reads its data itself, so it cannot be given a fraction of them; drop start_small",
+                None,
+            )
+        )
     elif spec.start_small is not None and spec.start_small.trials > spec.n_trials:
-        message = f"more than n_trials = {spec.n_trials}; lower it"
+        message = f"start_small.trials is larger than n_trials = {spec.n_trials}; lower it"
         errors.append((("start_small", "trials"), message, spec.start_small.trials))
     return errors
 
 
 def whole_space_errors(spec: StudySpec) -> list[FieldError]:
-    """What can only be checked on the whole search space, so of a spec with a preset once that is filled in."""
+    """Find what is wrong with a whole search space; of a spec with a preset, once the preset is filled in."""
     if not spec.search_space:
-        return [(("search_space",), "should have at least 1 parameter; give ranges, or a preset", {})]
+        return [(("search_space",), "search_space must have at least 1 parameter; give ranges, or name a preset", {})]
     errors = condition_errors(spec.search_space, spec.fixed)
     if not errors and spec.task != "script":
         errors = method_errors(spec.search_space, spec.fixed)
@@ -215,7 +262,9 @@ def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
     errors: list[FieldError] = []
     wanted = len(spec.enqueue) + spec.baseline
     if wanted > spec.n_trials:
-        message = f"baseline and enqueued trials are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
+        message = (
+            f"baseline and enqueued trials together are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
+        )
         errors.append((("enqueue",), message, wanted))
     for index, params in enumerate(spec.enqueue):
         errors += [(("enqueue", index, *loc), message, value) for loc, message, value in params_errors(spec, params)]
@@ -223,7 +272,7 @@ def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
 
 
 def params_errors(spec: StudySpec, params: Params) -> list[FieldError]:
-    """What keeps given params from being tried in a study; fields are names of params."""
+    """Find what keeps ``params`` from being tried in a study; each error's field is the name of a param."""
     errors: list[FieldError] = []
     for name, value in params.items():
         if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
@@ -232,9 +281,13 @@ def params_errors(spec: StudySpec, params: Params) -> list[FieldError]:
 
 
 class StudyChange(Wire):
-    """New limits of a study. What is left out stays; null lifts a limit (``n_trials`` has to have one)."""
+    """New limits of a study; a limit that is left out stays as it is, and null removes it."""
 
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | None = None
+    """Number of trials, however they end; it cannot be null."""
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Largest number of trials that run at once; null: as many as the workers can carry out."""
     timeout_seconds: Seconds | None = None
+    """Seconds from the study's creation after which no new trial starts and running ones end; null: no such limit."""
     device_seconds: Seconds | None = None
+    """Device seconds that all attempts of all trials together may use; null: no such limit."""

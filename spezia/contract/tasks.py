@@ -1,4 +1,4 @@
-"""The kinds of study: which columns each reads, and which metrics it reports."""
+"""Tasks, the kinds of study: which columns of the data each reads, and which metrics it reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,10 @@ Task = Literal[
     "causal-lm",
     "script",
 ]
+"""Name of a task."""
+
 Direction = Literal["minimize", "maximize"]
+"""Whether the lowest or the highest value of a metric is the best."""
 
 TRAINED_TASKS: tuple[Task, ...] = (
     "text-classification",
@@ -21,18 +24,17 @@ TRAINED_TASKS: tuple[Task, ...] = (
     "image-classification",
     "causal-lm",
 )
-"""Those that train a model of the study; a script trains what it likes."""
+"""Tasks that fine-tune the study's model; a script trains whatever it likes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContract:
-    """What a study of one task may name."""
+    """The columns and metrics of one task."""
 
     columns: tuple[tuple[str, ...], ...] = ()
-    """Sets of columns that the data may have, each column called by its own name unless a study says
-    otherwise; the first set is the default."""
+    """Sets of columns that the data may have, the first by default; a study may give columns other names."""
     metrics: Mapping[str, Direction] = field(default_factory=dict)
-    """Beside ``validation_loss``."""
+    """Metrics that the task reports beside ``validation_loss``, each with its direction."""
 
 
 TASKS: dict[Task, TaskContract] = {
@@ -69,16 +71,17 @@ TASKS: dict[Task, TaskContract] = {
     ),
     "script": TaskContract(),
 }
+"""Columns and metrics of all tasks."""
 
 DIRECTIONS: dict[str, Direction] = {
     "validation_loss": "minimize",
     **{name: direction for task in TASKS.values() for name, direction in task.metrics.items()},
 }
-"""Of every metric that is known by name; a script may report others."""
+"""Direction of every metric that a task reports; a script may report others."""
 
 
 def fill_columns(task: Task, named: Mapping[str, object]) -> dict[str, object]:
-    """``named`` with the columns that are missing from the set that they point to."""
+    """Complete the columns that a study names by the other columns of the set to which they belong."""
     sets = TASKS[task].columns
     chosen = next((columns for columns in sets if named and set(named) & set(columns)), sets[0] if sets else ())
     return {column: column for column in chosen} | dict(named)

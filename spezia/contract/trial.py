@@ -1,4 +1,4 @@
-"""What a trial looks like to people."""
+"""A trial as the service describes it: in a list, and in full with every evaluation and every attempt."""
 
 from datetime import datetime
 from typing import Literal
@@ -8,95 +8,153 @@ from spezia.contract.study_spec import Params
 from spezia.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+"""States of a trial, spelt as Optuna spells them; the last three are final."""
+
 TrialOrder = Literal["number", "-number", "value", "-value"]
-"""Of a list; ``value``: the best first, ``-value``: the worst first, trials without a value last in both."""
+"""Orders of a list of trials: ``value`` puts the best first, ``-value`` the worst; trials without a value come last in
+both."""
 
 
 class EnqueuedTrial(Wire):
-    """A trial to run; searched params that are left out are drawn."""
+    """A trial that a person wants to run next."""
 
     params: Params = {}
+    """Params to try; searched params that are left out are drawn."""
 
 
 class Trial(Reply):
+    """A trial in short."""
+
     study: str
+    """Name of the study."""
     number: Count
+    """Number of the trial within its study, from 0."""
     state: TrialState
+    """State of the trial.
+
+    - ``WAITING``: it waits for a worker.
+    - ``RUNNING``: a worker carries it out.
+    - ``COMPLETE``: it was carried out to its end.
+    - ``PRUNED``: it was ended early but has a value.
+    - ``FAIL``: it has failed or was cancelled.
+    """
     params: Params
+    """Searched params of the trial; fixed ones are in the study's spec."""
     value: float | None
-    """Its best evaluation, of several objectives by the first; of a PRUNED trial the last one, as in Optuna."""
+    """Value of the trial by the first objective: its best evaluation, or, of a PRUNED trial, its last one, as in
+    Optuna; null while it has none."""
     values: dict[str, float] = {}
-    """Of a COMPLETE trial all objectives at its best evaluation, by metric."""
+    """Values of a COMPLETE trial by all objectives at its best evaluation, by metric; empty otherwise."""
     violations: dict[str, float] = {}
-    """Of a COMPLETE trial the constraints that its best evaluation does not meet, and by how much: it is never the
-    best."""
+    """Constraints that the best evaluation of a COMPLETE trial does not meet, with by how much; such a trial is never
+    the best."""
     step: Count
-    """Its last evaluation, counted from 1; 0: none yet."""
+    """Number of the trial's last evaluation, from 1; 0 while there is none."""
     epoch: float
+    """Epochs that the trial had trained at its last evaluation."""
     failure: Failure | None
+    """Reason why the trial failed or was ended early; null otherwise."""
     baseline: bool
+    """Whether the trial runs the defaults, for comparison."""
     retry_of: Count | None = None
-    """The FAIL trial whose params these are."""
+    """Number of the FAIL trial whose params this trial runs again; null where it is no retry."""
     started_at: datetime | None
+    """Time at which the trial started; null while it waits."""
     finished_at: datetime | None
+    """Time at which the trial ended; null until then."""
 
 
 class Evaluation(Reply):
+    """One evaluation of a trial on the validation split."""
+
     step: Count
+    """Number of the evaluation within the trial, from 1."""
     epoch: float
+    """Epochs that the trial had trained."""
     optimizer_steps: Count
+    """Optimizer steps that the trial had made."""
     value: float
+    """Value of the first objective."""
     metrics: dict[str, float]
+    """All metrics of the evaluation, by name."""
     should_prune: bool
+    """Whether the pruner ended the trial at this evaluation."""
     reason: str | None
+    """Reason why the pruner ended the trial; null otherwise."""
     reported_at: datetime
+    """Time of the report."""
 
 
 class Attempt(Reply):
+    """One attempt of a worker to carry out a trial."""
+
     attempt: Count
+    """Number of the attempt, from 1."""
     resumed_from: Count = 0
-    """The step of the checkpoint that it went on from; 0: it began anew."""
+    """Step of the checkpoint that the attempt resumed from; 0: it started from the beginning."""
     worker_id: str
+    """Id of the worker."""
     device: str
+    """Name of the worker's device."""
     started_at: datetime
+    """Time at which the attempt started."""
     ended_at: datetime | None
+    """Time at which the attempt ended; null while it runs."""
     end: str | None
-    """The trial's state, or the class of what ended the attempt; null while it runs."""
+    """How the attempt ended: the trial's state, or the class of the failure; null while it runs."""
     device_seconds: float
+    """Device seconds that the attempt has used; 0 while it runs."""
 
 
 class PruneDecision(Reply):
-    """Why a trial was pruned. What the pruner's rule does not know is null."""
+    """Why a trial was pruned, in numbers; those that the pruner's rule does not use are null."""
 
     attempt: Count
+    """Number of the attempt that was pruned, from 1."""
     step: Count
+    """Number of the evaluation at which the trial was pruned, from 1."""
     pruner: str
+    """Name of the pruner."""
     reason: str
+    """The decision in words."""
     value: float
-    """That was compared."""
+    """Value of the trial that was compared."""
     threshold: float | None
+    """Value that the trial's value was compared with."""
     rank: int | None
-    """Of the value among its peers' and itself, from 1."""
+    """Rank of the trial's value among those of its peers and its own, from 1."""
     rung: int | None
+    """Rung at which the trial was compared, from 0."""
     peers: list[Count]
-    """Numbers of the trials that it was compared with."""
+    """Numbers of the trials that the trial was compared with."""
     decided_at: datetime
+    """Time of the decision."""
 
 
 class TrialDetail(Trial):
+    """A trial in full."""
+
     intermediate_values: list[Evaluation]
+    """Evaluations of the last attempt, in order."""
     attempts: list[Attempt]
+    """Attempts at the trial, in order."""
     decisions: list[PruneDecision] = []
+    """Decisions to prune the trial, in order."""
     best_step: Count | None = None
-    """The step of its best evaluation."""
+    """Number of the trial's best evaluation; null while there is none."""
     generalization_gap: float | None = None
-    """Validation loss minus training loss at its best evaluation."""
+    """Validation loss minus training loss at the trial's best evaluation, in nats; null where one of them is not
+    known."""
     warnings: list[str] = []
-    """What its curves say, and the edit of the search space that would help."""
+    """What the trial's curves say, with the edit of the search space that would help."""
     log_tail: list[str] = []
-    """Of a trial that failed: its last log lines."""
+    """Last log lines of a trial that has failed; empty otherwise."""
 
 
 class TrialList(Reply):
+    """One page of a list of trials."""
+
     trials: list[Trial]
+    """Trials of this page, in the order that was asked for."""
     next_page_token: str | None
+    """Value of ``page_token`` for the next page; null on the last page."""

@@ -1,14 +1,16 @@
-"""What the service thinks of a study before it starts."""
+"""What the service thinks of a spec without starting it: warnings, and the size of the search."""
 
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.wire import Count, Reply, Text
 
 
 class SpecWarning(Reply):
-    """Something that is allowed and will likely disappoint."""
+    """Something that a spec may ask for and that is likely to disappoint."""
 
     field: Text
+    """Field of the spec that the warning is about, such as ``search_space.learning_rate.high``."""
     message: Text
+    """What is likely to disappoint, and why."""
     advice: Text
     """What to do instead."""
 
@@ -17,18 +19,21 @@ class SpecWarning(Reply):
 
 
 class Validation(Reply):
-    """What ``POST /v1/studies:validate`` found; a spec that it refuses is a problem of status 422 instead."""
+    """A spec as ``POST /v1/studies:validate`` understands it; one that it refuses is a problem of status 422."""
 
     spec: StudySpec
-    """As it would be stored: defaults and preset filled in."""
+    """The spec as it would be stored, defaults and preset filled in."""
     warnings: list[SpecWarning]
+    """What is allowed and likely to disappoint."""
     n_parameters: Count
-    """Searched ones."""
+    """Number of params that are searched."""
     size_of_space: Count | None
-    """Distinct trials that the space holds; null when a range is continuous, or they are too many to count."""
+    """Number of different trials that the search space holds; null where a range is continuous or there are too many
+    to count."""
     n_trials: Count
-    """That differ from each other: those of the spec, or as many as the space holds."""
+    """Number of different trials that would run: ``n_trials`` of the spec, or as many as the search space holds."""
     n_trials_advised: Count
-    """That a space of this many parameters deserves."""
+    """Number of trials that a search space of this many params deserves."""
     longest_trial_evaluations: Count | None
-    """Reports of the longest trial that the space allows; null for a script, which reports when it likes."""
+    """Number of evaluations of the longest trial that the spec allows; null for a script, which decides by itself
+    when to report."""

@@ -1,4 +1,4 @@
-"""Webhooks: where what happens in studies is posted to, as Standard Webhooks 1.0 has it (standardwebhooks.com)."""
+"""Webhooks: URLs to which the service posts what happens in studies, as Standard Webhooks 1.0 specifies."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -8,69 +8,98 @@ from pydantic import Field
 from spezia.contract.wire import Count, Name, Reply, Wire
 
 EventType = Literal["study.changed", "trial.finished", "best.improved"]
-"""A study has another state · a trial has ended · a trial has become its study's best."""
-EVENT_TYPES: list[EventType] = ["study.changed", "trial.finished", "best.improved"]
+"""Types of message: a study has entered another state; a trial has ended; a trial has become its study's best."""
 
-Url = Annotated[
-    str,
-    Field(max_length=1000, pattern=r"^https?://[!-~]+$", description="https; http only in networks that are allowed."),
-]
+EVENT_TYPES: list[EventType] = ["study.changed", "trial.finished", "best.improved"]
+"""All types of message."""
+
+Url = Annotated[str, Field(max_length=1000, pattern=r"^https?://[!-~]+$")]
+"""Address that a webhook posts to."""
 
 
 class NewWebhook(Wire):
+    """A webhook to be created."""
+
     url: Url
+    """Address to post to, by https; http is accepted only for networks that the operator has allowed."""
     events: Annotated[list[EventType], Field(min_length=1, max_length=3)] = EVENT_TYPES
+    """Types of message to post; all types when absent."""
     study: Name | None = None
-    """Absent: every study, those to come too."""
+    """Name of the study to post about; when absent, every study, including those created later."""
 
 
 class WebhookChange(Wire):
+    """A change of a webhook."""
+
     state: Literal["enabled"]
-    """Post again, whatever has failed."""
+    """New state of the webhook: ``enabled`` makes it post again, whatever has failed before."""
 
 
 class Webhook(Reply):
+    """A webhook: where it posts, what about, and how it goes."""
+
     webhook_id: str
+    """Random id of the webhook."""
     url: str
+    """Address that the webhook posts to."""
     events: list[EventType]
+    """Types of message that the webhook posts."""
     study: str | None
+    """Name of the study that the webhook posts about; null: every study."""
     created_at: datetime
+    """Time of the webhook's creation; it posts what happens after that."""
     state: Literal["enabled", "disabled"]
+    """Whether the webhook posts; too many failures in a row disable it."""
     disabled_reason: str | None
-    """Why nothing is posted any more; enable it again when that is mended."""
+    """Reason why nothing is posted any more; enable the webhook again when that is mended. Null while it is
+    enabled."""
     n_failures: Count
-    """Attempts that have failed since the last that did not."""
+    """Number of attempts that have failed since the last one that succeeded."""
     next_attempt_at: datetime | None
-    """Null: when something happens."""
+    """Time of the next attempt after a failure; null when the webhook posts as soon as something happens."""
     last_delivered_at: datetime | None
+    """Time of the last attempt that succeeded; null while there is none."""
 
 
 class CreatedWebhook(Webhook):
+    """A webhook that was just created, with its secret."""
+
     secret: str | None
-    """`whsec_…`: signs what is posted; shown this once. Null when the answer is repeated for an `Idempotency-Key`."""
+    """Secret (``whsec_…``) that signs what is posted, shown this once; null when the answer is repeated for an
+    ``Idempotency-Key``."""
 
     def without_secrets(self) -> Self:
         return self.model_copy(update={"secret": None})
 
 
 class WebhookList(Reply):
+    """One page of a list of webhooks."""
+
     webhooks: list[Webhook]
+    """Webhooks of this page, by id, without their secrets."""
     next_page_token: str | None
+    """Value of ``page_token`` for the next page; null on the last page."""
 
 
 class Delivery(Reply):
-    """One attempt."""
+    """One attempt to post a message."""
 
     message_id: str
+    """Id of the message, as in the header ``webhook-id``; the same for each attempt at one message."""
     type: EventType
+    """Type of the message."""
     attempted_at: datetime
+    """Time of the attempt."""
     duration_seconds: float
+    """Duration of the attempt in seconds."""
     status: int | None
-    """What the receiver answered; null: it did not."""
+    """HTTP status that the receiver answered; null where it did not answer."""
     error: str | None
-    """Null: delivered."""
+    """Reason why the attempt failed; null where the message was delivered."""
 
 
 class DeliveryList(Reply):
+    """The latest attempts of a webhook."""
+
     deliveries: list[Delivery]
     """The last 100 attempts, the newest first."""

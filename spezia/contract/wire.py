@@ -1,6 +1,7 @@
 """The base of every HTTP body: strict types, no unknown fields, no number that JSON cannot hold.
 
-A refused field names itself and, when it looks like a slip, the field that was meant.
+The docstring of a field is published as its description, in `/docs` and in the OpenAPI schema. The error on an unknown
+field names the field that was probably meant.
 """
 
 from collections.abc import Iterable
@@ -18,26 +19,31 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 FieldError = tuple[tuple[str | int, ...], str, Any]
-"""Where (path inside the body), what is wrong and what to do, the refused value."""
+"""A refused field: its path inside the body, what is wrong with it and what to do, and the refused value."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""A name of a study or a preset, fit for a URL."""
 Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
-"""Without null characters, which PostgreSQL does not store."""
+"""A text of 1 to 1,000 characters without null characters, which PostgreSQL does not store."""
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-"""A random id, made by whoever needs it: 128 bits in hexadecimal."""
+"""A random id of 128 bits in hexadecimal."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
+"""A whole number from 0 to the largest that JSON keeps exactly."""
 
 PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
+"""A whole number from 1 to 100,000."""
 
 
 ONE, SEVERAL = "one", "several"
-"""How pydantic's paths call the two forms of a field that holds one entry or a list of them."""
+"""Names in pydantic's paths for the two forms of a field that holds one entry or a list of entries."""
 
 
 class Wire(BaseModel):
-    """What travels over HTTP. Immutable; unknown fields are refused with the nearest known name."""
+    """Base of what people and workers send: immutable, and an unknown field is refused with the nearest known name."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -53,17 +59,19 @@ class Wire(BaseModel):
 
 
 class Reply(BaseModel):
-    """What only the service or a worker's own code writes; a reader ignores fields that it does not know."""
+    """Base of what the service or a worker's own code writes: immutable, and a reader ignores unknown fields."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="ignore", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True
+    )
 
     def without_secrets(self) -> Self:
-        """What may be stored of it, for whoever sends the same `Idempotency-Key` again."""
+        """Return the reply as it may be stored, to answer a repeated `Idempotency-Key`."""
         return self
 
 
 def one_or_several(value: Any) -> str:
-    """Tell the two forms apart, for pydantic's ``Discriminator``."""
+    """Tell one entry from a list of entries, for pydantic's ``Discriminator``."""
     return SEVERAL if isinstance(value, list) else ONE
 
 
@@ -77,10 +85,10 @@ def refuse(title: str, errors: Iterable[FieldError]) -> None:
 
 
 def nearest_name_hint(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'epochs'?`` for a slip, else the list of what is known."""
+    """Return the end of a message on an unknown name: the known name that was probably meant, or all known names."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(known)}"
 
 
 def _with_nearest_name(error: Any, known: list[str]) -> InitErrorDetails:

@@ -58,6 +58,16 @@ def test_every_call_says_what_it_does(schema: dict[str, Any]) -> None:
     assert [name for name, operation in operations(schema) if not operation.get("description")] == []
 
 
+def test_every_schema_and_every_field_is_explained_in_a_sentence(schema: dict[str, Any]) -> None:
+    unexplained = [
+        f"{name}.{field}" if field else name
+        for name, described in schema["components"]["schemas"].items()
+        for field, one in {"": described, **described.get("properties", {})}.items()
+        if not re.match(r"[A-Z].*\.$", one.get("description", ""), flags=re.DOTALL)
+    ]
+    assert unexplained == []
+
+
 def test_what_makes_something_says_where_it_is(schema: dict[str, Any]) -> None:
     made = {
         name

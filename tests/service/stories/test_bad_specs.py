@@ -36,7 +36,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "does not divide",
     ),
     ({"search_space": {"epochs": {"type": "float", "low": 1, "high": 4}}}, "search_space.epochs", "whole number"),
-    ({"search_space": {"dropout": {"type": "float", "low": 0, "high": 1}}}, "search_space.dropout.high", "[0, 1)"),
+    (
+        {"search_space": {"dropout": {"type": "float", "low": 0, "high": 1}}},
+        "search_space.dropout.high",
+        "from 0 to 1, 1 excluded",
+    ),
     (
         {"search_space": {"batch_size": {"type": "categorical", "choices": [8, "16"]}}},
         "search_space.batch_size.choices",
@@ -62,8 +66,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"sampler": {"name": "tpe", "options": {"n_startup": 1}}}, "sampler.tpe.options.n_startup", "n_startup_trials"),
     ({"pruner": {"name": "threshold", "options": {}}}, "pruner.threshold.options.lower", "give lower"),
     ({"fixed": {"learning_rate": 0.1}}, "fixed.learning_rate", "also in search_space"),
-    ({"fixed": {"epochs": 0}}, "fixed.epochs", "[1, 1000]"),
-    ({"enqueue": [{"learning_rate": 1.0}]}, "enqueue.0.learning_rate", "must lie in"),
+    ({"fixed": {"epochs": 0}}, "fixed.epochs", "must be a whole number from 1 to 1000"),
+    ({"enqueue": [{"learning_rate": 1.0}]}, "enqueue.0.learning_rate", "must be a number from 1e-05 to 0.001"),
     ({"enqueue": [{"epochs": 1}]}, "enqueue.0.epochs", "not in search_space"),
     ({"enqueue": [{}, {}, {}], "baseline": True}, "enqueue", "raise n_trials"),
     ({"n_trials": 0}, "n_trials", "greater than or equal to 1"),

@@ -30,11 +30,15 @@ DEEP: dict[str, dict[str, Any]] = {
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (space(lora_rank=RANK), "search_space.lora_rank", "method full has no lora_rank; add when: {method: lora}"),
     ({"search_space": {"lora_rank": RANK}}, "search_space.lora_rank", "method full has no lora_rank"),
-    ({"fixed": {"lora_rank": 8}}, "fixed.lora_rank", "only method lora has lora_rank; fix or search method"),
+    (
+        {"fixed": {"lora_rank": 8}},
+        "fixed.lora_rank",
+        "lora_rank exists only with method lora; drop it, or change method",
+    ),
     (
         {"fixed": {"method": "head_only", "frozen_layers": 2}},
         "fixed.frozen_layers",
-        "only method full and lora has frozen_layers",
+        "frozen_layers exists only with method full or lora",
     ),
     (
         {"fixed": {"method": "head_only"}, "search_space": {"unfreeze": {"type": "categorical", "choices": ["none"]}}},
@@ -44,7 +48,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         space(lora_rank=RANK | {"when": {"methods": "lora"}}),
         "search_space.lora_rank.when.methods",
-        "neither in search_space nor in fixed; put it there; did you mean 'method'?",
+        "neither in search_space nor in fixed; add it to one of them; did you mean 'method'?",
     ),
     (
         space(lora_rank=RANK | {"when": {"unfreeze": "none"}}),
@@ -59,12 +63,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"search_space": {"lora_rank": RANK | LORA}, "fixed": {"method": "full"}},
         "search_space.lora_rank.when.method",
-        "method is never lora; it can be full",
+        "method is never lora; it may be full",
     ),
     (
         space(epochs={"type": "int", "low": 1, "high": 3}, weight_decay=DECAY | {"when": {"epochs": 2}}),
         "search_space.weight_decay.when.epochs",
-        "only a categorical can be hung on",
+        "a condition needs a categorical parameter, and epochs is a range of numbers",
     ),
     (
         space(
@@ -72,13 +76,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
             lora_targets=DEEP["lora_targets"] | {"when": {"lora_rank": 8}},
         ),
         "search_space.lora_rank",
-        "hangs on itself",
+        "lora_rank depends on itself",
     ),
     ({"search_space": DEEP}, "search_space.weight_decay", "more than 4 others"),
     (
         space(learning_rate=[rate(1e-5, 1e-4, "full"), rate(1e-4, 1e-3, ["full", "lora"])]),
         "search_space.learning_rate.1",
-        "two ranges of learning_rate could be active at once",
+        "two ranges of learning_rate could apply to the same trial",
     ),
     (
         space(learning_rate=[rate(1e-5, 1e-4, "full"), rate(1e-3, 1e-4, "lora")]),
@@ -89,7 +93,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         space(frozen_layers={"type": "int", "low": 0, "high": 2}, frozen_fraction=DECAY),
         "search_space.frozen_fraction",
-        "say the same in two ways",
+        "both set the number of frozen blocks",
     ),
     (
         space(lora_rank=RANK | LORA) | {"sampler": {"name": "gp"}},
@@ -101,25 +105,25 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         space(lora_rank=RANK | LORA) | {"sampler": {"name": "tpe", "options": {"multivariate": False}}},
         "sampler.options.multivariate",
-        "searched in groups",
+        "need a multivariate tpe",
     ),
     (
         space(lora_rank=RANK | LORA) | {"enqueue": [{"lora_rank": 8}]},
         "enqueue.0.lora_rank",
-        "lora_rank needs method = lora beside it",
+        "a trial has lora_rank only with method = lora",
     ),
     (
         space(lora_rank=RANK | LORA) | {"enqueue": [{"method": "full", "lora_rank": 8}]},
         "enqueue.0.lora_rank",
-        "lora_rank needs method = lora beside it",
+        "a trial has lora_rank only with method = lora",
     ),
     (
         space(learning_rate=[rate(1e-5, 1e-4, "full"), rate(1e-4, 1e-3, "lora")])
         | {"enqueue": [{"method": "full", "learning_rate": 5e-4}]},
         "enqueue.0.learning_rate",
-        "must lie in [1e-05, 0.0001]",
+        "must be a number from 1e-05 to 0.0001",
     ),
-    (space(gradient_checkpointing=DECAY), "search_space.gradient_checkpointing", "takes true or false"),
+    (space(gradient_checkpointing=DECAY), "search_space.gradient_checkpointing", "are true or false"),
 ]
 
 

@@ -55,23 +55,35 @@ def trial(http: TestClient, number: int) -> Any:
 
 REFUSED = [
     ({"objective": [TWO[0]]}, "objective", "at least 2 items"),
-    ({"objective": [*TWO, {"metric": "acuracy"}]}, "objective.2.metric", "unknown; did you mean 'accuracy'?"),
+    ({"objective": [*TWO, {"metric": "acuracy"}]}, "objective.2.metric", "unknown metric; did you mean 'accuracy'?"),
     ({"objective": [*TWO, TWO[1]]}, "objective.2.metric", "listed twice"),
-    ({"objective": [TWO[0], {"metric": "accuracy", "direction": "minimize"}]}, "objective.1.direction", "to maximize"),
-    ({"objective": [TWO[0], {"metric": "span_f1"}]}, "objective.1.metric", "is a metric of token-classification"),
-    ({"objective": COSTS[::-1]}, "objective.0.metric", "cannot come first"),
-    ({"objective": {"metric": "generalization_gap"}}, "objective.metric", "into constraints; first may be validation"),
-    ({"objective": TWO, "pruner": {"name": "median"}}, "pruner.name", "use none"),
-    ({"objective": TWO, "target_value": 0.1}, "target_value", "is of one objective"),
+    ({"objective": [TWO[0], {"metric": "accuracy", "direction": "minimize"}]}, "objective.1.direction", "is maximize"),
+    (
+        {"objective": [TWO[0], {"metric": "span_f1"}]},
+        "objective.1.metric",
+        "is a metric of token-classification, not of",
+    ),
+    ({"objective": COSTS[::-1]}, "objective.0.metric", "cannot be the first objective"),
+    (
+        {"objective": {"metric": "generalization_gap"}},
+        "objective.metric",
+        "in constraints. The first may be validation",
+    ),
+    ({"objective": TWO, "pruner": {"name": "median"}}, "pruner.name", "use the pruner none"),
+    ({"objective": TWO, "target_value": 0.1}, "target_value", "several objectives has no single target_value"),
     ({"objective": TWO, "sampler": {"name": "cmaes"}}, "sampler.name", "use tpe, gp, nsga2 or nsga3"),
-    ({"constraints": FLOOR, "sampler": {"name": "cmaes"}}, "sampler.name", "no constraints"),
-    ({"constraints": [{"metric": "accuracy"}]}, "constraints.0.at_most", "give one of at_most and at_least"),
-    ({"constraints": [{"metric": "acuracy", "at_least": 0.5}]}, "constraints.0.metric", "unknown; did you mean"),
-    ({"constraints": [*FLOOR, {"metric": "accuracy", "at_least": 0.6}]}, "constraints.1.metric", "has such a limit"),
+    ({"constraints": FLOOR, "sampler": {"name": "cmaes"}}, "sampler.name", "nor constraints"),
+    ({"constraints": [{"metric": "accuracy"}]}, "constraints.0.at_most", "give either at_most or at_least"),
+    ({"constraints": [{"metric": "acuracy", "at_least": 0.5}]}, "constraints.0.metric", "unknown metric; did you mean"),
+    (
+        {"constraints": [*FLOOR, {"metric": "accuracy", "at_least": 0.6}]},
+        "constraints.1.metric",
+        "has two limits on the same side",
+    ),
     ({"constraints": [*FLOOR, {"metric": "accuracy", "at_most": 0.4}]}, "constraints.1.metric", "no value meets both"),
     ({"constraints": [{"metric": "device_seconds", "at_least": 1}]}, "constraints.0.at_least", "give at_most"),
     (SCRIPT | {"objective": {"metric": "device_seconds"}}, "objective.metric", "a metric that train reports"),
-    (SCRIPT | {"objective": [{"metric": "r2"}, TWO[0]]}, "objective.0.direction", "say whether r2 is to minimize"),
+    (SCRIPT | {"objective": [{"metric": "r2"}, TWO[0]]}, "objective.0.direction", "give minimize or maximize"),
 ]
 
 

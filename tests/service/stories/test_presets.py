@@ -65,9 +65,9 @@ def test_the_same_study_again_is_the_same_study_as_posted_or_as_read_back(http: 
     [
         ({"name": "encoder-smal-data"}, "preset", "did you mean 'encoder-small-data'"),
         ({"name": "causal-lm-full"}, "preset", "for text-classification there are"),
-        ({"name": NAME, "sampler": {"name": "grid"}}, "search_space.learning_rate.step", "needs the step"),
+        ({"name": NAME, "sampler": {"name": "grid"}}, "search_space.learning_rate.step", "needs a step"),
         ({"name": NAME, "enqueue": [{"batch_size": 8}]}, "enqueue.0.batch_size", "not in search_space"),
-        ({"name": NAME, "enqueue": [{"epochs": 99}]}, "enqueue.0.epochs", "must lie in"),
+        ({"name": NAME, "enqueue": [{"epochs": 99}]}, "enqueue.0.epochs", "must be a whole number from"),
         ({"name": NAME, "fixed": {"random_seed": 1}}, "fixed.random_seed", "luckiest seed"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_study_that_its_preset_does_not_fit_is_refused(
 
 def test_the_seed_is_no_dimension(http: TestClient) -> None:
     answer = http.post("/v1/studies", json=spec(search_space={"seed": {"type": "int", "low": 0, "high": 9}}))
-    assert "the seed is no hyperparameter" in answer.json()["errors"][0]["message"]
+    assert "a seed is no hyperparameter" in answer.json()["errors"][0]["message"]
 
 
 def test_a_study_without_space_and_preset_is_refused(http: TestClient) -> None:

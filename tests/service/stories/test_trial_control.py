@@ -67,7 +67,7 @@ def test_a_grid_runs_enqueued_points_and_says_when_it_has_none(http: TestClient,
 @pytest.mark.parametrize(
     ("params", "field", "reason"),
     [
-        ({"learning_rate": 1.0}, "params.learning_rate", "must lie in"),
+        ({"learning_rate": 1.0}, "params.learning_rate", "must be a number from"),
         ({"learning_rate": "fast"}, "params.learning_rate", "must be a number"),
         ({"learning_rat": 1e-4}, "params.learning_rat", "did you mean"),
     ],
