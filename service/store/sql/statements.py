@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
-from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Dialect
 from sqlalchemy.sql import Executable
 
@@ -183,7 +182,7 @@ class Runner:
 
     def _in_one_trip(self, ready: Sequence[tuple[Call[Any], _Compiled]], commits: bool) -> list[list[Row]]:
         # a pipeline has a price, and saves nothing where there is nothing to join
-        if len(ready) == 1 and not commits and self._driver.info.transaction_status == TransactionStatus.INTRANS:
+        if len(ready) == 1 and not commits and self._driver.info.transaction_status.name == "INTRANS":
             return [self._fetch(*ready[0])]
         with self._driver.pipeline():
             cursors = [self._execute(*one) for one in ready]
