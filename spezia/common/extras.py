@@ -16,6 +16,7 @@ TRAINER_MODULES = (
     "peft",
     "pyarrow",
     "safetensors",
+    "scipy",
     "sklearn",
     "torch",
     "transformers",
