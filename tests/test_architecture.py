@@ -30,6 +30,7 @@ DOORS = {
     "limits": ("service/gate.py",),
     "optuna": ("service/search/", "service/store/", "service/optuna_private.py"),
     "prometheus_client": ("service/metrics.py",),
+    "psycopg": (),  # SQLAlchemy imports it where the database is PostgreSQL; a service on SQLite has none
     "pysqlite3": ("service/store/sql/sqlite.py",),
     "ruamel": ("spezia/cli/study_file.py",),
     "sqlalchemy": ("service/store/", "migrations/"),
@@ -181,8 +182,9 @@ def the_supervisor_never_imports_torch(house: House) -> list[str]:
 
 
 def training_knows_no_http_and_no_lease(house: House) -> list[str]:
-    # data/hub names what the hub's own library raises, which are errors of httpx2
-    loaded = house.reachable("trainer.train.fine_tune") - {"trainer.data.hub_errors"}
+    # data/hub_errors names what the hub's own library raises, which are errors of httpx2; spezia offers its client to
+    # whoever imports anything of it
+    loaded = house.reachable("trainer.train.fine_tune") - {"trainer.data.hub_errors", "spezia.client"}
     ours = [module for module in loaded if is_in(module, "trainer.supervisor", "trainer.messages", "trainer.engine")]
     libraries = {module.split(".")[0] for name in loaded for module, _ in house.imports[house.modules[name]]}
     return sorted(ours) + sorted(libraries & {"httpx2", "optuna", "fastapi", "sqlalchemy"})

@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 
+import httpx2
 import pytest
 from typer.main import get_command
 
+import spezia
 from service.settings import Settings
+from spezia import Client, StudySpec
 from spezia.cli.main import app
+from tests.service.replies import ScriptedService, make_best, make_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -23,9 +27,40 @@ def test_every_link_leads_to_a_file(target: str) -> None:
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?<=spezia )(\w+)(?= )", README))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?<=spezia )(?!import )(\w+)(?= )", README))))
 def test_every_command_exists(command: str) -> None:
     assert command in get_command(app).commands
+
+
+def test_python_and_curl_post_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {
+        "POST /v1/studies": make_study(),
+        "GET /v1/studies/intents": make_study(),
+        "GET /v1/studies/intents/best": make_best(),
+        "GET /v1/studies/intents/best/model": httpx2.Response(200, content=b"a tar"),
+    }
+    service = ScriptedService(answers)
+    monkeypatch.setattr(spezia, "Client", lambda url: Client(url, transport=service.transport()))
+    monkeypatch.chdir(tmp_path)
+    [program] = re.findall(r"\n```python\n(.*?)\n```\n", README, re.DOTALL)
+    exec(program, {})
+    [document] = re.findall(r" -d '(.*?)'\n", README, re.DOTALL)
+    assert StudySpec.model_validate_json(service.requests[0].content) == StudySpec.model_validate_json(document)
+    assert (tmp_path / "intents.tar").read_bytes() == b"a tar"
+
+
+NAMED_FILES = sorted(
+    set(
+        re.findall(
+            r"(?:spezia|service|trainer|migrations|tests|benchmarks)/[\w./]*", (ROOT / "pyproject.toml").read_text()
+        )
+    )
+)
+
+
+@pytest.mark.parametrize("name", NAMED_FILES)
+def test_every_file_for_which_a_package_is_needed_exists(name: str) -> None:
+    assert (ROOT / name).exists()
 
 
 NAMED_TESTS = sorted(set(re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())))

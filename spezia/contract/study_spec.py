@@ -145,6 +145,8 @@ class StudySpec(Wire):
         task, data = body.get("task"), body.get("data")
         if task == "script":
             return {"baseline": False} | body
+        if isinstance(data, Data):
+            data = data.model_dump(exclude_unset=True)
         if task not in TRAINED_TASKS or not isinstance(data, dict) or not isinstance(data.get("columns", {}), dict):
             return body
         return body | {"data": data | {"columns": fill_columns(task, data.get("columns", {}))}}

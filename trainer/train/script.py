@@ -12,19 +12,13 @@ from contextlib import suppress
 
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.objectives import missing_metrics
+from spezia.script import TrialPruned
 from trainer.errors import ConfigError, Diverged, NoMetric
 from trainer.train.fine_tune import Evaluation
 from trainer.train.script_file import Train
 
 CLOSE_SECONDS = 30.0
 """For a script to end after it has been told to."""
-
-
-class TrialPruned(BaseException):
-    """Raised inside ``report`` when the trial is to end: it was pruned, or cancelled, or the worker ends.
-
-    Let it pass, after cleaning up in ``finally``. It is no ``Exception``, so ``except Exception`` lets it pass.
-    """
 
 
 class ScriptStuck(RuntimeError):
