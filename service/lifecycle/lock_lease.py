@@ -13,7 +13,7 @@ def lock_lease(tx: Transaction, lease_id: str, token: str) -> Lease:
         LeaseLost: The lease is stale.
     """
     study_id = studies.lock_by_lease(tx, lease_id, token)
-    renewed = None if study_id is None else tx.ask(leases.renew(tx, lease_id, token))
+    renewed = None if study_id is None else tx.ask(leases.renew(lease_id, token, tx.now))
     if renewed is None:
         raise LeaseLost
     return renewed

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.store import artifacts, leases
+from service.store import artifacts, attempts
 from service.store.store import Store
 
 
@@ -24,7 +24,7 @@ def remove_unused_folders(store: Store, folder: Path) -> None:
     if not found:
         return
     with store.writing() as tx:
-        ended = leases.ended_ids(tx, found)
+        ended = attempts.ended_ids(tx, found)
         artifacts.forget_hidden(tx, ended)
         unwanted = (ended - artifacts.folders(tx)) | artifacts.take_dropped(tx)
     remove_folders(folder, unwanted)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from service.store.sql.tables import small_run
 from service.store.transaction import Transaction
@@ -45,3 +45,8 @@ def of_study(tx: Transaction, study_uuid: str) -> dict[int, SmallRunRow]:
         )
         for row in tx.connection.execute(wanted)
     }
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the small runs of a study."""
+    tx.connection.execute(delete(small_run).where(small_run.c.study_uuid == study_uuid))

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import bindparam, delete, select, update
 
 from service.lifecycle.leases import report, tell
-from service.store import leases, studies
+from service.store import attempts, leases, studies
 from service.store.optuna import tables as optuna_tables
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease, study_spec
@@ -105,7 +105,7 @@ RACES: dict[str, list[Cut | Swap]] = {
     "the reaper takes what was handed out again": [_REAPED_BY_ID],
     "a result is replayed to the stale": [
         Cut(
-            leases,
+            attempts,
             "accepted_outcome",
             "attempt.c.lease_id == lease_id, attempt.c.token == token",
             "attempt.c.lease_id == lease_id",

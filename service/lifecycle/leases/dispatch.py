@@ -25,8 +25,9 @@ from service.lifecycle.studies.state_machine import begin_stopping, needs_score,
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
 from service.search.space.space import trial_params
-from service.store import artifacts, leases, studies, trials, workers
-from service.store.leases import Asker, Lease
+from service.store import artifacts, attempts, leases, studies, trials, workers
+from service.store.attempts import Asker
+from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -187,12 +188,12 @@ def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment 
 def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment | None:
     if leases.of_study(tx, study.uuid):
         return None
-    return _grant(tx, study, kind, number, asker, n_past=leases.n_attempts(tx, study.uuid, kind, number))
+    return _grant(tx, study, kind, number, asker, n_past=attempts.count(tx, study.uuid, kind, number))
 
 
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker, n_past: int) -> Assignment:
     seconds = seconds_to_reserve(tx, study) if kind == "trial" else None
-    granted = leases.grant(tx, study.uuid, kind, number, asker, n_past=n_past, reserved_seconds=seconds)
+    granted = attempts.begin(tx, study.uuid, kind, number, asker, n_past=n_past, reserved_seconds=seconds)
     return _assignment(tx, study, granted)
 
 
@@ -220,4 +221,4 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
         return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    return TrialAssignment(**common, seconds_left=seconds_left(tx, study, held), resume=leases.resume_of(tx, held))
+    return TrialAssignment(**common, seconds_left=seconds_left(tx, study, held), resume=attempts.resume_of(tx, held))

@@ -27,7 +27,7 @@ def directive(study: StudyRow | None, held: Lease) -> Directive:
 
 
 def _renew(tx: Transaction, held: HeldLease) -> LeaseStatus:
-    renewed = tx.ask(leases.renew(tx, held.lease_id, held.token))
+    renewed = tx.ask(leases.renew(held.lease_id, held.token, tx.now))
     if renewed is None:
         return LeaseStatus(lease_id=held.lease_id, directive="lost", expires_at=None)
     workers.see(tx, renewed.worker_id)

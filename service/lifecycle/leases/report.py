@@ -60,7 +60,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     )
     if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
-    tx.write(leases.renew(tx, lease_id, token))
+    tx.write(leases.renew(lease_id, token, tx.now))
     bind_contextvars(**lease_fields(study, held))
     if held.kind != "trial":
         raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from service.lifecycle.studies.budgets import seconds_to_reserve
-from service.store import leases, measurements, trials
-from service.store.leases import Asker, Lease
+from service.store import attempts, measurements, trials
+from service.store.attempts import Asker
+from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.protocol import HeldCheckpoint, Resume
@@ -25,10 +26,10 @@ def start_waiting_trial(
     held = {one.number: one for one in checkpoints if one.study_id == study.uuid}
     trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
     assert trial is not None
-    past = leases.attempts(tx, study.uuid, "trial", trial.number)
+    past = attempts.history(tx, study.uuid, "trial", trial.number)
     seen = {row.attempt: measurements.of_attempt(tx, study.uuid, trial.number, row.attempt) for row in past}
     resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
-    granted = leases.grant(
+    granted = attempts.begin(
         tx,
         study.uuid,
         "trial",

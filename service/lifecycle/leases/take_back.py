@@ -3,7 +3,7 @@
 from service.lease_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
-from service.store import leases, studies, trials
+from service.store import attempts, studies, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -21,7 +21,7 @@ def take_back(
     outcome: str | None = None,
 ) -> StudyRow:
     """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study."""
-    leases.close_attempt(
+    attempts.close(
         tx,
         held,
         failure.failure_class,
@@ -29,7 +29,7 @@ def take_back(
         device_seconds=device_seconds,
         outcome=outcome,
     )
-    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    past = attempts.history(tx, held.study_uuid, held.kind, held.number)
     n_counted = sum(attempt.is_counted for attempt in past)
     used_up = n_counted >= MAX_COUNTED_ATTEMPTS or len(past) - n_counted >= MAX_UNCOUNTED_ATTEMPTS
     if used_up:

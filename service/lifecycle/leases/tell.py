@@ -18,7 +18,7 @@ from service.lifecycle.trials.enqueue_first_trials import enqueue_first_trials
 from service.search.propose.proposer import Proposer
 from service.search.results.judge_trial import judge_trial
 from service.search.results.learning_curve import points
-from service.store import artifacts, leases, measurements, studies, trials
+from service.store import artifacts, attempts, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.sql.statements import Row
 from service.store.store import Store
@@ -94,7 +94,7 @@ def _log(outcome: Outcome) -> None:
 
 
 def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Told:
-    accepted = leases.accepted_outcome(tx, lease_id, token)
+    accepted = attempts.accepted_outcome(tx, lease_id, token)
     if accepted is None:
         raise LeaseLost
     if accepted != outcome.model_dump_json():
@@ -173,7 +173,7 @@ def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: Tria
     """What the trial has cost, its earlier attempts included; asked for only where the study goes by it."""
     if DEVICE_SECONDS not in study.spec.wanted_metrics:
         return 0.0
-    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    past = attempts.history(tx, held.study_uuid, held.kind, held.number)
     return outcome.device_seconds + sum(float(row.device_seconds) for row in past if row.lease_id != held.lease_id)
 
 
@@ -193,7 +193,7 @@ def _is_worth_another_try(tx: Transaction, held: Lease, failure: Failure) -> boo
     """A broken device is tried once more, in a new process; what is wrong with the data stays wrong."""
     if failure.failure_class != "device_error":
         return False
-    past = leases.attempts(tx, held.study_uuid, held.kind, held.number)
+    past = attempts.history(tx, held.study_uuid, held.kind, held.number)
     return all(attempt.end != "device_error" for attempt in past)
 
 
@@ -210,4 +210,4 @@ def _try_again(tx: Transaction, study: StudyRow, held: Lease, outcome: Outcome, 
 
 
 def _close(tx: Transaction, held: Lease, outcome: Outcome, end: str) -> None:
-    leases.close_attempt(tx, held, end, device_seconds=outcome.device_seconds, outcome=outcome.model_dump_json())
+    attempts.close(tx, held, end, device_seconds=outcome.device_seconds, outcome=outcome.model_dump_json())

@@ -9,7 +9,7 @@ from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import describe_study
 from service.search.results.ranking import leaders
 from service.search.space.space import trial_params
-from service.store import artifacts, leases, studies, trials, workers
+from service.store import artifacts, attempts, studies, trials, workers
 from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -90,7 +90,7 @@ def _inputs(tx: Transaction, study: StudyRow, model: KeptModel) -> tuple[Any, di
     """The study as people see it, the winner's params, and the worker that trained it."""
     trial = trials.find(tx, study, model.number)
     assert trial is not None
-    attempt = leases.attempts(tx, study.uuid, "trial", model.number)[-1]
+    attempt = attempts.history(tx, study.uuid, "trial", model.number)[-1]
     worker = tx.ask(workers.find(attempt.worker_id))
     versions = {} if worker is None else worker.versions
     return (

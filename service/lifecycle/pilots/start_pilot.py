@@ -1,7 +1,8 @@
 """Hand out pilots, small runs: the params of a study's first trials, on a fraction of the training data."""
 
-from service.store import leases, small_runs, trials
-from service.store.leases import Asker, Lease
+from service.store import attempts, leases, small_runs, trials
+from service.store.attempts import Asker
+from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
@@ -12,8 +13,8 @@ def start_pilot(tx: Transaction, study: StudyRow, asker: Asker) -> Lease | None:
     left = [number for number in _left(tx, study) if number not in held]
     if not left:
         return None
-    n_past = leases.n_attempts(tx, study.uuid, "small", left[0])
-    return leases.grant(tx, study.uuid, "small", left[0], asker, n_past=n_past)
+    n_past = attempts.count(tx, study.uuid, "small", left[0])
+    return attempts.begin(tx, study.uuid, "small", left[0], asker, n_past=n_past)
 
 
 def awaits_pilots(tx: Transaction, study: StudyRow) -> bool:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from service.search.results.ranking import best_trial, first_value
-from service.store import leases, trials
+from service.store import attempts, leases, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -55,7 +55,7 @@ def seconds_to_reserve(tx: Transaction, study: StudyRow) -> float | None:
     budget = study.spec.device_seconds
     if budget is None:
         return None
-    spent, longest = leases.trial_seconds(tx, study.uuid)
+    spent, longest = attempts.trial_seconds(tx, study.uuid)
     left = budget - spent - leases.reserved_seconds(tx, study.uuid)
     wanted = MARGIN * longest if longest else max(FIRST_SHARE * left, budget / study.spec.n_trials)
     return wanted if wanted <= left else 0.0
@@ -68,7 +68,7 @@ def seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:
         deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
         limits.append((deadline - tx.now).total_seconds())
     if held.reserved_seconds is not None:
-        limits.append(held.reserved_seconds - leases.age_seconds(tx, held))
+        limits.append(held.reserved_seconds - attempts.age_seconds(tx, held))
     return max(0.0, min(limits)) if limits else None
 
 

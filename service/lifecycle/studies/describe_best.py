@@ -12,7 +12,7 @@ from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.results.ranking import leaders, named_values, nearest_miss, violations
 from service.search.space.space import plain_params, trial_params
-from service.store import artifacts, leases, measurements, studies, trials
+from service.store import artifacts, attempts, measurements, studies, trials
 from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -80,7 +80,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
         study=study,
         baseline=None if trial is None else _baseline(study, trial),
         counts=trials.counts(tx, study),
-        device_seconds=leases.device_seconds(tx, study.uuid),
+        device_seconds=attempts.device_seconds(tx, study.uuid),
         start_small=compare_pilots(tx, study, seen),
         models=artifacts.kept_models(tx, study.uuid),
         warnings=[*study.warnings, *_warnings(study, found, trial)],

@@ -3,7 +3,7 @@
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.results.ranking import leaders
-from service.store import leases, measurements, studies, trials
+from service.store import attempts, measurements, studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -43,7 +43,7 @@ def describe_study(tx: Transaction, study: StudyRow) -> Study:
         failures=dict(trials.failures_by_class(tx, study)),
         generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
         elapsed_seconds=max(0.0, (until - study.created_at).total_seconds()),
-        device_seconds=leases.device_seconds(tx, study.uuid),
+        device_seconds=attempts.device_seconds(tx, study.uuid),
         created_at=study.created_at,
         finished_at=study.finished_at,
         start_small=compare_pilots(tx, study, seen),

@@ -7,7 +7,7 @@ from service.lifecycle.trials.find_trial import find_trial
 from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.space.space import trial_params
-from service.store import artifacts, decisions, leases, measurements, studies, trials
+from service.store import artifacts, attempts, decisions, measurements, studies, trials
 from service.store.store import Store
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
@@ -25,8 +25,8 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         study = studies.find(tx, name)
         trial = find_trial(tx, study, number)
         decided = decisions.of_trial(tx, study.uuid, number)
-        attempts = leases.attempts(tx, study.uuid, "trial", number)
-        evaluations = measurements.of_attempt(tx, study.uuid, number, attempts[-1].attempt if attempts else 0)
+        past = attempts.history(tx, study.uuid, "trial", number)
+        evaluations = measurements.of_attempt(tx, study.uuid, number, past[-1].attempt if past else 0)
         log = artifacts.last_log(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
     summary = describe_trial(study, trial, evaluations[-1] if evaluations else None)
     curve = points(evaluations)
@@ -34,7 +34,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
     return TrialDetail(
         **summary.__dict__,
         intermediate_values=[_evaluation(row) for row in evaluations],
-        attempts=[_attempt(row) for row in attempts],
+        attempts=[_attempt(row) for row in past],
         decisions=[_decision(row) for row in decided],
         best_step=best.step if best else None,
         generalization_gap=generalization_gap(best.metrics) if best else None,

@@ -1,11 +1,26 @@
 """Deleting a study: all of it, in any state, and whoever works on it hears of it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine, func, inspect, select, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Engine,
+    Float,
+    Integer,
+    String,
+    Text,
+    func,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
 from service.failpoints import Injected, armed
 from service.lifecycle.model_folders import remove_unused_folders
@@ -62,6 +77,33 @@ def test_nothing_is_left_in_any_state(
     assert worker.finish(held).json()["code"] == "lease-lost"
     assert http.get(STUDY).status_code == http.delete(STUDY).status_code == 404
     assert worker.dispatch() == []
+
+
+MADE_UP: dict[type, Any] = {
+    String: "x",
+    Text: "x",
+    Integer: 1,
+    BigInteger: 1,
+    Float: 0.5,
+    Boolean: False,
+    JSON: {},
+    tables.Instant: datetime.now(UTC),
+}
+"""A value for each type of column."""
+
+
+def test_rows_of_every_table_that_names_a_study_go_with_it(http: TestClient, engine: Engine) -> None:
+    http.post("/v1/studies", json=spec())
+    of_studies = [table for table in tables.metadata.sorted_tables if "study_uuid" in table.c]
+    with engine.begin() as connection:
+        uuid = connection.execute(select(tables.study_spec.c.uuid)).scalar_one()
+        for table in of_studies:
+            needed = [one for one in table.c if not one.nullable and one is not table.autoincrement_column]
+            row = {one.name: MADE_UP[type(one.type)] for one in needed} | {"study_uuid": uuid}
+            connection.execute(insert(table), row)
+    assert {table.name for table in of_studies} <= rows(engine).keys()
+    assert http.delete(STUDY).status_code == 204
+    assert rows(engine) == {}
 
 
 def test_a_new_study_of_the_name_has_nothing_of_the_old(http: TestClient, worker: HandWorker) -> None:

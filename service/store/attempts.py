@@ -1,0 +1,165 @@
+"""All statements on `attempt`: every run of a trial, or of what else has leases, kept as long as its study."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from service.store import leases
+from service.store.leases import Kind, Lease
+from service.store.sql.statements import Row, Statement
+from service.store.sql.tables import attempt
+from service.store.transaction import Transaction
+from spezia.contract.protocol import Resume
+
+_BEGIN = Statement(insert(attempt))
+_CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))
+
+
+@dataclass(frozen=True)
+class Asker:
+    """The worker that wants a lease."""
+
+    worker_id: str
+    device: str
+
+
+def begin(
+    tx: Transaction,
+    study_uuid: str,
+    kind: Kind,
+    number: int,
+    asker: Asker,
+    *,
+    n_past: int,
+    resume: Resume | None = None,
+    reserved_seconds: float | None = None,
+) -> Lease:
+    """Begin the next attempt, after ``n_past`` others, and grant its lease to a worker.
+
+    Args:
+        resume: The checkpoint that it goes on from; ``None``: it begins anew.
+        reserved_seconds: Of the study's ``device_seconds``; ``None`` where it has no such budget.
+    """
+    granted = Lease(
+        lease_id=uuid4().hex,
+        token=uuid4().hex,
+        study_uuid=study_uuid,
+        kind=kind,
+        number=number,
+        attempt=n_past + 1,
+        worker_id=asker.worker_id,
+        expires_at=tx.now + leases.TERM,
+        reserved_seconds=reserved_seconds,
+    )
+    leases.add(tx, granted)
+    begun = _BEGIN.rows(
+        lease_id=granted.lease_id,
+        study_uuid=study_uuid,
+        kind=kind,
+        number=number,
+        attempt=granted.attempt,
+        worker_id=asker.worker_id,
+        device=asker.device,
+        started_at=tx.now,
+        is_counted=True,
+        device_seconds=0.0,
+        resume_attempt=resume.attempt if resume else None,
+        resume_step=resume.step if resume else None,
+    )
+    tx.write(begun)
+    return granted
+
+
+def close(
+    tx: Transaction,
+    held: Lease,
+    end: str,
+    *,
+    is_counted: bool = True,
+    device_seconds: float | None = None,
+    outcome: str | None = None,
+) -> None:
+    """Write down how an attempt ended. Without ``device_seconds`` the time since its start is taken."""
+    if device_seconds is None:
+        device_seconds = age_seconds(tx, held)
+    closed = _CLOSE.rows(
+        of_id=held.lease_id,
+        ended_at=tx.now,
+        end=end,
+        is_counted=is_counted,
+        device_seconds=device_seconds,
+        token=held.token,
+        outcome=outcome,
+    )
+    tx.write(closed)
+    if end not in ("COMPLETE", "PRUNED"):
+        tx.after_commit.append(tx.metrics.failures.labels(end).inc)
+
+
+def count(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> int:
+    """How many attempts there were at a trial, or at what else has leases."""
+    counted = select(func.count()).select_from(attempt).where(*_same(study_uuid, kind, number))
+    return int(tx.connection.execute(counted).scalar_one())
+
+
+def history(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row]:
+    """Rows of the attempts at a trial, or at what else has leases, first to last."""
+    wanted = select(attempt).where(*_same(study_uuid, kind, number)).order_by(attempt.c.attempt)
+    return list(tx.connection.execute(wanted))
+
+
+def resume_of(tx: Transaction, held: Lease) -> Resume | None:
+    """The checkpoint that a trial's attempt goes on from; ``None``: it began anew."""
+    if held.attempt == 1:
+        return None
+    wanted = select(attempt.c.resume_attempt, attempt.c.resume_step).where(attempt.c.lease_id == held.lease_id)
+    row = tx.connection.execute(wanted).one()
+    return None if row.resume_attempt is None else Resume(attempt=row.resume_attempt, step=row.resume_step)
+
+
+def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
+    """The outcome that was accepted under this very token, as JSON; it makes a replay harmless."""
+    ours = select(attempt.c.outcome).where(attempt.c.lease_id == lease_id, attempt.c.token == token)
+    return tx.connection.execute(ours).scalar_one_or_none()
+
+
+def ended_ids(tx: Transaction, lease_ids: Collection[str]) -> set[str]:
+    """Those of ``lease_ids`` that were leases of this database and are no more."""
+    ended = select(attempt.c.lease_id).where(attempt.c.lease_id.in_(lease_ids), attempt.c.ended_at.is_not(None))
+    return set(tx.connection.execute(ended).scalars())
+
+
+def age_seconds(tx: Transaction, held: Lease) -> float:
+    """How long the attempt of a lease has been running."""
+    wanted = select(attempt.c.started_at).where(attempt.c.lease_id == held.lease_id)
+    started_at: datetime = tx.connection.execute(wanted).scalar_one()
+    return max(0.0, (tx.now - started_at).total_seconds())
+
+
+def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
+    """Device seconds of a study's ended trial attempts, and of the longest that came to its own end."""
+    of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
+    spent = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
+    whole = attempt.c.end.in_(("COMPLETE", "PRUNED", "budget"))
+    longest = select(func.coalesce(func.max(attempt.c.device_seconds), 0.0)).where(*of_trials, whole)
+    run = tx.connection.execute
+    return float(run(spent).scalar_one()), float(run(longest).scalar_one())
+
+
+def device_seconds(tx: Transaction, study_uuid: str) -> float:
+    """Device seconds of a study, summed over all its ended attempts."""
+    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(attempt.c.study_uuid == study_uuid)
+    return float(tx.connection.execute(total).scalar_one())
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the attempts of a study."""
+    tx.connection.execute(delete(attempt).where(attempt.c.study_uuid == study_uuid))
+
+
+def _same(study_uuid: str, kind: Kind, number: int) -> tuple[Any, ...]:
+    return attempt.c.study_uuid == study_uuid, attempt.c.kind == kind, attempt.c.number == number
