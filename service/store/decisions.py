@@ -9,24 +9,43 @@ from service.store.sql.tables import decision
 from service.store.transaction import Transaction
 
 
-def add(tx: Transaction, held: Lease, step: int, pruner: str, grounds: dict[str, Any]) -> None:
-    """Store what a pruner went by: reason, value, threshold, rank, rung and peers."""
+def add(
+    tx: Transaction,
+    held: Lease,
+    step: int,
+    pruner: str,
+    *,
+    text: str,
+    value: float,
+    threshold: float | None,
+    rank: int | None,
+    rung: int | None,
+    peers: list[int],
+) -> None:
+    """Store why a pruner ended a trial: the reason in words, and the numbers that it went by."""
     row = {
         "study_uuid": held.study_uuid,
         "number": held.number,
         "attempt": held.attempt,
         "step": step,
         "pruner": pruner,
+        "reason": text,
+        "value": value,
+        "threshold": threshold,
+        "rank": rank,
+        "rung": rung,
+        "peers": peers,
         "decided_at": tx.now,
     }
-    tx.connection.execute(insert(decision), row | grounds)
+    tx.connection.execute(insert(decision), row)
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
-    """Decisions on a trial, attempt by attempt."""
+    """Rows of the decisions on a trial, by attempt and step."""
     wanted = select(decision).where(decision.c.study_uuid == study_uuid, decision.c.number == number)
     return list(tx.connection.execute(wanted.order_by(decision.c.attempt, decision.c.step)))
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the decisions on a study's trials."""
     tx.connection.execute(delete(decision).where(decision.c.study_uuid == study_uuid))

@@ -12,7 +12,7 @@ from service.failpoints import failpoint
 from service.lifecycle.leases.heartbeat import directive
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.search.pruning.curves import Curves
-from service.search.pruning.decide import Decision, should_prune
+from service.search.pruning.should_prune import Decision, should_prune
 from service.search.results.judge_trial import judge_trial
 from service.search.results.learning_curve import points
 from service.search.results.ranking import rank_if_complete
@@ -93,13 +93,13 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
         step=one.step,
         value=one.value,
         should_prune=decision.should_prune,
-        reason=decision.reason,
+        reason=None if decision.reason is None else decision.reason.text,
         keep_model=keep_model,
     )
     measurements.add(tx, held, one, answer)
     tx.after_commit.append(tx.metrics.reports.inc)
-    if decision.grounds is not None:
-        decisions.add(tx, held, one.step, study.spec.pruner.name, decision.grounds.__dict__)
+    if decision.reason is not None:
+        decisions.add(tx, held, one.step, study.spec.pruner.name, **vars(decision.reason))
     return answer
 
 
@@ -108,7 +108,7 @@ def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_fina
     settled = partial(tx.trials.settled, study.study_id, Curves)
     decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), settled)
     if is_final and decision.should_prune:
-        return Decision(should_prune=False, grounds=None, system_attrs=decision.system_attrs)
+        return Decision(should_prune=False, reason=None, system_attrs=decision.system_attrs)
     return decision
 
 

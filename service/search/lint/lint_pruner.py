@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from service.search.pruning.comparable import n_schedules
 from service.search.pruning.pruners import longest_schedule
-from service.search.space.allowed import n_values, ranges_of
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.validation import SpecWarning
@@ -73,13 +73,12 @@ def _peers(spec: StudySpec) -> Iterator[SpecWarning]:
             )
     elif not isinstance(spec.pruner, pruners.SuccessiveHalvingPruner | pruners.HyperbandPruner):
         return
-    ranges = ranges_of(spec, "epochs")
-    n_schedules = sum(n_values(one) or 1 for one in ranges)
-    if n_schedules > 1 and spec.n_trials < _MIN_PEERS * n_schedules:
+    n = n_schedules(spec)
+    if n > 1 and spec.n_trials < _MIN_PEERS * n:
         yield SpecWarning(
             field="search_space.epochs",
             message=f"a trial is compared only with trials of as many epochs or more, and {spec.n_trials} trials have "
-            f"{n_schedules} numbers of epochs: the longest have few peers",
+            f"{n} numbers of epochs: the longest have few peers",
             advice="fix epochs at the largest (the best evaluation counts, not the last), or raise n_trials",
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from spezia.contract.space import plain_name
+from service.search.pruning.comparable import Schedule, is_comparable, schedule_of
 
 Values = NDArray[np.float64]
 """Ascending; NaN, which no trial of ours reports, comes last."""
@@ -19,14 +19,14 @@ class Curves:
     Args:
         n_trials: That these were made of.
         n_complete: Of them.
-        by_step: Values by step and then by the epochs that their trials were to run.
+        by_step: Values by step and then by the schedule of their trials.
     """
 
     def __init__(
         self,
         n_trials: int = 0,
         n_complete: int = 0,
-        by_step: Mapping[int, Mapping[float | None, Values]] | None = None,
+        by_step: Mapping[int, Mapping[Schedule, Values]] | None = None,
     ) -> None:
         self.n_trials = n_trials
         self.n_complete = n_complete
@@ -35,34 +35,21 @@ class Curves:
     def extended(self, trials: Sequence[FrozenTrial]) -> "Curves":
         """Those of these trials and ``trials``."""
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-        new: defaultdict[tuple[int, float | None], list[float]] = defaultdict(list)
+        new: defaultdict[tuple[int, Schedule], list[float]] = defaultdict(list)
         for trial in complete:
-            epochs = epochs_of(trial)
+            schedule = schedule_of(trial)
             for step, value in trial.intermediate_values.items():
-                new[step, epochs].append(value)
+                new[step, schedule].append(value)
         by_step = dict(self._by_step)
-        for (step, epochs), values in new.items():
+        for (step, schedule), values in new.items():
             before = by_step.get(step, {})
-            both = np.concatenate((before.get(epochs, ()), values))
+            both = np.concatenate((before.get(schedule, ()), values))
             # stable is fast on what is nearly sorted
-            by_step[step] = {**before, epochs: np.sort(both, kind="stable")}
+            by_step[step] = {**before, schedule: np.sort(both, kind="stable")}
         return Curves(self.n_trials + len(trials), self.n_complete + len(complete), by_step)
 
-    def at(self, step: int, epochs: float | None) -> Iterator[Values]:
-        """The values at a step, in several arrays, of trials that `is_comparable` with one of so many epochs."""
-        for theirs, values in self._by_step.get(step, {}).items():
-            if is_comparable(epochs, theirs):
+    def at(self, step: int, schedule: Schedule) -> Iterator[Values]:
+        """Yield the values at a step, in several arrays, of all trials that one of this schedule is compared with."""
+        for other, values in self._by_step.get(step, {}).items():
+            if is_comparable(schedule, other):
                 yield values
-
-
-def epochs_of(trial: FrozenTrial) -> float | None:
-    """Return the epochs that a trial is to run; ``None`` if not searched, or if a script calls something else so."""
-    found = trial.params.get("epochs")
-    if found is None:
-        found = next((value for key, value in trial.params.items() if plain_name(key) == "epochs"), None)
-    return found if isinstance(found, int | float) else None
-
-
-def is_comparable(epochs: float | None, theirs: float | None) -> bool:
-    """A rate that decays over fewer epochs looks better early, so shorter schedules do not count."""
-    return epochs is None or theirs is None or theirs >= epochs

@@ -1,4 +1,9 @@
-"""Optuna's pruners by name. Optuna counts steps from 0 and we from 1, so warm-up is one longer here."""
+"""Optuna's pruners by name. Optuna counts steps from 0 and we from 1, so warm-up is one longer here.
+
+A further pruner of Optuna's, such as the Wilcoxon pruner, needs a model of its options in `spezia.contract.pruners`, a
+case in `build_pruner`, one in `reasons`, which says why it pruned a trial, and one in `lint_pruner`, which says when it
+can act first. Which trials it may compare is decided in `comparable`.
+"""
 
 from optuna.pruners import (
     BasePruner,

@@ -14,23 +14,25 @@ from spezia.contract.tasks import Direction
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grounds:
-    """What a pruner went by. Fields that its rule does not know are ``None``."""
+class Reason:
+    """Why a pruner ended a trial. Fields that its rule does not know are ``None``."""
 
-    reason: str
-    """In words."""
+    text: str
+    """The reason in words."""
     value: float
-    """That was compared."""
+    """Value of the trial that was compared."""
     threshold: float | None = None
+    """Limit that the value was compared with."""
     rank: int | None = None
-    """Among the peers and itself, from 1."""
+    """Place of the trial among its peers and itself, from 1."""
     rung: int | None = None
+    """Rung of successive halving or Hyperband at which the trial was compared."""
     peers: list[int]
     """Numbers of the trials that it was compared with."""
 
 
-def grounds_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> Grounds:
-    """Return what the study's pruner went by when it pruned ``trial`` at its last step, compared with ``peers``."""
+def reason_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]) -> Reason:
+    """Return why the study's pruner ended ``trial`` at its last step, where it compared the trial with ``peers``."""
     step = trial.last_step
     assert step is not None
     best = _best(trial.intermediate_values.values(), spec.direction)
@@ -45,30 +47,28 @@ def grounds_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial]
             return _in_rung(spec, so_far, trial, peers, options)
         case pruners.PatientPruner(options=options):
             more = f" by more than {options.min_delta:g}" if options.min_delta else ""
-            reason = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
-            return Grounds(reason=reason, value=value, peers=[])
+            text = f"{so_far} has not improved{more} in the last {options.patience + 1} evaluations"
+            return Reason(text=text, value=value, peers=[])
         case pruners.ThresholdPruner(options=options):
             below = options.lower is not None and value < options.lower
             side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
             limit = options.lower if below else options.upper
-            return Grounds(
-                reason=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[]
-            )
+            return Reason(text=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[])
         case pruners.NoPruner():
             raise AssertionError("pruner none prunes nothing")
 
 
 def _beside_limit(
     spec: StudySpec, so_far: str, best: float, peers: Sequence[FrozenTrial], step: int, percentile: float
-) -> Grounds:
+) -> Reason:
     complete = [peer for peer in peers if peer.state == TrialState.COMPLETE and step in peer.intermediate_values]
     values = sorted(peer.intermediate_values[step] for peer in complete)
     position = (len(values) - 1) * (100 - percentile if spec.direction == "maximize" else percentile) / 100
     below = values[math.floor(position)]
     limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
     what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
-    return Grounds(
-        reason=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
+    return Reason(
+        text=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
         value=best,
         threshold=limit,
         rank=_rank(spec, best, values),
@@ -82,7 +82,7 @@ def _in_rung(
     trial: FrozenTrial,
     peers: Sequence[FrozenTrial],
     options: pruners.SuccessiveHalvingOptions | pruners.HyperbandOptions,
-) -> Grounds:
+) -> Reason:
     rung = sum(key.startswith(COMPLETED_RUNG) for key in trial.system_attrs) - 1
     key = f"{COMPLETED_RUNG}{rung}"
     value = trial.system_attrs[key]
@@ -96,7 +96,7 @@ def _in_rung(
         why = (
             f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
         )
-    return Grounds(reason=f"{so_far}; {why}", value=value, rank=rank, rung=rung, peers=sorted(rivals))
+    return Reason(text=f"{so_far}; {why}", value=value, rank=rank, rung=rung, peers=sorted(rivals))
 
 
 def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:

@@ -13,8 +13,8 @@ from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from service.search.pruning.curves import Curves
-from service.search.pruning.decide import should_prune
 from service.search.pruning.pruners import build_pruner
+from service.search.pruning.should_prune import should_prune
 from spezia.contract.pruners import PercentilePruner
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction

@@ -1,7 +1,11 @@
-"""Whether a trial ends early."""
+"""Whether a trial ends early, as the study's pruner of Optuna's would decide it.
+
+Which trials it is compared with is in `comparable`, the pruners are in `pruners`, and why one ended a trial in
+`reasons`.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,28 +16,24 @@ from optuna.trial import FrozenTrial
 
 from service.optuna_private import all_but, bracket_of
 from service.search.propose.snapshot import SnapshotStorage
-from service.search.pruning.curves import Curves, epochs_of, is_comparable
+from service.search.pruning.comparable import comparable_trials, schedule_of
+from service.search.pruning.curves import Curves
 from service.search.pruning.percentile import is_behind
 from service.search.pruning.pruners import build_pruner
-from service.search.pruning.reasons import Grounds, grounds_of
+from service.search.pruning.reasons import Reason, reason_of
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a pruner says about one report."""
+    """What a pruner says after one report of a trial."""
 
     should_prune: bool
-    grounds: Grounds | None
+    reason: Reason | None
     """Why the trial is pruned; ``None`` when it goes on."""
     system_attrs: dict[str, Any]
-    """What the pruner wants stored on the trial, with the report."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why, in words."""
-        return None if self.grounds is None else self.grounds.reason
+    """System attributes that the pruner wants stored on the trial, with the report."""
 
 
 def should_prune(
@@ -52,13 +52,13 @@ def should_prune(
         settled: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
     """
     if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:
-        return Decision(should_prune=False, grounds=None, system_attrs={})
+        return Decision(should_prune=False, reason=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         first = settled()
         later = all_but(trial.number, trials[first.n_trials :])
         curves = [first, Curves().extended(later)]
         if sum(one.n_complete for one in curves) < spec.pruner.options.n_startup_trials:
-            return Decision(should_prune=False, grounds=None, system_attrs={})
+            return Decision(should_prune=False, reason=None, system_attrs={})
         # the rest is rare: our reports are finite
         if all(map(math.isfinite, trial.intermediate_values.values())):
             return _decide_by_curves(spec, spec.pruner, trial, trials, curves)
@@ -72,17 +72,17 @@ def _decide_by_curves(
     trials: Sequence[FrozenTrial],
     curves: Sequence[Curves],
 ) -> Decision:
-    peers = chain.from_iterable(one.at(max(trial.intermediate_values), epochs_of(trial)) for one in curves)
+    peers = chain.from_iterable(one.at(max(trial.intermediate_values), schedule_of(trial)) for one in curves)
     pruned = is_behind(pruner, spec.direction, trial.intermediate_values, peers)
-    grounds = grounds_of(spec, trial, list(_comparable(trial, trials))) if pruned else None
-    return Decision(should_prune=pruned, grounds=grounds, system_attrs={})
+    reason = reason_of(spec, trial, list(comparable_trials(trial, trials))) if pruned else None
+    return Decision(should_prune=pruned, reason=reason, system_attrs={})
 
 
 def _ask_optuna(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Decision:
     storage = SnapshotStorage(
         study_name=study_name,
         directions=[spec.direction],
-        trials=_comparable(trial, trials),
+        trials=comparable_trials(trial, trials),
         own=trial,
         study_system_attrs={},
     )
@@ -93,19 +93,9 @@ def _ask_optuna(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Se
     pruned = bool(pruner.prune(study, trial))  # numpy may answer
     return Decision(
         should_prune=pruned,
-        grounds=grounds_of(spec, storage.own, _rivals(pruner, study, trial, storage.others)) if pruned else None,
+        reason=reason_of(spec, storage.own, _rivals(pruner, study, trial, storage.others)) if pruned else None,
         system_attrs=storage.written_system_attrs,
     )
-
-
-def _comparable(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Iterable[FrozenTrial]:
-    """What the trial is compared with; looked for when asked for, as most pruners seldom compare."""
-    epochs = epochs_of(trial)
-    if epochs is None:
-        return trials
-    if "epochs" in trial.params:  # one range, so all have it by this name; 10,000 trials may pass by
-        return (other for other in trials if other.params.get("epochs", epochs) >= epochs)
-    return (other for other in trials if is_comparable(epochs, epochs_of(other)))
 
 
 def _rivals(

@@ -16,8 +16,8 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial, TrialState
 
 from service.search.pruning.curves import Curves
-from service.search.pruning.decide import Decision, should_prune
 from service.search.pruning.pruners import longest_schedule
+from service.search.pruning.should_prune import Decision, should_prune
 from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import SPACE, Unseen, make_spec, make_trial
 
@@ -83,7 +83,7 @@ def test_decisions_equal_stock_optuna(
     for number in range(40):
         theirs = study.ask()
         ours = make_trial(number, state=TrialState.RUNNING)
-        decision = Decision(should_prune=False, grounds=None, system_attrs={})
+        decision = Decision(should_prune=False, reason=None, system_attrs={})
         level = rng.random()
         for step in range(1, N_STEPS + 1):
             value = level + rng.gauss(0, 0.1) - 0.02 * step
@@ -117,7 +117,7 @@ def test_patient_prunes_what_no_longer_improves(metric: str, sign: int) -> None:
         decisions.append(should_prune(spec, "s", ours, []))
         assert decisions[-1].should_prune == theirs.should_prune(), step
     assert [decision.should_prune for decision in decisions] == [False, False, False, False, False, True]
-    assert decisions[-1].reason == (
+    assert text(decisions[-1]) == (
         f"step 6: best value so far {sign * 0.5} has not improved by more than 0.05 in the last 3 evaluations"
     )
 
@@ -166,26 +166,24 @@ def test_halving_compares_schedules_at_least_as_long() -> None:
 def test_reasons_name_step_value_and_limit() -> None:
     peers = finished([[0.1], [0.2], [0.3], [0.4], [0.9]])
     median = make_spec(pruner={"name": "median"})
-    assert should_prune(median, "s", running(9, [0.5]), peers).reason == (
+    assert text(should_prune(median, "s", running(9, [0.5]), peers)) == (
         "step 1: best value so far 0.5 is worse than 0.3, the median of 5 trials at this step"
     )
     percentile = make_spec(pruner={"name": "percentile", "options": {"percentile": 25.0}})
-    assert should_prune(percentile, "s", running(9, [0.25]), peers).reason == (
+    assert text(should_prune(percentile, "s", running(9, [0.25]), peers)) == (
         "step 1: best value so far 0.25 is worse than 0.2, the limit of the best 25 % of 5 trials at this step"
     )
     accuracy = make_spec(
         pruner={"name": "percentile", "options": {"percentile": 25.0}}, objective={"metric": "accuracy"}
     )
-    assert "worse than 0.4, the limit of the best 25 %" in str(
-        should_prune(accuracy, "s", running(9, [0.3]), peers).reason
-    )
+    assert "worse than 0.4, the limit of the best 25 %" in text(should_prune(accuracy, "s", running(9, [0.3]), peers))
     halving = make_spec(pruner={"name": "successive-halving", "options": {"reduction_factor": 2}})
     rivals = [make_trial(n, system_attrs={"completed_rung_0": n / 10}) for n in range(4)]
-    assert should_prune(halving, "s", running(9, [0.25]), rivals).reason == (
+    assert text(should_prune(halving, "s", running(9, [0.25]), rivals)) == (
         "step 1: best value so far 0.25; the value 0.25 ranks 4 of 5 at rung 0, where the best 2 of 5 go on"
     )
     threshold = make_spec(pruner={"name": "threshold", "options": {"upper": 3.0}})
-    assert should_prune(threshold, "s", running(9, [1.0, 4.0]), []).reason == (
+    assert text(should_prune(threshold, "s", running(9, [1.0, 4.0]), [])) == (
         "step 2: best value so far 1; the value 4 lies above upper = 3"
     )
 
@@ -269,3 +267,8 @@ def ended(trial: FrozenTrial, state: TrialState, value: float) -> FrozenTrial:
         intermediate_values=trial.intermediate_values,
         system_attrs=trial.system_attrs,
     )
+
+
+def text(decision: Decision) -> str:
+    assert decision.reason is not None
+    return decision.reason.text
