@@ -39,4 +39,6 @@ async def _store(request: Request) -> Store:
 
 PartsDep = Annotated[Parts, Depends(_parts)]
 StoreDep = Annotated[Store, Depends(_store)]
-LeaseToken = Annotated[str, Header(alias=TOKEN_HEADER, pattern=r"^[0-9a-f]{32}$")]
+LeaseToken = Annotated[
+    str, Header(alias=TOKEN_HEADER, pattern=r"^[0-9a-f]{32}$", description="Secret of the lease, as it came with it.")
+]

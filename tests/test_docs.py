@@ -1,6 +1,7 @@
 """The README tells the truth: its settings, its tree, its commands."""
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import httpx2
@@ -11,6 +12,7 @@ import spezia
 from service.settings import Settings
 from spezia import Client, StudySpec
 from spezia.cli.main import app
+from spezia.contract.tasks import TASKS, Task
 from tests.service.replies import ScriptedService, make_best, make_study
 
 ROOT = Path(__file__).parent.parent
@@ -75,3 +77,17 @@ def test_the_security_page_answers_all_ten_each_with_a_test() -> None:
     answers = re.split(r"\n### (API\d+) ", (ROOT / "docs" / "security.md").read_text())[1:]
     assert answers[::2] == [f"API{number}" for number in range(1, 11)]
     assert all("`tests/" in answer for answer in answers[1::2])
+
+
+TASK_ROWS = re.findall(r"^\|.*\|$", (ROOT / "docs" / "tasks.md").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "script"])
+def test_the_page_of_tasks_names_every_column_and_metric(task: Task) -> None:
+    # the rows of a task: its own, and those below that begin "the same"
+    start = next(index for index, row in enumerate(TASK_ROWS) if row.startswith(f"| `{task}`"))
+    rows = [TASK_ROWS[start], *takewhile(lambda row: row.startswith("| the same"), TASK_ROWS[start + 1 :])]
+    columns, metrics = zip(*(row.split("|")[2:4] for row in rows), strict=True)
+    known = TASKS[task]
+    assert set(re.findall(r"`(\w+)`", " ".join(columns))) == {name for names in known.columns for name in names}
+    assert set(re.findall(r"`(\w+)`", " ".join(metrics))) == set(known.metrics)

@@ -57,7 +57,9 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
     response_class=FileResponse,
     responses=problems(DatasetNotFound) | {200: {"content": _SENT}, 206: {"description": "A range."}},
 )
-def get_dataset(sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")], parts: PartsDep) -> FileResponse:
+def get_dataset(
+    sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")], parts: PartsDep
+) -> FileResponse:
     """The file as it was uploaded; ranges are supported."""
     dataset = find_dataset(parts.store, sha256)
     return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])

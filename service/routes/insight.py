@@ -30,9 +30,9 @@ def get_trials_csv(name: StudyName, store: StoreDep) -> StreamingResponse:
 def get_importances(
     name: StudyName,
     store: StoreDep,
-    evaluator: Evaluator = "ped-anova",
+    evaluator: Annotated[Evaluator, Query(description="Method that computes the importances.")] = "ped-anova",
     objective: Annotated[
-        str | None, Query(description="A metric of the study's objectives; absent: the first.")
+        str | None, Query(description="Metric of one of the study's objectives; when absent, that of the first.")
     ] = None,
 ) -> Importances:
     """How much each searched parameter has mattered, from the COMPLETE trials.

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Body, Path, Request, status
+from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import FileResponse
 
 from service.dependencies import LeaseToken, PartsDep, StoreDep
@@ -17,9 +17,9 @@ from service.lifecycle.models.upload_model_file import upload_model_file
 from service.lifecycle.trials.trial_log import append_log
 from service.routes import examples
 from service.routes.body_chunks import body_chunks
+from service.routes.parameters import LeaseId, ModelFile
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
-from spezia.contract.model_files import FILE_PATTERN
 from spezia.contract.protocol import (
     HeartbeatReply,
     HeartbeatRequest,
@@ -38,9 +38,6 @@ _FILE = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-
-LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
-File = Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)]
 
 
 @router.post("/heartbeat")
@@ -91,7 +88,7 @@ def post_release(
     responses=problems(LeaseLost),
 )
 async def put_artifact(
-    lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep, request: Request
+    lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
     """Upload one file of the model; it is visible once the trial's result is accepted."""
     chunks = body_chunks(request)
@@ -112,6 +109,6 @@ def put_log(
 
 
 @router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
-def get_model_file(lease_id: LeaseId, file: File, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
     """One file of the model that a ``score`` assignment is about."""
     return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))

@@ -1,6 +1,8 @@
 """Search spaces that we recommend."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from service.lifecycle.list_presets import list_presets
 from spezia.contract.preset import PresetList
@@ -10,6 +12,8 @@ router = APIRouter(prefix="/v1/presets", tags=["presets"])
 
 
 @router.get("")
-def get_presets(task: Task | None = None) -> PresetList:
+def get_presets(
+    task: Annotated[Task | None, Query(description="Task of the presets; when absent, all presets are listed.")] = None,
+) -> PresetList:
     """Search spaces and defaults per task, method and size of data, each line with its source."""
     return list_presets(task)

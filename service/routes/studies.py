@@ -29,10 +29,15 @@ from spezia.contract.validation import Validation
 router = APIRouter(prefix="/v1/studies", tags=["studies"], route_class=StrictRoute)
 
 _States = Annotated[
-    list[StudyState], Query(default_factory=list, max_length=6, description="In one of these; absent: in any.")
+    list[StudyState], Query(default_factory=list, max_length=6, description="States to list; when absent, all of them.")
 ]
-_Tasks = Annotated[list[Task], Query(default_factory=list, max_length=6, description="Of one of these; absent: any.")]
-_NamePrefix = Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="What the name begins with.")]
+_Tasks = Annotated[
+    list[Task], Query(default_factory=list, max_length=6, description="Tasks to list; when absent, all of them.")
+]
+_NamePrefix = Annotated[
+    str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="Beginning of the names to list.")
+]
+_Order = Annotated[StudyOrder, Query(description="Order of the list; a minus sign reverses it.")]
 _LINKS = {
     "study": link("get_study", name="name"),
     "trials": link("get_trials", name="name"),
@@ -83,7 +88,7 @@ def get_studies(
     state: _States,
     task: _Tasks,
     name_prefix: _NamePrefix = "",
-    order_by: StudyOrder = "name",
+    order_by: _Order = "name",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> StudyList:

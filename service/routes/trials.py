@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import FileResponse, PlainTextResponse
 
 from service.dependencies import PartsDep, StoreDep
@@ -25,18 +25,23 @@ from service.lifecycle.trials.show_trial import show_trial
 from service.lifecycle.trials.trial_log import read_log
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
-from service.routes.parameters import Limit, Number, PageToken, StudyName
+from service.routes.parameters import Limit, ModelFile, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
-from spezia.contract.model_files import FILE_PATTERN, ArtifactList
+from spezia.contract.model_files import ArtifactList
 from spezia.contract.trial import EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 
 _States = Annotated[
-    list[TrialState], Query(default_factory=list, max_length=5, description="In one of these; absent: in any.")
+    list[TrialState], Query(default_factory=list, max_length=5, description="States to list; when absent, all of them.")
 ]
+_After = Annotated[
+    int,
+    Query(ge=0, lt=2**31, description="Position in the log from which to read: the last `Log-Position`; 0 reads all."),
+]
+_Order = Annotated[TrialOrder, Query(description="Order of the list; a minus sign reverses it.")]
 _LINKS = {
     "trial": link("get_trial", name="study", number="number"),
     "log": link("get_log", name="study", number="number"),
@@ -49,7 +54,7 @@ def get_trials(
     name: StudyName,
     store: StoreDep,
     state: _States,
-    order_by: TrialOrder = "number",
+    order_by: _Order = "number",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> TrialList:
@@ -117,9 +122,7 @@ def post_trial_retry(name: StudyName, number: Number, idempotency: IdempotencyDe
 
 
 @router.get("/{number}/log", response_class=PlainTextResponse, responses=problems(StudyNotFound, TrialNotFound))
-def get_log(
-    name: StudyName, number: Number, store: StoreDep, after: Annotated[int, Query(ge=0, lt=2**31)] = 0
-) -> PlainTextResponse:
+def get_log(name: StudyName, number: Number, store: StoreDep, after: _After = 0) -> PlainTextResponse:
     """The trial's log. To follow it, pass the header ``Log-Position`` of the last reply as ``after``."""
     text, position = read_log(store, name, number, after)
     return PlainTextResponse(text, headers={"Log-Position": str(position)})
@@ -134,10 +137,8 @@ def get_artifacts(name: StudyName, number: Number, store: StoreDep) -> ArtifactL
 @router.get(
     "/{number}/artifacts/{file:path}", response_class=FileResponse, responses=problems(TrialNotFound, NoModel, Invalid)
 )
-def get_artifact(
-    name: StudyName, number: Number, file: Annotated[str, Path(pattern=FILE_PATTERN, max_length=100)], parts: PartsDep
-) -> FileResponse:
-    """One of these files, or the range of it that is asked for."""
+def get_artifact(name: StudyName, number: Number, file: ModelFile, parts: PartsDep) -> FileResponse:
+    """One file of the trial's model, or the range of it that the header `Range` names."""
     return FileResponse(find_artifact(parts.store, parts.artifacts, name, number, file))
 
 

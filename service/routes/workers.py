@@ -44,7 +44,7 @@ def get_workers(store: StoreDep, limit: Limit = 100, page_token: PageToken = Non
 
 @router.post("/{worker_id}/dispatch", responses=problems(WorkerUnknown))
 async def post_dispatch(
-    worker_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
+    worker_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id that the worker has registered.")],
     wanted: Annotated[DispatchRequest, examples.body(one=examples.DISPATCH)],
     parts: PartsDep,
     request: Request,

@@ -1,9 +1,16 @@
-"""The files of a trial's model: what they may be called, and how the service lists them."""
+"""The files of a model: which ones make it up, what those of a trial may be called, and how the service lists them."""
 
 from spezia.contract.wire import Count, Reply
 
 FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
 """Path of a file in a model's directory, or in a folder of it; no part of it begins with a dot."""
+
+MAX_FILE_LENGTH = 100
+"""Largest number of characters of such a path."""
+
+IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
+"""Patterns of the files that decide what a pretrained model computes: weights, config, tokenizer. They are what a
+worker downloads from the hub, and what the hash of a model is taken over."""
 
 
 class Artifact(Reply):

@@ -15,6 +15,7 @@ from service.app import create_app
 from service.settings import Settings
 from spezia.contract.problem import MEDIA_TYPE, Code
 
+SENTENCE = re.compile(r"[A-Z].*\.$", re.DOTALL)
 GOLDEN = Path(__file__).parent / "openapi.json"
 UPDATE = f"PYTHONPATH=. python -m tests.contract.test_openapi > {GOLDEN.relative_to(Path(__file__).parents[2])}"
 
@@ -63,7 +64,17 @@ def test_every_schema_and_every_field_is_explained_in_a_sentence(schema: dict[st
         f"{name}.{field}" if field else name
         for name, described in schema["components"]["schemas"].items()
         for field, one in {"": described, **described.get("properties", {})}.items()
-        if not re.match(r"[A-Z].*\.$", one.get("description", ""), flags=re.DOTALL)
+        if not SENTENCE.match(one.get("description", ""))
+    ]
+    assert unexplained == []
+
+
+def test_every_parameter_is_explained_in_a_sentence(schema: dict[str, Any]) -> None:
+    unexplained = [
+        f"{name}: {parameter['name']}"
+        for name, operation in operations(schema)
+        for parameter in operation.get("parameters", [])
+        if not SENTENCE.match(parameter.get("description", ""))
     ]
     assert unexplained == []
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from spezia.contract.model_files import IDENTITY
 from trainer.data.allowed_paths import describe_search, find_allowed
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import ConfigError
-
-_IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""The files that decide what a model computes: weights, config, tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +98,7 @@ def _find_carried(name: str) -> Path | None:
 def _download(name: str, revision: str | None, roots: Sequence[Path]) -> Path:
     try:
         # "*/*": exports to other formats in folders, often many times the size of the weights
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(_IDENTITY), ignore_patterns=["*/*"]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(IDENTITY), ignore_patterns=["*/*"]))
     except HUB_ERRORS as error:
         raise ConfigError(
             f"model.name: {name} was not found. Looked for a directory {describe_search(name, roots)}: "
@@ -138,7 +136,7 @@ def _mentions_auto_map(content: object) -> bool:
 
 def _hash_files(directory: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted({file for pattern in _IDENTITY for file in directory.glob(pattern)}):
+    for file in sorted({file for pattern in IDENTITY for file in directory.glob(pattern)}):
         digest.update(f"{file.name}\0{_hash_file(file)}\n".encode())
     return digest.hexdigest()
 
