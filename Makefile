@@ -1,13 +1,16 @@
-# `make demo` runs the main job, `make test` passes the tests; both make the environment first.
+# `make` lists what there is. Every target makes the environment that it needs first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow lint clean
+.PHONY: help install demo test test-slow lint clean
 
-install: $(INSTALLED)
+help:  ## list these targets
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## make .venv, with everything that developers need
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -17,21 +20,20 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# more of `spezia run`, such as `make demo ARGS=--new`
-demo: install
+demo: install  ## fine-tune MiniLM on the example; ARGS=--new runs it afresh
 	$(BIN)/spezia run examples/feedback/study.yaml $(ARGS)
 
 # one thread each: two workers of one thread do more on two cores than one of two
-test: install
+test: install  ## run the tests, but for the slow ones; ARGS=... goes to pytest
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(ARGS)
 
-test-slow: install
+test-slow: install  ## run the slow tests: whole studies, real kills, the built wheel
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal $(ARGS)
 
-lint: install
+lint: install  ## check formatting, ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-clean:
+clean:  ## remove the environment, the demo's studies and what builds leave
 	rm -rf $(VENV) .spezia build dist

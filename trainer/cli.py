@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from spezia.common.extras import MISSING_EXTRA, MissingExtra, require_trainer
 from spezia.common.logs import LogFormat, LogLevel, set_up_logging
 from spezia.common.parent import end_with_parent
 from spezia.contract.key import KEY_VARIABLE
@@ -60,6 +61,11 @@ def work(
 
     A service that needs an API key gets the one in SPEZIA_API_KEY, or in the file that SPEZIA_API_KEY_FILE names.
     """
+    try:
+        require_trainer("training")
+    except MissingExtra as missing:
+        typer.echo(f"spezia-worker: {missing}", err=True)
+        raise typer.Exit(MISSING_EXTRA) from None
     set_up_logging(log_format, log_level)
     client = ServiceClient(server, read_api_key(os.environ))
     folder = checkpoint_dir or user_cache() / "checkpoints"

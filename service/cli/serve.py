@@ -45,7 +45,7 @@ def serve(
             allow_scripts=allow_scripts,
         )
         if settings.n_workers != 0:
-            require_trainer("spezia serve without --workers 0")
+            require_trainer("serve without --workers 0")
         if exit_with_parent:
             end_with_parent(signal.SIGTERM)
         code = serve_until_ended(settings, is_restored=restored)

@@ -43,7 +43,7 @@ def _load(entry: EntryPoint) -> typer.Typer:
         missing, extra = str(error.name).split(".")[0], entry.module.split(".")[0]
         if missing in _OURS:
             raise
-        return _stand_in(MissingExtra(f"spezia {entry.name}", missing, extra))
+        return _stand_in(MissingExtra(entry.name, missing, extra))
     return app
 
 

@@ -6,37 +6,37 @@ An extra is named after the package of ours that needs it: ``service`` or ``trai
 from importlib.util import find_spec
 
 MISSING_EXTRA = 2
-"""Exit code of a program that needs packages which are not installed."""
+"""Exit code of a command that needs packages which are not installed."""
 
 TRAINER_MODULES = (
-    "PIL",
+    "torch",
+    "transformers",
     "datasets",
     "huggingface_hub",
     "numpy",
     "peft",
+    "PIL",
     "pyarrow",
     "safetensors",
     "scipy",
     "sklearn",
-    "torch",
-    "transformers",
 )
 """Modules of the extra ``trainer``. Only a worker's engine imports them, which is too late to say what is missing."""
 
 
 class MissingExtra(RuntimeError):
-    """A program needs packages that are not installed; the message says how to install them."""
+    """A command needs packages that are not installed; the message says how to install them."""
 
-    def __init__(self, program: str, module: str, extra: str) -> None:
-        super().__init__(f"{program} needs {module}, which is not installed: pip install 'spezia[{extra}]'")
+    def __init__(self, what: str, module: str, extra: str) -> None:
+        super().__init__(f"{what} needs {module}, which is not installed: pip install 'spezia[{extra}]'")
 
 
-def require_trainer(program: str) -> None:
-    """Check, without importing anything, that a worker of this Python could train.
+def require_trainer(what: str) -> None:
+    """Check, without importing anything, that ``what`` could train with the packages of this Python.
 
     Raises:
         MissingExtra: Something of the extra ``trainer`` is not installed.
     """
     for module in TRAINER_MODULES:
         if find_spec(module) is None:
-            raise MissingExtra(program, module, "trainer")
+            raise MissingExtra(what, module, "trainer")

@@ -45,7 +45,7 @@ print(json.dumps(sorted({module.split(".")[0] for module in sys.modules})))
 def test_a_command_whose_extra_is_missing_says_how_to_install_it(arguments: list[str]) -> None:
     ended = spezia_without(SERVICE, *arguments)
     assert ended.returncode == 2
-    assert f"spezia {arguments[0]} needs " in ended.stderr
+    assert f"spezia: {arguments[0]} needs " in ended.stderr
     assert "pip install 'spezia[service]'" in ended.stderr
     assert "Traceback" not in ended.stderr
 

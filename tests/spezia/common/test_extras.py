@@ -19,7 +19,7 @@ def test_the_modules_of_the_trainer_are_those_of_its_extra() -> None:
 
 
 def test_what_a_worker_lacks_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_trainer("spezia-worker")
+    require_trainer("training")
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "peft" else name)
-    with pytest.raises(MissingExtra, match=r"^spezia-worker needs peft, .*: pip install 'spezia\[trainer\]'$"):
-        require_trainer("spezia-worker")
+    with pytest.raises(MissingExtra, match=r"^training needs peft, .*: pip install 'spezia\[trainer\]'$"):
+        require_trainer("training")
