@@ -11,13 +11,13 @@ from sqlalchemy import delete, insert, select
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import event
 from service.store.transaction import Transaction
-from spezia.contract.event import Happening
+from spezia.contract.event import Event
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
 
 
-def add(tx: Transaction, study_uuid: str, study_id: int, happening: Happening) -> None:
-    row = {"study_uuid": study_uuid, "kind": happening.kind, "payload": _payload(happening), "at": tx.now}
+def add(tx: Transaction, study_uuid: str, study_id: int, new: Event) -> None:
+    row = {"study_uuid": study_uuid, "kind": new.kind, "payload": _payload(new), "at": tx.now}
     tx.write(_ADD.first(tx.trials.noting_event(study_id), **row))
 
 
@@ -31,5 +31,5 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
     tx.connection.execute(delete(event).where(event.c.study_uuid == study_uuid))
 
 
-def _payload(happening: Happening) -> dict[str, Any]:
-    return happening.model_dump(mode="json", exclude={"kind"})
+def _payload(new: Event) -> dict[str, Any]:
+    return new.model_dump(mode="json", exclude={"kind"})

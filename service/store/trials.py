@@ -200,7 +200,7 @@ def _say(
     values: Sequence[float] | None = None,
     failure: Failure | None = None,
 ) -> None:
-    happening = TrialChanged(
+    changed = TrialChanged(
         number=trial.number,
         state=state,
         params=trial.params,
@@ -208,7 +208,7 @@ def _say(
         values=list(values or ()),
         failure=failure,
     )
-    events.add(tx, study.uuid, study.study_id, happening)
+    events.add(tx, study.uuid, study.study_id, changed)
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:

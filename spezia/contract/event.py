@@ -52,5 +52,5 @@ class ValueReported(Reply):
     """Value of the first objective at this evaluation."""
 
 
-Happening = StudyChanged | TrialChanged | ValueReported
+Event = StudyChanged | TrialChanged | ValueReported
 """Any event of a study."""

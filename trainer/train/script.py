@@ -106,7 +106,9 @@ class _Desk:
             raise ConfigError(f"report: step = {step!r} must be a whole number above {self._step}, the step before")
         if missing := missing_metrics(self._wanted, metrics):
             given = ", ".join(metrics) or "none"
-            raise ConfigError(f"report: {', '.join(missing)} is missing, which the study goes by; given are {given}")
+            raise ConfigError(
+                f"report: {', '.join(missing)} is missing, which an objective or constraint needs; given are {given}"
+            )
         values = {name: float(value) for name, value in metrics.items()}
         for name, value in values.items():
             if not math.isfinite(value):

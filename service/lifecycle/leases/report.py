@@ -32,7 +32,7 @@ def report(store: Store, reports: list[Report]) -> list[ReportReply]:
 
     Raises:
         ReportConflict: A step was reported before with another value; the first one stands.
-        OutcomeRefused: The lease is not for a trial, or a metric is missing that the study goes by.
+        OutcomeRefused: The lease is not for a trial, or a metric is missing that the study's spec needs.
     """
     by_lease: dict[tuple[str, str], list[Report]] = {}
     for one in reports:
@@ -125,7 +125,9 @@ def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, last: Report) 
 def _check_metrics(study: StudyRow, one: Report) -> None:
     missing = missing_metrics(study.spec.wanted_metrics, one.metrics | {study.spec.metric: one.value})
     if missing:
-        raise OutcomeRefused(f"the metrics of step {one.step} lack {', '.join(missing)}, which the study goes by")
+        raise OutcomeRefused(
+            f"the metrics of step {one.step} lack {', '.join(missing)}, which an objective or constraint needs"
+        )
 
 
 def _check_same(one: Report, stored: Answer) -> None:

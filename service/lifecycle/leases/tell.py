@@ -170,7 +170,7 @@ def _last_value(study: StudyRow, trial: FrozenTrial, state: str) -> list[float] 
 
 
 def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> float:
-    """What the trial has cost, its earlier attempts included; asked for only where the study goes by it."""
+    """Return the trial's device seconds, all attempts together; 0 where no objective or constraint needs them."""
     if DEVICE_SECONDS not in study.spec.wanted_metrics:
         return 0.0
     past = attempts.history(tx, held.study_uuid, held.kind, held.number)

@@ -111,7 +111,7 @@ def _unseen(spec: StudySpec) -> Sequence[TrialState]:
 
 
 def _suggest_active(trial: Trial, spec: StudySpec) -> None:
-    """Draw one parameter after the other, of those that hang on others only the ones that are active."""
+    """Draw one parameter after the other; one with a condition is drawn only where it is met."""
     params = dict(spec.fixed)
     distributions = to_optuna(spec.search_space)
     for dimension in dimensions(spec.search_space):

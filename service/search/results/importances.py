@@ -75,5 +75,5 @@ def _is_finite(trial: FrozenTrial) -> bool:
 
 
 def _varied(spec: StudySpec, complete: Sequence[FrozenTrial]) -> list[str]:
-    """Searched params that every trial has: of one that hangs on another (``when``) no share can be given."""
+    """Searched params that every trial has: one with a condition (``when``) cannot be given a share."""
     return [name for name in spec.search_space if all(name in trial.params for trial in complete)]

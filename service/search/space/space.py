@@ -17,7 +17,7 @@ from spezia.contract.study_spec import Params, StudySpec
 
 
 def to_optuna(search_space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return Optuna's distributions by `Dimension.key`, each behind those that it hangs on."""
+    """Return Optuna's distributions by `Dimension.key`, each after those that it depends on."""
     return dict(_by_key(search_space))
 
 

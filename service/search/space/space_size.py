@@ -32,7 +32,7 @@ def space_size(spec: StudySpec) -> int | None:
     """Return how many different trials there can be; `None`: a range is continuous, or they are too many to count."""
     parents = {name for one in dimensions(spec.search_space) for name in one.distribution.when}
     known = tuple((name, value) for name, value in spec.fixed.items() if name in parents)
-    # how many choices of the parameters seen so far lead to each choice of those that others hang on
+    # how many choices of the parameters seen so far lead to each choice of those that others depend on
     cases: dict[tuple[tuple[str, ParamValue], ...], int] = {known: 1}
     for one in dimensions(spec.search_space):
         n = n_values(one.distribution)

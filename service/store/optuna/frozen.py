@@ -29,7 +29,7 @@ ROWS_PER_STATEMENT = 100
 
 
 def load_trials(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
-    """Read trials with all that hangs on them: six statements for each 500 trials."""
+    """Read trials with all that belongs to them: six statements for each 500 trials."""
     found: dict[int, FrozenTrial] = {}
     for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
         found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT])

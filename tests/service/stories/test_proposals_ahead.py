@@ -24,7 +24,9 @@ def run_study(http: TestClient, worker: HandWorker, name: str, before_each: Call
         before_each()
         held = worker.take()
         chosen.append(held["params"])
-        worker.report(held, 1, 8.0 - number, final=True)  # each the best so far, so that the next one hangs on it
+        worker.report(
+            held, 1, 8.0 - number, final=True
+        )  # each the best so far, so that the next proposal depends on it
         worker.finish(held)
     return chosen
 

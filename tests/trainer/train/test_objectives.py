@@ -74,6 +74,7 @@ def test_a_script_tells_all_that_the_study_goes_by() -> None:
     (evaluation,) = run_script(lambda params, report: report(**told), {}, wanted)
     assert evaluation.value == 1.0
     with pytest.raises(
-        ConfigError, match="report: accuracy, generalization_gap is missing, which the study goes by; given are loss"
+        ConfigError,
+        match="report: accuracy, generalization_gap is missing, which an objective or constraint needs; given are loss",
     ):
         list(run_script(lambda params, report: report(loss=1.0), {}, wanted))

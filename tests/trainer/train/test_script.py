@@ -102,8 +102,12 @@ def broken(params: dict[str, Any], report: Report) -> None:
 @pytest.mark.parametrize(
     ("train", "error", "message"),
     [
-        (reports(accuracy=1.0), ConfigError, "report: loss is missing, which the study goes by; given are accuracy"),
-        (reports(), ConfigError, "loss is missing, which the study goes by; given are none"),
+        (
+            reports(accuracy=1.0),
+            ConfigError,
+            "report: loss is missing, which an objective or constraint needs; given are accuracy",
+        ),
+        (reports(), ConfigError, "loss is missing, which an objective or constraint needs; given are none"),
         (reports(loss=1.0, step=0), ConfigError, "report: step = 0 must be a whole number above 0, the step before"),
         (reports(loss=1.0, step=1.5), ConfigError, "report: step = 1.5 must be a whole number"),
         (reports(loss=float("nan")), Diverged, "the script reported loss = nan"),

@@ -1,4 +1,4 @@
-"""Search spaces in which some parameters hang on others."""
+"""Search spaces in which some parameters depend on others."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def rate(low: float, high: float, method: str | list[str]) -> dict[str, Any]:
 
 
 SPACE: dict[str, Any] = {
-    # before what it hangs on
+    # before what it depends on
     "lora_dropout": {"type": "float", "low": 0.0, "high": 0.2, "when": {"lora_targets": "all-linear"}},
     "lora_targets": {"type": "categorical", "choices": ["all-linear", "attention"], "when": {"method": "lora"}},
     "weight_decay": {"type": "float", "low": 0.0, "high": 0.3},
