@@ -22,6 +22,7 @@ ServiceError                500 internal
 │   └── OutcomeRefused      409 outcome-refused
 ├── Unauthorized            401 unauthorized: no key, or not a good one
 ├── Forbidden               403 forbidden: the key lacks the scope
+├── CrossSite               403 forbidden: a page of another site, where no key is needed
 ├── TooManyRequests         429 too-many-requests
 ├── ProtocolTooOld          426 protocol-too-old
 ├── TooLarge                413 too-large
@@ -178,6 +179,13 @@ class Forbidden(ServiceError):
         super().__init__(
             f"{call} needs a key with the scope {' or '.join(needed)}; this one has {', '.join(scopes)}; use another"
         )
+
+
+class CrossSite(ServiceError):
+    """A page of another web site sent this; call the service from a program, or from its own pages."""
+
+    status = 403
+    code = Code.FORBIDDEN
 
 
 class TooManyRequests(ServiceError):

@@ -4,7 +4,8 @@ from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import ServiceError, Unauthorized
-from service.gate import Caller, Gate
+from service.gate import ANYBODY, Caller, Gate
+from service.routes.middleware.same_origin import check_same_origin
 from service.routes.middleware.scopes import is_for_workers, needed_scopes
 from service.routes.problem_document import problem_of
 
@@ -31,6 +32,8 @@ class CheckKeysMiddleware:
         viewer = None
         if needed:
             caller = await self._identify(scope)
+            if caller is ANYBODY:
+                check_same_origin(scope)
             self._gate.count(caller, "worker" if is_for_workers(method, path) else "person")
             caller.check(needed, f"{method} {path}")
             viewer = None if is_for_workers(method, path) else caller.viewer
