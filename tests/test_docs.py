@@ -91,3 +91,20 @@ def test_the_page_of_tasks_names_every_column_and_metric(task: Task) -> None:
     known = TASKS[task]
     assert set(re.findall(r"`(\w+)`", " ".join(columns))) == {name for names in known.columns for name in names}
     assert set(re.findall(r"`(\w+)`", " ".join(metrics))) == set(known.metrics)
+
+
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text().split("|---|---|---|\n")[1].splitlines()
+
+
+@pytest.mark.parametrize("row", GLOSSARY)
+def test_every_term_is_one_sentence_and_names_a_file_that_exists(row: str) -> None:
+    found = re.fullmatch(r"\| \*\*(?P<term>[^*]+)\*\* \| [A-Z].*\. \| \[(?P<file>\S+)\]\(\.\./(?P=file)\) \|", row)
+    assert found, row
+    assert (ROOT / found["file"]).exists(), (
+        f"{found['term']}: {found['file']} is gone; name the file where it lives now"
+    )
+
+
+def test_the_glossary_is_alphabetical_and_has_each_term_once() -> None:
+    terms = [row.split("**")[1].casefold() for row in GLOSSARY]
+    assert terms == sorted(set(terms))
