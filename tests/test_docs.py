@@ -108,3 +108,43 @@ def test_every_term_is_one_sentence_and_names_a_file_that_exists(row: str) -> No
 def test_the_glossary_is_alphabetical_and_has_each_term_once() -> None:
     terms = [row.split("**")[1].casefold() for row in GLOSSARY]
     assert terms == sorted(set(terms))
+
+
+GUIDES = ("CONTRIBUTING.md", "docs/architecture.md", "docs/decisions/README.md")
+NAMED_FILES = sorted(
+    {
+        (guide, name)
+        for guide in GUIDES
+        for name in re.findall(
+            r"`((?:spezia|service|trainer|migrations|tests|docs)/[\w./-]+\.(?:py|md|json))`", (ROOT / guide).read_text()
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(("guide", "name"), NAMED_FILES)
+def test_every_file_that_a_guide_names_exists(guide: str, name: str) -> None:
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_every_link_of_a_guide_leads_to_a_file(guide: str) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / guide).read_text())
+    assert targets
+    assert [target for target in targets if not ((ROOT / guide).parent / target).exists()] == []
+
+
+def test_every_file_in_the_picture_of_a_trials_way_exists() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text().partition("```mermaid")[2].partition("```")[0]
+    named = set(re.findall(r"[\w/]+\.py", picture))
+    paths = {str(path.relative_to(ROOT)) for folder in ("service", "trainer") for path in (ROOT / folder).rglob("*.py")}
+    assert len(named) > 15
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in paths)] == []
+
+
+def test_every_decision_is_listed_under_its_own_number() -> None:
+    listed = re.findall(r"\[(\d{4})\]\((\d{4})-\S+\.md\)", (ROOT / "docs" / "decisions" / "README.md").read_text())
+    pages = {path.name[:4]: path.read_text() for path in (ROOT / "docs" / "decisions").glob("0*.md")}
+    assert [number for number, _ in listed] == sorted(pages)
+    assert all(number == of_file for number, of_file in listed)
+    assert [number for number, page in pages.items() if not page.startswith(f"# {number}: ")] == []
