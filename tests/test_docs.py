@@ -139,7 +139,7 @@ def test_every_file_in_the_picture_of_a_trials_way_exists() -> None:
     named = set(re.findall(r"[\w/]+\.py", picture))
     paths = {str(path.relative_to(ROOT)) for folder in ("service", "trainer") for path in (ROOT / folder).rglob("*.py")}
     assert len(named) > 15
-    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in paths)] == []
+    assert [name for name in sorted(named) if not any(f"/{path}".endswith(f"/{name}") for path in paths)] == []
 
 
 def test_every_decision_is_listed_under_its_own_number() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -140,3 +140,9 @@ def params_of(trials: Sequence[FrozenTrial]) -> list[tuple[tuple[str, Any], ...]
 
 def freeze(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(params.items()))
+
+
+def names_of(union: Any) -> set[str]:
+    """The names by which a spec chooses among the models of ``union``, a pydantic union told apart by ``name``."""
+    models, *_ = get_args(union)
+    return {name for model in get_args(models) for name in get_args(model.model_fields["name"].annotation)}

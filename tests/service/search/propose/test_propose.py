@@ -16,8 +16,9 @@ from service.search.propose.samplers import build_sampler, trial_seed
 from service.search.results.ranking import best_trial
 from service.search.space.space import to_optuna
 from spezia.contract.ranges import value_problem
+from spezia.contract.samplers import Sampler
 from spezia.contract.tasks import Direction
-from tests.service.search.builders import SPACE, History, Unseen, make_spec, make_trial, params_of, toy_loss
+from tests.service.search.builders import SPACE, History, Unseen, make_spec, make_trial, names_of, params_of, toy_loss
 
 SAMPLERS: list[dict[str, Any]] = [
     {"name": "tpe"},
@@ -35,6 +36,11 @@ SAMPLERS: list[dict[str, Any]] = [
     {"name": "nsga3", "options": {"population_size": 5, "dividing_parameter": 2, "crossover_prob": 0.5}},
 ]
 by_name = pytest.mark.parametrize("sampler", SAMPLERS, ids=json.dumps)
+
+
+def test_every_sampler_of_the_contract_is_tried() -> None:
+    # the sampler gp is tried in test_proposer, the grid in test_grid
+    assert {str(sampler["name"]) for sampler in SAMPLERS} == names_of(Sampler) - {"gp", "grid"}
 
 
 @by_name

@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 from service.search.pruning.curves import Curves
 from service.search.pruning.pruners import longest_schedule
 from service.search.pruning.should_prune import Decision, should_prune
+from spezia.contract.pruners import Pruner
 from spezia.contract.study_spec import StudySpec
-from tests.service.search.builders import SPACE, Unseen, make_spec, make_trial
+from tests.service.search.builders import SPACE, Unseen, make_spec, make_trial, names_of
 
 N_STEPS = 9
 # name, options, Optuna's pruner, how far Optuna's first step lies before ours
@@ -63,6 +64,11 @@ STOCK: list[tuple[str, dict[str, Any], Callable[[], BasePruner], int]] = [
         1,
     ),
 ]
+
+
+def test_every_pruner_of_the_contract_is_compared_with_optunas() -> None:
+    # patient alone needs no other trial, and has a test of its own below
+    assert {name for name, *_ in STOCK} == names_of(Pruner) - {"none", "patient"}
 
 
 @pytest.mark.parametrize("metric", ["validation_loss", "accuracy"])
