@@ -1,4 +1,4 @@
-"""The Python client: one method per call of the REST API for people, the contract's models back.
+"""The Python client: one method for each call of the REST API that people make; replies are the contract's models.
 
 ClientError
 ├── SpeziaError     the service answered with a problem
@@ -30,12 +30,12 @@ from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, 
 from spezia.contract.validation import Validation
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
-"""States in which nothing of a study runs."""
+"""States in which nothing of a study runs any more."""
 
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
 _RETRY_SECONDS = (0.1, 0.4, 1.6)
-_MAX_WAITS = 5
-"""Tries of a request that comes too often."""
+_MAX_TRIES = 5
+"""How often a request is sent that the service refuses as too frequent."""
 _MAX_RETRY_SECONDS = 60.0
 _PAGE = 1000
 _JSON = {"Content-Type": "application/json"}
@@ -44,19 +44,19 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class _Best(RootModel[BestTrial | ParetoFront]):
-    """Of one objective, or of several."""
+    """The answer of a study of one objective, or of several."""
 
 
 class ClientError(Exception):
-    """Base of all."""
+    """Base of the errors that a client raises."""
 
 
 class Unreachable(ClientError):
-    """Nobody answered at the address of the service."""
+    """Nobody answers at the address of the service."""
 
 
 class SpeziaError(ClientError):
-    """The service refused; ``problem`` says why and what to do."""
+    """The service refuses a request; ``problem`` says why and what to do."""
 
     def __init__(self, problem: Problem) -> None:
         fields = [f"  {error.field}: {error.message}" for error in problem.errors or []]
@@ -65,8 +65,11 @@ class SpeziaError(ClientError):
 
 
 class Client:
-    """May be used from several threads. Reads are repeated when the connection fails, writes are not; what the
-    service refuses as too frequent is sent again when it says."""
+    """A service, as Python calls it; several threads may share one client.
+
+    Reads are repeated when the connection fails, writes are not. What the service refuses as too frequent is sent again
+    when it says. Every method raises `SpeziaError` where the service refuses, and `Unreachable` where nobody answers.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,14 @@ class Client:
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``api_key``: absent, that of the environment variable SPEZIA_API_KEY, if any."""
+        """Make a client; it connects with its first call.
+
+        Args:
+            url: Where the service listens, such as ``http://127.0.0.1:8765``.
+            api_key: Key of the service; absent, that of the environment variable SPEZIA_API_KEY, if any.
+            transport: What carries requests instead of the network, in tests.
+            sleep: What waits for so many seconds between tries and polls.
+        """
         key = api_key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(base_url=url, transport=transport, timeout=_TIMEOUT, headers=headers)
@@ -95,11 +105,11 @@ class Client:
         self._http.close()
 
     def create_study(self, spec: StudySpec) -> Study:
-        """Create a study and start it. The same name and spec again returns the study as it is."""
+        """Create a study and start it; the same name and spec again return the study as it is."""
         return self._post_spec(Study, "/v1/studies", spec)
 
     def validate(self, spec: StudySpec) -> Validation:
-        """Check a spec without starting it; what the service refuses is a `SpeziaError`."""
+        """Check a spec without creating its study; return what the service thinks of it."""
         return self._post_spec(Validation, "/v1/studies:validate", spec)
 
     def presets(self) -> PresetList:
@@ -147,27 +157,31 @@ class Client:
         return self._get(TrialDetail, f"{_study(name)}/trials/{number}")
 
     def best(self, name: str) -> BestTrial | ParetoFront:
-        """Return the answer of a study. While there is none, `SpeziaError` of code ``no-best``."""
+        """Return the best trial so far, or the Pareto front where a study has several objectives.
+
+        Raises:
+            SpeziaError: Of the code ``no-best`` while no trial has a value.
+        """
         return self._get(_Best, f"{_study(name)}/best").root
 
     def pause(self, name: str) -> Study:
-        """Start no new trials."""
+        """Start no new trials of a study until it is resumed."""
         return self._act(name, "pause")
 
     def resume(self, name: str) -> Study:
-        """Go on after a pause."""
+        """Let a paused study go on."""
         return self._act(name, "resume")
 
     def stop(self, name: str) -> Study:
-        """Start no new trials, let running ones end, then complete."""
+        """Complete a study when its running trials have ended; no new ones start."""
         return self._act(name, "stop")
 
     def cancel(self, name: str) -> Study:
-        """End all running trials now."""
+        """End a study and all its running trials now."""
         return self._act(name, "cancel")
 
     def extend(self, name: str, change: StudyChange) -> Study:
-        """Give a study other limits; an ended one goes on when a budget is raised."""
+        """Change the limits of a study; an ended one goes on when a budget is raised."""
         body = change.model_dump_json(exclude_unset=True)
         return _read(Study, self._send("PATCH", _study(name), content=body, headers=_JSON))
 
@@ -176,16 +190,16 @@ class Client:
         self._send("DELETE", _study(name))
 
     def enqueue(self, name: str, params: Params) -> TrialDetail:
-        """Try given params next; what they leave out is drawn."""
+        """Add a trial of given params, which is run next; searched parameters that are left out are drawn."""
         body = EnqueuedTrial(params=params).model_dump_json()
         return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials", content=body, headers=_JSON))
 
     def cancel_trial(self, name: str, number: int) -> TrialDetail:
-        """End one trial."""
+        """End one running trial of a study now."""
         return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/cancel"))
 
     def retry_trial(self, name: str, number: int) -> TrialDetail:
-        """Run a failed trial's params again; return the new trial."""
+        """Run the params of a failed trial again; return the new trial."""
         return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/retry"))
 
     def log(self, name: str, number: int) -> str:
@@ -193,12 +207,12 @@ class Client:
         return str(self._send("GET", f"{_study(name)}/trials/{number}/log").text)
 
     def upload(self, file: Path) -> Dataset:
-        """Upload a CSV, JSONL or Parquet file; its ``reference`` is what a study names as its data."""
+        """Upload a CSV, JSONL or Parquet file; the reply's ``reference`` is what a study names as its data."""
         with file.open("rb") as content:
             return _read(Dataset, self._send("POST", "/v1/datasets", content=content))
 
     def download_model(self, name: str, target: Path) -> Path:
-        """Write the fine-tuned model to ``target``: a tar of a folder that ``from_pretrained`` opens."""
+        """Write the best trial's model to the file ``target``: a tar of a folder that ``from_pretrained`` opens."""
         partial = target.with_name(f"{target.name}.part")
         with _connecting(self._url), self._http.stream("GET", f"{_study(name)}/best/model") as response:
             if response.is_error:
@@ -211,7 +225,11 @@ class Client:
         return target
 
     def wait(self, name: str, poll_seconds: float = 1.0, on_poll: Callable[[Study], None] | None = None) -> Study:
-        """Return the study when nothing of it runs any more."""
+        """Wait until nothing of a study runs any more; return it as it ended.
+
+        Args:
+            on_poll: What is called with the study as it is at each poll.
+        """
         while True:
             study = self.get_study(name)
             if on_poll:
@@ -221,8 +239,7 @@ class Client:
             self._sleep(poll_seconds)
 
     def _post_spec(self, model: type[Body], path: str, spec: StudySpec) -> Body:
-        headers = {"Content-Type": "application/json"}
-        return _read(model, self._send("POST", path, content=spec.model_dump_json(), headers=headers))
+        return _read(model, self._send("POST", path, content=spec.model_dump_json(), headers=_JSON))
 
     def _act(self, name: str, verb: str) -> Study:
         return _read(Study, self._send("POST", f"{_study(name)}/{verb}"))
@@ -237,7 +254,7 @@ class Client:
         return _read(model, self._send("GET", path, params=given))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        for _ in range(_MAX_WAITS):
+        for _ in range(_MAX_TRIES):
             with _connecting(self._url):
                 response = self._http.request(method, path, **options)
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
