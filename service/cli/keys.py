@@ -1,4 +1,4 @@
-"""`spezia key`: works on the database itself, so it is there before the first key is."""
+"""`spezia key`: makes, lists and revokes API keys in the database itself, so it works before there is a first key."""
 
 import os
 import re
@@ -66,7 +66,7 @@ def create(
 
 @app.command(name="list")
 def list_all(database: Database = None) -> None:
-    """List all keys, as far as they are stored: not themselves."""
+    """List all keys with their owners, scopes and state; the keys themselves are stored nowhere."""
     table = Table("id", "name", "scopes", "state", "created", "last used", "expires", box=None, pad_edge=False)
     with _store(database) as store:
         for key in list_keys(store):

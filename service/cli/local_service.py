@@ -1,4 +1,4 @@
-"""A service to talk to on this machine: the one that lives, or one started for a while."""
+"""A service on this machine: the one that runs already, or one that is started for a while."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ _LOG_TAIL_LINES = 15
 
 
 class NoLocalService(RuntimeError):
-    """No service could be reached or started; the message says why."""
+    """No local service could be reached or started; the message says why."""
 
 
 @contextmanager
 def local_service(settings: Settings, data_roots: Sequence[Path]) -> Iterator[tuple[str, bool]]:
-    """Yield the URL of a service on the database of ``settings``, and whether it lives only as long as we do.
+    """Yield the URL of a service on the database of ``settings``, and whether it ends with this process.
 
     Raises:
         NoLocalService: Another database is being served from this home, or the service did not start.

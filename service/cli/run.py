@@ -58,7 +58,7 @@ def run(
 
 
 def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
-    """Create the study, or find it as it is; ``is_new`` makes another under the next free name.
+    """Create a study, or find it as it is; ``is_new`` makes another under the next free name.
 
     Raises:
         SpeziaError: The service refuses the spec.
@@ -76,14 +76,17 @@ def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
 
 
 def save_spec(home: Path, spec: StudySpec) -> Path:
-    """Write the spec as JSON, as the API takes it."""
+    """Write a spec to the home folder, as the JSON that the API takes; return the file."""
     saved = home / f"{spec.name}.json"
     saved.write_text(spec.model_dump_json(indent=2) + "\n")
     return saved
 
 
 def curl_lines(url: str, name: str, saved: Path) -> list[str]:
-    """Return the same study as calls of the REST API, which read the key from where we did."""
+    """Return the lines of a shell that post a study and read its answer by the REST API.
+
+    They take the key, if one is needed, from the environment variable that the client takes it from.
+    """
     curl = f'curl -H "Authorization: Bearer ${KEY_VARIABLE}"' if KEY_VARIABLE in os.environ else "curl"
     study = f"{url}/v1/studies/{name}"
     return [

@@ -1,4 +1,4 @@
-"""`spezia serve`."""
+"""`spezia serve`: the HTTP service in the foreground, until a signal ends it."""
 
 import signal
 from pathlib import Path

@@ -2,7 +2,8 @@
 
 from rich.console import Console
 
-from spezia.cli.progress import show_result, watch
+from spezia.cli.progress import watch
+from spezia.cli.result import show_result
 from spezia.client import Client, SpeziaError
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.problem import Code

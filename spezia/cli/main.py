@@ -11,9 +11,9 @@ from spezia.cli.follow import INTERRUPTED, follow
 from spezia.cli.joined_commands import WithJoinedCommands
 from spezia.cli.options import AsJson, Name, Server, StudyFile
 from spezia.cli.plain_errors import plain_errors
-from spezia.cli.progress import show_result, trials_table
+from spezia.cli.result import show_result
 from spezia.cli.study_file import load_study_file
-from spezia.cli.tables import preset_table, presets_table, show_validation
+from spezia.cli.tables import preset_table, presets_table, show_validation, trials_table
 from spezia.client import Client
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange

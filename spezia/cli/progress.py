@@ -1,30 +1,20 @@
-"""A running study and its result, for people at a terminal."""
+"""A running study, for people at a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from spezia.cli.words import number_words, params_words, value_words
 from spezia.client import ENDED, Client
-from spezia.contract.best_trial import BestTrial, ParetoFront
-from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial, TrialDetail
 
 POLL_SECONDS = 0.5
-_SHORT = {
-    "learning_rate": "rate",
-    "batch_size": "batch",
-    "weight_decay": "decay",
-    "lr_schedule": "schedule",
-    "frozen_layers": "frozen",
-    "warmup_ratio": "warmup",
-}
 
 
 def watch(client: Client, name: str, console: Console) -> Study:
@@ -36,64 +26,6 @@ def watch(client: Client, name: str, console: Console) -> Study:
     shown = _News(client, name, console)
     with _screen(console) as screen:
         return client.wait(name, POLL_SECONDS, lambda study: _show(client, study, shown, screen))
-
-
-def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -> None:
-    """Print the answer: params beside the baseline's, what was gained, and where the model lies."""
-    if isinstance(best, ParetoFront):
-        _show_front(best, study, console)
-        return
-    baseline = best.baseline.params if best.baseline else {}
-    table = Table("", "best", *(["baseline"] if baseline else []), box=None, pad_edge=False)
-    for name, value in best.params.items():
-        table.add_row(name, _number(value), *([_number(baseline[name])] if name in baseline else []))
-    scores = [_number(best.value)]
-    if best.baseline:
-        scores.append("none" if best.baseline.value is None else _number(best.baseline.value))
-    table.add_row(best.metric, *scores, style="bold")
-    console.print(f"\n{best.study}: trial {best.number} is the best of {_counts(best.trials)}")
-    console.print(table)
-    if best.improvement is not None:
-        console.print(f"improvement over the baseline: {_number(best.improvement)}")
-    for metric, score in sorted(best.metrics.items()):
-        console.print(f"{metric}: {_number(score)}", highlight=False)
-    if best.model_directory:
-        console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
-    _show_notes([*study.warnings, *best.warnings], console)
-
-
-def trials_table(trials: list[Trial]) -> Table:
-    """Return trials as a table, a row each."""
-    table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
-    for trial in trials:
-        state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
-        value = _value(trial)
-        table.add_row(str(trial.number), state, value, str(trial.step), _params(trial.params))
-    return table
-
-
-def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
-    """Print a row a trial, what they trade against each other first."""
-    first = front.pareto[0]
-    table = Table("trial", *first.values, "params", box=None, pad_edge=False)
-    for one in front.pareto:
-        figures = map(_number, one.values.values())
-        table.add_row(str(one.number), *figures, _params(one.params))
-    if first.baseline and first.baseline.values:
-        figures = map(_number, first.baseline.values.values())
-        table.add_row("baseline", *figures, _params(first.baseline.params), style="dim")
-    console.print(f"\n{front.study}: {len(front.pareto)} of {_counts(first.trials)} are on the Pareto front")
-    console.print(table)
-    for one in front.pareto:
-        if one.model_directory:
-            console.print(f"model of trial {one.number}: {one.model_directory}", soft_wrap=True, highlight=False)
-    shared = [warning for warning in first.warnings if all(warning in one.warnings for one in front.pareto)]
-    _show_notes([*study.warnings, *shared], console)
-
-
-def _show_notes(warnings: list[str], console: Console) -> None:
-    for warning in dict.fromkeys(warnings):
-        console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
 
 
 class _News:
@@ -165,24 +97,24 @@ def _show(client: Client, study: Study, shown: _News, screen: Live | None) -> No
 
 
 def _running_line(trial: TrialDetail) -> str:
-    line = f"trial {trial.number:>4}  {_params(trial.params)}"
+    line = f"trial {trial.number:>4}  {params_words(trial.params)}"
     if not trial.intermediate_values:
         return f"{line}  no evaluation yet"
     last = trial.intermediate_values[-1]
-    return f"{line}  epoch {last.epoch:g}  step {last.step}  {_number(last.value)}"
+    return f"{line}  epoch {last.epoch:g}  step {last.step}  {number_words(last.value)}"
 
 
 def _ended_line(trial: Trial) -> str:
-    line = f"trial {trial.number:>4}  {_params(trial.params)}  epoch {trial.epoch:g}  step {trial.step}"
+    line = f"trial {trial.number:>4}  {params_words(trial.params)}  epoch {trial.epoch:g}  step {trial.step}"
     if trial.failure and trial.state == "FAIL":
         return f"{line}  failed: {trial.failure.failure_class}: {trial.failure.message}"
-    value = _value(trial)
+    value = value_words(trial)
     return f"{line}{'  ' if value else ''}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
 
 
 def _small_line(run: SmallRun, params: Params, fraction: float) -> str:
-    end = f"failed: {run.failure}" if run.value is None else _number(run.value)
-    return f"small {run.number:>4}  {_params(params)}  {fraction:.0%} of the data  {end}"
+    end = f"failed: {run.failure}" if run.value is None else number_words(run.value)
+    return f"small {run.number:>4}  {params_words(params)}  {fraction:.0%} of the data  {end}"
 
 
 def _study_line(study: Study) -> str:
@@ -192,7 +124,7 @@ def _study_line(study: Study) -> str:
     if study.start_small and study.spec.start_small and len(study.start_small.runs) < study.spec.start_small.trials:
         parts.insert(0, f"{len(study.start_small.runs)}/{study.spec.start_small.trials} small runs")
     if study.best:
-        parts.append(f"best {_number(study.best.value)} (trial {study.best.number})")
+        parts.append(f"best {number_words(study.best.value)} (trial {study.best.number})")
     if study.pareto:
         parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished
@@ -200,27 +132,6 @@ def _study_line(study: Study) -> str:
         parts.append(f"about {_duration(study.elapsed_seconds / study.n_finished * left)} left")
     state = "" if study.state == "running" else f" ({study.state})"
     return f"{study.name}{state}: {', '.join(parts)}"
-
-
-def _counts(counts: TrialCounts) -> str:
-    failed = f", {counts.fail} failed" if counts.fail else ""
-    return f"{counts.n_finished} ({counts.pruned} pruned{failed})"
-
-
-def _value(trial: Trial) -> str:
-    """Its values, and which constraints it does not meet."""
-    if trial.value is None:
-        return ""
-    values = " ".join(_number(value) for value in trial.values.values()) or _number(trial.value)
-    return values + (f"  misses {', '.join(trial.violations)}" if trial.violations else "")
-
-
-def _params(params: Params) -> str:
-    return " ".join(f"{_SHORT.get(name, name)}={_number(value)}" for name, value in params.items())
-
-
-def _number(value: ParamValue) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _duration(seconds: float) -> str:

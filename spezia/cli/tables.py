@@ -1,17 +1,29 @@
-"""Presets and validations for people: tables and sentences on a terminal."""
+"""Trials, presets and validations for people: tables and sentences on a terminal."""
 
 from rich.console import Console
 from rich.table import Table
 
+from spezia.cli.words import params_words, value_words
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
 from spezia.contract.space import values_of
+from spezia.contract.trial import Trial
 from spezia.contract.validation import Validation
 
 
+def trials_table(trials: list[Trial]) -> Table:
+    """Return a table of trials, a row each."""
+    table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
+    for trial in trials:
+        state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
+        value = value_words(trial)
+        table.add_row(str(trial.number), state, value, str(trial.step), params_words(trial.params))
+    return table
+
+
 def show_validation(found: Validation, console: Console) -> None:
-    """Print what a study would be and every warning, each with what to do."""
+    """Print what a study would search, and every warning about it with what to do."""
     spec = found.spec
     table = Table("searched", "range", box=None, pad_edge=False)
     for name, entry in spec.search_space.items():
@@ -34,7 +46,7 @@ def show_validation(found: Validation, console: Console) -> None:
 
 
 def presets_table(presets: list[Preset]) -> Table:
-    """Return presets as a table, a row each."""
+    """Return a table of presets, a row each."""
     table = Table("preset", "tasks", "for", box=None, pad_edge=False)
     for preset in presets:
         table.add_row(preset.name, ", ".join(preset.tasks), preset.summary)
@@ -42,7 +54,7 @@ def presets_table(presets: list[Preset]) -> Table:
 
 
 def preset_table(preset: Preset) -> Table:
-    """Return the lines of one preset."""
+    """Return a table of the parameters of one preset, a row each."""
     table = Table("parameter", "default", "range", "source", box=None, pad_edge=False)
     for name, line in preset.parameters.items():
         table.add_row(name, default_words(line), range_words(line), line.source)
@@ -50,17 +62,17 @@ def preset_table(preset: Preset) -> Table:
 
 
 def default_words(line: PresetParameter) -> str:
-    """Return where a parameter starts, in words."""
+    """Return the default of a preset's parameter in words."""
     return "by method" if line.default is None else _word(line.default)
 
 
 def range_words(line: PresetParameter) -> str:
-    """Return how far a parameter goes, in words."""
+    """Return the range of a preset's parameter in words."""
     return "fixed" if line.distribution is None else distribution_words(line.distribution)
 
 
 def distribution_words(entry: Distribution | list[Distribution]) -> str:
-    """Return a range, or several that depend on others, in words."""
+    """Return in words the range of a parameter, or its several ranges that depend on other parameters."""
     return "; ".join(map(_one_in_words, entry if isinstance(entry, list) else [entry]))
 
 

@@ -16,7 +16,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 
 _LOOK_SECONDS = 0.5
-"""Longer than `find` takes, even on a busy machine."""
+"""How long a service waits for the lock: longer than `find` holds it, even on a busy machine."""
 
 
 class AlreadyRunning(RuntimeError):

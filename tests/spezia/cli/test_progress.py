@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from spezia.cli.progress import show_result, trials_table, watch
+from spezia.cli.progress import watch
 from spezia.client import Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Best, Study, TrialCounts
 from spezia.contract.trial import Evaluation, TrialDetail, TrialList
-from tests.service.replies import NOW, ScriptedService, make_front, make_study, make_trial_reply
+from tests.service.replies import NOW, ScriptedService, make_study, make_trial_reply
 from tests.service.search.builders import make_facts, make_spec
 
 
@@ -111,25 +111,3 @@ def test_a_warning_is_shown_once_when_it_appears() -> None:
     first, second = "the data has 3 empty texts", "small run of trial 1 diverged"
     polls = [small_study(0, warnings=warnings) for warnings in ([], [first], [first], [first, second])]
     assert watched(*polls, make_study(warnings=[first, second, "at the end"])) == f"note: {first}\nnote: {second}\n"
-
-
-def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
-    screen = io.StringIO()
-    show_result(make_front(), make_study(warnings=["of the study"]), Console(file=screen, width=120))
-    lines = screen.getvalue().splitlines()
-    assert "toy: 2 of 20 (5 pruned) are on the Pareto front" in lines
-    assert [line.split()[:3] for line in lines[2:6]] == [
-        ["trial", "accuracy", "device_seconds"],
-        ["7", "0.9", "30.5"],
-        ["3", "0.8", "10.25"],
-        ["baseline", "0.7", "12.5"],
-    ]
-    assert lines[6] == "model of trial 7: /models/toy"
-    assert lines[7:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
-
-
-def test_a_trial_that_misses_a_constraint_says_so() -> None:
-    missed = make_trial_reply(1, values={"accuracy": 0.4, "device_seconds": 3.0}, violations={"accuracy >= 0.5": 0.1})
-    screen = io.StringIO()
-    Console(file=screen, width=120).print(trials_table([missed]))
-    assert "0.4 3  misses accuracy >= 0.5" in screen.getvalue()

@@ -1,0 +1,61 @@
+"""The answer of a study, for people at a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from spezia.cli.words import number_words, params_words
+from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.study import Study, TrialCounts
+
+
+def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -> None:
+    """Print the answer: params beside the baseline's, what was gained, and where the model lies."""
+    if isinstance(best, ParetoFront):
+        _show_front(best, study, console)
+        return
+    baseline = best.baseline.params if best.baseline else {}
+    table = Table("", "best", *(["baseline"] if baseline else []), box=None, pad_edge=False)
+    for name, value in best.params.items():
+        table.add_row(name, number_words(value), *([number_words(baseline[name])] if name in baseline else []))
+    scores = [number_words(best.value)]
+    if best.baseline:
+        scores.append("none" if best.baseline.value is None else number_words(best.baseline.value))
+    table.add_row(best.metric, *scores, style="bold")
+    console.print(f"\n{best.study}: trial {best.number} is the best of {_counts(best.trials)}")
+    console.print(table)
+    if best.improvement is not None:
+        console.print(f"improvement over the baseline: {number_words(best.improvement)}")
+    for metric, score in sorted(best.metrics.items()):
+        console.print(f"{metric}: {number_words(score)}", highlight=False)
+    if best.model_directory:
+        console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
+    _show_notes([*study.warnings, *best.warnings], console)
+
+
+def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
+    """Print a row a trial, what they trade against each other first."""
+    first = front.pareto[0]
+    table = Table("trial", *first.values, "params", box=None, pad_edge=False)
+    for one in front.pareto:
+        figures = map(number_words, one.values.values())
+        table.add_row(str(one.number), *figures, params_words(one.params))
+    if first.baseline and first.baseline.values:
+        figures = map(number_words, first.baseline.values.values())
+        table.add_row("baseline", *figures, params_words(first.baseline.params), style="dim")
+    console.print(f"\n{front.study}: {len(front.pareto)} of {_counts(first.trials)} are on the Pareto front")
+    console.print(table)
+    for one in front.pareto:
+        if one.model_directory:
+            console.print(f"model of trial {one.number}: {one.model_directory}", soft_wrap=True, highlight=False)
+    shared = [warning for warning in first.warnings if all(warning in one.warnings for one in front.pareto)]
+    _show_notes([*study.warnings, *shared], console)
+
+
+def _show_notes(warnings: list[str], console: Console) -> None:
+    for warning in dict.fromkeys(warnings):
+        console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
+
+
+def _counts(counts: TrialCounts) -> str:
+    failed = f", {counts.fail} failed" if counts.fail else ""
+    return f"{counts.n_finished} ({counts.pruned} pruned{failed})"

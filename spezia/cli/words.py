@@ -1,0 +1,32 @@
+"""Numbers, params and values of trials in words, short enough for a line of a terminal."""
+
+from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.study_spec import Params
+from spezia.contract.trial import Trial
+
+_SHORT = {
+    "learning_rate": "rate",
+    "batch_size": "batch",
+    "weight_decay": "decay",
+    "lr_schedule": "schedule",
+    "frozen_layers": "frozen",
+    "warmup_ratio": "warmup",
+}
+
+
+def params_words(params: Params) -> str:
+    """Return the params of a trial, such as ``rate=2e-05 batch=16``."""
+    return " ".join(f"{_SHORT.get(name, name)}={number_words(value)}" for name, value in params.items())
+
+
+def number_words(value: ParamValue) -> str:
+    """Return a value to four digits where it is a float, else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def value_words(trial: Trial) -> str:
+    """Return the values of a trial and the constraints that it does not meet; empty where it has no value."""
+    if trial.value is None:
+        return ""
+    values = " ".join(number_words(value) for value in trial.values.values()) or number_words(trial.value)
+    return values + (f"  misses {', '.join(trial.violations)}" if trial.violations else "")
