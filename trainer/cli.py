@@ -4,11 +4,9 @@ import contextlib
 import os
 import secrets
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -19,13 +17,11 @@ from spezia.common.parent import end_with_parent
 from spezia.contract.key import KEY_VARIABLE
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.dataset_downloads import cache_folder
+from trainer.supervisor.end_on_signals import PARENT_GONE, end_on_signals
 from trainer.supervisor.supervisor import Supervisor
 from trainer.user_cache import user_cache
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
-
-_PARENT_GONE = signal.SIGUSR1
-"""Sent by the kernel and by the thread that watches the pipe: whichever comes second changes nothing."""
 
 _app = typer.Typer(add_completion=False)
 
@@ -83,10 +79,9 @@ def work(
         worker_id=worker_id or secrets.token_hex(16),
         checkpoint_dir=folder,
     )
-    _end_on_signals(supervisor)
-    if exit_with_parent:
-        end_with_parent(_PARENT_GONE)
-    with contextlib.closing(client):
+    with contextlib.closing(client), end_on_signals(supervisor):
+        if exit_with_parent:
+            end_with_parent(PARENT_GONE)
         raise typer.Exit(supervisor.run())
 
 
@@ -126,22 +121,6 @@ def engine_command(
 def main() -> None:
     """Entry point."""
     _app()
-
-
-def _end_on_signals(supervisor: Supervisor) -> None:
-    """The first signal ends the worker in order, a second SIGTERM or SIGINT at once."""
-    is_ending = False
-
-    def end(number: int, frame: FrameType | None) -> None:
-        nonlocal is_ending
-        if not is_ending:
-            is_ending = True
-            supervisor.terminate("the parent is gone" if number == _PARENT_GONE else signal.Signals(number).name)
-        elif number != _PARENT_GONE:
-            os._exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT, _PARENT_GONE):
-        signal.signal(number, end)
 
 
 if __name__ == "__main__":

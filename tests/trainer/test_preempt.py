@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
 from tests.trainer.supervisor.test_supervisor import GOOD, is_dead
 from tests.trainer.test_worker_process import SECONDS, until
-from trainer.supervisor import attempt as attempt_module
+from trainer.supervisor import end_on_signals as ending
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.supervisor import Supervisor
 
@@ -142,17 +142,21 @@ class InProcess:
             checkpoint_dir=folder,
             sleep=lambda seconds: None,
         )
-        self.terminate: Callable[[str], None] = supervisor.terminate
-        return supervisor.run()
+        with ending.end_on_signals(supervisor):
+            return supervisor.run()
+
+    @staticmethod
+    def terminate() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_deaf_engine_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_module, "PREEMPT_SECONDS", 0.2)
+    monkeypatch.setattr(ending, "SAVE_SECONDS", 0.2)
     service = FakeService(assignment())
     worker = InProcess(tmp_path, service)
 
     def answer(report: Any) -> dict[str, Any]:
-        worker.terminate("SIGTERM")
+        worker.terminate()
         return {}
 
     service.answer = answer
@@ -162,7 +166,7 @@ def test_deaf_engine_is_killed_when_its_time_is_over(tmp_path: Path, monkeypatch
 
 
 def test_nothing_stays_of_an_engine_that_ignores_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_module, "PREEMPT_SECONDS", 0.2)
+    monkeypatch.setattr(ending, "SAVE_SECONDS", 0.2)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
@@ -173,7 +177,7 @@ def test_nothing_stays_of_an_engine_that_ignores_sigterm(tmp_path: Path, monkeyp
 
     def answer(report: Any) -> dict[str, Any]:
         os.kill(int(pids[0].read_text()), signal.SIGTERM)  # as whoever ends a whole group of processes does
-        worker.terminate("SIGTERM")
+        worker.terminate()
         return {}
 
     service.answer = answer
@@ -198,11 +202,9 @@ def test_reports_of_an_earlier_attempt_count(tmp_path: Path) -> None:
     assert service.outcomes[0]["state"] == "PRUNED"
     assert not list(folder.glob("*/*"))
     saved = FakeService(assignment())
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(attempt_module, "PREEMPT_SECONDS", 0.1)
-        worker = InProcess(tmp_path, saved)
-        saved.answer = lambda report: worker.terminate("SIGTERM") or {}
-        worker.run({"evaluate": 0.5}, {"save": 1}, {"hang": True}, trial="0/1")
+    worker = InProcess(tmp_path, saved)
+    saved.answer = lambda report: worker.terminate() or {}
+    worker.run({"evaluate": 0.5}, {"save": 1}, {"hang": True}, trial="0/1")
     resumed = FakeService(assignment(attempt=2, resume=Resume(attempt=1, step=1)))
     InProcess(tmp_path, resumed).run({"fail": "diverged"}, trial="0/2")
     assert resumed.outcomes[0]["state"] == "PRUNED"

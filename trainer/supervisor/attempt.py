@@ -21,9 +21,6 @@ _LOOK_SECONDS = 1.0
 _HARMLESS = ("data_error", "config_error", "diverged", "lost")
 """Failures after which an engine is as good as new."""
 
-PREEMPT_SECONDS = 20.0
-"""For an engine that was asked to stop to end its step and write a checkpoint; Kubernetes kills after 30."""
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,8 +50,8 @@ class Attempt:
         self._spool = spool
         self._on_evaluation = on_evaluation
         self._can_save = can_save and isinstance(assignment, TrialAssignment)
-        self._is_driving = False
-        self._terminating: tuple[Terminating, float] | None = None
+        self._is_over = False
+        self._terminating: Terminating | None = None
         self._clock = clock
         self._stall_detector = StallDetector(stall_seconds=stall_seconds, clock=clock)
         self._started_at = clock()
@@ -67,46 +64,41 @@ class Attempt:
         """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
 
         Returns:
-            Whether that is possible: ``run`` will raise ``Terminated`` itself, in ``PREEMPT_SECONDS`` at most.
+            Whether there is something to save: ``run`` will raise ``Terminated`` once that is done, or it is over and
+            its result is to be delivered.
         """
-        if self._can_save and self._is_driving:
+        if self._can_save:
             self._engine.inbox.put(Terminating(reason))  # SimpleQueue.put is safe in the middle of its own get
-            return True
-        return False
+        return self._can_save or self._is_over
 
     def run(self, directory: Path) -> Ending:
         """Let the engine carry it out; ``directory`` is where models are passed.
 
         Raises:
-            Terminated: it was asked to end, and had a checkpoint written if there was time for it.
+            Terminated: it was asked to end, and has had a checkpoint written.
             LeaseLost: it is no longer ours; nothing is to be said about it.
             OutOfContact: the service has been away for too long.
         """
-        is_over = False
         try:
             bare = self._assignment.model_copy(update={"token": ""})
             self._engine.send(Work(assignment=bare, directory=str(directory)))
             ending = self._drive()
-            is_over = True
+            self._is_over = True
         finally:
-            if not is_over:
+            if not self._is_over:
                 self._engine.kill()
         return self._with_all_reports(ending)
 
     def _drive(self) -> Ending:
         while True:
-            self._is_driving = True
             event = self._next()
             if isinstance(event, Evaluated):
-                # The last report is insisted on, however long the service is away: a signal breaks that off
-                self._is_driving = not event.final
                 self._answer(event)
                 continue
             if isinstance(event, Preempted):
-                raise Terminated(self._terminating[0].reason if self._terminating else "preempted")
+                raise Terminated(self._terminating.reason if self._terminating else "preempted")
             ending = self._ending(event)
             if ending is not None:
-                self._is_driving = False
                 return self._stopped_as or ending
 
     def _next(self) -> Event | Gone | Failure:
@@ -115,14 +107,13 @@ class Attempt:
             try:
                 item = self._engine.inbox.get(timeout=self._seconds_to_wait())
             except queue.Empty:
-                self._end_if_out_of_time()
                 if overdue := self._overdue():
                     return overdue
                 self._engine.free_pipe()
                 self._retry.check_contact()
                 continue
             if isinstance(item, Terminating):
-                self._terminating = item, self._clock() + PREEMPT_SECONDS
+                self._terminating = item
                 self._engine.send(Stop())
                 continue
             if not isinstance(item, Directed):
@@ -132,11 +123,6 @@ class Attempt:
                 raise LeaseLost(409, None, "another worker has it")
             if item.lease == self.lease:
                 return _failure("cancelled", "cancelled while it ran")
-
-    def _end_if_out_of_time(self) -> None:
-        if self._terminating and self._clock() > self._terminating[1]:
-            _LOG.warning("no checkpoint within %.0f s", PREEMPT_SECONDS)
-            raise Terminated(self._terminating[0].reason)
 
     def _seconds_to_wait(self) -> float:
         left = (_LOOK_SECONDS, self._stall_detector.seconds_left(), self._budget_left())

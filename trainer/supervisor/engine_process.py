@@ -98,16 +98,21 @@ class EngineProcess:
         """End the engine and whatever it has started. Harmless when repeated."""
         if self._is_killed:
             return
+        self.kill_group()
         self._is_killed = True
-        self._kill_group()
         self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
 
+    def kill_group(self) -> None:
+        """Kill the engine and whatever it has started, and wait for nothing."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
     def free_pipe(self) -> None:
         """If the engine has died, kill its group: a process that it left behind may hold its pipe."""
         if self._process.poll() is not None:
-            self._kill_group()
+            self.kill_group()
 
     def bury(self, gone: Gone) -> Failure:
         """Say what ended an engine that is gone, and clean up after it.
@@ -154,10 +159,6 @@ class EngineProcess:
 
     def _read_log(self, start: int, end: int) -> str:
         return os.pread(self._log, end - start, start).decode(errors="replace")
-
-    def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

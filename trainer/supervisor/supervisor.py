@@ -33,6 +33,7 @@ from trainer.supervisor.attempt import Attempt, Terminated
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.supervisor.dataset_downloads import cache_folder, with_local_data
 from trainer.supervisor.delivery import Delivery
+from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, WorkerBroken
 from trainer.supervisor.heartbeat import Heartbeat
 from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
@@ -78,7 +79,8 @@ class Supervisor:
         self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
         self._versions: dict[str, str] = {}
         self._attempt: Attempt | None = None
-        self._is_terminating: str | None = None
+        self._terminating: str | None = None
+        self._may_interrupt = False
         self._worker_id = worker_id
         self._limits = limits
         self._clock = clock
@@ -92,7 +94,7 @@ class Supervisor:
         """Work until terminated; the process's exit code."""
         bind_contextvars(worker_id=self._worker_id)
         try:
-            self._work()
+            self._work_until_interrupted()
         except Terminated as signal:
             _LOG.info("%s: ending", signal)
             self._end_engine()
@@ -114,13 +116,36 @@ class Supervisor:
         """End ``run`` soon; to be called from a signal handler of the thread that runs it.
 
         Raises:
-            Terminated: at once, unless a trial can be saved first.
+            Terminated: at once, unless a trial can be saved or a result delivered first: until ``cut_short``.
         """
+        self._terminating = reason
         if self._attempt is None or not self._attempt.terminate(reason):
-            raise Terminated(reason)
-        self._is_terminating = reason
+            self.cut_short()
+
+    def cut_short(self) -> None:
+        """End what ``terminate`` has left time for; to be called as that is.
+
+        Raises:
+            Terminated: at once, unless ``run`` is ending already or has not begun.
+        """
+        if self._may_interrupt:
+            self._may_interrupt = False
+            raise Terminated(self._terminating)
+
+    def kill_engine(self) -> None:
+        """Kill the engine and wait for nothing; to be called from any thread, before this process ends."""
+        if self._engine:
+            self._engine.kill_group()
+
+    def _work_until_interrupted(self) -> NoReturn:
+        self._may_interrupt = True
+        try:
+            self._work()
+        finally:
+            self._may_interrupt = False
 
     def _work(self) -> NoReturn:
+        self._end_if_told()
         sweep_scratch()
         if self._checkpoints:
             self._checkpoints.tidy()
@@ -128,7 +153,8 @@ class Supervisor:
         self._versions = hello.versions
         registration = self._describe(hello)
         self._register(registration)
-        while self._is_terminating is None:  # else the trial ended before it could be saved
+        while True:
+            self._end_if_told()
             self._ready_engine()  # a new one starts up while we wait for work
             try:
                 assignments = self._ask()
@@ -140,7 +166,11 @@ class Supervisor:
             for assignment in assignments:
                 with bound_contextvars(**_log_fields(assignment)):
                     self._carry_out(assignment)
-        raise Terminated(self._is_terminating)
+
+    def _end_if_told(self) -> None:
+        """Raise ``Terminated`` if that was put off: until ``run`` began, or the assignment in hand was delivered."""
+        if self._terminating is not None:
+            raise Terminated(self._terminating)
 
     def _ask(self) -> list[Assignment]:
         held = self._checkpoints.held(self._versions) if self._checkpoints else []
@@ -227,9 +257,11 @@ class Supervisor:
         )
         self._attempt = attempt
         try:
-            ending = attempt.run(directory)
+            self._deliver(assignment, attempt.run(directory), delivery, directory)
         finally:
             self._attempt = None
+
+    def _deliver(self, assignment: Assignment, ending: Ending, delivery: Delivery, directory: Path) -> None:
         failure = ending.failure
         if failure and failure.failure_class == "lost":
             self._begin_anew(assignment, failure)
