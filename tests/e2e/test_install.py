@@ -100,6 +100,7 @@ def test_alone_it_is_the_command_line_for_a_service_elsewhere(installed: Install
     installed.link()
     code, output, error = installed.run("spezia", "--help")
     assert (code, error) == (0, "")
+    assert (installed.site / "spezia" / "py.typed").exists()
     assert all(f" {command} " in output for command in ("submit", "watch", "best", "serve", "run", "key"))
     with local_service(Settings(home=tmp_path / "elsewhere", n_workers=0), []) as (url, _):
         code, output, error = installed.run("spezia", "submit", str(FEEDBACK / "study.yaml"), "--server", url)
