@@ -217,3 +217,20 @@ def make_spec(**overrides: Any) -> StudySpec:
     for name, value in overrides.items():
         body[name] = body.get(name, {}) | value if isinstance(value, dict) else value
     return StudySpec.model_validate(body)
+
+
+class SmallDevice:
+    """Lets a model run out of memory over batches of more than ``rows`` rows."""
+
+    def __init__(self, model: PreTrainedModel, rows: int) -> None:
+        self.n_refused = 0
+        self._rows = rows
+        self._hook = model.base_model.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def remove(self) -> None:
+        self._hook.remove()
+
+    def _look(self, _model: Any, _args: object, inputs: dict[str, Any]) -> None:
+        if len(inputs["attention_mask"]) > self._rows:
+            self.n_refused += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")

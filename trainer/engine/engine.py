@@ -27,10 +27,10 @@ from trainer.engine.liveness import Liveness
 from trainer.errors import TrainerError
 from trainer.model.best_model import BestModel
 from trainer.model.device import choose_device, describe_device
+from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
+from trainer.model.memory_hints import MemoryHints
 from trainer.train.checkpoint import Checkpoints, Preempted
-from trainer.train.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.memory_hints import MemoryHints
 from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score

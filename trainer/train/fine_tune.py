@@ -19,13 +19,13 @@ from trainer.data.batches import epoch_batches, evaluation_steps, steps_per_epoc
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device
+from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.forward import forward
+from trainer.model.memory_hints import MemoryHints
+from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.model.trial_model import TrialModel, make_trial_model
 from trainer.train.checkpoint import Checkpoints, TrialState, Watch
-from trainer.train.device_memory import retry_with_free_memory
 from trainer.train.evaluate import evaluate
-from trainer.train.memory_hints import MemoryHints
-from trainer.train.micro_batch_size import MicroBatchSize
 from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients

@@ -27,6 +27,7 @@ from spezia.contract.study_spec import StudySpec
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import IGNORED, Batch, Split
 from trainer.model.device import Precision, scoring_tokens
+from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
 from trainer.train.evaluate import evaluate
@@ -84,24 +85,18 @@ def _examples(
     model: PreTrainedModel, split: Split, precision: Precision
 ) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
     """Features ``[K, H]`` and targets: of each row, or of each token that counts where tokens have targets."""
-    order_N = np.argsort(-split.lengths_N, kind="stable")
-    tokens = scoring_tokens(model.device)
-    features: list[torch.Tensor] = []
-    targets: list[torch.Tensor] = []
-    start = 0
-    while start < len(order_N):
-        rows_B = order_N[start : start + max(1, tokens // int(split.lengths_N[order_N[start]]))]
+
+    def examples(rows_B: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         batch = split.collate(rows_B, model.device)
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             hidden = model.base_model(**batch.inputs)[0].float()
         if len(split.targets) == len(split):
-            features.append(_mean(hidden, batch))
-            targets.append(batch.targets)
-        else:
-            counted_BT = batch.targets != IGNORED
-            features.append(hidden[counted_BT])
-            targets.append(batch.targets[counted_BT])
-        start += len(rows_B)
+            return _mean(hidden, batch), batch.targets
+        counted_BT = batch.targets != IGNORED
+        return hidden[counted_BT], batch.targets[counted_BT]
+
+    micro_batch = MicroBatchSize(scoring_tokens(model.device))
+    features, targets = zip(*micro_batch.run_longest_first(examples, split.lengths_N), strict=True)
     return torch.cat(features).cpu().numpy(), torch.cat(targets).cpu().numpy()
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from trainer.data.subset import subset_rows
 from trainer.model.best_model import BestModel
+from trainer.model.memory_hints import MemoryHints
 from trainer.train.fine_tune import fine_tune
-from trainer.train.memory_hints import MemoryHints
 from trainer.train.prepare import Prepared
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache

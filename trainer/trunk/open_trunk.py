@@ -28,6 +28,7 @@ from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
 from trainer.model.freeze import find_blocks
+from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
 from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
 from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
@@ -140,17 +141,16 @@ def _entry(cache: TrunkCache, source: _Source, split: Split) -> TrunkEntry:
 
 
 def _all_rows(source: _Source, split: Split) -> Iterator[tuple[int, Stored]]:
-    """Hidden states of every row, longest first: no padding to speak of."""
-    order_N = np.argsort(-split.lengths_N, kind="stable")
-    tokens = scoring_tokens(source.model.device)
-    start = 0
-    while start < len(order_N):
-        rows_B = order_N[start : start + max(1, tokens // int(split.lengths_N[order_N[start]]))]
-        hidden_BTD = _hidden(source, split, rows_B)
+    """Yield each row, counted from 0, and its hidden states."""
+
+    def hidden(rows_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
+        return rows_B, _hidden(source, split, rows_B)
+
+    micro_batch = MicroBatchSize(scoring_tokens(source.model.device))
+    for rows_B, hidden_BTD in micro_batch.run_longest_first(hidden, split.lengths_N):
         stored_BTD = to_stored(hidden_BTD, as_bf16=source.precision == "bf16")
         for row, stored_TD, length in zip(rows_B, stored_BTD, _tokens(split, rows_B, hidden_BTD), strict=True):
             yield int(row), stored_TD[:length]
-        start += len(rows_B)
 
 
 def _tokens(split: Split, rows: NDArray[np.int64], hidden_BTD: torch.Tensor) -> NDArray[np.int64]:

@@ -63,6 +63,14 @@ def test_the_probe_is_logistic_regression_on_mean_hidden_states(prepared: Prepar
     assert found.metrics["skill"] == pytest.approx((accuracy - 1 / 3) / (2 / 3))
 
 
+def test_the_probe_makes_do_with_what_memory_there_is(prepared: Prepared) -> None:
+    model = prepared.pretrained.new_model(seed=0, number=0)
+    small_device = tiny.SmallDevice(model, rows=8)
+    found = run_linear_probe(model, prepared.task, prepared.train, prepared.validation, "fp32", seed=0)
+    assert small_device.n_refused > 0
+    assert found == measure(prepared)
+
+
 def test_what_hidden_states_show_suggests_freezing_and_what_they_hide_does_not(prepared: Prepared) -> None:
     model = prepared.pretrained.new_model(seed=0, number=0).eval()
     (train, _), (validation, _) = (module._examples(model, s, "fp32") for s in (prepared.train, prepared.validation))

@@ -91,7 +91,7 @@ def test_every_architecture_is_fed_and_gives_the_same_loss(
     frozen = Frozen(prepare_family(tmp_path, pristine, family), depth)
     plain = frozen.loss(frozen.prepared)
     fed = frozen.open(cache)
-    assert fed is not frozen.prepared
+    assert fed.train is not frozen.prepared.train
     frozen.n_computed = 0
     assert frozen.loss(fed) == pytest.approx(plain, abs=1e-5)
     assert frozen.n_computed == 0
@@ -152,6 +152,17 @@ def test_what_is_read_is_what_trains(prepared: Prepared, cache: TrunkCache) -> N
     entry = fed.validation.entry  # type: ignore[attr-defined]
     scrambled = replace(entry, hidden_SD=np.zeros_like(entry.hidden_SD))
     assert abs(frozen.loss(replace(fed, validation=replace(fed.validation, entry=scrambled))) - plain) > 1e-3  # type: ignore[type-var]
+
+
+def test_a_trunk_is_made_in_what_memory_there_is(prepared: Prepared, cache: TrunkCache) -> None:
+    frozen = Frozen(prepared, 2)
+    plain = frozen.loss(prepared)
+    small_device = tiny.SmallDevice(frozen.model, rows=8)
+    fed = frozen.open(cache)
+    assert fed.train is not prepared.train
+    assert small_device.n_refused > 0
+    small_device.remove()
+    assert frozen.loss(fed) == pytest.approx(plain, abs=1e-5)
 
 
 def test_some_rows_of_a_fed_split_are_fed(prepared: Prepared, cache: TrunkCache) -> None:

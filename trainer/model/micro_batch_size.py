@@ -3,14 +3,19 @@
 Micro-batches are a matter of memory, never of the result: gradients add up over the effective batch. Only dropout
 masks are drawn for each of them, so a healed step restarts from its own seed: it and all later ones are those of a
 trial that had micro-batches of this size from the start.
+
+N = rows of a split.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from trainer.train.device_memory import is_out_of_memory, release_memory
-from trainer.train.memory_hints import MemoryHints
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.model.device_memory import is_out_of_memory, release_memory
+from trainer.model.memory_hints import MemoryHints
 
 _LOG = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -59,3 +64,24 @@ class MicroBatchSize:
             if self._hints:
                 self._hints.remember(self._key, self.tokens)
             release_memory()
+
+    def run_longest_first(
+        self, work: Callable[[NDArray[np.int64]], _Result], lengths_N: NDArray[np.int64]
+    ) -> Iterator[_Result]:
+        """Yield what ``work`` returns for the rows of one micro-batch after the other, until all rows are done.
+
+        The longest rows come first: there is no padding to speak of, and running out of memory shows at once.
+
+        Args:
+            work: as for ``run``, but given the rows, counted from 0.
+            lengths_N: tokens of each row.
+        """
+        left_N = np.argsort(-lengths_N, kind="stable")
+        while len(left_N):
+            longest = int(lengths_N[left_N[0]])
+
+            def work_on_first(n_rows: int, rows_N: NDArray[np.int64] = left_N) -> _Result:
+                return work(rows_N[:n_rows])
+
+            yield self.run(work_on_first, n_rows=len(left_N), longest=longest)
+            left_N = left_N[self.rows(len(left_N), longest) :]

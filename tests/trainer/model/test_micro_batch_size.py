@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from trainer.model.best_model import BestModel
+from trainer.model.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
 from trainer.train import evaluate as evaluate_module
 from trainer.train import fine_tune as module
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
 from trainer.train.optimizer import make_optimizer
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients
