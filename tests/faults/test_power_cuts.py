@@ -10,12 +10,15 @@ import pytest
 from sqlalchemy import Engine, event
 
 from service.failpoints import armed
+from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
+from tests.faults.actors import MODEL, uploading
 from tests.faults.invariants import violations
 from tests.faults.snapshot import Snapshot
 from tests.faults.stories import Story
 from tests.faults.world import World
+from tests.power_cut import PowerCut
 
 SECTOR = 512
 LOG_HEADER = 32
@@ -100,6 +103,23 @@ def test_f34_a_power_cut_leaves_a_commit_whole_or_not_there(
     assert kinds == {"commit", "first commit of a new log", "checkpoint"}
     assert n_told(whole) == 6
     assert Disk(disks[0].database).started_again(tmp_path) != disks[0].started_again(tmp_path)  # the log does matter
+    engine.dispose()
+
+
+@only_sqlite
+def test_f34_files_that_the_service_has_taken_survive_a_power_cut(database_url: str, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    engine = open_engine(database_url)
+    story = Story(World(engine, disk / "artifacts"))
+    held = story.begin()
+    content = b"text,label\na,b\n"
+    with PowerCut.of(disk) as power_cut:
+        story.ask(uploading(held, "model.bin"))
+        dataset, _ = upload_dataset(story.world.services[0].store, disk / "datasets", len(content), [content])
+        left = power_cut.least(tmp_path / "left")
+    assert (left / "datasets" / dataset.sha256).read_bytes() == content
+    assert (left / "artifacts" / held.lease_id / "model.bin").read_bytes() == MODEL
     engine.dispose()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+from spezia.common.write_durably import sync
 from spezia.contract.dataset import MEDIA_TYPES, PREFIX
 from spezia.contract.protocol import Assignment
 from trainer.supervisor.client import ServiceRefused
@@ -53,6 +54,7 @@ def _local(sha256: str, cache: Path, fetch: Fetch) -> Path:
         if found != sha256:
             raise ServiceRefused(200, None, f"the data set {PREFIX}{sha256} came as {found}; try again")
         form = next(form for form, known in MEDIA_TYPES.items() if known == media_type)
+        sync(partial)  # what has the name is whole, after a power cut too: nobody looks at its hash again
         return partial.replace(cache / f"{sha256}.{form}")
     finally:
         partial.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ seed, so the number of the step is all there is to keep of them.
 """
 
 import logging
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from transformers import PreTrainedModel
 
+from spezia.common.write_durably import durable_file
 from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
@@ -97,10 +97,8 @@ class Checkpoints:
             OSError: the disk is full, or cannot be written.
         """
         with checkpoint_folder.begun(self.folder.of_attempt(self.study_id, self.number, self.attempt)) as partial:
-            with (partial / STATE).open("xb") as file:
+            with durable_file(partial / STATE) as file:
                 torch.save(_contents(state), file)
-                file.flush()
-                os.fsync(file.fileno())
             marker = Marker(
                 study_id=self.study_id,
                 number=self.number,

@@ -9,7 +9,6 @@ says, was cut short and does not count.
 import contextlib
 import glob
 import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from spezia.common.write_durably import make_folder_durably, rename_durably, sync, write_durably
 from spezia.contract.protocol import MAX_CHECKPOINTS, HeldCheckpoint
 from spezia.contract.wire import Reply
 
@@ -111,7 +111,7 @@ def newest(folder: Path) -> tuple[Path, Marker] | None:
 def begun(folder: Path) -> Iterator[Path]:
     """A new folder to write a checkpoint of an attempt into; gone again unless it is committed."""
     partial = folder / f".{uuid4().hex}"
-    partial.mkdir(parents=True)
+    make_folder_durably(partial)
     try:
         yield partial
     finally:
@@ -123,13 +123,12 @@ def commit(partial: Path, marker: Marker) -> Path:
 
     Earlier checkpoints of the same trial go, other attempts' too.
     """
-    _write_durably(partial / MARKER, marker.model_dump_json().encode())
-    _sync(partial)
+    write_durably(partial / MARKER, [marker.model_dump_json().encode()])
+    sync(partial)
     attempt = partial.parent
     final = attempt / f"at-{marker.optimizer_steps}"
     shutil.rmtree(final, ignore_errors=True)  # of an earlier run of this very attempt, with the same numbers
-    partial.rename(final)
-    _sync(attempt)
+    rename_durably(partial, final)
     for old in (*_find(attempt.parent, "*/at-*"), *_find(attempt.parent, "*/.*")):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
@@ -139,18 +138,3 @@ def commit(partial: Path, marker: Marker) -> Path:
 def _find(folder: Path, pattern: str) -> list[Path]:
     """As ``Path.glob``, which raises when another worker deletes a folder meanwhile."""
     return [folder / name for name in glob.glob(pattern, root_dir=folder)]
-
-
-def _write_durably(file: Path, content: bytes) -> None:
-    with file.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

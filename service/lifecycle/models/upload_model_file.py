@@ -1,15 +1,16 @@
 """PUT /v1/leases/{lease_id}/artifacts/{file}: a worker uploads one file of a trial's model."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from service.errors import LeaseLost, TooLarge, Unavailable
+from service.errors import LeaseLost, Unavailable
 from service.failpoints import failpoint
+from service.lifecycle.limit_bytes import limit_bytes
 from service.lifecycle.lock_lease import lock_lease
 from service.store import artifacts, leases
 from service.store.store import Store
-from spezia.common.write_durably import sync, write_durably
+from spezia.common.write_durably import make_folder_durably, rename_durably, write_durably
 
 
 def upload_model_file(
@@ -27,28 +28,19 @@ def upload_model_file(
             raise LeaseLost
     final = folder / lease_id / file
     partial = final.parent / f".{uuid4().hex}"
+    refusal = f"the file is larger than {max_bytes} bytes (SPEZIA_MAX_ARTIFACT_BYTES)"
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        size_bytes, sha256 = write_durably(partial, _limited(chunks, max_bytes))
+        make_folder_durably(final.parent)
+        size_bytes, sha256 = write_durably(partial, limit_bytes(chunks, max_bytes, refusal))
         failpoint("upload.after_write")
         with store.writing() as tx:
             # the token is compared again, under the lock that a reaper would need, and held over the rename
             held = lock_lease(tx, lease_id, token)
             artifacts.add(tx, held, file, size_bytes, sha256)
-            partial.replace(final)
-            sync(final.parent)
+            rename_durably(partial, final)
             failpoint("upload.before_commit")
         failpoint("upload.after_commit")
     except OSError as error:
         raise Unavailable(f"the service cannot store {file} under {folder}: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _limited(chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
-    size_bytes = 0
-    for chunk in chunks:
-        size_bytes += len(chunk)
-        if size_bytes > max_bytes:
-            raise TooLarge(f"the file is larger than {max_bytes} bytes (SPEZIA_MAX_ARTIFACT_BYTES)")
-        yield chunk

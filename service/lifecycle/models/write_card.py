@@ -14,7 +14,7 @@ from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.common.write_durably import sync, write_durably
+from spezia.common.write_durably import rename_durably, write_durably
 from spezia.contract.best_trial import ParetoFront
 
 CARD = "README.md"
@@ -68,8 +68,7 @@ def _write(
             artifacts.put(tx, model.lease_id, study_uuid, model.number, CARD, size_bytes, sha256)
             artifacts.show(tx, model.lease_id)
             studies.change(tx, locked, has_card=model == models[-1])
-            partial.replace(final)
-            sync(final.parent)
+            rename_durably(partial, final)
     finally:
         partial.unlink(missing_ok=True)
     return True

@@ -8,6 +8,7 @@ import pytest
 from spezia.contract.protocol import PrepareAssignment
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import START
+from tests.power_cut import PowerCut
 from tests.trainer import tiny
 from trainer.supervisor.client import ServiceRefused
 from trainer.supervisor.dataset_downloads import with_local_data
@@ -57,3 +58,12 @@ def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(ServiceRefused, match="came as"):
         with_local_data(assignment(named(f"sha256:{SHA256}")), tmp_path, Service(CSV[:-1]).fetch)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_power_cut_tears_no_download(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with PowerCut.of(disk) as power_cut:
+        with_local_data(assignment(named(f"sha256:{SHA256}")), disk, Service(CSV).fetch)
+        left = power_cut.most(tmp_path / "left")
+    assert [file.read_bytes() for file in left.iterdir()] == [CSV]

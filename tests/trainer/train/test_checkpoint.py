@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from spezia.contract.protocol import Resume
+from tests.power_cut import PowerCut
 from tests.trainer.conftest import Prepare
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
@@ -143,6 +144,21 @@ def test_every_so_often_an_evaluation_is_followed_by_a_checkpoint(prepared: Prep
     seldom = checkpoints(tmp_path / "seldom")
     run(prepared, BestModel(), seldom)
     assert not (tmp_path / "seldom").exists()
+
+
+def test_f34_a_power_cut_leaves_the_trial_its_last_checkpoint(prepared: Prepared, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    kept = checkpoints(disk / "checkpoints", every_seconds=0.0)
+    left = []
+    with PowerCut.of(disk) as power_cut:
+        for _ in fine_tune(
+            prepared, TrialConfig.from_params(PARAMS), seed=7, number=4, best=BestModel(), checkpoints=kept
+        ):
+            for cut in (power_cut.least, power_cut.most):
+                folder = CheckpointFolder(cut(tmp_path / str(len(left))) / "checkpoints")
+                left.append([held.step for held in folder.held(kept.versions)])
+    assert left == [[], [], [1], [1], [2], [2]]
 
 
 def interrupted(prepared: Prepared, root: Path) -> Path:
