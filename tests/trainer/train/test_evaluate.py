@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.model.forward import forward
-from trainer.tasks.text_classification import class_metrics
+from trainer.tasks.text_classification import TextClassification
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import Prepared
 
@@ -67,7 +67,7 @@ def test_a_broken_model_has_a_loss_that_is_not_finite(prepared: Prepared) -> Non
 
 
 def test_metrics_of_a_model_that_sees_one_class_are_finite() -> None:
-    scores = class_metrics(np.zeros(4, dtype=np.int64), np.array([0, 1, 2, 2]))
+    scores = TextClassification().metrics([np.zeros(4, dtype=np.int64)], [np.array([0, 1, 2, 2])], loss=1.0)
     assert scores == pytest.approx({"accuracy": 0.25, "f1_macro": 0.4 / 3, "matthews": 0.0})
 
 
