@@ -14,7 +14,7 @@ INTRODUCTION = """\
 
 A preset is a search space taken from published recipes: ranges, defaults and values for a task, a method and a size
 of data, each with its source. This page is written from the table in `service/search/presets/presets.py`;
-`GET /v1/presets` and `spezia presets` show the same.
+`GET /v1/presets` and `spezia presets` show the same. [Hyperparameters](hyperparameters.md) says what each means.
 
 ```yaml
 task: text-classification
@@ -26,17 +26,17 @@ search_space:
 fixed: {weight_decay: 0.1}                # … or values: these are not searched then
 ```
 
-What a study says itself comes first. When the study is created the rest of the preset is written into its
-`search_space` and `fixed`, and that is what reading the study back shows: a later version of the table changes no
-study that exists. Trial 0 runs the defaults below, so that the search has something to beat
+Ranges and values of the study's own replace those of the preset. When the study is created the rest of the preset is
+written into its `search_space` and `fixed`, and reading the study back shows it there: a later version of the table
+changes no study that exists. Trial 0 runs the defaults below, so that the search has something to beat
 (`baseline: false` switches it off).
 
-`spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns where a
-setting is allowed and will likely disappoint; a study that is started keeps the same warnings. How many trials a
-space deserves: 1 parameter any number, up to 3 parameters 9, up to 6 parameters 20, more 40.
+`spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns of settings
+that are allowed and likely to disappoint; a study that is started keeps the same warnings. It advises 9 trials or more
+for 2 or 3 parameters, 20 for up to 6, and 40 for more.
 
-A model that does not split into blocks (ALBERT, Swin, ConvNeXt) cannot freeze some of them: give
-`fixed: {frozen_fraction: 0.0}` beside a preset that searches it.
+A model without a list of blocks (ALBERT, Swin, ConvNeXt) cannot be frozen in part: with a preset that searches
+`frozen_fraction`, give `fixed: {frozen_fraction: 0.0}` as well.
 """
 
 
