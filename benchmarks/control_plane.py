@@ -49,7 +49,7 @@ from service.lifecycle.workers.register_worker import register_worker
 from service.metrics import Metrics
 from service.search.propose.propose import Proposal, ProposalRequest
 from service.search.propose.proposer import Proposer
-from service.search.space.space import to_optuna
+from service.search.space.distributions import to_optuna
 from service.settings import Settings
 from service.store import studies
 from service.store.sql.engine import DatabaseClock, open_engine

@@ -8,7 +8,7 @@ study's range does not allow is moved into it, with a warning.
 from dataclasses import dataclass
 
 from service.search.presets.presets import preset_default
-from service.search.space.space import nearest
+from service.search.space.allowed import nearest
 from spezia.contract.facts import Facts
 from spezia.contract.hyperparameters import ParamValue, default_of
 from spezia.contract.space import dimensions

@@ -11,7 +11,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def ignore_optuna_warnings() -> Iterator[None]:
     """Build a sampler or pruner without Optuna's notes on experimental classes and the option ``sigma0``.
 
     The lock is there because `warnings.catch_warnings` saves and restores one list for all threads.

@@ -20,7 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.store.optuna.trial_cache import SeenTrials
+from service.store.lease_cache import LeaseCache
+from service.store.optuna.trial_cache import TrialCache
 from service.store.sql.engine import Clock
 from service.store.sql.sqlite import BUSY_SECONDS, WRITING
 from service.store.transaction import Transaction, Viewer
@@ -40,7 +41,8 @@ class Store:
         # trial that ends between two would be cached by halves
         level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
         self._for_reading = engine.execution_options(**level)
-        self._seen = SeenTrials()
+        self.trial_cache = TrialCache()
+        self._lease_cache = LeaseCache()
         self._turn = Lock()
         self._viewer: Viewer | None = None
         self._open: Transaction | None = None
@@ -87,7 +89,7 @@ class Store:
 
     def forget(self, study_id: int) -> None:
         """Drop what is cached of a deleted study; called after the commit of its deletion."""
-        self._seen.forget(study_id)
+        self.trial_cache.forget(study_id)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -112,11 +114,13 @@ class Store:
         try:
             with (self._for_writing if writing else self._for_reading).connect() as connection:
                 with connection.begin():
-                    tx = Transaction(connection, self._clock, self._seen, self.metrics, self._viewer)
+                    tx = Transaction(
+                        connection, self._clock, self.trial_cache, self._lease_cache, self.metrics, self._viewer
+                    )
                     yield tx
                     tx.runner.commit()
-                for study_id, picture in tx.trials.pictures().items():
-                    self._seen.show(study_id, picture)
+                for study_id, snapshot in tx.trials.snapshots().items():
+                    self.trial_cache.put(study_id, snapshot)
             for act in tx.after_commit:
                 act()
         except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:

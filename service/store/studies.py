@@ -169,7 +169,7 @@ def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
 def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
     """As `lock_by_uuid`, with all trials of the study at hand."""
     tx.lock(_LOCK_BY_ID.rows(study_id=study_id))
-    study, _ = tx.ask(by_id(study_id), tx.trials.opening(study_id))
+    study, _ = tx.ask(by_id(study_id), tx.trials.loading(study_id))
     return study
 
 
@@ -179,13 +179,13 @@ def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
     It may be stale all the same, or become so while we wait for the lock: finding, renewing or ending it behind the
     lock tells.
     """
-    known = tx.seen.study_of_lease(lease_id)
+    known = tx.lease_cache.study_of(lease_id)
     if known is not None:
         tx.lock(_LOCK_BY_ID.rows(study_id=known))
         return known
     study_id = tx.lock_for(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
     if study_id is not None:
-        tx.seen.note_lease(lease_id, study_id)
+        tx.lease_cache.put(lease_id, study_id)
     return study_id
 
 

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from service.metrics import Metrics
+from service.store.lease_cache import LeaseCache
 from service.store.optuna.storage import SqlStorage
-from service.store.optuna.trial_cache import SeenTrials
+from service.store.optuna.trial_cache import TrialCache
 from service.store.sql.engine import Clock
 from service.store.sql.statements import Call, Runner
 
@@ -35,7 +36,13 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: Connection, clock: Clock, seen: SeenTrials, metrics: Metrics, viewer: Viewer | None
+        self,
+        connection: Connection,
+        clock: Clock,
+        trial_cache: TrialCache,
+        lease_cache: LeaseCache,
+        metrics: Metrics,
+        viewer: Viewer | None,
     ) -> None:
         self.metrics = metrics
         self.viewer = viewer
@@ -44,8 +51,8 @@ class Transaction:
         self.runner = Runner(connection)
         self.ask = self.runner.ask
         self.write = self.runner.write
-        self.seen = seen
-        self.trials = SqlStorage(self.runner, lambda: self.now, seen)
+        self.lease_cache = lease_cache
+        self.trials = SqlStorage(self.runner, lambda: self.now, trial_cache)
         """Optuna's storage, inside this transaction."""
         self._clock = clock
         self._asked_clock = clock.asked_of(connection.dialect.name)

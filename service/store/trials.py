@@ -107,7 +107,7 @@ def waiting_since(tx: Transaction) -> datetime | None:
     return None if since is None else datetime.fromisoformat(json.loads(since))
 
 
-def strays(tx: Transaction) -> list[tuple[str, int]]:
+def orphans(tx: Transaction) -> list[tuple[str, int]]:
     """Trials of our studies, as study UUID and number, that are RUNNING under no lease: nobody here began them."""
     held = (lease.c.study_uuid == study_spec.c.uuid, lease.c.kind == "trial", lease.c.number == trials.c.number)
     wanted = (

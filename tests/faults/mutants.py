@@ -80,15 +80,15 @@ MUTANTS: dict[str, list[Cut | Swap]] = {
             "_transaction",
             """                yield tx
                 tx.runner.commit()
-            for study_id, picture in tx.trials.pictures().items():
-                self._seen.show(study_id, picture)
+            for study_id, snapshot in tx.trials.snapshots().items():
+                self.trial_cache.put(study_id, snapshot)
 """,
             """                try:
                     yield tx
                     tx.runner.commit()
                 finally:
-                    for study_id, picture in tx.trials.pictures().items():
-                        self._seen.show(study_id, picture)
+                    for study_id, snapshot in tx.trials.snapshots().items():
+                        self.trial_cache.put(study_id, snapshot)
 """,
         )
     ],

@@ -18,12 +18,15 @@ from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
 from service.optuna_private import id_of
 from service.search.propose.proposer import Proposer
+from service.search.pruning.curves import Curves
 from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
+from service.store.optuna.summaries import StateCounts
 from service.store.sql import tables as ours
 from service.store.sql.engine import open_engine
 from service.store.sql.tables import lease
 from service.store.store import Store
+from service.store.trials import FailureCounts
 from spezia.contract.protocol import LeaseStatus, ReportReply, Told
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
@@ -34,6 +37,7 @@ GRACE_SECONDS = 45.0
 """Silence of the service after which it reaps nothing."""
 
 _TOKENS = "SELECT lease_id, token FROM lease"
+SUMMARIES = (Curves, FailureCounts, StateCounts)
 _LAST_EVENTS = text(
     "SELECT study_id, max(sequence) AS sequence FROM study_spec JOIN event ON uuid = study_uuid GROUP BY study_id"
 )
@@ -244,20 +248,23 @@ class World:
             return {row.lease_id: row.expires_at for row in rows}
 
     def _compare_cache(self, service: Service) -> None:
-        """What a process has seen is so in the database: what has finished at any time, all else until an event."""
+        """What a process keeps is so in the database: of finished trials at any time, of others until an event."""
         with self.engine.connect() as connection:
             last = {row.study_id: row.sequence for row in connection.execute(_LAST_EVENTS)}
-            for study_id, picture in service.store._seen._by_study.items():
-                is_current = last.get(study_id) == picture.revision
-                believed = picture.trials if is_current else picture.trials[: picture.n_settled]
+            for study_id, revision in last.items():
+                snapshot = service.store.trial_cache.get(study_id)
+                if snapshot is None:
+                    continue
+                finished = snapshot.trials[: snapshot.prefix_length]
+                believed = snapshot.trials if revision == snapshot.revision else finished
                 stored = load_trials(connection, [id_of(trial) for trial in believed])
                 for trial in believed:
                     if stored.get(id_of(trial)) != trial:
                         self.complain(f"I7 a process believes {trial}; stored is {stored.get(id_of(trial))}")
-                for kind, (n_trials, kept) in picture.summaries._kept.items():
-                    settled = picture.trials[: picture.n_settled][:n_trials]
-                    if len(settled) < n_trials or repr(vars(kind().extended(settled))) != repr(vars(kept)):
-                        self.complain(f"I7 a process keeps {vars(kept)} of {settled}")
+                for kind in SUMMARIES:
+                    kept = snapshot.summaries.of(kind, snapshot.trials, snapshot.prefix_length)
+                    if repr(vars(kept)) != repr(vars(kind().extended(finished))):
+                        self.complain(f"I7 a process keeps {vars(kept)} of {finished}")
 
 
 def _is_lost(reply: Any) -> bool:

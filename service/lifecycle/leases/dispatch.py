@@ -24,7 +24,7 @@ from service.lifecycle.studies.budgets import is_full, is_overdue, seconds_left,
 from service.lifecycle.studies.state_machine import begin_stopping, needs_score, settle
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from service.store import artifacts, attempts, leases, studies, trials, workers
 from service.store.attempts import Asker
 from service.store.leases import Lease
@@ -198,7 +198,7 @@ def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, ask
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
-    tx.seen.note_lease(held.lease_id, study.study_id)
+    tx.lease_cache.put(held.lease_id, study.study_id)
     tx.after_commit.append(partial(log.debug, "leased", extra=lease_fields(study, held)))
     common: dict[str, Any] = {
         "lease_id": held.lease_id,

@@ -11,7 +11,7 @@ _ORPHAN = Failure(failure_class="lost", message="begun outside Spezia, so no wor
 def end_orphans(store: Store) -> int:
     """End RUNNING trials that have no lease, or their study never would; return how many there were."""
     with store.reading() as tx:
-        found = trials.strays(tx)
+        found = trials.orphans(tx)
     return sum(_end_one(store, study_uuid, number) for study_uuid, number in found)
 
 
@@ -19,7 +19,7 @@ def _end_one(store: Store, study_uuid: str, number: int) -> bool:
     with store.writing() as tx:
         study = studies.lock_by_uuid(tx, study_uuid)
         trial = None if study is None else trials.find(tx, study, number)
-        if study is None or trial is None or (study_uuid, number) not in trials.strays(tx):
+        if study is None or trial is None or (study_uuid, number) not in trials.orphans(tx):
             return False
         trials.finish(tx, study, trial, "FAIL", None, _ORPHAN)
         settle(tx, study)

@@ -27,7 +27,7 @@ def propose_next(store: Store, proposer: Proposer, study_id: int) -> Next | None
     """Propose the next new trial; ``None`` if the study has other work, or none."""
     with store.reading() as tx:
         study, attrs, _ = tx.ask(
-            studies.by_id(study_id), tx.trials.study_system_attrs(study_id), tx.trials.opening(study_id)
+            studies.by_id(study_id), tx.trials.study_system_attrs(study_id), tx.trials.loading(study_id)
         )
         if study is None or study.facts is None or study.state != "running" or is_full(tx, study):
             return None

@@ -56,7 +56,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
         leases.find(lease_id, token),
         studies.by_id(study_id),
         measurements.decided(lease_id, from_step=min(one.step for one in reports)),
-        tx.trials.opening(study_id),
+        tx.trials.loading(study_id),
     )
     if study is None or held is None or directive(study, held) == "lost":
         return [_lost(one) for one in reports]
@@ -105,8 +105,8 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
 
 def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_final: bool) -> Decision:
     """Whether a trial, its newest value in it, ends early; at its final report it has nothing left to lose."""
-    settled = partial(tx.trials.settled, study.study_id, Curves)
-    decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), settled)
+    prefix_curves = partial(tx.trials.prefix_summary, study.study_id, Curves)
+    decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), prefix_curves)
     if is_final and decision.should_prune:
         return Decision(should_prune=False, reason=None, system_attrs=decision.system_attrs)
     return decision

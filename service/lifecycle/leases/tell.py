@@ -51,7 +51,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             artifacts.lease_ids(study_id),
             measurements.of_lease(lease_id),
             leases.end(lease_id, token),
-            tx.trials.opening(study_id),
+            tx.trials.loading(study_id),
         )
         if study is None or ended is None:
             return _replay(tx, lease_id, token, outcome)

@@ -8,7 +8,7 @@ from service.lifecycle.models.model_card import model_card
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import describe_study
 from service.search.results.ranking import leaders
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from service.store import artifacts, attempts, studies, trials, workers
 from service.store.artifacts import KeptModel
 from service.store.store import Store

@@ -2,9 +2,9 @@
 
 from service.errors import OutcomeRefused
 from service.lifecycle.pilots.start_pilot import awaits_pilots
-from service.store import small_runs, studies
+from service.store import pilots, studies
 from service.store.leases import Lease
-from service.store.small_runs import SmallRunRow
+from service.store.pilots import PilotRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
@@ -33,8 +33,8 @@ def accept_pilot(
     value = outcome.metrics.get(study.spec.metric)
     if value is None:
         raise OutcomeRefused(f"the metrics of a small run must hold the objective, {study.spec.metric}")
-    run = SmallRunRow(number=held.number, value=value, metrics=outcome.metrics, failure=None)
-    small_runs.add(tx, study.uuid, run)
+    run = PilotRow(number=held.number, value=value, metrics=outcome.metrics, failure=None)
+    pilots.add(tx, study.uuid, run)
     return study, None
 
 
@@ -50,12 +50,12 @@ def note_failed_pilot(
     """
     if study.ending is not None:
         return study, None  # it ends anyway, and this pilot was stopped for it
-    small_runs.add(tx, study.uuid, SmallRunRow(number=number, value=None, metrics=None, failure=failure))
+    pilots.add(tx, study.uuid, PilotRow(number=number, value=None, metrics=None, failure=failure))
     named = f"the small run of trial {number} failed as {failure.failure_class}: {failure.message}"
     study = studies.change(tx, study, warnings=[*study.warnings, named])
     if failure.failure_class in _NEVER_SUCCEEDS:
         return study, failure.model_copy(update={"message": named})
-    failures = [run.failure for run in small_runs.of_study(tx, study.uuid).values()]
+    failures = [run.failure for run in pilots.of_study(tx, study.uuid).values()]
     is_hopeless = all(one is not None and one.failure_class != "diverged" for one in failures)
     if is_hopeless and not awaits_pilots(tx, study):
         message = f"no small run succeeded; the last: {failure.message}"

@@ -3,8 +3,8 @@
 from statistics import StatisticsError, correlation
 
 from service.search.results.ranking import first_value
-from service.store import small_runs
-from service.store.small_runs import SmallRunRow
+from service.store import pilots
+from service.store.pilots import PilotRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
@@ -28,7 +28,7 @@ def compare_pilots(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) ->
     if study.spec.start_small is None:
         return None
     complete = {trial.number: first_value(trial) for trial in seen if trial.state.name == "COMPLETE"}
-    runs = [_shown(run, complete.get(run.number)) for run in small_runs.of_study(tx, study.uuid).values()]
+    runs = [_shown(run, complete.get(run.number)) for run in pilots.of_study(tx, study.uuid).values()]
     pairs = [(run.value, run.full_value) for run in runs if run.value is not None and run.full_value is not None]
     rho = _spearman([small for small, _ in pairs], [full for _, full in pairs])
     return SmallRuns(
@@ -40,7 +40,7 @@ def compare_pilots(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) ->
     )
 
 
-def _shown(run: SmallRunRow, full_value: float | None) -> SmallRun:
+def _shown(run: PilotRow, full_value: float | None) -> SmallRun:
     failure = None if run.failure is None else f"{run.failure.failure_class}: {run.failure.message}"
     return SmallRun(number=run.number, value=run.value, failure=failure, full_value=full_value)
 

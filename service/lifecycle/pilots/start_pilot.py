@@ -1,6 +1,6 @@
 """Hand out pilots, small runs: the params of a study's first trials, on a fraction of the training data."""
 
-from service.store import attempts, leases, small_runs, trials
+from service.store import attempts, leases, pilots, trials
 from service.store.attempts import Asker
 from service.store.leases import Lease
 from service.store.studies import StudyRow
@@ -26,6 +26,6 @@ def _left(tx: Transaction, study: StudyRow) -> list[int]:
     """Numbers of the trials whose pilot has no result yet. A trial that has ended needs none any more."""
     if study.spec.start_small is None:
         return []
-    ended = small_runs.of_study(tx, study.uuid)
+    ended = pilots.of_study(tx, study.uuid)
     waiting = [number for number in trials.waiting(tx, study) if number < study.spec.start_small.trials]
     return [number for number in waiting if number not in ended]

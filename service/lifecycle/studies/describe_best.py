@@ -11,7 +11,7 @@ from service.search.results.edges import edges
 from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.results.ranking import leaders, named_values, nearest_miss, violations
-from service.search.space.space import plain_params, trial_params
+from service.search.space.params import plain_params, trial_params
 from service.store import artifacts, attempts, measurements, studies, trials
 from service.store.artifacts import KeptModel
 from service.store.store import Store

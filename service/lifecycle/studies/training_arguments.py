@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
 from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of

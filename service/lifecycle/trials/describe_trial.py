@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from service.search.results.ranking import first_value, named_values, violations
-from service.search.space.space import plain_params
+from service.search.space.params import plain_params
 from service.store import trials
 from service.store.studies import StudyRow
 from service.store.trials import BASELINE, RETRY_OF, FrozenTrial

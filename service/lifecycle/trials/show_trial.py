@@ -6,7 +6,7 @@ from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.trials.find_trial import find_trial
 from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from service.store import artifacts, attempts, decisions, measurements, studies, trials
 from service.store.store import Store
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail

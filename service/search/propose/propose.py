@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from service.optuna_private import FIXED_PARAMS, all_but, suggest
 from service.search.propose.grid import next_grid_point
 from service.search.propose.samplers import build_sampler
-from service.search.propose.snapshot import STUDY_ID, SnapshotStorage, running_trial
-from service.search.space.space import to_keys, to_optuna
+from service.search.snapshot_storage import STUDY_ID, SnapshotStorage, running_trial
+from service.search.space.distributions import to_optuna
+from service.search.space.params import to_keys
 from spezia.contract.samplers import GridSampler, QmcSampler, RandomSampler
 from spezia.contract.space import dimensions
 from spezia.contract.study_spec import Params, StudySpec

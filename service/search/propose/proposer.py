@@ -1,18 +1,16 @@
 """Proposals for the service's process, which must never import torch: sampler ``gp`` runs in a helper."""
 
-import multiprocessing
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from time import perf_counter
 from weakref import WeakValueDictionary
 
 from service.metrics import Metrics
+from service.search.propose.helper import start_helper
 from service.search.propose.propose import Proposal, ProposalRequest, propose
 from service.search.propose.samplers import needs_torch
 
@@ -82,14 +80,14 @@ class Proposer:
     def _running_helper(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._helper is None:
-                self._helper = _start_helper()
+                self._helper = start_helper()
             return self._helper
 
     def _replace(self, broken: ProcessPoolExecutor) -> ProcessPoolExecutor:
         with self._lock:
             # another thread may have seen the same crash first
             if self._helper is broken or self._helper is None:
-                self._helper = _start_helper()
+                self._helper = start_helper()
             return self._helper
 
 
@@ -98,21 +96,3 @@ def _propose(request: ProposalRequest) -> tuple[Proposal | None, float]:
     began = perf_counter()
     proposal = propose(request)
     return proposal, perf_counter() - began
-
-
-def _start_helper() -> ProcessPoolExecutor:
-    # spawned, not forked: the service has threads, and a fork would inherit their locks
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Let the helper end when the service dies, even by SIGKILL: an executor's own pipe would not tell it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -19,8 +19,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from service.optuna_private import tell_search_space
-from service.search.optuna_warnings import quiet
-from service.search.space.space import to_optuna
+from service.search.optuna_warnings import ignore_optuna_warnings
+from service.search.space.distributions import to_optuna
 from spezia.contract import samplers
 from spezia.contract.space import is_conditional
 from spezia.contract.study_spec import StudySpec
@@ -61,7 +61,7 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
     has_no_model = isinstance(spec.sampler, samplers.GpSampler) and not needs_torch(spec, trials)
     if has_no_model or isinstance(spec.sampler, samplers.RandomSampler):
         return RandomSampler(seed=seed)
-    with quiet():
+    with ignore_optuna_warnings():
         sampler = _build(spec, seed)
     if not is_conditional(spec.search_space):
         # Optuna's own, too, learns from PRUNED trials with TPE only

@@ -15,7 +15,7 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 
-from service.search.optuna_warnings import quiet
+from service.search.optuna_warnings import ignore_optuna_warnings
 from spezia.contract import pruners
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.ranges import Choices
@@ -40,7 +40,7 @@ def build_pruner(spec: StudySpec) -> BasePruner:
         case pruners.HyperbandPruner(options=options):
             return _hyperband(spec, options)
         case pruners.PatientPruner(options=options):
-            with quiet():
+            with ignore_optuna_warnings():
                 return PatientPruner(None, patience=options.patience, min_delta=options.min_delta)
         case pruners.ThresholdPruner(options=options):
             return ThresholdPruner(

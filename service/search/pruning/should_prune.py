@@ -15,12 +15,12 @@ from optuna.pruners import BasePruner, HyperbandPruner
 from optuna.trial import FrozenTrial
 
 from service.optuna_private import all_but, bracket_of
-from service.search.propose.snapshot import SnapshotStorage
 from service.search.pruning.comparable import comparable_trials, schedule_of
 from service.search.pruning.curves import Curves
 from service.search.pruning.percentile import is_behind
 from service.search.pruning.pruners import build_pruner
 from service.search.pruning.reasons import Reason, reason_of
+from service.search.snapshot_storage import SnapshotStorage
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 
@@ -41,7 +41,7 @@ def should_prune(
     study_name: str,
     trial: FrozenTrial,
     trials: Sequence[FrozenTrial],
-    settled: Callable[[], Curves] = Curves,
+    prefix_curves: Callable[[], Curves] = Curves,
 ) -> Decision:
     """Decide on a running trial whose newest intermediate value is its last step, as Optuna's pruner would.
 
@@ -49,12 +49,12 @@ def should_prune(
 
     Args:
         trials: Of the study; the trial itself may be among them and is not compared with itself.
-        settled: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
+        prefix_curves: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
     """
     if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, reason=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
-        first = settled()
+        first = prefix_curves()
         later = all_but(trial.number, trials[first.n_trials :])
         curves = [first, Curves().extended(later)]
         if sum(one.n_complete for one in curves) < spec.pruner.options.n_startup_trials:

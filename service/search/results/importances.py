@@ -12,8 +12,8 @@ from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from service.search.optuna_warnings import quiet
-from service.search.propose.snapshot import SnapshotStorage, running_trial
+from service.search.optuna_warnings import ignore_optuna_warnings
+from service.search.snapshot_storage import SnapshotStorage, running_trial
 from spezia.contract.study_spec import StudySpec
 
 Evaluator = Literal["ped-anova", "fanova"]
@@ -53,7 +53,7 @@ def importances(
         study_system_attrs={},
     )
     study = optuna.load_study(study_name="importances", storage=storage, sampler=RandomSampler(), pruner=NopPruner())
-    with quiet():
+    with ignore_optuna_warnings():
         # seeded, so that asking twice shows the same
         fanova = FanovaImportanceEvaluator(seed=spec.seed) if evaluator == "fanova" else None
         chosen = fanova or PedAnovaImportanceEvaluator()

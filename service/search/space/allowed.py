@@ -1,7 +1,9 @@
 """What a spec allows one parameter to be."""
 
+import math
+
 from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue
-from spezia.contract.ranges import Choices, Distribution
+from spezia.contract.ranges import Choices, Distribution, IntRange
 from spezia.contract.study_spec import StudySpec
 
 
@@ -43,3 +45,37 @@ def n_values(distribution: Distribution) -> int | None:
     if distribution.step is None:
         return None
     return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def nearest(distribution: Distribution, value: ParamValue) -> ParamValue:
+    """Return the allowed value nearest to ``value``: in a log range by ratio, among names the first."""
+    if isinstance(distribution, Choices):
+        return _nearest_choice(distribution.choices, value)
+    assert isinstance(value, int | float), value
+    inside = min(max(value, distribution.low), distribution.high)
+    if isinstance(distribution, IntRange):
+        return _nearest_int(distribution, inside)
+    if distribution.step is None or distribution.low == distribution.high:
+        return float(inside)
+    steps = round((inside - distribution.low) / distribution.step)
+    return min(distribution.low + steps * distribution.step, distribution.high)
+
+
+def _nearest_choice(choices: list[ParamValue], value: ParamValue) -> ParamValue:
+    for choice in choices:
+        if choice == value:
+            return choice
+    numbers = [choice for choice in choices if isinstance(choice, int | float)]
+    if not numbers or not isinstance(value, int | float):
+        return choices[0]
+    wanted = value
+    return min(numbers, key=lambda number: abs(number - wanted))
+
+
+def _nearest_int(distribution: IntRange, inside: float) -> int:
+    below = math.floor((inside - distribution.low) / distribution.step)
+    at_or_below = distribution.low + below * distribution.step
+    above = min(at_or_below + distribution.step, distribution.high)
+    if distribution.log:
+        return at_or_below if inside / at_or_below <= above / inside else above
+    return at_or_below if inside - at_or_below <= above - inside else above

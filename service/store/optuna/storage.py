@@ -40,8 +40,8 @@ from service.store.optuna.tables import (
     trial_values,
     trials,
 )
-from service.store.optuna.transaction_trials import OpenTrials, unsettled
-from service.store.optuna.trial_cache import Picture, SeenTrials
+from service.store.optuna.transaction_trials import TransactionTrials, behind_prefix
+from service.store.optuna.trial_cache import Snapshot, TrialCache
 from service.store.sql.statements import Call, Row, Runner, Statement, as_it_is
 from service.store.sql.upsert import upsert
 
@@ -69,74 +69,74 @@ class SqlStorage(SqlStudies):
     Args:
         runner: Of a connection with a transaction begun. Nothing here commits or rolls back.
         now: The instant that trials start and end at.
-        seen: What earlier transactions saw; the caller shows it `pictures` after its commit, never before.
+        cache: Snapshots of earlier transactions; the caller puts `snapshots` there after its commit, never before.
     """
 
     def __init__(
         self,
         runner: Runner,
         now: Callable[[], datetime] = _utc_now,
-        seen: SeenTrials | None = None,
+        cache: TrialCache | None = None,
     ) -> None:
         super().__init__(runner)
         self._now = now
-        self._seen = seen or SeenTrials()
-        self._open: dict[int, OpenTrials] = {}
+        self._cache = cache or TrialCache()
+        self._loaded: dict[int, TransactionTrials] = {}
         """By study id, what this transaction has read."""
 
-    def pictures(self) -> dict[int, Picture]:
-        """What this transaction has seen of its studies, by study id, its own changes included."""
-        pictures = {study_id: trials.picture() for study_id, trials in self._open.items()}
-        return {study_id: picture for study_id, picture in pictures.items() if picture is not None}
+    def snapshots(self) -> dict[int, Snapshot]:
+        """Return the trials of the studies that this transaction has read, by study id, its own changes included."""
+        snapshots = {study_id: loaded.snapshot() for study_id, loaded in self._loaded.items()}
+        return {study_id: snapshot for study_id, snapshot in snapshots.items() if snapshot is not None}
 
     def counts(self, study_id: int) -> Counter[TrialState]:
         """How many trials a study has in each state."""
-        return self._opened(study_id).counts()
+        return self._load(study_id).counts()
 
-    def settled(self, study_id: int, kind: type[S]) -> S:
-        """The summary of the first trials of a study, which had finished before this transaction."""
-        return self._opened(study_id).settled(kind)
+    def prefix_summary(self, study_id: int, kind: type[S]) -> S:
+        """Return the summary of the first trials of a study, all of which had finished before this transaction."""
+        return self._load(study_id).prefix_summary(kind)
 
     def summary(self, study_id: int, kind: type[S]) -> S:
         """The summary of all trials of a study."""
-        return self._opened(study_id).summary(kind)
+        return self._load(study_id).summary(kind)
 
     def shared(self, study_id: int) -> list[FrozenTrial]:
         """All trials of a study, in the order of their numbers, as this transaction goes on; not to be changed."""
-        return self._opened(study_id).trials
+        return self._load(study_id).trials
 
     def waiting(self, study_id: int) -> list[FrozenTrial]:
         """The WAITING trials of a study, in the order of their numbers; shared, so not to be changed."""
-        return self._opened(study_id).waiting()
+        return self._load(study_id).waiting()
 
     def reload(self, trial_id: int) -> None:
         """Read a trial again, if it was read, that was written past this storage."""
-        if opened := self._opened_with(trial_id):
-            opened.reload(trial_id)
+        if loaded := self._loaded_with(trial_id):
+            loaded.reload(trial_id)
 
-    def opening(self, study_id: int) -> Call[None]:
+    def loading(self, study_id: int) -> Call[None]:
         """Ask for what this transaction has yet to read of a study's trials; else the first to need them asks."""
-        seen = self._seen.of(study_id)
+        cached = self._cache.get(study_id)
 
-        def open_with(rows: list[Row]) -> None:
-            # While the question waited for the study's lock, others may have shown what they did. What was done after
-            # our own look at the database is not for us.
-            newer = self._seen.of(study_id)
+        def load(rows: list[Row]) -> None:
+            # While the question waited for the study's lock, others may have put a newer snapshot into the cache. One
+            # that is newer than our own look at the database is not for us.
+            newer = self._cache.get(study_id)
             is_fit = rows and newer is not None and newer.revision <= rows[0].revision
-            self._open[study_id] = OpenTrials(self._runner, study_id, newer if is_fit else seen, rows)
+            self._loaded[study_id] = TransactionTrials(self._runner, study_id, newer if is_fit else cached, rows)
 
-        return unsettled(study_id, seen, open_with)
+        return behind_prefix(study_id, cached, load)
 
     def noting_event(self, study_id: int) -> Callable[[Row], None]:
         """What to do with the row of an event that covers the changes of this study so far, once it is written."""
-        return self._open[study_id].noting_event() if study_id in self._open else as_it_is
+        return self._loaded[study_id].noting_event() if study_id in self._loaded else as_it_is
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("SqlStorage lives inside one open transaction and cannot be pickled")
 
     def delete_study(self, study_id: int) -> None:
         super().delete_study(study_id)
-        self._open.pop(study_id, None)
+        self._loaded.pop(study_id, None)
 
     # trials, written
 
@@ -157,14 +157,14 @@ class SqlStorage(SqlStudies):
         trial_id = int(self._connection.execute(row.returning(trials.c.trial_id)).scalar_one())
         if template_trial is not None:
             insert_contents(self._runner, trial_id, template_trial)
-        self._open.pop(study_id, None)
+        self._loaded.pop(study_id, None)
         return trial_id
 
     def add_trial(self, study_id: int, template: FrozenTrial) -> FrozenTrial:
         """Write a whole trial of a study whose lock is held; return it with its number, the next one."""
-        opened = self._opened(study_id)
+        loaded = self._load(study_id)
         added = copy.copy(template)
-        added.number = len(opened.trials)
+        added.number = len(loaded.trials)
         row = _ADD_TRIAL.rows(
             study_id=study_id,
             number=added.number,
@@ -174,7 +174,7 @@ class SqlStorage(SqlStudies):
         )
         set_id(added, self._runner.ask(row)[0].trial_id)
         insert_contents(self._runner, id_of(added), added)
-        opened.add(added)
+        loaded.add(added)
         return added
 
     def set_trial_param(
@@ -211,16 +211,16 @@ class SqlStorage(SqlStudies):
         for objective, value in enumerate(values or ()):
             row = value_row(trial_id, objective, value)
             self._runner.write(upsert(trial_values, "trial_id", "objective").rows(**row))
-        if opened := self._opened_with(trial_id):
-            opened.set_state(trial_id, state, values, {name: to_shown_time(utc) for name, utc in times.items()})
+        if loaded := self._loaded_with(trial_id):
+            loaded.set_state(trial_id, state, values, {name: to_shown_time(utc) for name, utc in times.items()})
         return True
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._require_updatable(trial_id)
         row = intermediate_row(trial_id, step, intermediate_value)
         self._runner.write(upsert(trial_intermediate_values, "trial_id", "step").rows(**row))
-        if opened := self._opened_with(trial_id):
-            opened.set_intermediate_value(trial_id, step, float(intermediate_value))
+        if loaded := self._loaded_with(trial_id):
+            loaded.set_intermediate_value(trial_id, step, float(intermediate_value))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
@@ -230,8 +230,8 @@ class SqlStorage(SqlStudies):
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
         self._set_attr(trial_system_attributes, "trial_id", trial_id, key, value)
-        if opened := self._opened_with(trial_id):
-            opened.set_system_attr(trial_id, key, value)
+        if loaded := self._loaded_with(trial_id):
+            loaded.set_system_attr(trial_id, key, value)
 
     # trials, read
 
@@ -251,7 +251,7 @@ class SqlStorage(SqlStudies):
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        found = self._opened(study_id).trials
+        found = self._load(study_id).trials
         if not found:
             self._require_study(study_id)
         chosen = found.copy() if states is None else [trial for trial in found if trial.state in states]
@@ -262,17 +262,17 @@ class SqlStorage(SqlStudies):
     def _now_stored(self) -> datetime:
         return self._now().astimezone(UTC).replace(tzinfo=None)
 
-    def _opened(self, study_id: int) -> OpenTrials:
-        if study_id not in self._open:
-            self._runner.ask(self.opening(study_id))
-        return self._open[study_id]
+    def _load(self, study_id: int) -> TransactionTrials:
+        if study_id not in self._loaded:
+            self._runner.ask(self.loading(study_id))
+        return self._loaded[study_id]
 
-    def _opened_with(self, trial_id: int) -> OpenTrials | None:
-        return next((opened for opened in self._open.values() if opened.has(trial_id)), None)
+    def _loaded_with(self, trial_id: int) -> TransactionTrials | None:
+        return next((loaded for loaded in self._loaded.values() if loaded.has(trial_id)), None)
 
     def _require_updatable(self, trial_id: int) -> TrialState:
-        opened = self._opened_with(trial_id)
-        if opened is not None and (known := opened.open_state(trial_id)) is not None:
+        loaded = self._loaded_with(trial_id)
+        if loaded is not None and (known := loaded.open_state(trial_id)) is not None:
             return known  # read under the study's lock
         row = self._connection.execute(_STATE, {"trial_id": trial_id}).first()
         if row is None:

@@ -1,4 +1,4 @@
-"""What is told of a study's settled trials, kept so that no transaction walks over all of them."""
+"""What the first trials of a study come to, kept so that no transaction goes through all of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ S = TypeVar("S", bound=Summary)
 
 
 class Summaries:
-    """Of the first trials of a study, all of which have finished: one object for all pictures of the study.
+    """Summaries of the first trials of a study, all of which have finished: one object for all snapshots of the study.
 
-    Shared by threads: what is kept is replaced and never changed, with the number of trials that it is of.
+    Shared by threads: a summary is replaced and never changed, together with the number of trials that it is of.
     """
 
     def __init__(self) -> None:
         self._kept: dict[type[Any], tuple[int, Any]] = {}
 
-    def of(self, kind: type[S], trials: Sequence[FrozenTrial], n_settled: int) -> S:
-        """Return the summary of the first ``n_settled`` of ``trials``; it is made of those that are new."""
+    def of(self, kind: type[S], trials: Sequence[FrozenTrial], prefix_length: int) -> S:
+        """Return the summary of the first ``prefix_length`` of ``trials``; only those that are new are gone through."""
         n_known, known = self._kept.get(kind, (0, kind()))
-        if n_known > n_settled:  # a newer picture has been asked before
-            return kind().extended(trials[:n_settled])
-        if n_known < n_settled:
-            known = known.extended(trials[n_known:n_settled])
-            self._kept[kind] = n_settled, known
+        if n_known > prefix_length:  # a newer snapshot has been asked before
+            return kind().extended(trials[:prefix_length])
+        if n_known < prefix_length:
+            known = known.extended(trials[n_known:prefix_length])
+            self._kept[kind] = prefix_length, known
         summary: S = known
         return summary
 

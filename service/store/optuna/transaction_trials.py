@@ -15,13 +15,13 @@ from service.optuna_private import id_of
 from service.store.optuna.frozen import load_trials
 from service.store.optuna.summaries import S, StateCounts, Summaries
 from service.store.optuna.tables import trials
-from service.store.optuna.trial_cache import Picture
+from service.store.optuna.trial_cache import Snapshot
 from service.store.sql.statements import Call, Row, Runner, Statement
 from service.store.sql.tables import event, study_spec
 
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
 _revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()
-_UNSETTLED = Statement(
+_BEHIND_PREFIX = Statement(
     select(trials.c.trial_id, trials.c.number, trials.c.state, _revision.label("revision"))
     # numbers ascend with ids, and an index has both study and number
     .where(trials.c.study_id == bindparam("study_id"), trials.c.number >= bindparam("from_number"))
@@ -33,35 +33,35 @@ _SINCE = Statement(
     .limit(bindparam("at_most"))
 )
 MANY = 100
-"""Events since a picture was taken; after more than so many all unfinished trials are read again."""
+"""How many events since a snapshot are gone through; after more, all unfinished trials are read again."""
 
 
-def unsettled(study_id: int, seen: Picture | None, read: Callable[[list[Row]], None]) -> Call[None]:
-    """Ask for the trials of a study that had not settled when they were ``seen``."""
-    return _UNSETTLED.then(read, study_id=study_id, from_number=_n_settled(seen))
+def behind_prefix(study_id: int, cached: Snapshot | None, read: Callable[[list[Row]], None]) -> Call[None]:
+    """Ask for the trials of a study behind those that had all finished by a ``cached`` snapshot."""
+    return _BEHIND_PREFIX.then(read, study_id=study_id, from_number=_number_behind_prefix(cached))
 
 
-def _n_settled(seen: Picture | None) -> int:
-    """The number of the first trial that had not settled."""
-    return seen.trials[seen.n_settled - 1].number + 1 if seen is not None and seen.n_settled else 0
+def _number_behind_prefix(cached: Snapshot | None) -> int:
+    """The number of the first trial that may not have finished."""
+    return cached.trials[cached.prefix_length - 1].number + 1 if cached is not None and cached.prefix_length else 0
 
 
-class OpenTrials:
+class TransactionTrials:
     """All trials of a study, in the order of their numbers.
 
     Args:
-        rows: Of what `unsettled` asks for, with ``seen`` or an older picture.
-        seen: What an earlier transaction saw. Of it is believed what has finished, and what no event since tells of;
-            the states are read in any case, so that a trial is noticed that stock Optuna has written.
+        cached: The snapshot of an earlier transaction. Of it is believed what has finished, and what no event since
+            tells of; the states are read in any case, so that a trial is noticed that stock Optuna has written.
+        rows: What `behind_prefix` asks for, with ``cached`` or an older snapshot.
     """
 
-    def __init__(self, runner: Runner, study_id: int, seen: Picture | None, rows: list[Row]) -> None:
-        settled = [] if seen is None else seen.trials[: seen.n_settled]
-        self._revision: int | None = rows[0].revision if rows else (seen.revision if seen is not None else None)
-        n_settled = _n_settled(seen)
-        rows = [row for row in rows if row.number >= n_settled]
-        known = {} if seen is None else {id_of(one): one for one in seen.trials[seen.n_settled :]}
-        changed = () if seen is None else self._changed_since(runner, study_id, seen.revision)
+    def __init__(self, runner: Runner, study_id: int, cached: Snapshot | None, rows: list[Row]) -> None:
+        prefix = [] if cached is None else cached.trials[: cached.prefix_length]
+        self._revision: int | None = rows[0].revision if rows else (cached.revision if cached is not None else None)
+        from_number = _number_behind_prefix(cached)
+        rows = [row for row in rows if row.number >= from_number]
+        known = {} if cached is None else {id_of(one): one for one in cached.trials[cached.prefix_length :]}
+        changed = () if cached is None else self._changed_since(runner, study_id, cached.revision)
         trusted = {
             row.trial_id: one
             for row in rows
@@ -72,11 +72,11 @@ class OpenTrials:
         loaded = load_trials(runner.connection, [row.trial_id for row in rows if row.trial_id not in trusted])
         self._runner = runner
         self._n_changes = 0
-        self._n_settled = len(settled)
-        self._summaries = Summaries() if seen is None else seen.summaries
-        self.trials = settled
+        self._prefix_length = len(prefix)
+        self._summaries = Summaries() if cached is None else cached.summaries
+        self.trials = prefix
         self.trials += [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
-        self._place = {id_of(one): at for at, one in enumerate(self.trials[self._n_settled :], self._n_settled)}
+        self._place = {id_of(one): at for at, one in enumerate(self.trials[self._prefix_length :], self._prefix_length)}
 
     def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
         """Numbers of the trials that events tell of; ``None``: too many to tell."""
@@ -85,25 +85,25 @@ class OpenTrials:
         since = runner.ask(_SINCE.rows(study_id=study_id, revision=revision, at_most=MANY + 1))
         return None if len(since) > MANY else {row.payload["number"] for row in since if "number" in row.payload}
 
-    def picture(self) -> Picture | None:
-        """What to show to others after the commit; ``None`` if a change is without its event."""
+    def snapshot(self) -> Snapshot | None:
+        """Return what others may read after the commit; ``None`` if a change is without its event."""
         if self._revision is None:
             return None
-        n_newly = sum(1 for _ in takewhile(lambda one: one.state.is_finished(), self.trials[self._n_settled :]))
-        return Picture(
+        n_newly = sum(1 for _ in takewhile(lambda one: one.state.is_finished(), self.trials[self._prefix_length :]))
+        return Snapshot(
             revision=self._revision,
             trials=self.trials,
-            n_settled=self._n_settled + n_newly,
+            prefix_length=self._prefix_length + n_newly,
             summaries=self._summaries,
         )
 
-    def settled(self, kind: type[S]) -> S:
-        """The summary of the first trials that had finished before this transaction; it may be behind by some."""
-        return self._summaries.of(kind, self.trials, self._n_settled)
+    def prefix_summary(self, kind: type[S]) -> S:
+        """Return the summary of the first trials, which had all finished before this transaction."""
+        return self._summaries.of(kind, self.trials, self._prefix_length)
 
     def summary(self, kind: type[S]) -> S:
         """The summary of all trials."""
-        return self.settled(kind).extended(self.trials[self._n_settled :])
+        return self.prefix_summary(kind).extended(self.trials[self._prefix_length :])
 
     def counts(self) -> Counter[TrialState]:
         """How many trials there are in each state."""
@@ -111,7 +111,7 @@ class OpenTrials:
 
     def waiting(self) -> list[FrozenTrial]:
         """Those that wait, in order."""
-        return [one for one in self.trials[self._n_settled :] if one.state is TrialState.WAITING]
+        return [one for one in self.trials[self._prefix_length :] if one.state is TrialState.WAITING]
 
     def noting_event(self) -> Callable[[Row], None]:
         """What to do with the row of an event that covers the changes so far, once it is written."""
@@ -124,7 +124,7 @@ class OpenTrials:
         return note
 
     def has(self, trial_id: int) -> bool:
-        """Whether it is a trial of this study that had not settled when it was read."""
+        """Whether it is a trial of this study that may not have finished when it was read."""
         return trial_id in self._place
 
     def open_state(self, trial_id: int) -> TrialState | None:

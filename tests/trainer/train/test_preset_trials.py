@@ -8,7 +8,7 @@ import pytest
 from service.search.baseline import baseline
 from service.search.presets.fill_preset import fill_preset
 from service.search.presets.presets import PRESETS
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import History
 from tests.trainer import tiny

@@ -9,7 +9,7 @@ from service.search.baseline import baseline
 from service.search.lint.lint import lint
 from service.search.presets.fill_preset import fill_preset
 from service.search.presets.presets import PRESETS
-from service.search.space.space import trial_params
+from service.search.space.params import trial_params
 from spezia.contract.hyperparameters import HYPERPARAMETERS, default_of
 from spezia.contract.preset import Preset
 from spezia.contract.space import active_dimension

@@ -14,7 +14,7 @@ from service.optuna_private import tell_search_space
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.samplers import build_sampler, trial_seed
 from service.search.results.ranking import best_trial
-from service.search.space.space import to_optuna
+from service.search.space.distributions import to_optuna
 from spezia.contract.ranges import value_problem
 from spezia.contract.samplers import Sampler
 from spezia.contract.tasks import Direction

@@ -1,9 +1,10 @@
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,16 @@ def proposer() -> Iterator[Proposer]:
     proposer.close()
 
 
-def test_samplers_without_torch_pass_straight_through(proposer: Proposer) -> None:
+@pytest.fixture(scope="module")
+def others() -> set[BaseProcess]:
+    """Processes that were started before these tests."""
+    return set(active_children())
+
+
+def test_samplers_without_torch_pass_straight_through(proposer: Proposer, others: set[BaseProcess]) -> None:
     history = History(make_spec())
     assert proposer.propose(history.request()) == history.propose()
-    assert proposer._helper is None
+    assert not set(active_children()) - others
 
 
 def test_the_time_of_a_proposal_is_its_samplers_in_the_background_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,17 +55,16 @@ def test_the_time_of_a_proposal_is_its_samplers_in_the_background_too(monkeypatc
 
 
 @needs_torch
-def test_gp_proposes_in_a_helper_that_is_replaced_when_it_crashes(proposer: Proposer) -> None:
+def test_gp_proposes_in_a_helper_that_is_replaced_when_it_crashes(proposer: Proposer, others: set[BaseProcess]) -> None:
     history = History(make_spec(sampler={"name": "gp", "options": {"n_startup_trials": 3}}, seed=4))
     for value in (0.5, 0.4, 0.7):
         proposal = proposer.propose(history.request())
         assert proposal is not None
         history.tell(history.start(proposal), value)
-    assert proposer._helper is None, "while trials are drawn at random, there is nothing to model"
+    assert not set(active_children()) - others, "while trials are drawn at random, there is nothing to model"
     first = proposer.propose(history.request())
-    assert proposer._helper is not None
-    (helper,) = proposer._helper._processes
-    os.kill(helper, signal.SIGKILL)
+    (helper,) = set(active_children()) - others
+    helper.kill()
     assert proposer.propose(history.request()) == first
 
 
@@ -67,6 +73,7 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
     program = tmp_path / "asks.py"
     program.write_text(
         "import sys\n"
+        "from multiprocessing import active_children\n"
         "from service.metrics import Metrics\n"
         "from service.search.propose.proposer import Proposer\n"
         "from tests.service.search.builders import History, make_spec\n"
@@ -75,7 +82,7 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
         "    history.tell(history.start(history.propose()), 0.5)\n"
         "    proposer = Proposer(Metrics())\n"
         "    assert proposer.propose(history.request()) is not None\n"
-        "    assert proposer._helper is not None\n"
+        "    assert len(active_children()) == 1\n"
         "    print('torch' in sys.modules)\n"
         "    proposer.close()\n"
     )
@@ -89,10 +96,10 @@ def test_gp_brings_no_torch_into_the_process_that_asks(tmp_path: Path) -> None:
 def test_the_helper_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
-        "from service.search.propose.proposer import _start_helper\n"
+        "from service.search.propose.helper import start_helper\n"
         "import os, time\n"
         "if __name__ == '__main__':\n"
-        "    print(_start_helper().submit(os.getpid).result(), flush=True)\n"
+        "    print(start_helper().submit(os.getpid).result(), flush=True)\n"
         "    time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True)

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from service.search.baseline import baseline
 from service.search.propose.samplers import build_sampler
 from service.search.pruning.pruners import longest_schedule
-from service.search.space.space import plain_params, to_keys, trial_params
+from service.search.space.params import plain_params, to_keys, trial_params
 from spezia.contract.ranges import value_problem
 from spezia.contract.space import active_dimension, dimensions
 from spezia.contract.study_spec import Params

@@ -1,10 +1,11 @@
-"""What is kept of settled trials is made of each of them once, and is that of exactly these."""
+"""The summary of a study's first trials is made of each of them once, and is that of exactly these."""
 
 from collections.abc import Sequence
 
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import Engine
 
 from service.lifecycle.studies.create_study import create_study
 from service.search.pruning.curves import Curves
@@ -42,13 +43,13 @@ def some(count: int) -> list[FrozenTrial]:
 def test_each_trial_is_added_once() -> None:
     summaries, seen = Summaries(), some(5)
     assert summaries.of(Numbers, seen, 0).numbers == ()
-    for n_settled in (2, 2, 5, 5):
-        found = summaries.of(Numbers, seen, n_settled)
-        assert found.numbers == tuple(range(n_settled))
+    for prefix_length in (2, 2, 5, 5):
+        found = summaries.of(Numbers, seen, prefix_length)
+        assert found.numbers == tuple(range(prefix_length))
     assert found.n_times == 2
 
 
-def test_an_older_picture_gets_its_own_and_drops_nothing() -> None:
+def test_an_older_snapshot_gets_its_own_and_drops_nothing() -> None:
     summaries, seen = Summaries(), some(5)
     newest = summaries.of(Numbers, seen, 5)
     assert summaries.of(Numbers, seen[:3], 3).numbers == (0, 1, 2)
@@ -62,10 +63,10 @@ def test_kinds_are_kept_apart() -> None:
 
 
 @pytest.fixture
-def stores(store: Store, clock: FakeClock) -> list[Store]:
+def stores(store: Store, engine: Engine, clock: FakeClock) -> list[Store]:
     """Of two processes, with a study."""
     create_study(store, StudySpec.model_validate(spec(n_trials=100)))
-    return [store, Store(store._engine, clock)]
+    return [store, Store(engine, clock)]
 
 
 def begin(tx: Transaction) -> int:
@@ -84,12 +85,14 @@ def end(tx: Transaction, number: int, state: str) -> None:
 def told(store: Store) -> tuple[object, ...]:
     with store.reading() as tx:
         study = studies.find(tx, "feedback")
-        curves = tx.trials.settled(study.study_id, Curves)
+        curves = tx.trials.prefix_summary(study.study_id, Curves)
         rest = curves.extended(trials.all_of(tx, study)[curves.n_trials :])
         return trials.counts(tx, study), trials.failures_by_class(tx, study), repr(vars(rest))
 
 
-def test_processes_tell_the_same_in_whatever_order_trials_end(stores: list[Store], clock: FakeClock) -> None:
+def test_processes_tell_the_same_in_whatever_order_trials_end(
+    stores: list[Store], engine: Engine, clock: FakeClock
+) -> None:
     for step, (number, state) in enumerate([(1, "FAIL"), (0, "COMPLETE"), (3, "PRUNED"), (2, "FAIL"), (4, "COMPLETE")]):
         one, other = stores[step % 2], stores[1 - step % 2]
         with one.writing() as tx:
@@ -97,7 +100,7 @@ def test_processes_tell_the_same_in_whatever_order_trials_end(stores: list[Store
             begin(tx)
         with other.writing() as tx:
             end(tx, number, state)
-        fresh = Store(one._engine, clock)
+        fresh = Store(engine, clock)
         assert told(one) == told(other) == told(fresh)
     assert told(fresh)[1] == {"diverged": 2}
 
@@ -108,7 +111,7 @@ def test_what_was_rolled_back_is_in_no_summary(stores: list[Store]) -> None:
             end(tx, 0, "FAIL")
             study = studies.lock(tx, "feedback")
             assert trials.failures_by_class(tx, study) == {"diverged": 1}
-            tx.trials.settled(study.study_id, Curves)
+            tx.trials.prefix_summary(study.study_id, Curves)
             raise RuntimeError("power cut")
 
     with stores[0].writing() as tx:

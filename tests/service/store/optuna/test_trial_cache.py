@@ -138,12 +138,16 @@ def test_only_the_trials_that_events_tell_of_are_read_again(
     assert read == [3]  # too many events to look at each
 
 
-def test_pictures_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_snapshots_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_cache, "MAX_STUDIES", 2)
+    with store.reading() as tx:
+        ids = [studies.find(tx, "feedback").study_id]
     for number in range(4):
         create_study(store, StudySpec.model_validate(spec(name=f"study-{number}")))
         add(store, f"study-{number}")
         with store.reading() as tx:
+            study = studies.find(tx, f"study-{number}")
             trials.all_of(tx, studies.find(tx, "feedback"))
-            trials.all_of(tx, studies.find(tx, f"study-{number}"))
-    assert len(store._seen._by_study) == 2
+            trials.all_of(tx, study)
+        ids.append(study.study_id)
+    assert [study_id for study_id in ids if store.trial_cache.get(study_id)] == [ids[0], ids[-1]]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import Engine, bindparam, func, insert, select
 
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease
@@ -67,10 +67,10 @@ def test_calls_run_in_the_order_in_which_they_are_asked(store: Store) -> None:
 
 
 @pytest.mark.parametrize("is_last", [True, False])
-def test_a_write_that_fails_takes_the_whole_transaction_with_it(store: Store, is_last: bool) -> None:
+def test_a_write_that_fails_takes_the_whole_transaction_with_it(store: Store, engine: Engine, is_last: bool) -> None:
     twice = held(1, lease_id="lease-0")
     writes = [held(0), twice] if is_last else [held(0), twice, held(2)]
-    with pytest.raises(store._engine.dialect.loaded_dbapi.IntegrityError):
+    with pytest.raises(engine.dialect.loaded_dbapi.IntegrityError):
         write_all(store, writes)
     with store.reading() as tx:
         assert n_leases(tx) == 0

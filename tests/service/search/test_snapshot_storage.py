@@ -6,7 +6,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from service.search.propose.snapshot import NEW_TRIAL_ID, SnapshotIsReadOnly, SnapshotStorage, running_trial
+from service.search.snapshot_storage import NEW_TRIAL_ID, SnapshotIsReadOnly, SnapshotStorage, running_trial
 from tests.service.search.builders import make_trial
 
 

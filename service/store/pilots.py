@@ -11,7 +11,7 @@ from spezia.contract.failure import Failure
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmallRunRow:
+class PilotRow:
     """One that has ended."""
 
     number: int
@@ -21,7 +21,7 @@ class SmallRunRow:
     """Why there is no value."""
 
 
-def add(tx: Transaction, study_uuid: str, run: SmallRunRow) -> None:
+def add(tx: Transaction, study_uuid: str, run: PilotRow) -> None:
     row = {
         "study_uuid": study_uuid,
         "number": run.number,
@@ -33,11 +33,11 @@ def add(tx: Transaction, study_uuid: str, run: SmallRunRow) -> None:
     tx.connection.execute(insert(small_run), row)
 
 
-def of_study(tx: Transaction, study_uuid: str) -> dict[int, SmallRunRow]:
+def of_study(tx: Transaction, study_uuid: str) -> dict[int, PilotRow]:
     """By number, ascending."""
     wanted = select(small_run).where(small_run.c.study_uuid == study_uuid).order_by(small_run.c.number)
     return {
-        row.number: SmallRunRow(
+        row.number: PilotRow(
             number=row.number,
             value=row.value,
             metrics=row.metrics,
