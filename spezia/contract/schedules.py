@@ -36,7 +36,8 @@ _ALL = (
     Schedule(
         name="polynomial",
         meaning="It falls along a parabola to 1e-7 (You et al. 2017).",
-        arguments={"power": 2.0},  # with transformers' own 1 it equals linear
+        # with transformers' own power of 1 it equals linear; the end is transformers' own
+        arguments={"power": 2.0, "lr_end": 1e-7},
     ),
     Schedule(name="constant", meaning="It stays the same from the first step on; there is no warm-up."),
     Schedule(name="constant_with_warmup", meaning="It stays the same after warm-up."),

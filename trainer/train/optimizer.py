@@ -66,10 +66,10 @@ def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
 
 
 def make_schedule(config: TrialConfig, n_steps: int) -> Callable[[int], float]:
-    """The rate of each of a trial's ``n_steps`` optimizer steps, counted from 0: transformers' own schedule.
+    """Return the learning rate of each of a trial's ``n_steps`` optimizer steps, counted from 0.
 
-    Warm-up takes ``ceil(warmup_ratio * n_steps)`` steps, as in transformers' ``Trainer``; the schedule
-    ``constant`` has none by definition. ``inverse_sqrt`` without warm-up decays over 10,000 steps.
+    The schedule is transformers' own. As in transformers' ``Trainer``, warm-up takes ``ceil(warmup_ratio * n_steps)``
+    steps.
     """
     # Only its shape is taken, from an optimizer of one unused number: a schedule that drives the trial's own
     # optimizer ties a reference cycle with it, which keeps a closed trial's memory

@@ -5,56 +5,38 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
+from spezia.contract.schedules import SCHEDULES
 from spezia.contract.wire import nearest_name_hint
 from trainer.errors import ConfigError
-
-_POLYNOMIAL_END = 1e-7
-"""Where transformers' polynomial schedule ends: a peak must lie above it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """One trial. Impossible values raise ``ConfigError`` at construction."""
+    """The hyperparameters of one trial, each of which `spezia.contract.hyperparameters` explains.
+
+    Impossible values raise ``ConfigError`` at construction.
+    """
 
     method: str
-    """What trains: ``full``, ``head_only`` or ``lora``."""
     learning_rate: float
-    """Peak rate of AdamW."""
     batch_size: int
-    """Examples per optimizer step, whatever memory makes of it."""
     epochs: int
-    """Passes over the training data."""
     dropout: float | None
-    """Probability of every dropout outside frozen blocks and adapters; ``None``: the checkpoint's own."""
     weight_decay: float
-    """Decoupled: share of a weight that a step takes away, times the rate."""
     lr_schedule: str
-    """Name of the rate's shape, one of ``spezia.contract.hyperparameters.SCHEDULES``."""
     warmup_ratio: float
-    """Share of all optimizer steps during which the rate rises from 0."""
     frozen_layers: int
-    """0: nothing is frozen; k: the embeddings and the first k blocks are."""
     frozen_fraction: float
-    """The same as a share of all blocks; one of the two is 0. See ``depth``."""
     unfreeze: str
-    """``none``, or ``gradual``: blocks thaw top-down during the first third of the optimizer steps."""
     layer_lr_decay: float
-    """Rate of a block as a share of the rate of the block above it."""
     label_smoothing: float
-    """Share of the training target's probability that is spread over all classes."""
     max_grad_norm: float
-    """Largest L2 norm of an effective batch's gradients; 0: any."""
     adam_beta2: float
-    """Decay of AdamW's second moments."""
     gradient_checkpointing: bool
-    """Whether blocks that train compute their activations again in the backward pass."""
     lora_rank: int
     lora_alpha_ratio: float
-    """Alpha divided by rank: the factor of what an adapter adds."""
     lora_dropout: float
-    """Probability of the dropout in front of the adapters."""
     lora_targets: str
-    """``all-linear`` or ``attention``: the linear layers of the blocks that get an adapter."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -66,10 +48,11 @@ class TrialConfig:
                 raise ConfigError(f"{field.name} = {value!r} {problem}")
         if self.frozen_layers and self.frozen_fraction:
             raise ConfigError("frozen_layers and frozen_fraction say the same in two ways; give one of them")
-        if self.lr_schedule == "polynomial" and self.learning_rate <= _POLYNOMIAL_END:
+        end = SCHEDULES[self.lr_schedule].arguments.get("lr_end")
+        if isinstance(end, float) and self.learning_rate <= end:
             raise ConfigError(
-                f"learning_rate = {self.learning_rate:g} must lie above {_POLYNOMIAL_END:g}, where "
-                "lr_schedule polynomial ends; raise the range of learning_rate or take another schedule"
+                f"learning_rate = {self.learning_rate:g} must lie above {end:g}, where lr_schedule {self.lr_schedule} "
+                "ends; raise the range of learning_rate or take another schedule"
             )
 
     @classmethod
