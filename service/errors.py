@@ -101,12 +101,15 @@ class WorkerUnknown(NotFound):
 
 
 class Invalid(ServiceError):
+    """Fields of a request are refused, each with its reason; the detail lists the first three."""
+
     status = 422
     code = Code.INVALID
 
-    def __init__(self, detail: str, errors: list[FieldProblem]) -> None:
-        super().__init__(detail)
-        self.errors = errors
+    def __init__(self, *errors: FieldProblem) -> None:
+        listed = "; ".join(f"{one.field}: {one.message}" for one in errors[:3])
+        super().__init__(f"{listed}; and {len(errors) - 3} more" if len(errors) > 3 else listed)
+        self.errors = list(errors)
 
 
 class KeyReused(ServiceError):

@@ -34,4 +34,4 @@ def read_token(token: str, order: str, read_key: Callable[[str], Key]) -> tuple[
     except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
     message = "is not the next_page_token of a page of this list in this order; leave it out to start again"
-    raise Invalid(f"page_token: {message}", [FieldProblem(field="page_token", message=message)])
+    raise Invalid(FieldProblem(field="page_token", message=message))

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 
-from service.errors import ServiceError
+from service.errors import Invalid, ServiceError
 from service.routes.problem_document import problem_document, problem_of
 from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
 from spezia.contract.problem import Code, FieldProblem
@@ -43,10 +43,7 @@ async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    fields = [_field_problem(one) for one in error.errors()]
-    listed = "; ".join(f"{one.field}: {one.message}" for one in fields[:3])
-    more = f"; and {len(fields) - 3} more" if len(fields) > 3 else ""
-    return problem_document(422, Code.INVALID, f"{listed}{more}", fields)
+    return problem_of(Invalid(*map(_field_problem, error.errors())))
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from service.dependencies import PartsDep, StoreDep
-from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound
+from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound, TooFewTrials
 from service.lifecycle.models.find_files import find_model
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.studies.list_studies import list_studies
+from service.lifecycle.studies.show_importances import Evaluator, show_importances
 from service.lifecycle.studies.validate_study import validate_study
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
@@ -21,6 +22,7 @@ from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.importances import Importances
 from spezia.contract.study import Study, StudyList, StudyOrder, StudyState
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Task
@@ -106,6 +108,23 @@ def get_study(name: StudyName, store: StoreDep) -> Study:
 def get_best(name: StudyName, parts: PartsDep) -> BestTrial | ParetoFront:
     """The best COMPLETE trial, beside the baseline, with its evidence; of several objectives the Pareto front."""
     return describe_best(parts.store, parts.artifacts, name)
+
+
+@router.get("/{name}/importances", responses=problems(StudyNotFound, TooFewTrials, Invalid))
+def get_importances(
+    name: StudyName,
+    store: StoreDep,
+    evaluator: Annotated[Evaluator, Query(description="Method that computes the importances.")] = "ped-anova",
+    objective: Annotated[
+        str | None, Query(description="Metric of one of the study's objectives; when absent, that of the first.")
+    ] = None,
+) -> Importances:
+    """How much each searched parameter has mattered, from the COMPLETE trials.
+
+    `ped-anova` asks which parameters set the best trials apart from the others, `fanova` how much of the variance of
+    the value each explains. Both are Optuna's.
+    """
+    return show_importances(store, name, evaluator, objective)
 
 
 @router.get(

@@ -99,4 +99,4 @@ def _format_of_text(first: str) -> Format:
 
 
 def _invalid(message: str) -> Invalid:
-    return Invalid(message, [FieldProblem(field="body", message=message)])
+    return Invalid(FieldProblem(field="body", message=message))

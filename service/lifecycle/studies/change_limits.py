@@ -54,14 +54,10 @@ def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> St
     n_trials = trials.counts(tx, study).n_total
     if given.get("n_trials", n_trials) < n_trials:
         message = f"the study has {n_trials} trials already; lower it to {n_trials} at least, or stop the study"
-        raise _invalid("n_trials", message)
+        raise Invalid(FieldProblem(field="n_trials", message=message))
     try:
         spec = StudySpec.model_validate(study.spec.model_dump() | given)
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
-        raise _invalid(".".join(map(str, first["loc"])), first["msg"]) from None
+        raise Invalid(FieldProblem(field=".".join(map(str, first["loc"])), message=first["msg"])) from None
     return study if spec == study.spec else studies.change_spec(tx, study, spec)
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field}: {message}", [FieldProblem(field=field, message=message)])

@@ -24,5 +24,5 @@ def check_spec(spec: StudySpec) -> StudySpec:
         refused = ("sampler.name", missing) if missing else refused_options(filled)
         problems = [FieldProblem(field=refused[0], message=refused[1])] if refused else []
     if problems:
-        raise Invalid("; ".join(f"{one.field}: {one.message}" for one in problems), problems)
+        raise Invalid(*problems)
     return filled

@@ -78,7 +78,7 @@ def _check_uploads(tx: Transaction, spec: StudySpec) -> None:
         if sha256 in missing
     ]
     if errors:
-        raise Invalid("; ".join(f"{error.field}: {error.message}" for error in errors), errors)
+        raise Invalid(*errors)
 
 
 def _find(tx: Transaction, name: str) -> StudyRow | None:

@@ -24,7 +24,7 @@ def show_importances(store: Store, name: str, evaluator: Evaluator, objective: s
     metric = metrics[0] if objective is None else objective
     if metric not in metrics:
         message = f"{metric} is no objective of this study; it has {', '.join(metrics)}"
-        raise Invalid(f"objective: {message}", [FieldProblem(field="objective", message=message)])
+        raise Invalid(FieldProblem(field="objective", message=message))
     try:
         shares = importances(study.spec, seen, evaluator, metrics.index(metric))
     except NoImportances as none:

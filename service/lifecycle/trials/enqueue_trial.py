@@ -27,8 +27,7 @@ def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -
     with store.writing() as tx:
         study = studies.lock(tx, name)
         if errors := params_errors(study.spec, params):
-            fields = [FieldProblem(field=f"params.{loc[0]}", message=message) for loc, message, _ in errors]
-            raise Invalid("; ".join(f"{one.field}: {one.message}" for one in fields), fields)
+            raise Invalid(*(FieldProblem(field=f"params.{loc[0]}", message=message) for loc, message, _ in errors))
         if study.facts is None:
             raise NotPrepared(name)
         study = allow_one_more_trial(tx, study)

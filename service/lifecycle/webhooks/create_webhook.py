@@ -24,16 +24,12 @@ def create_webhook(store: Store, sender: WebhookSender, wanted: NewWebhook) -> C
     try:
         sender.check_url(wanted.url)
     except Refused as refused:
-        raise _invalid("url", str(refused)) from None
+        raise Invalid(FieldProblem(field="url", message=str(refused))) from None
     secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
     with store.writing() as tx:
         try:
             study_uuid = None if wanted.study is None else studies.lock(tx, wanted.study).uuid
         except StudyNotFound as missing:
-            raise _invalid("study", str(missing)) from None
+            raise Invalid(FieldProblem(field="study", message=str(missing))) from None
         row = webhooks.add(tx, wanted.url, secret, list(wanted.events), study_uuid)
     return CreatedWebhook(**describe_webhook(row).model_dump(), secret=secret)
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field}: {message}", [FieldProblem(field=field, message=message)])

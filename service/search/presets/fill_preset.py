@@ -64,4 +64,4 @@ def _find(name: str, spec: StudySpec) -> Preset:
         message = f"is for {' and '.join(preset.tasks)}; for {spec.task} there are {', '.join(fitting)}"
     else:
         message = f"is for {' and '.join(preset.tasks)}; there is none for {spec.task}: give a search_space"
-    raise Invalid(f"preset: {message}", [FieldProblem(field="preset", message=message, value=name)])
+    raise Invalid(FieldProblem(field="preset", message=message, value=name))
