@@ -43,9 +43,9 @@ from service.store.store import Store
 from service.webhook_sender import WebhookSender
 
 WEBHOOK_POLL_SECONDS = 1.0
-"""How often it is seen whether there is something to post: another process may have written it."""
+"""How often the service looks for webhook messages to post; another process may have written what they tell."""
 WEBHOOK_THREADS = 4
-"""Webhooks posted to at once."""
+"""How many webhooks are posted to at once."""
 
 _RESOURCES = (
     studies,
@@ -61,7 +61,7 @@ _RESOURCES = (
     health,
     metrics,
 )
-"""In the order of the description."""
+"""Modules with a router, in the order in which the API's description lists them."""
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What a route may ask for. Never an open transaction: a lifecycle function opens its own."""
+"""What a route may ask for; never an open transaction, because each lifecycle function opens its own."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,17 +19,19 @@ class Parts:
     store: Store
     proposer: Proposer
     artifacts: Path
-    """Folder of uploaded files, a folder for each lease."""
+    """Folder of uploaded model files, with a folder for each lease."""
     datasets: Path
     """Folder of uploaded data sets, each named after its SHA-256."""
     max_dataset_bytes: int
+    """Size of the largest data set that may be uploaded."""
     max_artifact_bytes: int
+    """Size of the largest file of a model that a worker may upload."""
     webhook_sender: WebhookSender
 
 
 async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
-    # the wall of keys has said whose studies this request may see; without its word there is an error, and no answer
+    # the check of keys has noted whose studies this request may see; without its note there is an error and no answer
     return replace(parts, store=parts.store.seen_by(request.state.viewer))
 
 

@@ -1,4 +1,4 @@
-"""What the service refuses, as one tree.
+"""The errors by which the service refuses a request, as one tree.
 
 ServiceError                500 internal
 ├── NotFound                404 not-found
@@ -43,11 +43,12 @@ class ServiceError(Exception):
 
     @property
     def detail(self) -> str:
+        """What went wrong and what to do, for the person or program that called."""
         return str(self)
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the answer."""
+        """Headers that the answer carries besides those of every answer."""
         return {}
 
 
@@ -59,6 +60,8 @@ class NotFound(ServiceError):
 
 
 class StudyNotFound(NotFound):
+    """No study of this name exists, or it belongs to somebody else."""
+
     code = Code.STUDY_NOT_FOUND
 
     def __init__(self, name: str) -> None:
@@ -66,6 +69,8 @@ class StudyNotFound(NotFound):
 
 
 class TrialNotFound(NotFound):
+    """The study has no trial of this number."""
+
     code = Code.TRIAL_NOT_FOUND
 
     def __init__(self, name: str, number: int) -> None:
@@ -73,14 +78,20 @@ class TrialNotFound(NotFound):
 
 
 class NoBest(NotFound):
+    """No trial of the study has completed and meets its constraints."""
+
     code = Code.NO_BEST
 
 
 class NoModel(NotFound):
+    """The model that was asked for is not kept, or has no such file."""
+
     code = Code.NO_MODEL
 
 
 class DatasetNotFound(NotFound):
+    """No data set of this content was uploaded."""
+
     code = Code.DATASET_NOT_FOUND
 
     def __init__(self, sha256: str) -> None:
@@ -88,6 +99,8 @@ class DatasetNotFound(NotFound):
 
 
 class WebhookNotFound(NotFound):
+    """No webhook of this id exists."""
+
     code = Code.WEBHOOK_NOT_FOUND
 
     def __init__(self, webhook_id: str) -> None:
@@ -120,32 +133,44 @@ class KeyReused(ServiceError):
 
 
 class Conflict(ServiceError):
+    """The request does not go with the present state of what it is about."""
+
     status = 409
 
 
 class StudyExists(Conflict):
+    """The name of the study is taken by one of another spec or another owner."""
+
     code = Code.STUDY_EXISTS
 
 
 class StudyEnded(Conflict):
+    """The study has ended or is stopping, so it cannot do what was asked."""
+
     code = Code.STUDY_ENDED
 
 
 class NotPrepared(Conflict):
+    """No worker has checked the study's data and model yet, so its first trials do not exist."""
+
     code = Code.STUDY_NOT_PREPARED
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"study {name!r} has no facts yet: a worker is still to check its data and model; "
-            "try again when it has, or list the params under `enqueue` of the spec"
+            f"study {name!r} has no facts yet: no worker has checked its data and model; "
+            "try again when one has, or list the params under `enqueue` of the spec"
         )
 
 
 class TrialNotFailed(Conflict):
+    """Only a trial that has failed can be retried, and this one has not."""
+
     code = Code.TRIAL_NOT_FAILED
 
 
 class TooFewTrials(Conflict):
+    """Too few trials have completed, or they are too alike, to say how much each parameter mattered."""
+
     code = Code.TOO_FEW_TRIALS
 
 
@@ -156,10 +181,14 @@ class LeaseLost(Conflict):
 
 
 class ReportConflict(Conflict):
+    """A step was reported before with another value, which stands."""
+
     code = Code.REPORT_CONFLICT
 
 
 class OutcomeRefused(Conflict):
+    """What a worker reports or tells does not fit its assignment or its earlier reports."""
+
     code = Code.OUTCOME_REFUSED
 
 
@@ -175,6 +204,8 @@ class Unauthorized(ServiceError):
 
 
 class Forbidden(ServiceError):
+    """The caller's key lacks the scope that the call needs."""
+
     status = 403
     code = Code.FORBIDDEN
 
@@ -192,6 +223,8 @@ class CrossSite(ServiceError):
 
 
 class TooManyRequests(ServiceError):
+    """One key, or one address without a key, has sent too many requests in the last minute."""
+
     status = 429
     code = Code.TOO_MANY_REQUESTS
 
@@ -205,11 +238,15 @@ class TooManyRequests(ServiceError):
 
 
 class ProtocolTooOld(ServiceError):
+    """A worker speaks an older protocol than the service."""
+
     status = 426
     code = Code.PROTOCOL_TOO_OLD
 
 
 class TooLarge(ServiceError):
+    """A body or an uploaded file is larger than the service accepts."""
+
     status = 413
     code = Code.TOO_LARGE
 

@@ -17,21 +17,21 @@ ENVIRONMENT = "SPEZIA_FAILPOINTS"
 
 
 class Injected(Exception):
-    """A failpoint was told to raise."""
+    """A failpoint that was armed with ``raise`` has raised."""
 
 
 _armed: dict[str, Callable[[], None]] = {}
 
 
 def failpoint(name: str) -> None:
-    """Do what is armed at ``name``; usually nothing."""
+    """Do what is armed at the failpoint ``name``; nothing is armed outside tests."""
     if _armed and name in _armed:
         _armed[name]()
 
 
 @contextmanager
 def armed(name: str, action: Callable[[], None]) -> Iterator[None]:
-    """Run ``action`` in the thread that comes by ``name``, each time, as long as the block lasts."""
+    """Run ``action`` in each thread that reaches the failpoint ``name``, each time, as long as the block lasts."""
     before = dict(_armed)
     _armed[name] = action
     try:
@@ -42,10 +42,10 @@ def armed(name: str, action: Callable[[], None]) -> Iterator[None]:
 
 
 def arm_from(text: str) -> None:
-    """Arm ``name=kill``, ``name=raise`` or either with ``@n`` for the n-th time; several are separated by ``;``.
+    """Arm failpoints: ``name=kill`` or ``name=raise``, with ``@n`` for the n-th time, separated by ``;``.
 
     Raises:
-        ValueError: Something else is written there.
+        ValueError: The text has another form.
     """
     for one in filter(None, text.split(";")):
         name, _, action = one.partition("=")

@@ -20,44 +20,50 @@ from service.store.transaction import Viewer
 from spezia.contract.key import Scope
 
 REMEMBERED_SECONDS = 5.0
-"""A key that was good is not looked up again for so long, so a revoked one may come in for so long."""
+"""Seconds for which a good key is not looked up again, and so for which a key that was revoked may still come in."""
 OPEN_SECONDS = 1.0
-"""A service without keys is open for so long after the first key was made."""
+"""Seconds for which a service without keys may stay open after the first key was made."""
 MAX_REMEMBERED = 1024
+"""How many good keys are remembered at once."""
 ADDRESS_BUCKETS = 4096
-"""Callers without a key are counted in so many places: bounded memory, however many addresses they have."""
+"""Number of counters that callers without a key share, so that memory is bounded however many addresses they have."""
 
 _IMPLIED = {Scope.ADMIN: frozenset(Scope), Scope.WRITE: {Scope.READ}}
 
 
 @dataclass(frozen=True)
 class Caller:
+    """Who has sent a request, as the key shows, and what they may do."""
+
     key_id: str
     name: str
     scopes: frozenset[Scope]
-    """With what they imply."""
+    """Scopes of the key, with those that they imply."""
 
     def check(self, needed: frozenset[Scope], call: str) -> None:
-        """Return if one of ``needed`` is among the scopes.
+        """Return if the caller has one of the scopes ``needed``.
+
+        Args:
+            call: Method and path, for the message.
 
         Raises:
-            Forbidden: None is.
+            Forbidden: The caller has none of them.
         """
         if not self.scopes & needed:
             raise Forbidden(call, sorted(needed), sorted(self.scopes))
 
     @property
     def viewer(self) -> Viewer | None:
-        """Whose studies they see; ``None``: where nobody has a key, everybody sees all."""
+        """Whose studies the caller sees; ``None`` where nobody has a key and so everybody sees all studies."""
         return None if self is ANYBODY else Viewer(owner=self.name, sees_all=Scope.ADMIN in self.scopes)
 
 
 ANYBODY = Caller(key_id="", name="", scopes=frozenset(Scope))
-"""Who calls a service that needs no key."""
+"""The caller of a service that needs no key, with all scopes."""
 
 
 class Gate:
-    """One service process's; shared by threads."""
+    """Decides for one service process who may come in and how often; shared by its threads."""
 
     def __init__(
         self,
@@ -68,7 +74,7 @@ class Gate:
         worker_requests_per_minute: int,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``is_private``: only this machine reaches the service, so that it may be open while there is no key."""
+        """Set up the gate; a service that ``is_private``, reached by this machine alone, may do without keys."""
         self._store = store
         self._timer = timer
         self._is_open = is_private
@@ -81,11 +87,11 @@ class Gate:
             "person": RateLimitItemPerMinute(requests_per_minute),
         }
         _, self.local_key = draw_key()
-        """For the workers that this process starts; in no database, and gone with the process."""
+        """Key for the workers that this process starts; it is in no database, and gone with the process."""
         self._local_sha256 = hash_key(self.local_key)
 
     def remembered(self, presented: str) -> Caller | None:
-        """Whoever presents this key, if that is known without asking the database."""
+        """Return who presents this key, if that is known without asking the database."""
         now = self._timer()
         if self._is_open and now < self._open_until:
             return ANYBODY
@@ -96,10 +102,10 @@ class Gate:
         return caller if now < until else None
 
     def look_up(self, presented: str) -> Caller:
-        """Ask the database who presents this key; an empty text is none.
+        """Ask the database who presents this key; an empty text is no key.
 
         Raises:
-            Unauthorized: A key is needed, and this is no good one.
+            Unauthorized: A key is needed, and this is not a good one.
             Unavailable: The database does not answer.
         """
         if self._is_open:
@@ -117,10 +123,10 @@ class Gate:
         return caller
 
     def count(self, caller: Caller, kind: Literal["worker", "person"]) -> None:
-        """Count a request of a key.
+        """Count a request of a caller who has shown a good key.
 
         Raises:
-            TooManyRequests: It has sent too many in the last minute.
+            TooManyRequests: The key has sent too many requests in the last minute.
         """
         if caller is not ANYBODY:
             self._hit(kind, f"{kind}-{caller.key_id}")
@@ -129,7 +135,7 @@ class Gate:
         """Count a request without a good key, by the address that it came from.
 
         Raises:
-            TooManyRequests: As `count`.
+            TooManyRequests: The address has sent too many requests in the last minute.
         """
         self._hit("person", f"address-{hash(address) % ADDRESS_BUCKETS}")
 

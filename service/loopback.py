@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host``, a name or an address without port, is this machine's own."""
+    """Whether ``host``, a name or an address without port, means this machine by a loopback address."""
     if host == "localhost":
         return True
     try:

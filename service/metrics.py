@@ -22,7 +22,7 @@ _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 
 
 class Metrics:
-    """Counters and histograms of this process."""
+    """Counters and histograms of one service process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -98,7 +98,7 @@ class Metrics:
 
     @contextmanager
     def transaction(self, access: Literal["reading", "writing"]) -> Iterator[None]:
-        """Time a transaction."""
+        """Measure how long the block, a transaction, takes."""
         began = time.perf_counter()
         try:
             yield
@@ -111,18 +111,19 @@ class Fleet:
     """What the database says at one moment, of all services on it."""
 
     studies: Mapping[str, int]
-    """By state."""
+    """Number of studies by state."""
     trials: Mapping[str, int]
-    """Of studies that have not ended, by state."""
+    """Number of trials of studies that have not ended, by state."""
     workers: Mapping[str, int]
-    """Seen lately, by kind of device."""
+    """Number of workers that were seen lately, by kind of device."""
     leases: int
+    """Number of live leases."""
     oldest_renewal_seconds: float
-    """Since the lease that was renewed longest ago was; 0 without leases."""
+    """Seconds since the renewal of the lease that was renewed longest ago; 0 without leases."""
     oldest_expired_seconds: float
-    """Since the first of the expired leases expired; 0 without."""
+    """Seconds since the first lease expired that has expired and was not taken back; 0 without such a lease."""
     oldest_waiting_seconds: float
-    """Since the first of the trials that wait began to; 0 without."""
+    """Seconds that the trial has waited which has waited longest in a running study; 0 without such a trial."""
 
 
 class _FleetCollector(Collector):
@@ -130,6 +131,7 @@ class _FleetCollector(Collector):
         self._fleet = fleet
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the gauges that the database tells."""
         fleet = self._fleet
         yield GaugeMetricFamily(
             "spezia_database_up", "Whether the database answered this scrape.", value=float(fleet is not None)
@@ -147,18 +149,18 @@ class _FleetCollector(Collector):
         )
         yield GaugeMetricFamily(
             "spezia_oldest_expired_lease_age_seconds",
-            "Time since the first of the leases expired that are expired and not reaped; 0 without.",
+            "Time since the first lease expired that has expired and was not taken back; 0 without such a lease.",
             value=fleet.oldest_expired_seconds,
         )
         yield GaugeMetricFamily(
             "spezia_oldest_waiting_trial_age_seconds",
-            "How long the first of the trials waits that a running study has waiting; 0 without.",
+            "How long the trial has waited that has waited longest in a running study; 0 without such a trial.",
             value=fleet.oldest_waiting_seconds,
         )
 
 
 def render(metrics: Metrics, fleet: Fleet | None) -> bytes:
-    """Write everything as Prometheus reads it; without ``fleet`` the database did not answer."""
+    """Write all metrics in Prometheus' text format; ``fleet`` is ``None`` where the database did not answer."""
     scrape = CollectorRegistry()
     scrape.register(_FleetCollector(fleet))
     return generate_latest(metrics.registry) + generate_latest(scrape)

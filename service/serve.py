@@ -28,18 +28,18 @@ _BACKLOG = 128
 with uvicorn's 2,048 a service does little else, and long after."""
 
 STARTUP_FAILED = 3
-"""Exit code when the service did not come up; the log says why."""
+"""Exit code of a service that did not start; its log says why."""
 
 
 class NoKeys(RuntimeError):
-    """Others could reach the service, and it would be open to them."""
+    """The service was to listen where others reach it, and has no API key that would keep them out."""
 
 
 def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *, is_restored: bool = False) -> int:
-    """Serve until told to end; return the exit code.
+    """Run the HTTP service and its local workers until told to end; return the exit code.
 
     Args:
-        worker_program: What each local worker runs; the options of `spezia-worker` are added to it.
+        worker_program: Command of each local worker; the options of `spezia-worker` are added to it.
         is_restored: The database was just restored from a backup, so that no lease in it is to be trusted.
 
     Raises:
@@ -77,7 +77,7 @@ def _serve(
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
     reap_launched(store, launcher)
     if is_restored:
-        log.info("%d leases of before the backup are void", void_leases(store))
+        log.info("%d leases from before the backup were taken back", void_leases(store))
     workers = LocalWorkers(
         _plan(settings, url, app.state.gate.local_key, worker_program),
         on_start=lambda worker_id: announce_worker(store, worker_id, launcher),
@@ -140,7 +140,7 @@ class _Server(uvicorn.Server):
         self._is_ending = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End in order at the first signal, at once at a second Ctrl-C."""
+        """End in good order at the first signal, and at once at a second Ctrl-C."""
         if self._is_ending:
             # SIGTERM may come twice: a parent that dies closes the pipe and has the kernel send it too
             if sig == signal.SIGINT:

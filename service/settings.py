@@ -12,12 +12,14 @@ from spezia.common.logs import LogFormat, LogLevel
 
 
 class Settings(BaseSettings):
+    """Settings of one service process; each can be given as the environment variable `SPEZIA_` and its name."""
+
     model_config = SettingsConfigDict(env_prefix="SPEZIA_", frozen=True, extra="forbid")
 
     home: Path = DEFAULT_HOME
     """Folder of the embedded database, of models and of the lock that names a live service."""
     database_url: Annotated[str | None, Field(repr=False)] = None
-    """SQLAlchemy URL, which may hold a password; absent: SQLite in ``home``."""
+    """SQLAlchemy URL of the database, which may hold a password; absent: SQLite in ``home``."""
     files_dir: Path | None = None
     """Folder of uploaded models and data sets; absent: ``home``. Services that share a database share it too."""
     data_roots: tuple[Path, ...] = ()
@@ -25,43 +27,48 @@ class Settings(BaseSettings):
     allow_scripts: tuple[Path, ...] = ()
     """Folders of Python files that local workers may run for studies of the task ``script``."""
     host: str = DEFAULT_HOST
-    """Address to listen on; other than loopback only with keys."""
+    """Address to listen on; an address other than loopback needs API keys."""
     port: int = DEFAULT_PORT
+    """Port to listen on; 0 chooses a free one."""
     cache_dir: Path | None = None
     """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
     cache_bytes: int | None = None
-    """What that folder may hold; absent: 20 GiB."""
+    """Size that the folder ``cache_dir`` may grow to; absent: 20 GiB."""
     n_workers: int | None = None
-    """Local workers to start; absent: one per GPU, else one per core (at most 4)."""
+    """How many local workers to start; absent: one per GPU, else one per core (at most 4)."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
-    """Private networks that webhooks may post to; absent: the public internet alone."""
+    """Private networks that webhooks may post to; absent: only the public internet."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30
-    """Largest data set that may be uploaded."""
+    """Size of the largest data set that may be uploaded."""
     max_artifact_bytes: Annotated[int, Field(ge=1)] = 32 << 30
-    """Largest file of a model that a worker may upload."""
+    """Size of the largest file of a model that a worker may upload."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 1200
-    """Of one key, and of one address that shows no good key."""
+    """How many requests a minute one key may send, or one address that shows no good key."""
     worker_requests_per_minute: Annotated[int, Field(ge=1)] = 60_000
-    """Of one key in the protocol of workers; many may share it."""
+    """How many requests a minute one key may send in the protocol of workers; many workers may share a key."""
     log_format: LogFormat = "auto"
-    """Local workers heed it too, by the environment."""
+    """Form of log lines; local workers use it too."""
     log_level: LogLevel = "info"
+    """Least level of the log lines that are written; local workers use it too."""
 
     @property
     def database(self) -> str:
+        """SQLAlchemy URL of the database that is used."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine reaches the service."""
+        """Whether only this machine can reach the service."""
         return is_loopback(self.host)
 
     @property
     def datasets(self) -> Path:
+        """Folder of uploaded data sets."""
         return self._files / "datasets"
 
     @property
     def artifacts(self) -> Path:
+        """Folder of uploaded models."""
         return self._files / "artifacts"
 
     @property

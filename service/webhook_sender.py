@@ -1,4 +1,4 @@
-"""Posts one webhook message, signed, to an address that was looked up once and is allowed.
+"""Post one webhook message, signed, to an address that was looked up once and is allowed.
 
     webhook-signature: v1,base64(HMAC-SHA256(secret, "{webhook-id}.{webhook-timestamp}.{body}"))
 
@@ -25,8 +25,9 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], list[str]]
 
 SECRET_PREFIX = "whsec_"
+"""What the secret of a webhook begins with, by the specification."""
 TIMEOUT_SECONDS = 15.0
-"""For everything between connecting and the answer's status; the specification recommends 15 to 30 s."""
+"""Time limit from connecting to the answer's status; the specification recommends 15 to 30 s."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _HOLDS_IPV4 = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 """6to4 and Teredo: what is behind may be any IPv4 address."""
@@ -34,34 +35,41 @@ _HOLDS_IPV4 = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
+    """One message to post to a webhook."""
+
     url: str
     secret: str
     message_id: str
-    """The same for each attempt."""
+    """Id of the message, the same for each attempt to post it."""
     timestamp: int
-    """Of this attempt, in Unix time."""
+    """When this attempt was begun, in Unix time."""
     body: str
-    """JSON."""
+    """The message itself, as JSON."""
 
 
 @dataclass(frozen=True)
 class Sent:
+    """How an attempt to post a message went."""
+
     status: int | None
+    """HTTP status of the answer; ``None`` where none came."""
     error: str | None
-    """``None``: delivered."""
+    """Why the message was not delivered; ``None`` if it was."""
 
 
 class Refused(ValueError):
-    """Nothing may be posted there; the text says why."""
+    """Nothing may be posted to a URL or address; the text says why."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, by the system's resolver."""
+    """Return the addresses of a name, by the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 class WebhookSender:
+    """Posts messages, and knows which addresses may be posted to."""
+
     def __init__(
         self,
         allowed: Sequence[Network],
@@ -70,14 +78,14 @@ class WebhookSender:
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """``allowed``: networks, private ones for instance, that may be posted to besides the public internet."""
+        """Set up the sender; ``allowed`` are networks that may be posted to besides the public internet."""
         self._allowed = allowed
         self._resolve = resolve
         self._tls = tls or httpx2.create_ssl_context(trust_env=False)
         self._timeout_seconds = timeout_seconds
 
     def send(self, message: Message) -> Sent:
-        """Post once; what goes wrong is in the result."""
+        """Post a message once; whatever goes wrong is told in the result."""
         try:
             url = self.check_url(message.url)
             address = self._choose(url)
@@ -92,26 +100,26 @@ class WebhookSender:
         """Return if ``address`` may be posted to.
 
         Raises:
-            Refused: It is neither public nor in a network that is allowed, or it is public and has no TLS.
+            Refused: The address is neither public nor in an allowed network, or it is public and not called by https.
         """
         plain = address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
         if any(plain in network for network in self._allowed):
             return
         if not _is_public(plain):
-            raise Refused(f"{address} is no public address; the operator may allow it in SPEZIA_WEBHOOK_NETWORKS")
+            raise Refused(f"{address} is not a public address; the operator may allow it in SPEZIA_WEBHOOK_NETWORKS")
         if not is_encrypted:
             raise Refused("an address on the public internet needs https")
 
     def check_url(self, text: str) -> httpx2.URL:
-        """Return a URL that may be posted to as far as it tells by itself; what its name means is seen when posting.
+        """Return a URL that may be posted to, judged by its text; the address of its name is checked when posting.
 
         Raises:
-            Refused: It may not.
+            Refused: The URL is not one, is not http(s), or names an address that may not be posted to.
         """
         try:
             url = httpx2.URL(text)
         except httpx2.InvalidURL as error:
-            raise Refused(f"is no URL: {error}") from None
+            raise Refused(f"is not a URL: {error}") from None
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise Refused("is not http(s)://host… without user and password")
         try:
@@ -157,7 +165,7 @@ class WebhookSender:
 
 
 def sign(secret: str, signed: bytes) -> str:
-    """The signature of ``signed`` by a `whsec_…` secret, in base64."""
+    """Return the signature of ``signed`` by a `whsec_…` secret, in base64."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 

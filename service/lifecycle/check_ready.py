@@ -1,4 +1,4 @@
-"""GET /readyz."""
+"""Whether the service can work (GET /readyz)."""
 
 from service.errors import Unavailable
 from service.store.sql.migrate import is_current
@@ -6,7 +6,7 @@ from service.store.store import Store
 
 
 def check_ready(store: Store) -> None:
-    """Return if the service can work.
+    """Return if the database answers and has the schema that this service needs.
 
     Raises:
         Unavailable: The database does not answer, or its schema is not ours.

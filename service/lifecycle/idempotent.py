@@ -16,10 +16,10 @@ def idempotent(store: Store, key: str, request_sha256: str, act: Callable[[Store
     sent again under the same key.
 
     Args:
-        request_sha256: Of everything that makes the request what it is.
+        request_sha256: Digest of method, path and body of the request.
 
     Raises:
-        KeyReused: Within 24 hours the key was given to another request.
+        KeyReused: The key was given to another request within the last 24 hours.
     """
     with store.writing() as tx:
         idempotency.forget_old(tx)

@@ -1,4 +1,4 @@
-"""The token of a lease, compared under the lock of its study."""
+"""Compare the token of a lease under the lock of its study: what models, trials and leases do before they write."""
 
 from service.errors import LeaseLost
 from service.store import leases, studies

@@ -1,4 +1,4 @@
-"""GET /metrics: what this process has counted, and what the database says now."""
+"""Show what this process has counted, and what the database says now (GET /metrics)."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

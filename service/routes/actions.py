@@ -1,4 +1,4 @@
-"""What people do to a running or finished study."""
+"""Routes by which people act on a study: change its limits, pause, resume, stop, cancel and remove it."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -48,25 +48,25 @@ def remove_study(name: StudyName, parts: PartsDep) -> None:
 
 @router.post("/pause", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
 def post_pause(name: StudyName, idempotency: IdempotencyDep) -> Response:
-    """Start no new trials; running ones go on."""
+    """Pause a study: it starts no new trials, and running ones go on."""
     return _after(pause, name, idempotency)
 
 
 @router.post("/resume", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)
 def post_resume(name: StudyName, idempotency: IdempotencyDep) -> Response:
-    """Start trials again after a pause."""
+    """Resume a paused study, which starts trials again."""
     return _after(resume, name, idempotency)
 
 
 @router.post("/stop", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
 def post_stop(name: StudyName, idempotency: IdempotencyDep) -> Response:
-    """Start no new trials and end the study when the running ones have ended."""
+    """Stop a study: it starts no new trials, and ends when the running ones have ended."""
     return _after(stop, name, idempotency)
 
 
 @router.post("/cancel", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_ACTS)
 def post_cancel(name: StudyName, idempotency: IdempotencyDep) -> Response:
-    """End the study now; running trials hear of it within one heartbeat."""
+    """Cancel a study: it ends now, and its running trials hear of it within one heartbeat."""
     return _after(cancel, name, idempotency)
 
 

@@ -1,4 +1,4 @@
-"""Bodies that are too large to be held in memory."""
+"""Read bodies that are too large to be held in memory, piece by piece."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from fastapi import Request
 
 
 def body_chunks(request: Request) -> Iterator[bytes]:
-    """Yield the body as it comes in; to be iterated in a worker thread of anyio."""
+    """Yield the body of a request as it comes in; to be iterated in a worker thread of anyio."""
     arriving = request.stream().__aiter__()
 
     async def next_chunk() -> bytes | None:

@@ -1,4 +1,4 @@
-"""Uploaded data sets."""
+"""Routes of uploaded data sets."""
 
 from typing import Annotated, Any
 
@@ -60,6 +60,6 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
 def get_dataset(
     sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")], parts: PartsDep
 ) -> FileResponse:
-    """The file as it was uploaded; ranges are supported."""
+    """Download a data set as it was uploaded, or a range of it."""
     dataset = find_dataset(parts.store, sha256)
     return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])

@@ -1,4 +1,4 @@
-"""Server-sent events of a study."""
+"""The route of a study's server-sent events."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -17,7 +17,7 @@ from service.routes.responses import problems
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
 POLL_SECONDS = 0.5
-"""How often a stream looks for what is new: another process may have written it."""
+"""How often a stream looks for new events; another process may have written them."""
 
 
 def _followed(name: StudyName, store: StoreDep) -> str:
@@ -31,7 +31,7 @@ async def get_events(
     store: StoreDep,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Everything that happens in a study, from its start and then live: `study`, `trial` and `value` events.
+    """Follow everything that happens in a study, from its start and then live: `study`, `trial` and `value` events.
 
     `data` is JSON: `{state, failure}` of the study, `{number, state, params, value, failure}` of a trial that was
     made, begun, put back or ended, `{number, step, value}` of an intermediate value. Ids grow; a reader that comes

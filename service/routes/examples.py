@@ -8,7 +8,7 @@ _LEASE = {"lease_id": "5b0c5d3f8a0e4f0c9a1b2c3d4e5f6071", "token": "0f1e2d3c4b5a
 
 
 def body(**examples: dict[str, Any]) -> Any:
-    """A JSON body with these examples, by name."""
+    """Declare a JSON body with these examples, each under its name."""
     return Body(openapi_examples={name: {"value": value} for name, value in examples.items()})
 
 

@@ -1,4 +1,4 @@
-"""Is it alive, and can it work?"""
+"""Routes for probes: whether the service lives, and whether it can work."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ router = APIRouter(tags=["health"])
 
 
 class Health(Reply):
-    """The service answers and can work."""
+    """Answer of a service that is well; one that is not answers with an error."""
 
     status: Literal["ok"] = "ok"
     """State of the service; there is no other, as an error is a problem document."""
@@ -20,12 +20,12 @@ class Health(Reply):
 
 @router.get("/healthz")
 def get_health() -> Health:
-    """The process answers."""
+    """Answer 200 as long as the process lives."""
     return Health()
 
 
 @router.get("/readyz")
 def get_readiness(store: StoreDep) -> Health:
-    """The database answers and has the schema that this service needs; else 503."""
+    """Answer 200 if the database answers and has the schema that this service needs, else 503."""
     check_ready(store)
     return Health()

@@ -1,4 +1,4 @@
-"""The header `Idempotency-Key`, which POSTs for people take."""
+"""The header `Idempotency-Key`, which the POST routes for people take."""
 
 import hashlib
 from collections.abc import Callable
@@ -36,12 +36,12 @@ class Idempotency:
         self._key = key
 
     def answer(self, act: Callable[[Store], tuple[int, Reply, str | None]], body: BaseModel | None = None) -> Response:
-        """Run ``act``, which returns status, reply and `Location`, unless this very request was answered before.
+        """Run ``act`` and answer with its status, reply and `Location`.
 
-        Then the answer is the first one, but for its secrets.
+        If this very request was answered before, nothing is run, and the answer is the first one without its secrets.
 
         Args:
-            body: What was sent, checked.
+            body: The checked body of the request.
         """
 
         def as_answer(store: Store) -> Answer:

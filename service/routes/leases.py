@@ -1,4 +1,4 @@
-"""Leases: what a worker may do for a while to the trial that it holds."""
+"""Routes of leases: what a worker may do for a while to the trial that it holds."""
 
 from typing import Annotated
 
@@ -44,7 +44,7 @@ _FILE = {
 def post_heartbeat(
     request: Annotated[HeartbeatRequest, examples.body(one=examples.HEARTBEAT)], store: StoreDep
 ) -> HeartbeatReply:
-    """Renew leases; the reply says of each whether to go on."""
+    """Renew leases; the reply says for each whether to go on."""
     with store.metrics.call_seconds.labels("heartbeat").time():
         return HeartbeatReply(leases=heartbeat(store, request.leases))
 
@@ -53,7 +53,7 @@ def post_heartbeat(
 def post_report(
     request: Annotated[ReportRequest, examples.body(one=examples.REPORT)], store: StoreDep
 ) -> ReportReplies:
-    """Report evaluations; the reply says of each whether the trial is pruned."""
+    """Report evaluations; the reply says for each whether the trial is pruned."""
     with store.metrics.call_seconds.labels("report").time():
         return ReportReplies(replies=report(store, request.reports))
 
@@ -65,7 +65,7 @@ def post_tell(
     outcome: Annotated[Outcome, examples.body(complete=examples.COMPLETE, fail=examples.FAIL, score=examples.SCORE)],
     parts: PartsDep,
 ) -> Told:
-    """Tell the result; it is accepted once, and again is harmless."""
+    """Tell the result of an assignment; it is accepted once, and telling it again is harmless."""
     with parts.store.metrics.call_seconds.labels("tell").time():
         return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
 
@@ -77,7 +77,7 @@ def post_release(
     given_back: Annotated[Release, examples.body(preempted=examples.RELEASE)],
     store: StoreDep,
 ) -> None:
-    """Give the assignment back without counting the attempt."""
+    """Give an assignment back; the attempt does not count."""
     release(store, lease_id, lease_token, given_back.reason)
 
 
@@ -90,7 +90,7 @@ def post_release(
 async def put_artifact(
     lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
-    """Upload one file of the model; it is visible once the trial's result is accepted."""
+    """Upload one file of a trial's model; it is visible once the trial's result is accepted."""
     chunks = body_chunks(request)
     await run_sync(
         upload_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes, lease_id, lease_token, file, chunks
@@ -104,11 +104,11 @@ def put_log(
     lines: Annotated[str, Body(media_type="text/plain", min_length=1, examples=["step 1, epoch 1.00: value 0.412\n"])],
     store: StoreDep,
 ) -> None:
-    """Append lines to the trial's log."""
+    """Append lines to the log of the trial that a lease is for."""
     append_log(store, lease_id, lease_token, lines)
 
 
 @router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
 def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
-    """One file of the model that a ``score`` assignment is about."""
+    """Download one file of the model that a `score` assignment is about."""
     return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))

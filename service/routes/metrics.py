@@ -1,4 +1,4 @@
-"""For Prometheus."""
+"""The route of the metrics that Prometheus reads."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
@@ -13,5 +13,5 @@ _TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def get_metrics(store: StoreDep) -> Response:
-    """What to watch and to be alerted on, in Prometheus' text format; docs/operations.md explains each metric."""
+    """Tell what to watch and to be alerted on, in Prometheus' text format; docs/operations.md explains each metric."""
     return Response(show_metrics(store), media_type=_TEXT_FORMAT)

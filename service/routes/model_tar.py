@@ -1,4 +1,4 @@
-"""A kept model as a tar, streamed."""
+"""Stream a kept model as a tar archive."""
 
 import os
 import tarfile
@@ -10,7 +10,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def tar(directory: Path, name: str) -> Iterator[bytes]:
-    """Yield the files of ``directory`` as a tar of a directory ``name``."""
+    """Yield the bytes of a tar archive of the files of ``directory``, which is called ``name`` in it."""
     # opened now: a better model may replace the folder while this one is on its way
     files = [(path, path.open("rb")) for path in sorted(directory.rglob("*")) if _is_whole(path)]
 

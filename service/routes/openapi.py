@@ -19,9 +19,9 @@ EVERYWHERE: Responses = problems(Invalid, Unavailable) | {
     400: {"model": Problem, "description": "`malformed`: the request cannot be read, or its Host is not ours."},
     500: {"model": Problem, "description": "`internal`"},
 }
-"""What any call may answer."""
-_BEHIND_THE_WALL = problems(Unauthorized, Forbidden, TooManyRequests)
-"""What any call that needs a key may answer."""
+"""Errors that any call may answer with."""
+_WITH_A_KEY = problems(Unauthorized, Forbidden, TooManyRequests)
+"""Errors that any call that needs a key may answer with besides."""
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 _KEY = {
     "type": "http",
@@ -37,7 +37,7 @@ def operation_name(route: APIRoute) -> str:
 
 
 def describe(app: FastAPI) -> None:
-    """Let ``app`` describe itself; made once, when first asked for."""
+    """Let ``app`` describe its API; the description is made once, when it is first asked for."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -65,7 +65,7 @@ def _protect(operation: dict[str, Any], scopes: list[str]) -> None:
     """Declare that it needs a key with one of ``scopes``; without any, that everybody may call it."""
     operation["security"] = [{"key": [scope]} for scope in scopes]
     if scopes:
-        answers = {str(code): {"description": one["description"]} for code, one in _BEHIND_THE_WALL.items()}
+        answers = {str(code): {"description": one["description"]} for code, one in _WITH_A_KEY.items()}
         answers["429"]["headers"] = _RETRY_AFTER
         operation["responses"] |= answers
 

@@ -1,4 +1,4 @@
-"""Search spaces that we recommend."""
+"""The route of the recommended search spaces."""
 
 from typing import Annotated
 
@@ -15,5 +15,5 @@ router = APIRouter(prefix="/v1/presets", tags=["presets"])
 def get_presets(
     task: Annotated[Task | None, Query(description="Task of the presets; when absent, all presets are listed.")] = None,
 ) -> PresetList:
-    """Search spaces and defaults per task, method and size of data, each line with its source."""
+    """List recommended search spaces and defaults per task, method and size of data, each line with its source."""
     return list_presets(task)

@@ -1,4 +1,4 @@
-"""What a call may answer, for the API's description: declared from the errors themselves."""
+"""Declare in the API's description what a call may answer: errors, `Location`, and links to further calls."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def created(what: str, status: int = 201, /, **links: dict[str, Any]) -> Respons
 
 
 def link(operation: str, **parameters: str) -> dict[str, Any]:
-    """An OpenAPI link: ``parameters`` are taken from the body of this answer."""
+    """Make an OpenAPI link to ``operation``, whose ``parameters`` are taken from these fields of the answer's body."""
     return {
         "operationId": operation,
         "parameters": {name: f"$response.body#/{field}" for name, field in parameters.items()},

@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly: UTF-8, and no field twice (of which Python would silently take the last)."""
+"""Read JSON bodies strictly: in UTF-8, and with no field twice (of which Python would silently take the last)."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 
 
 class StrictRoute(APIRoute):
-    """For routers whose routes take JSON: ``APIRouter(route_class=StrictRoute)``."""
+    """A route that reads JSON strictly, for ``APIRouter(route_class=StrictRoute)``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Hand the request on as one that reads strictly."""
+        """Return a handler that hands the request on as one that reads strictly."""
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Studies, for people and programs."""
+"""Routes of studies, for people and programs: create, list, show, and read results."""
 
 from typing import Annotated
 
@@ -100,13 +100,13 @@ def get_studies(
 
 @router.get("/{name}", responses=problems(StudyNotFound))
 def get_study(name: StudyName, store: StoreDep) -> Study:
-    """State, counts, best so far, progress, facts and spec of one study."""
+    """Describe one study: its state, counts, best trial so far, progress, facts and spec."""
     return show_study(store, name)
 
 
 @router.get("/{name}/best", responses=problems(StudyNotFound, NoBest))
 def get_best(name: StudyName, parts: PartsDep) -> BestTrial | ParetoFront:
-    """The best COMPLETE trial, beside the baseline, with its evidence; of several objectives the Pareto front."""
+    """Describe the best COMPLETE trial with its evidence and the baseline; of several objectives the Pareto front."""
     return describe_best(parts.store, parts.artifacts, name)
 
 
@@ -119,7 +119,7 @@ def get_importances(
         str | None, Query(description="Metric of one of the study's objectives; when absent, that of the first.")
     ] = None,
 ) -> Importances:
-    """How much each searched parameter has mattered, from the COMPLETE trials.
+    """Say how much each searched parameter has mattered, from the COMPLETE trials.
 
     `ped-anova` asks which parameters set the best trials apart from the others, `fanova` how much of the variance of
     the value each explains. Both are Optuna's.
@@ -133,7 +133,7 @@ def get_importances(
     responses=problems(StudyNotFound, NoModel) | {200: {"content": {"application/x-tar": {}}}},
 )
 def get_best_model(name: StudyName, parts: PartsDep) -> StreamingResponse:
-    """The fine-tuned model, as a tar of a directory that ``from_pretrained`` opens; of several objectives none."""
+    """Download the best trial's model, as a tar of a directory that `from_pretrained` opens; of one objective only."""
     directory = find_model(parts.store, parts.artifacts, name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
     return StreamingResponse(tar(directory, name), media_type="application/x-tar", headers=headers)

@@ -1,4 +1,4 @@
-"""Trials, for people and programs."""
+"""Routes of trials, for people and programs."""
 
 from typing import Annotated
 
@@ -89,7 +89,7 @@ def post_trial(
 
 @router.get("/{number}", responses=problems(StudyNotFound, TrialNotFound))
 def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
-    """One trial with every evaluation, why it was pruned or failed, and its attempts."""
+    """Describe one trial with every evaluation, why it was pruned or failed, and its attempts."""
     return show_trial(store, name, number)
 
 
@@ -100,7 +100,7 @@ def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
     responses=problems(StudyNotFound, TrialNotFound, KeyReused),
 )
 def post_trial_cancel(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
-    """End one trial: a waiting one at once, a running one within a heartbeat; repeating is harmless."""
+    """Cancel one trial: a waiting one ends at once, a running one within a heartbeat; repeating is harmless."""
 
     def act(store: Store) -> tuple[int, TrialDetail, None]:
         cancel_trial(store, name, number)
@@ -123,14 +123,14 @@ def post_trial_retry(name: StudyName, number: Number, idempotency: IdempotencyDe
 
 @router.get("/{number}/log", response_class=PlainTextResponse, responses=problems(StudyNotFound, TrialNotFound))
 def get_log(name: StudyName, number: Number, store: StoreDep, after: _After = 0) -> PlainTextResponse:
-    """The trial's log. To follow it, pass the header ``Log-Position`` of the last reply as ``after``."""
+    """Read the log of a trial. To follow it, pass the header `Log-Position` of the last reply as `after`."""
     text, position = read_log(store, name, number, after)
     return PlainTextResponse(text, headers={"Log-Position": str(position)})
 
 
 @router.get("/{number}/artifacts", responses=problems(TrialNotFound, Invalid))
 def get_artifacts(name: StudyName, number: Number, store: StoreDep) -> ArtifactList:
-    """The files of the trial's model; none unless it is among the best that the study keeps."""
+    """List the files of a trial's model; none unless it is among the best that the study keeps."""
     return list_artifacts(store, name, number)
 
 
@@ -138,7 +138,7 @@ def get_artifacts(name: StudyName, number: Number, store: StoreDep) -> ArtifactL
     "/{number}/artifacts/{file:path}", response_class=FileResponse, responses=problems(TrialNotFound, NoModel, Invalid)
 )
 def get_artifact(name: StudyName, number: Number, file: ModelFile, parts: PartsDep) -> FileResponse:
-    """One file of the trial's model, or the range of it that the header `Range` names."""
+    """Download one file of a trial's kept model, or the range of it that the header `Range` names."""
     return FileResponse(find_artifact(parts.store, parts.artifacts, name, number, file))
 
 

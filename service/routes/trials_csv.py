@@ -1,4 +1,4 @@
-"""The trials of a study as a table."""
+"""The route of a study's trials as a CSV table."""
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -16,7 +16,9 @@ _CSV = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 @router.get("", response_class=StreamingResponse, responses=problems(StudyNotFound) | {200: _CSV})
 def get_trials_csv(name: StudyName, store: StoreDep) -> StreamingResponse:
-    """All trials as a table, a row each: number, state, value, times, failure and `params.…`; of several objectives
-    `values.…`, of constraints `violations.…`."""
+    """Download all trials as a CSV table, a row each: number, state, value, times, failure and `params.…`.
+
+    Of several objectives it has columns `values.…`, of constraints `violations.…`.
+    """
     headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
     return StreamingResponse(export_csv(store, name), media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,4 +1,4 @@
-"""Webhooks: what happens, posted to where you say."""
+"""Routes of webhooks, to which the service posts what happens."""
 
 from typing import Annotated
 
@@ -67,7 +67,7 @@ def get_webhooks(store: StoreDep, limit: Limit = 100, page_token: PageToken = No
 
 @router.get("/{webhook_id}", responses=problems(WebhookNotFound))
 def get_webhook(webhook_id: WebhookId, store: StoreDep) -> Webhook:
-    """One webhook, without its secret; `disabled_reason` says why nothing comes any more."""
+    """Describe one webhook, without its secret; `disabled_reason` says why nothing comes any more."""
     return show_webhook(store, webhook_id)
 
 
@@ -84,11 +84,11 @@ def patch_webhook(
 
 @router.delete("/{webhook_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(WebhookNotFound))
 def delete_webhook(webhook_id: WebhookId, store: StoreDep) -> None:
-    """Post nothing more; what is on its way may still arrive."""
+    """Remove a webhook, so that nothing more is posted to it; a message that is on its way may still arrive."""
     remove_webhook(store, webhook_id)
 
 
 @router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound))
 def get_deliveries(webhook_id: WebhookId, store: StoreDep) -> DeliveryList:
-    """The last 100 attempts, the newest first, with what the receiver answered."""
+    """List the last 100 attempts to post to a webhook, the newest first, with what the receiver answered."""
     return list_deliveries(store, webhook_id)

@@ -1,4 +1,4 @@
-"""Workers: who they are, and the work they get."""
+"""Routes of workers: who they are, and the work they get."""
 
 from functools import partial
 from time import monotonic, perf_counter
@@ -23,22 +23,23 @@ from spezia.contract.workers import WorkerList
 router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=StrictRoute)
 
 POLL_SECONDS = 0.25
-"""How often a waiting dispatch looks again: another process may have made the work."""
+"""How often a waiting dispatch looks for work again; another process may have made some."""
 DISPATCH_THREADS = anyio.CapacityLimiter(12)
-"""Of the 40 that all calls share: proposals may take seconds, and heartbeats must not queue behind them."""
+"""Threads that dispatches may take of the 40 that all calls share: a proposal may take seconds, and heartbeats must not
+wait for one."""
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
 def post_worker(
     registration: Annotated[WorkerRegistration, examples.body(gpu=examples.WORKER)], store: StoreDep
 ) -> WorkerTerms:
-    """Register; a worker does so when it starts, and again when the service does not know it."""
+    """Register a worker, which does so when it starts, and again when the service does not know it."""
     return register_worker(store, registration)
 
 
 @router.get("", responses=problems(Invalid))
 def get_workers(store: StoreDep, limit: Limit = 100, page_token: PageToken = None) -> WorkerList:
-    """Who is connected, on which device, doing what; workers that have been silent for 90 s are left out."""
+    """List the workers that are connected, with device and work; those that were silent for 90 s are left out."""
     return list_workers(store, limit, page_token)
 
 

@@ -1,4 +1,4 @@
-"""What an uploaded file is, by its content: its name is the sender's claim."""
+"""Which format an uploaded file has, by its content: its name is only the sender's claim."""
 
 import codecs
 import csv
@@ -27,10 +27,10 @@ _TAR_AT, _TAR = 257, b"ustar"
 
 
 def detect_format(path: Path) -> Format:
-    """Return the format of the file, reading it once.
+    """Return the format of an uploaded file, reading all of it.
 
     Raises:
-        Invalid: It is empty, packed, not UTF-8, or none of CSV, JSONL and Parquet.
+        Invalid: The file is empty, packed, not UTF-8, or none of CSV, JSONL and Parquet.
     """
     with path.open("rb") as file:
         head = file.read(512)
@@ -54,7 +54,7 @@ def _check_parquet(path: Path) -> Format:
         size_bytes = file.seek(0, 2)
         file.seek(max(0, size_bytes - len(_PARQUET)))
         if size_bytes < 12 or file.read() != _PARQUET:
-            raise _invalid("the file begins as Parquet and does not end as one; it is cut off: send all of it")
+            raise _invalid("the file begins like Parquet but lacks its end, so it was cut off; send the whole file")
     return "parquet"
 
 
@@ -70,7 +70,7 @@ def _check_text(path: Path) -> None:
                 near = max(0, n_read + error.start - 3)
                 raise _invalid(f"the file is not UTF-8 (near byte {near}); convert it to UTF-8") from None
             if "\0" in text:
-                raise _invalid("the file holds null characters; it is no CSV, JSONL or Parquet file")
+                raise _invalid("the file holds null characters, so it is not CSV, JSONL or Parquet")
             if not chunk:
                 return
             n_read += len(chunk)
@@ -78,23 +78,25 @@ def _check_text(path: Path) -> None:
 
 def _format_of_text(first: str) -> Format:
     if first.startswith("["):
-        raise _invalid("this is one JSON array; write one JSON object a line")
+        raise _invalid("this is one JSON array; write one JSON object per line")
     if first.startswith("{"):
         try:
             row = json.loads(first)
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict):
-            raise _invalid("the first line is no whole JSON object; write one JSON object a line")
+            raise _invalid("the first line is not a whole JSON object; write one JSON object per line")
         if len(row) < 2:
-            raise _invalid("the first line has fewer than two fields; a row has a text and a label at least")
+            raise _invalid("the first line has fewer than two fields; a row needs at least a text and a label")
         return "jsonl"
     try:
         columns = next(csv.reader([first]), [])
     except csv.Error as error:
-        raise _invalid(f"the first line is no header of a CSV file: {error}") from None
+        raise _invalid(f"the first line is not the header of a CSV file: {error}") from None
     if len(columns) < 2:
-        raise _invalid("this is no CSV (its first line names no two columns, separated by commas), JSONL or Parquet")
+        raise _invalid(
+            "this is not CSV (its first line does not name two columns, separated by commas), JSONL or Parquet"
+        )
     return "csv"
 
 

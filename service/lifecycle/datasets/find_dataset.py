@@ -1,4 +1,4 @@
-"""GET /v1/datasets/{sha256}: an upload."""
+"""Find an uploaded data set (GET /v1/datasets/{sha256})."""
 
 from service.errors import DatasetNotFound
 from service.store import datasets
@@ -7,10 +7,10 @@ from spezia.contract.dataset import PREFIX, Dataset
 
 
 def find_dataset(store: Store, sha256: str) -> Dataset:
-    """Describe an uploaded data set.
+    """Describe the uploaded data set with this SHA-256.
 
     Raises:
-        DatasetNotFound: Nobody has uploaded it.
+        DatasetNotFound: Nobody has uploaded such a data set.
     """
     with store.reading() as tx:
         row = datasets.find(tx, sha256)

@@ -1,4 +1,4 @@
-"""POST /v1/datasets: a data set comes in, and is known by its content."""
+"""Upload a data set, which is known by its content from then on (POST /v1/datasets)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +17,8 @@ def upload_dataset(store: Store, folder: Path, max_bytes: int, chunks: Iterable[
     """Store a data set, whole or not at all; return it and whether it is new. The same content again is harmless.
 
     Raises:
-        TooLarge: It has more than ``max_bytes``.
-        Invalid: It is not CSV, JSONL or Parquet.
+        TooLarge: The data set has more than ``max_bytes``.
+        Invalid: The data set is not CSV, JSONL or Parquet.
     """
     make_folder_durably(folder)
     partial = folder / f".{uuid4().hex}"

@@ -14,7 +14,7 @@ _FORM = re.compile(KEY_PATTERN)
 
 
 def has_keys(store: Store) -> bool:
-    """Whether there ever was an API key. Revoking the last one does not open the service again."""
+    """Whether there ever was an API key; revoking the last one does not open the service again."""
     with store.reading() as tx:
         return keys.any_exists(tx)
 
@@ -23,7 +23,7 @@ def check_key(store: Store, presented: str) -> KeyRow:
     """Return the key that was presented, if one was and it is good, and note its use at most once a minute.
 
     Raises:
-        Unauthorized: It is unknown, or good no more. Which of the two hears only who has the whole key.
+        Unauthorized: The key is unknown, revoked or expired; only the holder of the whole key is told which.
     """
     if not presented:
         raise Unauthorized

@@ -1,4 +1,4 @@
-"""`spezia key create`: a new API key."""
+"""Make a new API key (`spezia key create`)."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -10,11 +10,11 @@ from spezia.contract.key import Scope
 
 
 def create_key(store: Store, name: str, scopes: Iterable[Scope], lasts: timedelta | None = None) -> str:
-    """Make a key and return it: this is the only time that anybody sees it.
+    """Make an API key and return it: this is the only time that anybody sees it.
 
     Args:
-        name: Whose it is. Keys of one name own the same studies, so a key is rotated by making a second one.
-        lasts: How long it is good for; ``None``: until it is revoked.
+        name: Name of the owner. Keys of one name own the same studies, so a key is rotated by making a second one.
+        lasts: How long the key is good for; ``None``: until it is revoked.
     """
     key_id, key = draw_key()
     with store.writing() as tx:

@@ -1,4 +1,4 @@
-"""The text of a new API key."""
+"""The text of an API key: how it is drawn, and how it is hashed."""
 
 import hashlib
 import secrets
@@ -11,7 +11,7 @@ def draw_key() -> tuple[str, str]:
 
 
 def hash_key(key: str) -> str:
-    """What is stored of a key.
+    """Return the hash of a key, which is all that is stored of it.
 
     One round of SHA-256: slow hashes such as bcrypt protect secrets that people choose and others can guess. Nobody
     guesses 256 random bits, and the hash is computed for requests.

@@ -1,4 +1,4 @@
-"""`spezia key list`: all API keys, as far as the service knows them."""
+"""List all API keys, as far as the service knows them (`spezia key list`)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,18 +12,20 @@ State = Literal["good", "expired", "revoked"]
 
 @dataclass(frozen=True, kw_only=True)
 class ShownKey:
+    """What is shown of an API key; the key itself is not known any more."""
+
     key_id: str
     name: str
     scopes: list[str]
     created_at: datetime
     last_used_at: datetime | None
-    """To the minute."""
+    """When the key was last used, to the minute."""
     expires_at: datetime | None
     state: State
 
 
 def list_keys(store: Store) -> list[ShownKey]:
-    """All keys, oldest first."""
+    """Return all API keys, the oldest first."""
     with store.reading() as tx:
         return [
             ShownKey(

@@ -1,4 +1,4 @@
-"""POST /v1/workers/{id}/dispatch: hand work to a worker, under a lease.
+"""Hand work to a worker, under a lease (POST /v1/workers/{id}/dispatch).
 
 What a worker gets, first to last: its own unfinished assignments, `prepare`, a trial that waits, a new trial,
 `score`. A new trial's params are proposed outside any lock; the transaction that writes it checks that the
@@ -43,7 +43,7 @@ from spezia.contract.protocol import (
 log = logging.getLogger(__name__)
 
 SEEN = timedelta(seconds=HEARTBEAT_SECONDS)
-"""How often a worker that waits for work is noted to be there."""
+"""How often it is noted that a worker which waits for work is there."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def dispatch(
     """Return up to ``slots`` assignments of one study; none if there is nothing to do now.
 
     Args:
+        checkpoints: Checkpoints of trials that the worker holds, to go on from.
         hands_out_again: Whether a worker that holds leases gets them again. Not for a poll that has waited: what
             its worker holds now was granted to a newer request, whose token must stay good.
-        checkpoints: What the worker could go on from.
 
     Raises:
         WorkerUnknown: The worker is not registered.

@@ -1,15 +1,15 @@
-"""Trials that somebody began behind our back, with Optuna's own tools: no worker of ours will ever end them."""
+"""End orphans: RUNNING trials that somebody began with Optuna's own tools, so that no worker will ever end them."""
 
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies, trials
 from service.store.store import Store
 from spezia.contract.failure import Failure
 
-_ORPHAN = Failure(failure_class="lost", message="begun outside Spezia, so no worker of it holds this trial")
+_ORPHAN = Failure(failure_class="lost", message="this trial was begun outside Spezia, so none of its workers runs it")
 
 
 def end_orphans(store: Store) -> int:
-    """End RUNNING trials that have no lease, or their study never would; return how many there were."""
+    """End RUNNING trials that have no lease, so that their studies can end; return how many there were."""
     with store.reading() as tx:
         found = trials.orphans(tx)
     return sum(_end_one(store, study_uuid, number) for study_uuid, number in found)

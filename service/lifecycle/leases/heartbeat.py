@@ -1,4 +1,4 @@
-"""POST /v1/leases/heartbeat: a worker is alive, and hears whether its trials still matter."""
+"""Renew the leases of a worker that is alive, and tell it whether to go on (POST /v1/leases/heartbeat)."""
 
 from service.failpoints import failpoint
 from service.store import leases, studies, workers
@@ -10,7 +10,7 @@ from spezia.contract.protocol import Directive, HeldLease, LeaseStatus
 
 
 def heartbeat(store: Store, held: list[HeldLease]) -> list[LeaseStatus]:
-    """Renew leases, in the order given. A late heartbeat revives a lease that nobody has reaped."""
+    """Renew leases and return the status of each, in their order; a late heartbeat revives a lease not yet reaped."""
     with store.writing() as tx:
         # in one order for all callers, so that two of them cannot wait for each other
         status = {lease.lease_id: _renew(tx, lease) for lease in sorted(held, key=lambda one: one.lease_id)}
@@ -20,7 +20,7 @@ def heartbeat(store: Store, held: list[HeldLease]) -> list[LeaseStatus]:
 
 
 def directive(study: StudyRow | None, held: Lease) -> Directive:
-    """What the worker that holds the live lease ``held`` of ``study`` should do."""
+    """Return what the worker that holds the live lease ``held`` of ``study`` should do."""
     if study is None or study.has_ended:
         return "lost"
     return "cancel" if held.is_cancelled or study.ending in ("cancelled", "failed") else "continue"

@@ -1,11 +1,11 @@
-"""What log lines say of a lease."""
+"""The fields by which log lines name a lease."""
 
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 
 
 def lease_fields(study: StudyRow, held: Lease) -> dict[str, object]:
-    """The fields of the log by which a lease is found in it; its token is none of them."""
+    """Return the fields of a log line about a lease; its token, a secret, is not among them."""
     trial = {} if held.kind == "prepare" else {"trial": held.number}
     return {
         "study": study.name,

@@ -16,15 +16,16 @@ from spezia.contract.protocol import Assignment, TrialAssignment
 
 @dataclass(frozen=True)
 class Next:
-    """What a study would run next."""
+    """A new trial that a study would run next."""
 
     number: int
+    """Number that the trial would have."""
     proposal: Proposal | None
-    """``None``: the sampler has nothing left."""
+    """Params of the trial; ``None`` where the sampler has nothing left to propose."""
 
 
 def propose_next(store: Store, proposer: Proposer, study_id: int) -> Next | None:
-    """Propose the next new trial; ``None`` if the study has other work, or none."""
+    """Propose the next new trial of a study; ``None`` if the study has other work, or none."""
     with store.reading() as tx:
         study, attrs, _ = tx.ask(
             studies.by_id(study_id), tx.trials.study_system_attrs(study_id), tx.trials.loading(study_id)
@@ -45,7 +46,7 @@ def _propose(proposer: Proposer, study_uuid: str, request: ProposalRequest) -> P
 
 
 def propose_locked(tx: Transaction, proposer: Proposer, study: StudyRow) -> Next | None:
-    """As `propose_next`, under the study's lock; ``None`` also where that may take seconds, with sampler ``gp``."""
+    """Propose the next new trial under the study's lock; ``None`` also where that may take seconds (``gp``)."""
     request = _request(tx, study, tx.trials.get_study_system_attrs(study.study_id))
     if request is None or needs_torch(request.spec, request.trials):
         return None

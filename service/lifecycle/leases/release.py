@@ -1,4 +1,4 @@
-"""POST /v1/leases/{lease_id}/release: a worker gives a trial back."""
+"""Take a trial back from a worker that gives it up (POST /v1/leases/{lease_id}/release)."""
 
 from service.errors import LeaseLost
 from service.failpoints import failpoint
@@ -12,12 +12,12 @@ _FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),
     "bystander": Failure(failure_class="preempted", message="another trial broke the worker's process"),
     "disk_full": Failure(failure_class="disk_full", message="the worker's disk is full; free space there"),
-    "checkpoint_lost": Failure(failure_class="preempted", message="the checkpoint to go on from could not be read"),
+    "checkpoint_lost": Failure(failure_class="preempted", message="the checkpoint to resume from could not be read"),
 }
 
 
 def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> None:
-    """Let another worker run the trial, without counting the attempt.
+    """End a lease so that another worker runs the trial; the attempt does not count.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed.

@@ -1,4 +1,4 @@
-"""POST /v1/leases/report: evaluations come in, and whether to go on goes back in the reply."""
+"""Store the evaluations that workers report, and say whether to go on (POST /v1/leases/report)."""
 
 import math
 from copy import copy
@@ -63,7 +63,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     tx.write(leases.renew(lease_id, token, tx.now))
     bind_contextvars(**lease_fields(study, held))
     if held.kind != "trial":
-        raise OutcomeRefused(f"this lease is for {held.kind!r}; only a trial reports")
+        raise OutcomeRefused(f"this lease is for {held.kind!r}; only a lease for a trial may report")
     return [_answer(tx, study, held, one, decided) for one in reports]
 
 

@@ -1,4 +1,4 @@
-"""Hand out a trial that waits: from where its worker can go on, or anew."""
+"""Hand out a trial that waits, to go on from its worker's checkpoint or to begin anew."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ def start_waiting_trial(
 ) -> Lease | None:
     """Grant a WAITING trial of a locked study; ``None`` if none waits.
 
-    First comes one that the asker holds a checkpoint of. The new attempt keeps what was reported up to the checkpoint's
-    step, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners must not
-    judge the attempt by its predecessor. The history stays in `measurement`.
+    A trial comes first that the asker holds a checkpoint of. The new attempt keeps what was reported up to the step of
+    the checkpoint, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners
+    must not judge the attempt by its predecessor. The history stays in `measurement`.
     """
     waiting = trials.waiting(tx, study)
     if not waiting:

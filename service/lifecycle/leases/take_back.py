@@ -1,4 +1,4 @@
-"""An attempt that ended without a result: the trial waits again, or fails when it has had its chances."""
+"""Take back an attempt that ended without a result: the trial waits again, or fails after its last attempt."""
 
 from service.lease_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot

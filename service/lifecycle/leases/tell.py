@@ -1,4 +1,4 @@
-"""POST /v1/leases/{lease_id}/tell: a worker's result, accepted exactly once."""
+"""Accept a worker's result, exactly once (POST /v1/leases/{lease_id}/tell)."""
 
 import logging
 from pathlib import Path
@@ -36,7 +36,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
     """Accept a result: the trial's end and the lease's are one transaction. A replay changes nothing.
 
     Args:
-        folder: Where uploaded files lie, a folder for each lease.
+        folder: Where uploaded model files lie, in a folder for each lease.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed, files included.
@@ -98,7 +98,7 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
     if accepted is None:
         raise LeaseLost
     if accepted != outcome.model_dump_json():
-        raise OutcomeRefused("another outcome was accepted for this lease before, and it stands")
+        raise OutcomeRefused("another outcome was accepted for this lease before; the first one stands")
     return Told(replayed=True)
 
 
@@ -153,13 +153,15 @@ def _accept_trial(
 
 def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: bool) -> None:
     if outcome.state == "FAIL" and outcome.failure is None:
-        raise OutcomeRefused("a FAIL needs its failure: class and message")
+        raise OutcomeRefused("an outcome with state FAIL needs a failure, with class and message")
     if outcome.state == "COMPLETE" and outcome.failure is not None:
-        raise OutcomeRefused("a COMPLETE trial has no failure")
+        raise OutcomeRefused("an outcome with state COMPLETE must have no failure")
     if outcome.state != "FAIL" and n_reported == 0:
-        raise OutcomeRefused(f"a {outcome.state} trial has reported something; tell FAIL of class no_metric")
+        raise OutcomeRefused(
+            f"a {outcome.state} trial must have reported a value; tell FAIL with failure class no_metric"
+        )
     if outcome.state == "COMPLETE" and was_pruned:
-        raise OutcomeRefused("this trial was told to stop, so it ends PRUNED")
+        raise OutcomeRefused("this trial was told that it is pruned, so its outcome must be PRUNED")
 
 
 def _last_value(study: StudyRow, trial: FrozenTrial, state: str) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""Which models a study keeps: those of its best trials; every other one goes at once."""
+"""Keep the models of a study's best trials, and drop every other model at once."""
 
 from service.search.results.ranking import ranked
 from service.store import artifacts, trials

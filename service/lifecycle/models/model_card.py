@@ -21,7 +21,7 @@ def model_card(study: Study, best: BestTrial, params: dict[str, Any], worker: di
     """Write the README.md of the winner's directory, in the format of the Hugging Face hub.
 
     Args:
-        params: the winner's, fixed ones included.
+        params: Params of the winner, fixed ones included.
         worker: ``device`` and ``versions`` of the worker that trained it.
     """
     sections = [

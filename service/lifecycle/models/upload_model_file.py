@@ -1,4 +1,4 @@
-"""PUT /v1/leases/{lease_id}/artifacts/{file}: a worker uploads one file of a trial's model."""
+"""Store one file of a trial's model that a worker uploads (PUT /v1/leases/{lease_id}/artifacts/{file})."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model card beside the winner's model when a study has ended: the service alone knows trials and test figures."""
+"""Write a model card beside the winner's model when a study has ended: only the service knows all its trials."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ CARD = "README.md"
 
 
 def write_card(store: Store, folder: Path, study_uuid: str) -> None:
-    """Write the card of an ended study that has none; harmless for every other study, and when repeated.
+    """Write the model card of an ended study that has none; harmless for every other study, and when repeated.
 
     Of several objectives each model that is kept gets one.
     """
@@ -45,7 +45,7 @@ def write_card(store: Store, folder: Path, study_uuid: str) -> None:
 
 
 def write_missing_cards(store: Store, folder: Path) -> None:
-    """Write the cards of studies that ended without a worker's word: stopped, cancelled, or by the loss of a worker."""
+    """Write the model cards of studies that no worker's result has ended: stopped, cancelled, or their worker lost."""
     with store.reading() as tx:
         missing = studies.without_card(tx)
     for study_uuid in missing:

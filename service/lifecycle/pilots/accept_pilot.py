@@ -32,7 +32,7 @@ def accept_pilot(
     assert outcome.metrics is not None
     value = outcome.metrics.get(study.spec.metric)
     if value is None:
-        raise OutcomeRefused(f"the metrics of a small run must hold the objective, {study.spec.metric}")
+        raise OutcomeRefused(f"the metrics of a small run must include the objective, {study.spec.metric}")
     run = PilotRow(number=held.number, value=value, metrics=outcome.metrics, failure=None)
     pilots.add(tx, study.uuid, run)
     return study, None

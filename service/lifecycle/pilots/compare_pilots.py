@@ -1,4 +1,4 @@
-"""Say whether pilots, small runs, rank params as full trials do."""
+"""Compare pilots, which are small runs, with full trials: do they rank params alike?"""
 
 from statistics import StatisticsError, correlation
 
@@ -62,9 +62,9 @@ def _ranks(values: list[float]) -> list[float]:
 
 def _meaning(rho: float | None, n_compared: int) -> str:
     if rho is None:
-        return f"{n_compared} params have both a small and a full value: too few, or too alike, to compare"
+        return f"{n_compared} trials have both a small run's value and a full one: too few, or too alike, to compare"
     if rho >= _STRONG:
         return "small runs ranked these params as full ones did: a search on less data may find as good ones"
     if rho >= _WEAK:
         return "small runs ranked these params partly as full ones did: use them to sort out the worst only"
-    return "small runs ranked these params otherwise than full ones did: do not choose by runs on less data"
+    return "small runs ranked these params differently from full ones: do not choose by runs on less data"

@@ -53,7 +53,7 @@ def _is_raised(spec: StudySpec, field: str, given: dict[str, Any]) -> bool:
 def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> StudyRow:
     n_trials = trials.counts(tx, study).n_total
     if given.get("n_trials", n_trials) < n_trials:
-        message = f"the study has {n_trials} trials already; lower it to {n_trials} at least, or stop the study"
+        message = f"the study has {n_trials} trials already; give {n_trials} or more, or stop the study"
         raise Invalid(FieldProblem(field="n_trials", message=message))
     try:
         spec = StudySpec.model_validate(study.spec.model_dump() | given)

@@ -8,7 +8,7 @@ from spezia.contract.study_spec import StudySpec, whole_space_errors
 
 
 def check_spec(spec: StudySpec) -> StudySpec:
-    """Return the spec as it is stored: its preset filled in.
+    """Check a spec and return it as it is stored, with its preset filled in.
 
     Raises:
         Invalid: The preset is none for this study, what it brings does not go with the rest, or this service lacks

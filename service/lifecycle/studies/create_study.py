@@ -1,4 +1,4 @@
-"""POST /v1/studies: store a checked spec, once."""
+"""Create a study of a checked spec, once (POST /v1/studies)."""
 
 import logging
 import secrets
@@ -60,7 +60,7 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
 
 
 def different_fields(one: StudySpec, other: StudySpec) -> list[str]:
-    """The top-level fields in which two specs differ."""
+    """Return the names of the top-level fields in which two specs differ."""
     return [name for name in StudySpec.model_fields if getattr(one, name) != getattr(other, name)]
 
 

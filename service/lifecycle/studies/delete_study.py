@@ -1,4 +1,4 @@
-"""DELETE /v1/studies/{name}: the study, its trials and its files are gone."""
+"""Delete a study with its trials and files (DELETE /v1/studies/{name})."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from service.store.store import Store
 
 
 def delete_study(store: Store, folder: Path, name: str) -> None:
-    """Remove a study in any state. Who holds a lease of it hears `lost` at the next heartbeat or report.
+    """Delete a study in any state; workers that hold its leases hear `lost` at their next heartbeat or report.
 
     Rows go in one transaction and files after it; what a crash leaves of these is removed at the next start.
 
     Raises:
-        StudyNotFound: There is none of this name.
+        StudyNotFound: There is no study of this name.
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)

@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/best: the answer of a study, with its evidence."""
+"""Describe the answer of a study, with its evidence (GET /v1/studies/{name}/best)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def _why_no_best(study: StudyRow, seen: list[FrozenTrial]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Around:
-    """What is said of each leader alike."""
+    """What is said of each leader alike, whether there is one or a Pareto front."""
 
     study: StudyRow
     baseline: Baseline | None

@@ -1,4 +1,4 @@
-"""A study as people see it."""
+"""Describe a study as people see it (GET /v1/studies/{name})."""
 
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.search.results.learning_curve import best_point, generalization_gap, points

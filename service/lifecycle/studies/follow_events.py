@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/events: what happens in a study, as it happens."""
+"""Follow what happens in a study, as it happens (GET /v1/studies/{name}/events)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +7,13 @@ from service.store import events, studies
 from service.store.store import Store
 
 PAGE = 100
-"""Events read at once: what a reader that takes its time costs in memory."""
+"""How many events are read at once, which is what a slow reader costs in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happened:
+    """One event of a study."""
+
     sequence: int
     kind: str
     payload: dict[str, Any]
@@ -28,7 +30,7 @@ def find_followed(store: Store, name: str) -> str:
 
 
 def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happened], bool]:
-    """Return a page of events behind ``after``, and whether none will follow it: the study has ended or is gone."""
+    """Return up to a page of events behind number ``after``, and whether none will follow: the study is over."""
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, study_uuid)
         rows = events.after(tx, study_uuid, after, PAGE)

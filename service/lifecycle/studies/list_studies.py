@@ -1,4 +1,4 @@
-"""GET /v1/studies: the list."""
+"""List studies, page by page (GET /v1/studies)."""
 
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
@@ -21,14 +21,14 @@ def list_studies(
     name_prefix: str = "",
     order_by: StudyOrder = "name",
 ) -> StudyList:
-    """One page of studies: those that sort behind the last one of the page before.
+    """Return one page of studies: those that sort behind the last one of the page before.
 
     Args:
-        states: Absent: all.
-        tasks: Absent: all.
+        states: States that are listed; empty: all.
+        tasks: Tasks that are listed; empty: all.
 
     Raises:
-        Invalid: ``page_token`` is none of ours, or of another order.
+        Invalid: ``page_token`` was not made here, or is of a list in another order.
     """
     is_by_name = order_by.endswith("name")
     read_key: Callable[[str], str | datetime] = _name if is_by_name else _instant

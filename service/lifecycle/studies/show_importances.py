@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/importances."""
+"""Show how much each searched parameter has mattered (GET /v1/studies/{name}/importances)."""
 
 from service.errors import Invalid, TooFewTrials
 from service.search.results.importances import Evaluator as Evaluator
@@ -13,7 +13,7 @@ def show_importances(store: Store, name: str, evaluator: Evaluator, objective: s
     """Say how much each searched param has mattered for an objective, the first one if none is named.
 
     Raises:
-        StudyNotFound: There is none of this name.
+        StudyNotFound: There is no study of this name.
         Invalid: The study has no such objective.
         TooFewTrials: Nothing can be said yet; the reason says what is missing.
     """
@@ -23,7 +23,7 @@ def show_importances(store: Store, name: str, evaluator: Evaluator, objective: s
     metrics = [one.metric for one in study.spec.objectives]
     metric = metrics[0] if objective is None else objective
     if metric not in metrics:
-        message = f"{metric} is no objective of this study; it has {', '.join(metrics)}"
+        message = f"{metric} is not an objective of this study; it has {', '.join(metrics)}"
         raise Invalid(FieldProblem(field="objective", message=message))
     try:
         shares = importances(study.spec, seen, evaluator, metrics.index(metric))

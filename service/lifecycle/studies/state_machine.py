@@ -37,11 +37,12 @@ from spezia.contract.study import StudyState
 
 MIN_FAILURES = 5
 FAILURE_SHARE = 0.2
-"""A study stops after max(5, 20 %) failures of one class: what breaks that often will break again."""
+"""A study stops after `MIN_FAILURES` failures of one class, or this share of its trials if that is more: what breaks
+so often will break again."""
 
 _TEST_SPLIT_WAS_USED = (
-    "the study was extended after its winner had been scored on the test split: that split is not unseen any more, "
-    "and a later score is no proof"
+    "the study was extended after its winner had been scored on the test split: that split is no longer unseen, "
+    "so a later score proves less"
 )
 
 
@@ -110,7 +111,9 @@ def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.state == "stopping":
         raise StudyEnded(f"study {study.name!r} is stopping; try again when its running trials have ended")
     if study.state == "failed":
-        raise StudyEnded(f"study {study.name!r} has failed, and would again; correct its cause and post a new study")
+        raise StudyEnded(
+            f"study {study.name!r} has failed, and would fail again; correct the cause and post a new study"
+        )
     if reason := spent_budget(tx, study):
         raise StudyEnded(f"study {study.name!r} cannot go on: {reason}")
     warnings = study.warnings if study.test_metrics is None else [*study.warnings, _TEST_SPLIT_WAS_USED]

@@ -1,4 +1,4 @@
-"""POST /v1/studies:validate: what a study would be, and what to think about again, without starting it."""
+"""Say what a study would be and what to think about again, without starting it (POST /v1/studies:validate)."""
 
 from service.lifecycle.studies.check_spec import check_spec
 from service.search.lint.lint import lint

@@ -1,4 +1,4 @@
-"""POST /v1/studies/{name}/trials/{number}/cancel: end one trial."""
+"""Cancel one trial (POST /v1/studies/{name}/trials/{number}/cancel)."""
 
 from service.lifecycle.studies.state_machine import settle
 from service.lifecycle.trials.find_trial import find_trial
@@ -10,7 +10,7 @@ _CANCELLED = Failure(failure_class="cancelled", message="the trial was cancelled
 
 
 def cancel_trial(store: Store, name: str, number: int) -> None:
-    """End a WAITING trial at once, a RUNNING one within a heartbeat; one that has ended stays as it is.
+    """Cancel one trial: a WAITING one ends at once, a RUNNING one within a heartbeat; an ended one stays as it is.
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.

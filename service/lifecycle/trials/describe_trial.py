@@ -1,4 +1,4 @@
-"""A trial in a list, in short."""
+"""Describe a trial in short, as lists show it."""
 
 from datetime import datetime
 from typing import Any, cast
@@ -12,7 +12,7 @@ from spezia.contract.trial import Trial, TrialState
 
 
 def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:
-    """Say what a list says of a trial; ``last`` is its last row of `measurement`."""
+    """Describe a trial as lists show it; ``last`` is its last row of `measurement`, if it has one."""
     is_current = last is not None and last.step in trial.intermediate_values
     return Trial(
         study=study.name,

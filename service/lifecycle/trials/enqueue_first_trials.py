@@ -1,4 +1,4 @@
-"""The trials that a study begins with: the baseline, then what its spec enqueues."""
+"""Enqueue the trials that a study begins with: the baseline, what its spec enqueues, and those of pilots."""
 
 from service.search.baseline import baseline
 from service.search.lint.lint_facts import lint_facts
@@ -12,7 +12,7 @@ from spezia.contract.study_spec import Params
 
 
 def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, facts: Facts) -> StudyRow:
-    """Write them as WAITING, in the transaction that accepts the facts, so that no study has half of them."""
+    """Add a study's first trials, in the transaction that accepts its facts, so that no study has half of them."""
     warnings = [*study.warnings, *facts.warnings, *map(str, lint_facts(study.spec, facts))]
     if study.spec.baseline:
         start = baseline(study.spec, facts)

@@ -1,4 +1,4 @@
-"""POST /v1/studies/{name}/trials: try given params."""
+"""Enqueue a trial of given params (POST /v1/studies/{name}/trials)."""
 
 from service.errors import Invalid, NotPrepared, StudyEnded
 from service.lifecycle.studies.change_limits import allow_one_more_trial
@@ -19,8 +19,8 @@ def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -
     ``n_trials`` grows by one, and an ended study goes on.
 
     Raises:
-        StudyNotFound: There is none of this name.
-        NotPrepared: Its first trials do not exist yet.
+        StudyNotFound: There is no study of this name.
+        NotPrepared: The first trials of the study do not exist yet.
         StudyEnded: The study cannot go on.
         Invalid: The params lie outside the search space.
     """

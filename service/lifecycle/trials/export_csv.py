@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/trials.csv: one row a trial."""
+"""Export the trials of a study as CSV, one row per trial (GET /v1/studies/{name}/trials.csv)."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ _FIXED = ("number", "state", "value", "step", "epoch", "baseline", "retry_of", "
 
 
 def export_csv(store: Store, name: str) -> Iterator[str]:
-    """Return the lines of a table: first the header, then each trial, read page by page.
+    """Return the lines of a CSV table of all trials: first the header, then each trial, read page by page.
 
     Params are columns ``params.…``, several objectives ``values.…``, constraints that are not met ``violations.…``;
     a text that a spreadsheet would take for a formula begins with an apostrophe.
 
     Raises:
-        StudyNotFound: There is none of this name.
+        StudyNotFound: There is no study of this name.
     """
     spec = show_study(store, name).spec
     return _lines(store, name, _columns(spec))

@@ -1,4 +1,4 @@
-"""A trial that must exist."""
+"""Find a trial that must exist."""
 
 from service.errors import TrialNotFound
 from service.store import trials

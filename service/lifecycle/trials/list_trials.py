@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/trials: a page of them."""
+"""List the trials of a study, page by page (GET /v1/studies/{name}/trials)."""
 
 import math
 from bisect import bisect_right
@@ -25,16 +25,16 @@ def list_trials(
     states: Collection[TrialState],
     order_by: TrialOrder,
 ) -> TrialList:
-    """One page of trials: those that sort behind the last one of the page before, wherever that one is now.
+    """Return one page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
     By value (of the first objective), the best comes first and trials without one come last, in both orders.
 
     Args:
-        states: Empty: all.
+        states: States that are listed; empty: all.
 
     Raises:
         StudyNotFound: There is no such study.
-        Invalid: ``page_token`` is none of ours, or of another order.
+        Invalid: ``page_token`` was not made here, or is of a list in another order.
     """
     after = (-math.inf, 0) if page_token is None else read_token(page_token, order_by, float)
     with store.reading() as tx:

@@ -1,4 +1,4 @@
-"""POST /v1/studies/{name}/trials/{number}/retry: a failed trial's params once more."""
+"""Try the params of a failed trial once more (POST /v1/studies/{name}/trials/{number}/retry)."""
 
 from service.errors import TrialNotFailed
 from service.lifecycle.studies.change_limits import allow_one_more_trial
@@ -14,7 +14,7 @@ def retry_trial(store: Store, name: str, number: int) -> TrialDetail:
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.
-        TrialNotFailed: It has another state.
+        TrialNotFailed: The trial has another state than FAIL.
         StudyEnded: The study cannot go on.
     """
     with store.writing() as tx:

@@ -1,4 +1,4 @@
-"""GET /v1/studies/{name}/trials: the list, and one in full."""
+"""Show one trial in full (GET /v1/studies/{name}/trials/{number})."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from service.store.store import Store
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
 LOG_TAIL_LINES = 20
+"""How many of the last lines of its log a failed trial shows."""
 
 
 def show_trial(store: Store, name: str, number: int) -> TrialDetail:
-    """One trial with every evaluation, every attempt and why it failed.
+    """Describe one trial with every evaluation, every attempt and why it failed.
 
     Raises:
         StudyNotFound: There is no such study.

@@ -1,4 +1,4 @@
-"""POST /v1/webhooks."""
+"""Create a webhook (POST /v1/webhooks)."""
 
 import base64
 import secrets
@@ -12,11 +12,11 @@ from spezia.contract.problem import FieldProblem
 from spezia.contract.webhook import CreatedWebhook, NewWebhook
 
 _SECRET_BYTES = 32
-"""Standard Webhooks asks for 24 to 64."""
+"""Length of a secret; the Standard Webhooks specification asks for 24 to 64 bytes."""
 
 
 def create_webhook(store: Store, sender: WebhookSender, wanted: NewWebhook) -> CreatedWebhook:
-    """Make a webhook that is told what happens from now on; the reply alone shows its secret.
+    """Create a webhook that is told what happens from now on; the reply alone shows its secret.
 
     Raises:
         Invalid: Nothing may be posted to the URL, or there is no such study.

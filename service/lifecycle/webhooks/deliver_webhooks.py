@@ -21,10 +21,11 @@ log = logging.getLogger(__name__)
 Send = Callable[[Message], Sent]
 
 BURST_SECONDS = 5.0
-"""After this long other webhooks have their turn."""
+"""After so many seconds of posting to one webhook, others have their turn."""
 PAGE = 100
 """Events that are looked through at once for one that the webhook wants."""
 GONE = 410
+"""HTTP status by which a receiver says that it wants no more messages."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class _Next:
     happened: Any
     """A row of `event`."""
     messages: list[Unsent]
-    """None: nothing of a whole page is wanted, and it is behind us."""
+    """Empty where the webhook wants nothing of a whole page, which is then behind it."""
     timestamp: int
 
 
@@ -119,7 +120,7 @@ def _post(send: Send, following: _Next) -> list[webhooks.Attempt]:
 
 
 def _record(tx: Transaction, following: _Next, claim: str, attempts: list[webhooks.Attempt]) -> bool:
-    """Store how it went; return whether to go on."""
+    """Store how the attempts went; return whether to go on."""
     webhook_id = following.webhook.webhook_id
     webhook = webhooks.renew(tx, webhook_id, claim)
     if webhook is None:

@@ -1,4 +1,4 @@
-"""PATCH /v1/webhooks/{webhook_id}."""
+"""Enable a webhook again (PATCH /v1/webhooks/{webhook_id})."""
 
 from service.errors import WebhookNotFound
 from service.lifecycle.webhooks.show_webhooks import describe_webhook
@@ -11,7 +11,7 @@ def enable_webhook(store: Store, webhook_id: str) -> Webhook:
     """Post to a webhook again, at once and as if it had never failed; what it has missed comes first.
 
     Raises:
-        WebhookNotFound: There is none of this id.
+        WebhookNotFound: There is no webhook of this id.
     """
     with store.writing() as tx:
         row = webhooks.enable(tx, webhook_id)

@@ -1,4 +1,4 @@
-"""DELETE /v1/webhooks/{webhook_id}."""
+"""Remove a webhook (DELETE /v1/webhooks/{webhook_id})."""
 
 from service.errors import WebhookNotFound
 from service.store import webhooks
@@ -6,10 +6,10 @@ from service.store.store import Store
 
 
 def remove_webhook(store: Store, webhook_id: str) -> None:
-    """Post nothing more; what is on its way may still arrive.
+    """Remove a webhook, so that nothing more is posted to it; a message that is on its way may still arrive.
 
     Raises:
-        WebhookNotFound: There is none of this id.
+        WebhookNotFound: There is no webhook of this id.
     """
     with store.writing() as tx:
         if not webhooks.remove(tx, webhook_id):

@@ -1,4 +1,4 @@
-"""What a webhook is told of an event."""
+"""The messages that tell a webhook of an event."""
 
 import json
 from collections.abc import Sequence
@@ -18,15 +18,17 @@ _SUFFIXES: dict[EventType, str] = {"study.changed": "", "trial.finished": "", "b
 
 @dataclass(frozen=True)
 class Unsent:
+    """A message that is to be posted to a webhook."""
+
     message_id: str
-    """The same whenever this is told."""
+    """Id of the message, the same however often it is posted."""
     type: EventType
     body: str
-    """JSON: ``{type, timestamp, data}``."""
+    """The message itself, as JSON: ``{type, timestamp, data}``."""
 
 
 def webhook_messages(tx: Transaction, webhook: WebhookRow, happened: Any) -> list[Unsent]:
-    """The messages that ``webhook`` wants of a row of `event`; none of a study that is gone."""
+    """Return the messages that ``webhook`` wants of a row of `event`; none if its study is gone."""
     study = studies.find_by_uuid(tx, happened.study_uuid)
     if study is None:
         return []

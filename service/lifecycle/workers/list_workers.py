@@ -1,4 +1,4 @@
-"""GET /v1/workers: who is connected, and what they do."""
+"""List the workers that are connected, and what they do (GET /v1/workers)."""
 
 from service.lease_terms import LEASE_SECONDS
 from service.store import leases, studies, workers
@@ -8,7 +8,7 @@ from spezia.contract.workers import Work, Worker, WorkerList
 
 
 def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList:
-    """One page of the workers that were heard of in the last 90 s, by id; what they do for others is left out."""
+    """Return one page of the workers heard of within a lease's length, by id; what they do for others is left out."""
     with store.reading() as tx:
         rows = workers.seen_within(tx, LEASE_SECONDS, limit + 1, page_token or "")
         shown = []

@@ -1,4 +1,4 @@
-"""A worker comes to be known: announced by its launcher before it starts, then registered by itself."""
+"""Make a worker known: its launcher announces it before it starts, then it registers itself (POST /v1/workers)."""
 
 from service.errors import ProtocolTooOld
 from service.failpoints import failpoint
@@ -15,7 +15,7 @@ def announce_worker(store: Store, worker_id: str, launcher: str) -> None:
 
 
 def register_worker(store: Store, registration: WorkerRegistration) -> WorkerTerms:
-    """Note a worker and tell it the terms of its leases; again is harmless.
+    """Note a worker and return the terms of its leases; repeating is harmless.
 
     Raises:
         ProtocolTooOld: The worker speaks an older protocol.

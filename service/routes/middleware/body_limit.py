@@ -1,4 +1,4 @@
-"""The size that a request's body may have."""
+"""Limit the size of a request's body."""
 
 import re
 
@@ -9,6 +9,7 @@ from service.routes.problem_document import problem_document
 from spezia.contract.problem import Code
 
 MAX_BODY_BYTES = 1 << 20
+"""Size of the largest body of a call that uploads no file."""
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
 _FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/artifacts/.+|/v1/datasets")
 """Calls whose bodies are streamed to the disk, each with a limit of its own."""

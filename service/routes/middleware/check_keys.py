@@ -1,4 +1,4 @@
-"""Whether a request may come in: its key, what the key may do, and how often it is used."""
+"""Check whether a request may come in: its key, what the key may do, and how often it is used."""
 
 from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""The Host that a request to a service on loopback must name."""
+"""Check the Host that a request to a service on loopback names."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 

@@ -19,11 +19,11 @@ _VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "other"
 _FIELDS = {"name": "study", "number": "trial", "worker_id": "worker_id", "lease_id": "lease_id"}
-"""Fields of the log by the parameters of paths that hold them."""
+"""Fields of the log by the path parameters that fill them."""
 
 
 async def bind_path(request: Request) -> None:
-    """Dependency of every route: from here on, log lines name what the path names."""
+    """Let all further log lines of a request name what its path names; a dependency of every route."""
     found = {field: request.path_params[name] for name, field in _FIELDS.items() if name in request.path_params}
     bind_contextvars(**found)
 

@@ -10,7 +10,7 @@ _DOCS = (
     " style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com;"
     " frame-ancestors 'none'"
 )
-"""What the page that FastAPI makes of our description loads."""
+"""Content security policy of the page `/docs`, by what it loads."""
 
 
 class SafeHeadersMiddleware:

@@ -1,17 +1,17 @@
-"""Which call needs a key of which scope: one rule for all routes, so that a new one is walled in from its start."""
+"""Which call needs a key of which scope: one rule for all routes, so that a new one needs a key from its start."""
 
 from spezia.contract.key import Scope
 
 PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
-"""For probes, and for whoever wants to know what there is to call. Metrics hold counts and no names, and must be told
-while the database, which knows the keys, does not answer."""
+"""Paths that need no key: for probes, and for whoever wants to know what there is to call. Metrics hold counts and no
+names, and must be told while the database, which knows the keys, does not answer."""
 
 
 def needed_scopes(method: str, path: str) -> frozenset[Scope]:
     """Return the scopes one of which a call needs; none for a public one.
 
     Args:
-        path: Of a request, or of a route with its parameters in braces.
+        path: Path of a request, or of a route with its parameters in braces.
     """
     if path in PUBLIC:
         return frozenset()
@@ -27,5 +27,5 @@ def needed_scopes(method: str, path: str) -> frozenset[Scope]:
 
 
 def is_for_workers(method: str, path: str) -> bool:
-    """Whether it is a call of the protocol of workers, who serve the studies of all."""
+    """Whether this is a call of the protocol of workers, who serve the studies of all."""
     return path.startswith("/v1/leases/") or (path.startswith("/v1/workers") and method == "POST")
