@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
+from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from service.app import create_app
@@ -116,7 +117,7 @@ def test_the_reaper_counts_what_it_takes_back(
 def test_a_round_of_the_reaper_is_known(app: FastAPI) -> None:
     with TestClient(app, base_url=URL):
         pass
-    assert app.state.parts.store.metrics.reaper_success._value.get() > 1.7e9
+    assert read(TestClient(app, base_url=URL), "spezia_reaper_last_success_timestamp_seconds") > 1.7e9
 
 
 def test_what_is_rolled_back_was_never_counted(app: FastAPI, http: TestClient) -> None:
@@ -136,12 +137,12 @@ def test_errors_of_the_database_are_counted_by_reason(app: FastAPI, http: TestCl
 
 
 def test_without_its_database_a_service_still_tells_what_it_counted(
-    http: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OperationalError("SELECT 1", {}, Exception("unable to open"))
 
-    monkeypatch.setattr(app.state.parts.store._for_reading, "connect", refuse)
+    monkeypatch.setattr(Engine, "connect", refuse)
     seen = scrape(http)
     assert seen["spezia_database_up", frozenset()] == 0
     assert ("spezia_leases", frozenset()) not in seen

@@ -1,12 +1,14 @@
 """A proposal that takes long is made while the trial before it runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from service.search.propose import proposer as proposing
+from service.search.propose.proposer import Proposer
 from tests.service.hand_worker import HandWorker, spec
 
 SPACE = {
@@ -24,9 +26,7 @@ def run_study(http: TestClient, worker: HandWorker, name: str, before_each: Call
         before_each()
         held = worker.take()
         chosen.append(held["params"])
-        worker.report(
-            held, 1, 8.0 - number, final=True
-        )  # each the best so far, so that the next proposal depends on it
+        worker.report(held, 1, 8.0 - number, final=True)  # each the best so far, so that the next one depends on it
         worker.finish(held)
     return chosen
 
@@ -36,7 +36,13 @@ def test_a_restart_proposes_what_was_proposed_ahead(
 ) -> None:
     monkeypatch.setattr("service.search.propose.propose.AHEAD_FROM", 4)
     ahead = run_study(http, worker, "ahead", lambda: None)
-    restarted = run_study(http, worker, "restarted", app.state.parts.proposer._ahead.clear)
+
+    def restart() -> None:
+        parts = app.state.parts
+        parts.proposer.close()
+        app.state.parts = replace(parts, proposer=Proposer(parts.store.metrics))
+
+    restarted = run_study(http, worker, "restarted", restart)
     assert ahead == restarted
 
 

@@ -1,0 +1,103 @@
+"""Until when a worker may write to a trial: leases expire, are reaped, and are taken back from dead workers."""
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from service.lease_terms import LEASE_SECONDS, REAP_SECONDS
+from service.lifecycle.leases.reap import reap, reap_launched, reap_worker
+from service.lifecycle.model_folders import remove_unused_folders
+from service.store import workers
+from service.store.store import Store
+from tests.conftest import FakeClock
+from tests.service.hand_worker import HandWorker, spec
+from tests.service.held_trial import let_pass, trial
+
+
+def assert_lost(answer: Any) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (409, "lease-lost")
+
+
+def test_a_lease_is_live_at_its_expiry_and_reaped_after_it(
+    http: TestClient, held: dict[str, Any], beating_store: Store, clock: FakeClock
+) -> None:
+    assert let_pass(beating_store, clock, LEASE_SECONDS) == 0
+    assert trial(http)["state"] == "RUNNING"
+    clock.advance(0.001)
+    assert reap(beating_store) == 1
+    assert trial(http)["state"] == "WAITING"
+    assert trial(http)["attempts"][0]["end"] == "lost"
+
+
+def test_a_late_heartbeat_revives_a_lease_that_nobody_has_reaped(
+    held: dict[str, Any], worker: HandWorker, beating_store: Store, clock: FakeClock
+) -> None:
+    clock.advance(LEASE_SECONDS + 1)
+    assert worker.heartbeat(held) == "continue"
+    assert reap(beating_store) == 0
+    assert worker.report(held, 2, 0.4)["directive"] == "continue"
+
+
+def test_a_reaped_worker_changes_nothing(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store, clock: FakeClock, settings: Any
+) -> None:
+    let_pass(beating_store, clock, LEASE_SECONDS + 1)
+    other = HandWorker(http).take()
+    assert (other["number"], other["attempt"], other["params"]) == (0, 2, held["params"])
+    before = trial(http)
+    assert worker.heartbeat(held) == "lost"
+    assert worker.report(held, 2, 0.1)["directive"] == "lost"
+    assert_lost(worker.upload(held, "weights.bin", b"stale"))
+    assert_lost(worker.finish(held))
+    assert_lost(worker.release(held))
+    log = http.put(f"/v1/leases/{held['lease_id']}/log", content="x", headers={"Lease-Token": held["token"]})
+    assert_lost(log)
+    assert trial(http) == before
+    assert not list(settings.artifacts.glob("*/*"))
+
+
+def test_files_of_a_lost_attempt_are_swept_away(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store, settings: Any
+) -> None:
+    assert worker.upload(held, "weights.bin", b"never to be seen").status_code == 204
+    remove_unused_folders(beating_store, settings.artifacts)
+    assert [path.name for path in settings.artifacts.glob("*/*")] == ["weights.bin"]
+    worker.release(held)
+    remove_unused_folders(beating_store, settings.artifacts)
+    assert list(settings.artifacts.iterdir()) == []
+    again = worker.take()
+    worker.report(again, 1, 0.5, final=True)
+    worker.upload(again, "weights.bin", b"the model")
+    worker.finish(again)
+    remove_unused_folders(beating_store, settings.artifacts)
+    assert (settings.artifacts / again["lease_id"] / "weights.bin").read_bytes() == b"the model"
+
+
+def test_after_an_outage_every_lease_gets_a_full_term(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store, clock: FakeClock
+) -> None:
+    clock.advance(10 * LEASE_SECONDS)
+    assert let_pass(beating_store, clock, LEASE_SECONDS) == 0
+    assert worker.heartbeat(held) == "continue"
+    assert let_pass(beating_store, clock, LEASE_SECONDS + REAP_SECONDS) == 1
+
+
+def test_the_leases_of_a_worker_seen_dead_are_taken_back_at_once(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store
+) -> None:
+    assert reap_worker(beating_store, worker.worker_id) == 1
+    assert trial(http)["state"] == "WAITING"
+    assert worker.heartbeat(held) == "lost"
+
+
+def test_workers_of_an_earlier_launcher_cost_no_attempt(http: TestClient, beating_store: Store) -> None:
+    http.post("/v1/studies", json=spec())
+    HandWorker(http).prepare()
+    for _ in range(5):
+        worker = HandWorker(http)
+        with beating_store.writing() as tx:
+            tx.connection.exec_driver_sql(f"UPDATE worker SET launcher = 'home' WHERE worker_id = '{worker.worker_id}'")
+            assert worker.worker_id in workers.launched_by(tx, "home")
+        assert worker.take()["number"] == 0
+        assert reap_launched(beating_store, "home") == 1
+    assert trial(http)["state"] == "WAITING"
