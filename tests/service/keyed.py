@@ -24,3 +24,8 @@ def make_key(app: FastAPI, name: str, *scopes: str, lasts: timedelta | None = No
 def client_of(app: FastAPI, name: str, *scopes: str) -> TestClient:
     """A client with a new key."""
     return client(app, make_key(app, name, *scopes))
+
+
+def id_of(key: str) -> str:
+    """Return the id of a key, by which it is named and revoked."""
+    return key.split("_")[1]

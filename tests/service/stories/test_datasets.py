@@ -79,7 +79,7 @@ REFUSED: list[tuple[bytes, str]] = [
     ("text,label\n".encode("utf-16"), "UTF-8"),
     (CSV + b"\xc3", "UTF-8"),
     (CSV + b"\0", "null"),
-    (b"[" * 100_000, "one JSON object a line"),
+    (b"[" * 100_000, "one JSON object per line"),
     (b'{"a":' * 100_000, "whole JSON object"),
     (b'{"text": 1', "whole JSON object"),
     (b"{}", "two fields"),

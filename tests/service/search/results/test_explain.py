@@ -1,0 +1,103 @@
+"""What is said about learning curves."""
+
+from typing import Any
+
+import pytest
+
+from service.search.results.explain import explain
+from service.search.results.learning_curve import Point, generalization_gap
+from spezia.contract.study_spec import StudySpec
+from tests.service.hand_worker import spec
+
+
+def study(**changes: Any) -> StudySpec:
+    return StudySpec.model_validate(spec(**changes))
+
+
+def curve(*losses: tuple[float, float], objective: str = "validation_loss", **others: list[float]) -> list[Point]:
+    """Validation and training loss of each step."""
+    points = []
+    for step, (validation, train) in enumerate(losses, start=1):
+        metrics = {"validation_loss": validation, "train_loss": train}
+        metrics |= {name: values[step - 1] for name, values in others.items()}
+        points.append(Point(step=step, epoch=float(step), value=metrics[objective], metrics=metrics))
+    return points
+
+
+GOOD = [(0.70, 0.72), (0.60, 0.61), (0.598, 0.58)]
+
+
+SPACE = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3, "log": True}}
+
+
+EPOCHS = {"epochs": {"type": "int", "low": 1, "high": 8}}
+
+
+DROPOUT = {"dropout": {"type": "float", "low": 0.0, "high": 0.2}}
+
+
+DECAY = {"weight_decay": {"type": "float", "low": 0.0, "high": 0.3}}
+
+
+def test_nothing_is_said_about_a_good_curve_or_none() -> None:
+    assert explain(study(), {}, curve(*GOOD)) == []
+    assert explain(study(), {}, []) == []
+    assert explain(study(), {}, curve((0.5, 0.5))) == []
+
+
+@pytest.mark.parametrize(
+    ("space", "params", "advice"),
+    [
+        (SPACE | EPOCHS, {"epochs": 4}, "Set search_space.epochs.high to 2; or search dropout (0.0 to 0.4)"),
+        (SPACE, {"epochs": 4}, "Set fixed.epochs to 2; or search dropout (0.0 to 0.4)"),
+        (SPACE | EPOCHS | DROPOUT, {"epochs": 4, "dropout": 0.19}, "or raise search_space.dropout.high above 0.2"),
+        (SPACE | EPOCHS | DROPOUT, {"epochs": 4, "dropout": 0.05}, "or search weight_decay (0.0 to 0.3)"),
+        (
+            SPACE | DROPOUT | DECAY,
+            {"epochs": 4, "dropout": 0.05, "weight_decay": 0.1, "method": "head_only"},
+            "or take fewer trainable blocks",
+        ),
+    ],
+)
+def test_overfitting_is_told_with_the_edit_that_helps(
+    space: dict[str, Any], params: dict[str, Any], advice: str
+) -> None:
+    (said,) = explain(study(search_space=space), params, curve((0.7, 0.7), (0.4, 0.38), (0.45, 0.3), (0.52, 0.12)))
+    assert said.startswith(
+        "validation loss rose from 0.4 at step 2 to 0.52 at step 4 while training loss fell from 0.38"
+    )
+    assert advice in said
+
+
+def test_rising_training_loss_is_not_overfitting() -> None:
+    (said,) = explain(study(), {}, curve((0.5, 0.5), (0.4, 0.4), (0.6, 0.7)))
+    assert "the best evaluation was step 2 of 3: later ones were no better; set fixed.epochs to 2" in said
+
+
+def test_curve_that_still_falls_should_be_longer() -> None:
+    (said,) = explain(study(search_space=SPACE | EPOCHS), {}, curve((0.9, 0.9), (0.7, 0.7), (0.6, 0.6)))
+    assert "still improved at the last step, from 0.7 to 0.6: train longer; set search_space.epochs.high to 6" in said
+
+
+def test_large_gap_is_told() -> None:
+    (said,) = explain(study(), {}, curve((0.5, 0.2), (0.499, 0.05)))
+    assert "a gap of 0.449 nats" in said
+    assert "search dropout" in said
+
+
+def test_metric_that_disagrees_with_the_loss_is_told() -> None:
+    (said,) = explain(study(), {}, curve((0.5, 0.5), (0.501, 0.49), accuracy=[0.8, 0.9]))[1:]
+    assert "validation loss was best at step 1, accuracy at step 2 (0.9 against 0.8)" in said
+    assert "set objective.metric to accuracy" in said
+
+
+def test_loss_that_disagrees_with_the_metric_is_told() -> None:
+    accuracy = study(objective={"metric": "accuracy"})
+    steps = curve((0.5, 0.5), (0.7, 0.6), accuracy=[0.8, 0.801], objective="accuracy")
+    (said,) = explain(accuracy, {}, steps)
+    assert "accuracy was best at step 2, where validation loss is 0.7; it was lowest at step 1 with 0.5" in said
+
+
+def test_no_gap_without_both_losses() -> None:
+    assert generalization_gap({"validation_loss": 0.5}) is None
+    assert generalization_gap({"validation_loss": 0.5, "train_loss": 0.2}) == pytest.approx(0.3)
