@@ -22,6 +22,7 @@ from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
 from service.lifecycle.pilots.start_pilot import awaits_pilots, start_pilot
 from service.lifecycle.studies.budgets import is_full, is_overdue, seconds_left, seconds_to_reserve
 from service.lifecycle.studies.state_machine import begin_stopping, needs_score, settle
+from service.lifecycle.trials.add_proposed import add_proposed
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
 from service.search.space.params import trial_params
@@ -157,17 +158,7 @@ def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _As
         # a grid has visited every point: the study ends when its running trials have
         settle(tx, begin_stopping(tx, study, "complete"))
         return "again"
-    for key, value in proposal.study_system_attrs.items():
-        tx.trials.set_study_system_attr(study.study_id, key, value)
-    trial = trials.add(
-        tx,
-        study,
-        "RUNNING",
-        proposal.params,
-        proposal.distributions,
-        system_attrs=proposal.system_attrs,
-        user_attrs={},
-    )
+    trial = add_proposed(tx, study, "RUNNING", proposal, {})
     return _grant(tx, study, "trial", trial.number, asker, n_past=0)
 
 

@@ -1,5 +1,6 @@
 """Enqueue the trials that a study begins with: the baseline, what its spec enqueues, and those of pilots."""
 
+from service.lifecycle.trials.add_proposed import add_proposed
 from service.search.baseline import baseline
 from service.search.lint.lint_facts import lint_facts
 from service.search.propose.propose import ProposalRequest
@@ -21,7 +22,7 @@ def enqueue_first_trials(tx: Transaction, proposer: Proposer, study: StudyRow, f
     for params in study.spec.enqueue:
         _enqueue(tx, proposer, study, params, {})
     if study.spec.start_small is not None:
-        # small runs need their params now; a sampler has seen nothing, and so would draw the same ones later
+        # pilots need their params now; a sampler has seen nothing, and so would draw the same ones later
         for _ in range(study.spec.start_small.trials - len(trials.all_of(tx, study))):
             _enqueue(tx, proposer, study, {}, {})
     return studies.change(tx, study, warnings=warnings)
@@ -40,16 +41,5 @@ def _enqueue(tx: Transaction, proposer: Proposer, study: StudyRow, fixed: Params
             study_system_attrs=tx.trials.get_study_system_attrs(study.study_id),
         )
     )
-    if proposal is None:
-        return  # a grid that ends before the enqueued trials do
-    for key, value in proposal.study_system_attrs.items():
-        tx.trials.set_study_system_attr(study.study_id, key, value)
-    trials.add(
-        tx,
-        study,
-        "WAITING",
-        proposal.params,
-        proposal.distributions,
-        system_attrs=proposal.system_attrs,
-        user_attrs=user_attrs,
-    )
+    if proposal is not None:  # else a grid ends before the enqueued trials do
+        add_proposed(tx, study, "WAITING", proposal, user_attrs)

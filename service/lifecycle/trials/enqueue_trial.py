@@ -38,6 +38,7 @@ def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -
         proposal = proposer.propose(request)
         if proposal is None:
             raise StudyEnded(f"study {name!r} has tried every point of its grid; say which params to try again")
+        # not `add_proposed`: what a sampler that has seen nothing keeps of the study must not replace what it has kept
         added = trials.add(
             tx,
             study,
