@@ -92,7 +92,7 @@ def test_a_name_that_means_an_inner_address_is_not_posted_to(answers: tuple[str,
     ],
 )
 def test_only_public_addresses_are_posted_to(address: str) -> None:
-    with pytest.raises(Refused, match="no public address"):
+    with pytest.raises(Refused, match="not a public address"):
         WebhookSender([]).check(ip_address(address), is_encrypted=True)
 
 
