@@ -13,7 +13,7 @@ REAP_SECONDS = 15.0
 """How often a service looks for leases that have expired."""
 
 OUTAGE_SECONDS = 3 * REAP_SECONDS
-"""After a longer silence of all services, workers cannot be blamed for theirs, and their leases get a grace."""
+"""Silence of all services after which their workers cannot be blamed for theirs, and every lease gets a grace."""
 
 GRACE_SECONDS = LEASE_SECONDS
 """How long every live lease lasts from the end of an outage of the service."""

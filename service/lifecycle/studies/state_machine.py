@@ -54,9 +54,7 @@ def pause(store: Store, name: str) -> None:
         StudyEnded: The study has ended or is stopping.
     """
     with store.writing() as tx:
-        study = studies.lock(tx, name)
-        if study.has_ended or study.state == "stopping":
-            raise StudyEnded(f"study {name!r} is {study.state}; only a running study can be paused")
+        study = _lock_open(tx, name, "only a running study can be paused")
         studies.change(tx, study, state="paused")
 
 
@@ -68,9 +66,7 @@ def resume(store: Store, name: str) -> None:
         StudyEnded: The study has ended or is stopping.
     """
     with store.writing() as tx:
-        study = studies.lock(tx, name)
-        if study.has_ended or study.state == "stopping":
-            raise StudyEnded(f"study {name!r} is {study.state}; only a paused study can be resumed")
+        study = _lock_open(tx, name, "only a paused study can be resumed")
         settle(tx, studies.change(tx, study, state="running"))
 
 
@@ -169,6 +165,13 @@ def needs_score(tx: Transaction, study: StudyRow) -> bool:
     if len(study.spec.objectives) > 1 or study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
     return best_trial(trials.all_of(tx, study), study.spec) is not None
+
+
+def _lock_open(tx: Transaction, name: str, rule: str) -> StudyRow:
+    study = studies.lock(tx, name)
+    if study.has_ended or study.state == "stopping":
+        raise StudyEnded(f"study {name!r} is {study.state}; {rule}")
+    return study
 
 
 def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
