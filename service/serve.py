@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
@@ -93,7 +93,7 @@ def _serve(
         proxy_headers=False,
         server_header=False,
     )
-    server = _Server(config, before_exit=workers.stop)
+    server = _Server(config, workers)
     workers.start()
     try:
         server.run(sockets=[listener])
@@ -134,9 +134,9 @@ def _address_from_here(host: str) -> str:
 class _Server(uvicorn.Server):
     """Ends what depends on the service while it still answers: workers give their trials back."""
 
-    def __init__(self, config: uvicorn.Config, *, before_exit: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, workers: LocalWorkers) -> None:
         super().__init__(config)
-        self._before_exit = before_exit
+        self._workers = workers
         self._is_ending = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -144,11 +144,12 @@ class _Server(uvicorn.Server):
         if self._is_ending:
             # SIGTERM may come twice: a parent that dies closes the pipe and has the kernel send it too
             if sig == signal.SIGINT:
+                self._workers.kill()
                 self.should_exit = self.force_exit = True
             return
         self._is_ending = True
         threading.Thread(target=self._end, name="end", daemon=True).start()
 
     def _end(self) -> None:
-        self._before_exit()
+        self._workers.stop()
         self.should_exit = True

@@ -1,6 +1,7 @@
 """A service on this machine: the one that runs already, or one that is started for a while."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,10 +101,15 @@ def _wait_for_url(home: Path, service: subprocess.Popen[bytes], log: Path) -> st
 
 
 def _end(service: subprocess.Popen[bytes]) -> None:
+    """Tell the service to end, and wait until it and its workers have; Ctrl-C meanwhile ends them at once."""
     assert service.stdin is not None
     service.stdin.close()
-    try:
-        service.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        service.kill()
-        service.wait()
+    deadline = time.monotonic() + STOP_SECONDS
+    while service.poll() is None:
+        try:
+            service.wait(max(0.0, deadline - time.monotonic()))
+        except KeyboardInterrupt:
+            service.send_signal(signal.SIGINT)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()

@@ -121,6 +121,14 @@ class LocalWorkers:
         if self._thread.is_alive():
             self._thread.join()
 
+    def kill(self) -> None:
+        """Kill all workers, so that `stop` returns at once; may be called from a signal handler while `stop` waits."""
+        self._grace_seconds = 0.0
+        self._ending.set()
+        for process in [slot.process for slot in self._slots]:
+            if process is not None:
+                process.kill()
+
     def _supervise(self) -> None:
         while not self._ending.is_set():
             for slot in self._slots:

@@ -23,8 +23,8 @@ from service.launch.local import GRACE_SECONDS
 from spezia.contract.protocol import Assignment
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, served
-from tests.trainer.supervisor.test_supervisor import is_dead
-from tests.trainer.test_worker_process import LAUNCHER, SECONDS, start, until
+from tests.faults.processes import SECONDS, eventually, is_dead
+from tests.trainer.test_worker_process import LAUNCHER, start
 from trainer.supervisor.end_on_signals import GIVE_BACK_SECONDS, SAVE_SECONDS
 
 SHORT = (0.8, 0.4)
@@ -146,7 +146,7 @@ class Scene:
         command += ["--exit-with-parent", "--checkpoint-dir", str(self._folder / "checkpoints")]
         if way == "both":
             launcher = start(self._stack, [sys.executable, "-c", LAUNCHER, str(pid_file), *command])
-            until(lambda: pid_file.exists() and pid_file.read_text() != "")
+            eventually(lambda: pid_file.exists() and pid_file.read_text() != "")
             return Worker(int(pid_file.read_text()), launcher.kill)
         worker = start(self._stack, command)
         assert worker.stdin is not None
@@ -166,9 +166,9 @@ class Worker:
         assert len(engines) == 1
         told_at = time.monotonic()
         self.tell()
-        until(lambda: is_dead(self.pid))
+        eventually(lambda: is_dead(self.pid))
         assert time.monotonic() - told_at < sum(SHORT) + BUSY_SECONDS
-        until(lambda: is_dead(engines[0]))
+        eventually(lambda: is_dead(engines[0]))
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_f62_a_worker_ends_in_time_where_no_signal_interrupts_it(
     is_stuck = tmp_path / "stuck"
     _, server = scene.serve(CALLS["tell"], lambda request: None)
     worker = scene.start(server, way, (FINAL,), WORKER + STUCK.format(file=str(is_stuck), verb=verb))
-    until(is_stuck.exists)
+    eventually(is_stuck.exists)
     worker.ends_in_time()
 
 
@@ -214,7 +214,7 @@ def test_f62_a_worker_whose_engine_does_not_start_ends_in_time(scene: Scene, tmp
     _, server = scene.serve(CALLS["dispatch"], lambda request: None)
     engine = shlex.join(["sh", "-c", f"touch {shlex.quote(str(started))}; exec sleep 1000"])
     worker = scene.start(server, "both", (), WORKER + f"import sys; sys.argv += ['--engine', {engine!r}]")
-    until(started.exists)
+    eventually(started.exists)
     worker.ends_in_time()
 
 
@@ -229,14 +229,25 @@ def test_a_result_in_hand_is_delivered_before_the_worker_ends(name: str, scene: 
         return httpx2.Response(503)
 
     service, server = scene.serve(CALLS[name], fault)
-    worker = scene.start(server, "signal", CALLS[name].actions, "from trainer import cli")
+    worker = scene.start(server, "signal", CALLS[name].actions, "from trainer import cli")  # with all its time
     assert is_away.wait(SECONDS)
     worker.tell()
     may_return.set()
-    until(lambda: is_dead(worker.pid))
+    eventually(lambda: is_dead(worker.pid))
     assert len(service.outcomes) == 1
     assert service.outcomes[0]["failure"] is None
     assert service.released == []
+
+
+@pytest.mark.parametrize("name", ["last report", "log", "upload", "tell", "tell of a preparation"])
+def test_a_result_that_the_service_does_not_take_is_given_back(name: str, scene: Scene) -> None:
+    fails = FailsAt(CALLS[name], "503")
+    service, server = scene.serve(CALLS[name], fails)
+    worker = scene.start(server, "signal", CALLS[name].actions)
+    assert fails.is_to_be_told.wait(SECONDS)
+    worker.ends_in_time()
+    assert service.released == ["preempted"]
+    assert service.outcomes == []
 
 
 def test_a_worker_has_ended_before_its_launcher_kills_it() -> None:
