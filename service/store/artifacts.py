@@ -1,4 +1,4 @@
-"""All statements on `artifact` and `trial_log`: what trials leave behind."""
+"""All statements on `artifact` and `dropped_folder`: the files of uploaded models."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from service.store.leases import Lease
 from service.store.sql.statements import Call, Statement
-from service.store.sql.tables import artifact, dropped_folder, study_spec, trial_log
+from service.store.sql.tables import artifact, dropped_folder, study_spec
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
 
@@ -105,9 +105,8 @@ def forget_hidden(tx: Transaction, lease_ids: Collection[str]) -> None:
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
-    """Drop files and logs of a study; the caller removes the folders after its commit."""
-    for table in (artifact, trial_log):
-        tx.connection.execute(delete(table).where(table.c.study_uuid == study_uuid))
+    """Drop the files of a study; the caller removes their folders after its commit."""
+    tx.connection.execute(delete(artifact).where(artifact.c.study_uuid == study_uuid))
 
 
 def drop_folders(tx: Transaction, lease_ids: set[str]) -> None:
@@ -120,23 +119,3 @@ def take_dropped(tx: Transaction) -> set[str]:
     """Return the folders that were to be removed, and remember them no longer."""
     gone = delete(dropped_folder).returning(dropped_folder.c.lease_id)
     return set(tx.connection.execute(gone).scalars())
-
-
-def append_log(tx: Transaction, held: Lease, text: str) -> None:
-    stored = text.replace("\0", "\ufffd")  # PostgreSQL stores no null characters
-    row = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "text": stored}
-    tx.connection.execute(insert(trial_log), row)
-
-
-def read_log(tx: Transaction, study_uuid: str, number: int, after: int) -> list[Row[Any]]:
-    """Log pieces of a trial with an id above ``after``, in order."""
-    of_trial = (trial_log.c.study_uuid == study_uuid, trial_log.c.number == number)
-    wanted = select(trial_log).where(*of_trial, trial_log.c.log_id > after).order_by(trial_log.c.log_id)
-    return list(tx.connection.execute(wanted))
-
-
-def last_log(tx: Transaction, study_uuid: str, number: int, n_pieces: int) -> list[str]:
-    """The last pieces of a trial's log, in order."""
-    of_trial = (trial_log.c.study_uuid == study_uuid, trial_log.c.number == number)
-    wanted = select(trial_log.c.text).where(*of_trial).order_by(trial_log.c.log_id.desc()).limit(n_pieces)
-    return list(tx.connection.execute(wanted).scalars())[::-1]

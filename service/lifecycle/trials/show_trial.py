@@ -7,7 +7,7 @@ from service.lifecycle.trials.find_trial import find_trial
 from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.space.params import trial_params
-from service.store import artifacts, attempts, decisions, measurements, studies, trials
+from service.store import attempts, decisions, measurements, studies, trial_logs, trials
 from service.store.store import Store
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
@@ -28,7 +28,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         decided = decisions.of_trial(tx, study.uuid, number)
         past = attempts.history(tx, study.uuid, "trial", number)
         evaluations = measurements.of_attempt(tx, study.uuid, number, past[-1].attempt if past else 0)
-        log = artifacts.last_log(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
+        log = trial_logs.last(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
     summary = describe_trial(study, trial, evaluations[-1] if evaluations else None)
     curve = points(evaluations)
     best = best_point(study.spec, curve) if curve else None

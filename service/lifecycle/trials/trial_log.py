@@ -2,7 +2,7 @@
 
 from service.lifecycle.lock_lease import lock_lease
 from service.lifecycle.trials.find_trial import find_trial
-from service.store import artifacts, studies
+from service.store import studies, trial_logs
 from service.store.store import Store
 
 
@@ -13,7 +13,7 @@ def append_log(store: Store, lease_id: str, token: str, text: str) -> None:
         LeaseLost: The lease is stale; nothing has changed.
     """
     with store.writing() as tx:
-        artifacts.append_log(tx, lock_lease(tx, lease_id, token), text)
+        trial_logs.append(tx, lock_lease(tx, lease_id, token), text)
 
 
 def read_log(store: Store, name: str, number: int, after: int) -> tuple[str, int]:
@@ -25,5 +25,5 @@ def read_log(store: Store, name: str, number: int, after: int) -> tuple[str, int
     with store.reading() as tx:
         study = studies.find(tx, name)
         find_trial(tx, study, number)
-        pieces = artifacts.read_log(tx, study.uuid, number, after)
+        pieces = trial_logs.read(tx, study.uuid, number, after)
     return "".join(piece.text for piece in pieces), pieces[-1].log_id if pieces else after
