@@ -1,31 +1,31 @@
-"""What ends a study or a trial because of what was asked, not because of a bug.
+"""Errors that end a study or a trial because of what was asked, not because of a bug.
 
 TrainerError
-├── DataError     data_error: a data file is wrong; names file and row
-├── ConfigError   config_error: model, space or setting is wrong; names the field
-├── Diverged      diverged: a loss is no longer a finite number
-├── NoMetric      no_metric: a script ended without a report
-└── CheckpointLost  lost: what the trial was to go on from cannot be read
+├── DataError        data_error: a data file is wrong; names file and row
+├── ConfigError      config_error: model, space or setting is wrong; names the field
+├── Diverged         diverged: a loss is no longer a finite number
+├── NoMetric         no_metric: a script ended without a report
+└── CheckpointLost   lost: what the trial was to go on from cannot be read
 """
 
 from typing import ClassVar
 
 
 class TrainerError(Exception):
-    """Base of all. The message says what to do; it reaches the user as it is."""
+    """Base of all errors of the trainer. The message says what to do; it reaches the user as it is."""
 
     failure_class: ClassVar[str]
-    """The class under which the service records it (``spezia.contract.failure.Failure``)."""
+    """Class under which the service records the failure (``spezia.contract.failure.Failure``)."""
 
 
 class DataError(TrainerError):
-    """The data cannot be used. Never retried."""
+    """The data cannot be used. The work is never tried again."""
 
     failure_class = "data_error"
 
 
 class ConfigError(TrainerError):
-    """The model, a hyperparameter or a setting cannot be used. Never retried."""
+    """The model, a hyperparameter or a setting cannot be used. The work is never tried again."""
 
     failure_class = "config_error"
 

@@ -1,4 +1,4 @@
-"""What a supervisor and its engine say to each other: one JSON line a message. Imports no torch."""
+"""The messages between a supervisor and its engine, each one line of JSON. Imports no torch."""
 
 from typing import Annotated, Literal
 
@@ -11,21 +11,23 @@ from spezia.contract.wire import Reply
 
 
 class Work(Reply):
-    """Carry out ``assignment``; its token is left out, the engine has no business with it."""
+    """Carry out an assignment."""
 
     kind: Literal["work"] = "work"
     assignment: Assignment
+    """The assignment without its token, with which the engine has no business."""
     directory: str
-    """Where to save a kept model, and where the one to be scored lies. Empty otherwise."""
+    """Folder where a kept model is saved, and where the one to be scored lies; empty otherwise."""
 
 
 class Answer(Reply):
-    """To every ``Evaluated``; the engine waits for it."""
+    """The supervisor answers an ``Evaluated``, for which the engine waits."""
 
     kind: Literal["answer"] = "answer"
     go_on: bool
+    """Whether the trial goes on."""
     keep_model: bool = False
-    """Should the trial end here by itself: save the best model."""
+    """Whether the best model is saved should the trial end here by itself."""
 
 
 class Stop(Reply):
@@ -35,7 +37,7 @@ class Stop(Reply):
 
 
 class Hello(Reply):
-    """First message of every engine: it can be given work."""
+    """The engine can be given work; its first message."""
 
     kind: Literal["hello"] = "hello"
     device: Device
@@ -49,6 +51,8 @@ class Alive(Reply):
 
 
 class Evaluated(Reply):
+    """The trial was evaluated; the engine waits for an ``Answer``."""
+
     kind: Literal["evaluated"] = "evaluated"
     step: int
     epoch: float
@@ -63,17 +67,22 @@ class Ended(Reply):
 
     kind: Literal["ended"] = "ended"
     facts: Facts | None = None
+    """What was found, of an assignment to prepare."""
     metrics: Metrics | None = None
+    """What was measured, of a pilot or an assignment to score."""
     model_saved: bool = False
+    """Whether the best model lies in the folder that ``Work`` named."""
 
 
 class Failed(Reply):
+    """The assignment failed."""
+
     kind: Literal["failed"] = "failed"
     failure: Failure
 
 
 class Preempted(Reply):
-    """The trial has been saved, as it was asked to."""
+    """The trial has been saved, as ``Stop`` asked for."""
 
     kind: Literal["preempted"] = "preempted"
 
@@ -86,15 +95,23 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def encode(message: Command | Event) -> bytes:
-    """One line, newline included."""
+    """Return a message as one line, newline included."""
     return message.model_dump_json().encode() + b"\n"
 
 
 def decode_command(line: bytes) -> Command:
-    """Raises ``pydantic.ValidationError`` for anything else."""
+    """Return the command that a line holds.
+
+    Raises:
+        pydantic.ValidationError: it holds none.
+    """
     return _COMMANDS.validate_json(line)
 
 
 def decode_event(line: bytes) -> Event:
-    """Raises ``pydantic.ValidationError`` for anything else."""
+    """Return the event that a line holds.
+
+    Raises:
+        pydantic.ValidationError: it holds none.
+    """
     return _EVENTS.validate_json(line)

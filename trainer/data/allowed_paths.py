@@ -6,16 +6,17 @@ from pathlib import Path
 
 
 def find_allowed(name: str, roots: Sequence[Path], *, option: str = "--data-root") -> Path | None:
-    """Find ``name``, absolute or relative to each root in turn, with symlinks resolved.
+    """Find the file or directory ``name``, absolute or relative to each root in turn, with symlinks resolved.
 
     Args:
-        option: of the worker, which allows folders.
+        roots: folders that the operator allows.
+        option: the worker's option that allows folders, for the message.
 
     Returns:
         The existing file or directory, or ``None`` if there is none.
 
     Raises:
-        PermissionError: it lies outside all roots; the message says how to allow it.
+        PermissionError: ``name`` lies outside all roots; the message says how to allow it.
     """
     if "\0" in name:
         return None
@@ -34,7 +35,7 @@ def find_allowed(name: str, roots: Sequence[Path], *, option: str = "--data-root
 
 
 def describe_search(name: str, roots: Sequence[Path]) -> str:
-    """Say where ``find_allowed`` looked for ``name``."""
+    """Return ``name`` and where ``find_allowed`` looked for it, for messages."""
     return name if os.path.isabs(name) else f"{name} under {_list(roots)}"
 
 

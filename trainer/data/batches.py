@@ -9,30 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_BATCHES = 50
-"""Batches whose rows are sorted by length together: little padding, and still a random order."""
+"""Number of batches whose rows are sorted by length together, which saves padding and leaves the order random."""
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:
-    """Optimizer steps of one epoch; the last partial batch counts."""
+    """Return the number of optimizer steps of one epoch, in which the last partial batch counts as one."""
     return math.ceil(n_rows / batch_size)
 
 
 def evaluation_steps(n_steps: int, evaluations_per_epoch: int, epochs: int) -> list[int]:
-    """Optimizer steps after which a trial of ``n_steps`` an epoch is evaluated, ascending."""
+    """Return the optimizer steps, ascending, after which a trial of ``n_steps`` steps an epoch is evaluated."""
     n_evaluations = evaluations_per_epoch * epochs
     return [round(step * n_steps / evaluations_per_epoch) for step in range(1, n_evaluations + 1)]
 
 
 def epoch_batches(lengths_N: NDArray[np.int64], batch_size: int, seed: int) -> list[NDArray[np.int64]]:
-    """Shuffle the rows, sort them by length within windows, cut batches and shuffle those.
+    """Return the rows of each batch of one epoch; every row is in one batch.
+
+    Rows are shuffled, sorted by length within windows, cut into batches, and the batches are shuffled.
 
     Args:
         lengths_N: tokens of each row.
         batch_size: rows of each batch but one, which holds the remainder.
-        seed: decides the order, with the lengths and nothing else.
-
-    Returns:
-        The rows of each batch; every row once.
+        seed: decides the order, together with the lengths and nothing else.
     """
     generator = np.random.default_rng(seed)
     order_N = generator.permutation(len(lengths_N))

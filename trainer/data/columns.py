@@ -7,14 +7,19 @@ from typing import Any
 from trainer.errors import DataError
 
 Columns = Mapping[str, str]
-"""What the data calls each of the task's columns."""
+"""Names that the data gives to the columns of a task, by the names that the task gives them."""
 
 Table = dict[str, list[Any]]
-"""The values of each of the task's columns, row by row, as the file holds them; ``None`` where there is none."""
+"""Values of a table's columns, row by row as the file holds them, by the task's names of the columns; ``None`` where a
+row has no value."""
 
 
 def check_columns(source: str, names: list[str], columns: Columns) -> None:
-    """Raise ``DataError`` unless all ``columns`` are among ``names``, once each."""
+    """Check that all ``columns`` are among the ``names`` of a table's columns, once each.
+
+    Raises:
+        DataError: a column is missing, or there are several of its name.
+    """
     for field, wanted in columns.items():
         if wanted not in names:
             near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(wanted, names, n=1))

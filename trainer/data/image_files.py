@@ -1,4 +1,4 @@
-"""Finds the images of a split: in a folder of class folders, in the rows of a table, or inside them."""
+"""Finds the images of a split: in a folder of class folders, at the paths that a table names, or inside a table."""
 
 import hashlib
 import io
@@ -18,19 +18,20 @@ _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An encoded image, on disk or in memory. Equal to another of the same content."""
+    """An encoded image, on disk or in memory, which equals every other of the same content."""
 
     sha256: str
-    """Of the encoded image."""
+    """SHA-256 of the encoded image."""
     name: str = field(compare=False)
-    """For people."""
+    """Name of the image in messages."""
     source: Path | bytes = field(compare=False, repr=False)
+    """Path of the image, or the encoded image itself."""
 
     def open(self) -> Image.Image:
-        """Decode it: RGB, turned as its EXIF data says, as transformers' pipelines do.
+        """Decode the image to RGB, turned as its EXIF data says, as transformers' pipelines do.
 
         Raises:
-            DataError: it is broken, gone, or too large to be safe.
+            DataError: the image is broken, gone, or too large to be safe.
         """
         try:
             with Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source) as image:
@@ -40,10 +41,13 @@ class ImageFile:
 
 
 def find_image(value: Any, source: str, roots: Sequence[Path]) -> ImageFile:
-    """What the image column of a row of ``source`` holds: a path relative to the table, or bytes.
+    """Return the image of one row of the table ``source``, whose image column holds ``value``.
+
+    Args:
+        value: a path relative to the table, or a dictionary with ``bytes`` or ``path``.
 
     Raises:
-        BadRow: no image, or a path outside the roots.
+        BadRow: there is no image, or its path lies outside the roots.
     """
     if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
         content: bytes = value["bytes"]
@@ -62,12 +66,12 @@ def find_image(value: Any, source: str, roots: Sequence[Path]) -> ImageFile:
 
 
 def read_class_folders(source: str, folder: Path, roots: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
-    """The images below ``folder``, one folder for each class, in the order of their names, and their classes.
+    """Return the images below ``folder``, which holds one folder for each class, and the class of each.
 
-    Files without an image's suffix, and hidden ones, are passed over.
+    They come in the order of their names. Hidden files, and files without the suffix of an image, are passed over.
 
     Raises:
-        DataError: no image in any class folder, or one outside the roots.
+        DataError: no class folder holds an image, or an image lies outside the roots.
     """
     images, labels = [], []
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):

@@ -20,46 +20,49 @@ from trainer.data.tokenised_split import Batch
 from trainer.errors import ConfigError, DataError
 
 _CHUNK = 32
-"""Images decoded at a time."""
+"""Number of images that are decoded at a time."""
 
 _TOKEN_PIXELS = 256
-"""Pixels that cost as much as a token: a patch of ViT-B/16."""
+"""Number of pixels that cost as much as a token: those of a patch of ViT-B/16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSplit:
-    """One split as the image processor leaves it, in a temporary file that the system pages in and out."""
+    """Images of one split as the image processor leaves them, in a temporary file that the system pages in and out."""
 
     pixels_NCHW: NDArray[np.float32]
+    """Pixels of all images that were processed together, of which the split may hold some."""
     targets: NDArray[Any]
+    """Class ``[N]`` of each image of the split."""
     order: NDArray[np.int64]
-    """Which images these rows are, counted in ``pixels_NCHW``."""
+    """Position ``[N]`` in ``pixels_NCHW`` of each image of the split."""
     sha256: str
-    """Over all images before they were processed."""
+    """SHA-256 over all encoded images, before they were processed."""
     truncated_rows: int = 0
+    """Number of rows that were cut: none, since images are resized."""
 
     def __len__(self) -> int:
         return len(self.order)
 
     @cached_property
     def lengths_N(self) -> NDArray[np.int64]:
-        """All alike: so batches are a plain shuffle."""
+        """Cost of each image in tokens, the same for all, so that batches are a plain shuffle."""
         height, width = self.pixels_NCHW.shape[2:]
         return np.full(len(self), max(1, height * width // _TOKEN_PIXELS), dtype=np.int64)
 
     @cached_property
     def n_targets_N(self) -> NDArray[np.int64]:
-        """One class an image."""
+        """Number of targets of each image, which is 1."""
         return np.ones(len(self), dtype=np.int64)
 
     @cached_property
     def inputs_sha256(self) -> str:
-        """Over the encoded images, their order and the size that they were brought to."""
+        """SHA-256 over the encoded images, their order and the size that they were brought to."""
         shape = str(self.pixels_NCHW.shape).encode()
         return hashlib.sha256(self.sha256.encode() + shape + self.order.tobytes()).hexdigest()
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put ``rows_B`` on ``device``."""
+        """Put the images ``rows_B``, counted from 0, on ``device``."""
         pixels_BCHW = np.array(self.pixels_NCHW[self.order[rows_B]])  # a copy: torch wants no read-only memory
         return Batch(
             inputs={"pixel_values": torch.from_numpy(pixels_BCHW).to(device)},
@@ -67,7 +70,7 @@ class ImageSplit:
         )
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Some of the rows, counted from 0, in the order given."""
+        """Return a split of some of the images, counted from 0, in the order given."""
         chosen = np.asarray(rows)
         return replace(self, targets=self.targets[chosen], order=self.order[chosen])
 
@@ -76,7 +79,7 @@ def encode_images(rows: Rows[ImageFile, Any], targets_N: NDArray[np.int64], proc
     """Decode and process every image once.
 
     Raises:
-        DataError: an image cannot be read; names file and row.
+        DataError: an image cannot be read; the message names file and row.
         ConfigError: the processor gives images of different sizes.
     """
     digest = hashlib.sha256()

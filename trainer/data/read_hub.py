@@ -10,11 +10,15 @@ from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import DataError
 
 PREFIX = "hub://"
+"""Beginning of the address of a data set on the hub."""
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")
 
 
 def read_hub(source: str, columns: Columns) -> Table:
-    """Read a split, ``hub://owner/name[:config]#split``; class ids become their names, images stay encoded.
+    """Read one split of a data set on the hub; class ids become their names, images stay encoded.
+
+    Args:
+        source: an address ``hub://owner/name[:config]#split``.
 
     Raises:
         DataError: malformed address, unknown data set, config, split or column, or no connection.

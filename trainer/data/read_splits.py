@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from trainer.trial.seeds import derive_seed
 
 _VALIDATION_SHARE = 5
-"""One in this many training rows validates, where a study names no validation data."""
+"""One in this many training rows is used for validation where a study names no validation data."""
 
 AnyRows = Rows[Any, Any]
 
@@ -30,10 +30,12 @@ def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
     """Read the task's columns of one file, folder of class folders or data set on the hub. Images are not opened yet.
 
     Args:
+        source: as the study names it.
         roots: folders that relative paths are tried under and all paths must lie in.
 
     Raises:
-        DataError: names the file, and the row (counted from 1) where there is one.
+        DataError: the data cannot be read; the message names the file, and the row (counted from 1) where there is
+            one.
     """
     if source.startswith(PREFIX):
         table = read_hub(source, columns)
@@ -50,16 +52,17 @@ def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
 
 
 def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: Sequence[Path]) -> Splits[Any, Any]:
-    """Check that one can train on what a study names, and split it.
+    """Check every row of the data that a study names, and split it into training, validation and test rows.
 
     Args:
-        task: the study's.
+        task: rules of the study's task.
         table: what ``read_table`` read of ``data.train``.
         seed: draws the validation split where the study names none.
         roots: folders that relative paths are tried under and all paths must lie in.
 
     Raises:
-        DataError: names the file, and the row (counted from 1) where there is one.
+        DataError: one cannot train on the data; the message names the file, and the row (counted from 1) where
+            there is one.
     """
     train = _check_rows(task, data.train, table)
     held_out = [
@@ -155,7 +158,7 @@ def _draw_validation(
 
 
 def _digest(data: Data, splits: Sequence[AnyRows | None]) -> str:
-    """Hash what was read, not how it was written: the same rows as CSV or Parquet train the same."""
+    """Hash what was read, not how it was written: the same rows as CSV and as Parquet train the same."""
     identity = [data.columns, data.label_separator, data.max_length]
     digest = hashlib.sha256(json.dumps(identity).encode() + b"\n")
     for split in splits:

@@ -1,4 +1,4 @@
-"""Checks of single values that several tasks share. Each raises ``BadRow``, which says what to do."""
+"""Checks of single values of a row that several tasks share. Each raises ``BadRow``, which says what to do."""
 
 from typing import Any
 
@@ -6,7 +6,14 @@ from trainer.data.rows import BadRow
 
 
 def check_text(value: Any, what: str = "text") -> str:
-    """A string without half characters; it may be empty."""
+    """Return ``value`` if it is a string of whole characters; it may be empty.
+
+    Args:
+        what: name of the value in messages.
+
+    Raises:
+        BadRow: there is no value, or it is none of that kind.
+    """
     if not isinstance(value, str):
         found = f"there is no {what}" if value is None else f"the {what} is {value!r}, not a string"
         raise BadRow(f"{found}; fill it in or remove the row")
@@ -16,7 +23,14 @@ def check_text(value: Any, what: str = "text") -> str:
 
 
 def check_label(value: Any, what: str = "label") -> str:
-    """The name of a class; a whole number is one."""
+    """Return the name of a class as a string; a whole number is a name, too.
+
+    Args:
+        what: name of the value in messages.
+
+    Raises:
+        BadRow: there is no value, or it is none of that kind.
+    """
     # A float is a measurement, or a class id that a reader has turned into one (1 into 1.0)
     if value is not None and not isinstance(value, str | int):
         raise BadRow(f"the {what} {value!r} is neither a name nor a whole number; write class names")

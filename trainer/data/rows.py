@@ -10,25 +10,27 @@ Target = TypeVar("Target")
 
 
 class BadRow(Exception):
-    """One example cannot be used. The message says why and what to do; file and row are put before it."""
+    """One example cannot be used. The message says why and what to do; file and row are put in front of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows(Generic[Input, Target]):
-    """The examples of one split, in the order of their file. What they hold is the task's."""
+    """The examples of one split, in the order of their file. The task decides what an example holds."""
 
     source: str
-    """As the study names it."""
+    """Name of the file or folder of the rows, as the study gives it."""
     inputs: list[Input]
+    """What the model reads, of each row."""
     targets: list[Target]
+    """What the model is to say, of each row."""
     numbers: list[int] | None = None
-    """Of each row in its file, from 1; ``None``: they are all of its rows."""
+    """Number of each row in its file, from 1; ``None``: the rows are all rows of the file."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, rows: Sequence[int]) -> "Rows[Input, Target]":
-        """Some of the rows, counted from 0, in the order given."""
+        """Return some of the rows, counted from 0, in the order given."""
         return Rows(
             source=self.source,
             inputs=[self.inputs[i] for i in rows],
@@ -37,7 +39,7 @@ class Rows(Generic[Input, Target]):
         )
 
     def place(self, row: int) -> str:
-        """Where one of the rows, counted from 0, stands, for people: file and row there."""
+        """Return where the row ``row``, counted from 0, stands: its file and its number there."""
         return f"{self.source}, row {self._number(row)}"
 
     def _number(self, row: int) -> int:
@@ -52,44 +54,47 @@ class Splits(Generic[Input, Target]):
     validation: Rows[Input, Target]
     test: Rows[Input, Target] | None
     class_names: tuple[str, ...]
-    """Sorted, whole numbers by value; none where the task has no classes."""
+    """Names of the classes, sorted, whole numbers by value; empty where the task has no classes."""
     sha256: str
-    """Over the examples of all files, the columns' names and ``max_length``."""
+    """SHA-256 over the examples of all files, the columns' names and ``max_length``."""
 
     @property
     def held_out(self) -> dict[str, Rows[Input, Target]]:
-        """What is not trained on, by name."""
+        """Splits that are not trained on, by name."""
         return {"validation": self.validation} | ({"test": self.test} if self.test else {})
 
 
 class RowRules(ABC, Generic[Input, Target]):
-    """What reading a study's data needs to know of its task: which rows are good, and the classes in them."""
+    """The rules of a task that reading a study's data needs: which rows are good, and which classes are in them."""
 
     noun: ClassVar[str] = "texts"
-    """What the task's inputs are, for people."""
+    """Word for the task's inputs in messages."""
     min_classes: ClassVar[int] = 0
-    """Classes that the training data must hold at least."""
+    """Smallest number of classes that the training data may have."""
 
     @abstractmethod
     def check_row(self, row: Mapping[str, Any]) -> tuple[Input, Target]:
-        """Turn the values of the task's columns, ``None`` where there is none, into an example.
+        """Turn one row into an example: what the model reads, and what it is to say.
+
+        Args:
+            row: values of the task's columns; ``None`` where there is none.
 
         Raises:
-            BadRow: one cannot train on it.
+            BadRow: one cannot train on the row.
         """
 
     def classes_of(self, target: Target) -> Iterable[str]:
-        """The classes that ``target`` names."""
+        """Return the classes that ``target`` names."""
         del target
         return ()
 
     def stratum(self, target: Target) -> str | None:
-        """The class by whose share a validation split is drawn; ``None``: rows are drawn alike."""
+        """Return the class by whose share a validation split is drawn; ``None``: all rows are drawn alike."""
         del target
         return None
 
     def is_empty(self, example: Input) -> bool:
-        """Whether there is nothing to read in ``example``; such rows are trained on, and warned of."""
+        """Whether there is nothing to read in ``example``; such rows are trained on, with a warning."""
         del example
         return False
 

@@ -1,4 +1,4 @@
-"""A share of a split's rows.
+"""Chooses a share of a split's rows.
 
 N = rows of the split.
 """
@@ -13,10 +13,10 @@ from trainer.trial.seeds import derive_seed
 
 
 def subset_rows(split: Split, fraction: float, seed: int) -> list[int]:
-    """Rows of a subset, ascending: ``fraction`` of each class, at least one row, of other targets of all rows.
+    """Return the rows of a subset, ascending: ``fraction`` of each class, and at least one row of each.
 
-    Nested: of one seed, a larger fraction holds all rows of a smaller one, since both are the first rows of the same
-    shuffle of a class.
+    Where a row has no single class, it is ``fraction`` of all rows. Subsets are nested: of one seed, a larger fraction
+    holds all rows of a smaller one, since both are the first rows of the same shuffle of a class.
     """
     generator = np.random.default_rng(derive_seed("subset", seed))
     chosen: list[int] = []

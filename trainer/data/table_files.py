@@ -16,7 +16,11 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def parse_file(source: str, content: bytes, columns: Columns) -> Table:
-    """Read ``columns`` of a file's content; ``source`` decides the format and names it.
+    """Read some columns of a table; the suffix of its name decides the format.
+
+    Args:
+        source: name of the file, as the study gives it.
+        content: of the file.
 
     Raises:
         DataError: unknown suffix, empty, not UTF-8, malformed, or without one of the columns.

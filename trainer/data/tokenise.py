@@ -1,4 +1,4 @@
-"""Texts into token ids, once per study.
+"""Turns texts into token ids, once per study.
 
 N = rows, S = tokens of all rows together, T = tokens of one row.
 """
@@ -15,7 +15,7 @@ from trainer.data.tokenised_split import TokenisedSplit
 def encode_texts(
     texts: list[str], targets: NDArray[Any], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> TokenisedSplit:
-    """Turn ``texts`` into at most ``max_length`` tokens each, special tokens kept.
+    """Turn ``texts`` into a split of at most ``max_length`` tokens a text, special tokens kept.
 
     Args:
         targets: one for each text, ``[N]`` or ``[N, C]``.
@@ -30,7 +30,7 @@ def encode_texts(
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: bool | int) -> list[list[int]]:
-    """The token ids of each text."""
+    """Return the token ids of each text."""
     # verbose=False: texts longer than the model are expected here, and counted
     encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False, **options)
     ids: list[list[int]] = encoded["input_ids"]
@@ -40,7 +40,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: bool
 def pack(
     ids: list[list[int]], targets: NDArray[Any], tokenizer: PreTrainedTokenizerBase, *, truncated_rows: int
 ) -> TokenisedSplit:
-    """Put the rows one after another; ``targets`` are one for each row."""
+    """Return a split of the rows ``ids``, put one after another; ``targets`` are one for each row."""
     return TokenisedSplit(
         tokens_S=np.concatenate([np.asarray(ids_T, dtype=np.int32) for ids_T in ids]),
         starts_N1=np.cumsum([0, *map(len, ids)], dtype=np.int64),
@@ -53,7 +53,8 @@ def pack(
 def pack_labelled(
     ids: list[list[int]], labels: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, truncated_rows: int
 ) -> TokenisedSplit:
-    """Put the rows one after another; every token has a label, which may be ``IGNORED``."""
+    """Return a split of the rows ``ids``, put one after another, in which every token has a label, which may be
+    ``IGNORED``."""
     return TokenisedSplit(
         tokens_S=np.concatenate([np.asarray(ids_T, dtype=np.int32) for ids_T in ids]),
         starts_N1=np.cumsum([0, *map(len, ids)], dtype=np.int64),

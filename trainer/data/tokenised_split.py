@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 IGNORED = -100
-"""The target of a token that does not count; torch and transformers use the same number."""
+"""Target of a token that does not count; torch and transformers use the same number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,67 +22,72 @@ class Batch:
     """Some rows of a split on the device."""
 
     inputs: dict[str, torch.Tensor]
-    """The model's arguments: ``input_ids`` and ``attention_mask`` ``[B, T]``, or ``pixel_values``
+    """Arguments of the model's forward pass: ``input_ids`` and ``attention_mask`` ``[B, T]``, or ``pixel_values``
     ``[B, channels, height, width]``."""
     targets: torch.Tensor
-    """``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
+    """Targets of the rows: ``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
 
 
 class Split(Protocol):
     """What every task's splits can do."""
 
     @property
-    def targets(self) -> NDArray[Any]: ...
+    def targets(self) -> NDArray[Any]:
+        """Targets of all rows, in the shape that the task gives them."""
 
     @property
     def lengths_N(self) -> NDArray[np.int64]:
-        """What a forward pass over each row costs, in tokens."""
+        """Cost of a forward pass over each row, in tokens."""
 
     @property
     def n_targets_N(self) -> NDArray[np.int64]:
-        """Targets of each row that its loss is a sum over; at least 1."""
+        """Number of targets of each row that its loss is a sum over; at least 1."""
 
     @property
-    def truncated_rows(self) -> int: ...
+    def truncated_rows(self) -> int:
+        """Number of rows of which the model reads only the beginning."""
 
     @property
     def inputs_sha256(self) -> str:
-        """Over what the model reads, not over targets."""
+        """SHA-256 over what the model reads, not over targets."""
 
     def __len__(self) -> int: ...
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put ``rows_B``, counted from 0, on ``device``."""
+        """Put the rows ``rows_B``, counted from 0, on ``device``."""
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Some of the rows, in the order given."""
+        """Return a split of some of the rows, counted from 0, in the order given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenisedSplit:
-    """One split as token ids, without padding: a tenth of the memory of lists."""
+    """One split as token ids without padding, which takes a tenth of the memory of lists."""
 
     tokens_S: NDArray[np.int32]
-    """The rows' ids, special tokens included, one row after another."""
+    """Token ids of all rows, special tokens included, one row after another."""
     starts_N1: NDArray[np.int64]
-    """Where each row starts in ``tokens_S``, and the end of the last."""
+    """Position in ``tokens_S`` where each row starts, and where the last one ends."""
     targets: NDArray[Any]
-    """One for each row, ``[N]`` or ``[N, C]``; or, where each token has one, ``[S]`` with ``IGNORED``."""
+    """Targets, one for each row, ``[N]`` or ``[N, C]``; or, where each token has one, ``[S]`` with ``IGNORED``."""
     has_token_targets: bool = False
+    """Whether each token has a target of its own."""
     pad_id: int
+    """Token that batches are padded with."""
     truncated_rows: int
+    """Number of rows that had more than ``max_length`` tokens."""
 
     def __len__(self) -> int:
         return len(self.starts_N1) - 1
 
     @cached_property
     def lengths_N(self) -> NDArray[np.int64]:
-        """Tokens of each row."""
+        """Number of tokens of each row."""
         return np.diff(self.starts_N1)
 
     @cached_property
     def n_targets_N(self) -> NDArray[np.int64]:
-        """Counted targets of each row."""
+        """Number of counted targets of each row."""
         if self.has_token_targets:
             counted_S1 = np.concatenate([[0], np.cumsum(self.targets != IGNORED)])
             return np.diff(counted_S1[self.starts_N1])
@@ -90,15 +95,15 @@ class TokenisedSplit:
 
     @cached_property
     def inputs_sha256(self) -> str:
-        """Over the token ids of all rows."""
+        """SHA-256 over the token ids of all rows."""
         return hashlib.sha256(self.starts_N1.tobytes() + self.tokens_S.tobytes()).hexdigest()
 
     def row(self, row: int) -> NDArray[np.int32]:
-        """Token ids of one row, counted from 0."""
+        """Return the token ids of one row, counted from 0."""
         return self.tokens_S[self._places(row)]
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put ``rows_B`` on ``device``, padded on the right to the longest of them."""
+        """Put the rows ``rows_B``, counted from 0, on ``device``, padded on the right to the longest of them."""
         lengths_B = self.lengths_N[rows_B]
         mask_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
         ids_BT = np.full(mask_BT.shape, self.pad_id, dtype=np.int64)
@@ -117,7 +122,7 @@ class TokenisedSplit:
         )
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Some of the rows, counted from 0, in the order given."""
+        """Return a split of some of the rows, counted from 0, in the order given."""
         places = np.concatenate([np.arange(self.starts_N1[row], self.starts_N1[row + 1]) for row in rows])
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""What is odd about a study's data, in words: nothing here ends a study."""
+"""Says in words what is odd about a study's data. Nothing here ends a study."""
 
 from collections import Counter
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 from trainer.data.rows import AnyRules, Rows, Splits
 
 _UNBALANCED = 20
-"""Warn where the largest class has this many times the rows of the smallest."""
+"""Least ratio of the rows of the largest class to those of the smallest at which there is a warning."""
 
 
 def data_warnings(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
-    """Empty texts, training examples seen again in validation or test, unbalanced classes."""
+    """Return warnings of empty texts, of training examples that occur again in validation or test, and of unbalanced
+    classes."""
     held_out = splits.held_out
     warnings = [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
     warnings += [_duplicates(task, splits.train, name, rows) for name, rows in held_out.items()]

@@ -1,4 +1,4 @@
-"""The engine's end of the pipe. Imports no torch."""
+"""The engine's end of the pipe to its supervisor. Imports no torch."""
 
 import os
 import queue
@@ -9,10 +9,10 @@ from trainer.messages import Command, Event, Stop, decode_command, encode
 
 
 class Channel:
-    """Commands in, events out.
+    """Receives commands and sends events.
 
-    Takes the process's stdin and stdout for itself: what libraries print from then on goes to stderr,
-    so that it cannot corrupt the protocol. When the supervisor is gone, the process ends at once.
+    It takes the process's stdin and stdout for itself: what libraries print from then on goes to stderr, so that it
+    cannot corrupt the protocol. When the supervisor is gone, the process ends at once.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Channel:
         return self._commands.get()
 
     def send(self, event: Event) -> None:
-        """Safe from any thread."""
+        """Send an event; safe from any thread."""
         line = memoryview(encode(event))
         with self._sending:
             while line:

@@ -1,4 +1,4 @@
-"""The child process that trains: `python -P -m trainer.engine`, started and driven by a supervisor.
+"""The process that trains: `python -P -m trainer.engine`, started and driven by a supervisor.
 
 It imports torch once and keeps the data and models of the last studies warm between assignments.
 """
@@ -46,7 +46,9 @@ _VERSIONS = {
     "transformers": transformers.__version__,
 }
 _WARM_STUDIES = 2
+"""Number of studies whose data and model are kept between assignments."""
 _MAX_MESSAGE = 1_000
+"""Largest number of characters of a failure's message."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,7 +66,14 @@ class Engine:
         cache: TrunkCache | None = None,
         script_folders: Sequence[Path] = (),
     ) -> None:
-        """Without ``checkpoint_dir`` no trial outlives the process, without ``cache`` no frozen block's output."""
+        """Make an engine that has nothing in memory yet.
+
+        Args:
+            roots: folders that data and models must lie in.
+            checkpoint_dir: where trials are saved; without it no trial outlives the process.
+            cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
+            script_folders: folders of scripts that may be run.
+        """
         self._channel = channel
         self._roots = roots
         self._device = device
@@ -192,7 +201,7 @@ class Engine:
 
 
 def failure_of(error: Exception) -> Failure:
-    """The class of ``error``, and one line that says what happened."""
+    """Return the failure that ``error`` is: its class, and one line that says what happened."""
     message = " ".join(str(error).split())[:_MAX_MESSAGE]
     if isinstance(error, TrainerError):
         return Failure.model_validate({"failure_class": error.failure_class, "message": message})
@@ -201,7 +210,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def main() -> None:
-    """Set the process up and work."""
+    """Set the process up and work until the supervisor is gone."""
     parser = argparse.ArgumentParser(prog="trainer.engine")
     parser.add_argument("--parent", type=int, required=True, help="process that this one must not outlive")
     parser.add_argument("--threads", type=int)

@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable
 
 LOOK_SECONDS = 5.0
+"""Time between two looks."""
 
 Position = tuple[tuple[int, int], ...]
+"""Place of each function on a stack: its code and the instruction it is at."""
 
 
 class Liveness:
-    """Says so while the main thread's Python code or an optimizer moves; one long native call does neither."""
+    """Tells whether the main thread's Python code or an optimizer moves; one long native call does neither."""
 
     def __init__(self, say_alive: Callable[[], None], position: Callable[[], Position] | None = None) -> None:
         main = threading.main_thread().ident
@@ -25,7 +27,7 @@ class Liveness:
         self._n_steps += 1
 
     def look(self) -> None:
-        """Say so if something has moved since the last look."""
+        """Call ``say_alive`` if something has moved since the last look."""
         seen = (self._n_steps, self._position())
         if seen != self._last:
             self._last = seen
@@ -42,7 +44,7 @@ class Liveness:
 
 
 def position_of(thread: int) -> Position:
-    """Where each function on the stack of ``thread`` stands."""
+    """Return where each function on the stack of ``thread`` stands."""
     frame = sys._current_frames().get(thread)
     places: list[tuple[int, int]] = []
     while frame is not None:

@@ -1,4 +1,4 @@
-"""The best weights of a trial so far.
+"""Keeps the best weights of a trial so far.
 
 They live in host memory, so that an evaluation costs a copy and no disk.
 """
@@ -24,7 +24,7 @@ class _Kept:
 
 
 class BestModel:
-    """The weights of the best evaluation so far. Empty until ``fine_tune`` fills it."""
+    """The weights of the best evaluation of a trial so far. Empty until ``fine_tune`` fills it."""
 
     def __init__(self) -> None:
         self._kept: _Kept | None = None
@@ -40,19 +40,19 @@ class BestModel:
         self._kept = _Kept(pretrained, trained, adapters_of(model))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """What is kept; nothing before the first evaluation."""
+        """Return the weights that are kept; none before the first evaluation."""
         return {} if self._kept is None else self._kept.trained
 
     def restore(self, pretrained: Pretrained, model: PreTrainedModel, state_dict: dict[str, torch.Tensor]) -> None:
-        """Keep what was kept of ``model`` when the trial was interrupted."""
+        """Keep again what ``state_dict`` returned, of the same trial, before it was interrupted."""
         self._kept = _Kept(pretrained, state_dict, adapters_of(model)) if state_dict else None
 
     def save(self, directory: Path) -> None:
         """Write a directory that ``from_pretrained`` and the task's ``pipeline`` open.
 
-        The tokenizer's ``model_max_length`` is the study's ``max_length``: a pipeline called with
-        ``truncation=True`` cuts texts as training did. Of a trial with LoRA the adapters are merged; as they
-        were trained they lie in the folder ``adapter``, for ``PeftModel.from_pretrained`` over the base model.
+        The tokenizer's ``model_max_length`` is the study's ``max_length``: a pipeline called with ``truncation=True``
+        cuts texts as training did. Adapters of LoRA are merged into the weights; as they were trained they lie in the
+        folder ``adapter``, for ``PeftModel.from_pretrained`` over the base model.
 
         Raises:
             ValueError: nothing is kept, because no evaluation has been made.

@@ -1,4 +1,4 @@
-"""Whether a model that is to predict the next token sees it beforehand.
+"""Checks that a model which is to predict the next token does not read it.
 
 T = tokens of the probe, V = vocabulary.
 """
@@ -11,15 +11,16 @@ from trainer.data.tokenised_split import Split
 from trainer.errors import ConfigError
 
 _TOLERANCE = 1e-3
-"""Of the largest logit; rounding changes 1e-6 of it, and a model that looks ahead nearly all of it."""
+"""Change of a logit that counts, as a share of the largest; rounding changes 1e-6 of it, and a model that looks ahead
+nearly all of it."""
 
 
 @torch.no_grad()
 def check_causal(model: PreTrainedModel, split: Split) -> None:
-    """Change the last token of the longest row and see whether what comes before it notices.
+    """Check that the last token of the longest row has no influence on the logits before it.
 
-    transformers opens BERT and its kin as causal models with a warning; their loss would then fall to 0 for
-    nothing, since they read the answer.
+    transformers opens BERT and its kin as causal models with a warning; their loss would then fall to 0 for nothing,
+    since they read the answer.
 
     Raises:
         ConfigError: the model reads what it is to predict.

@@ -10,15 +10,16 @@ from spezia.contract.protocol import Device
 from trainer.errors import ConfigError
 
 Precision = Literal["fp32", "bf16"]
+"""Number format that a model computes in."""
 
 _SCORING_TOKENS = {"cpu": 1_024, "mps": 16_384, "cuda": 16_384}
-"""By device, padded tokens of one forward pass without gradients, which takes little memory. On the CPU what matters
-is that a processor's cache holds the activations: MiniLM takes 1.5 to 2.1 times as long with 16,384, however long its
-rows are (benchmarks/evaluation_batch.py). A GPU wants much work at once: 32 rows of 512."""
+"""By device, padded tokens of one forward pass without gradients, which takes little memory. On the CPU what matters is
+that a processor's cache holds the activations: MiniLM takes 1.5 to 2.1 times as long with 16,384, however long its rows
+are (benchmarks/evaluation_batch.py). A GPU wants much work at once: 32 rows of 512."""
 
 
 def choose_device() -> torch.device:
-    """The first of CUDA, MPS and CPU that is there."""
+    """Return the first of CUDA, MPS and CPU that this machine has."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -27,12 +28,13 @@ def choose_device() -> torch.device:
 
 
 def scoring_tokens(device: torch.device) -> int:
-    """Padded tokens that go through a model at once where nothing trains. A matter of speed, never of the result."""
+    """Return how many padded tokens go through a model at once where nothing trains: a matter of speed, never of the
+    result."""
     return _SCORING_TOKENS[device.type]
 
 
 def describe_device(device: torch.device) -> Device:
-    """Kind, name and memory (bytes) of ``device``, as a worker registers them."""
+    """Return kind, name and memory of ``device``, as a worker registers them."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return Device(
@@ -50,7 +52,7 @@ def describe_device(device: torch.device) -> Device:
 
 
 def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.device) -> Precision:
-    """Turn ``auto`` into what ``device`` computes in by itself.
+    """Return the precision that a study asks for, or for ``auto`` the one that ``device`` computes in by itself.
 
     Raises:
         ConfigError: ``wanted`` is bf16 and the device cannot.

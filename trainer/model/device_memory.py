@@ -1,4 +1,4 @@
-"""Memory of the device: how it is known to be short, how it is freed, and how much of it a trial took."""
+"""Tells whether the memory of the device is short, frees it, and measures how much of it a trial took."""
 
 import gc
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 _Result = TypeVar("_Result")
 
 _PHRASES = ("CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory", "DefaultCPUAllocator")
-"""How a ``RuntimeError`` says that memory is short: cuBLAS for its workspace, MPS, and the host."""
+"""Words by which a ``RuntimeError`` says that memory is short: of cuBLAS for its workspace, of MPS, and of the host."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -27,7 +27,7 @@ def release_memory() -> None:
 
 
 def retry_with_free_memory(work: Callable[[], _Result]) -> _Result:
-    """Call ``work``, and once more with all memory that can be freed if it ran out of it.
+    """Call ``work``, and once more with all memory that can be freed if it ran out of memory.
 
     Args:
         work: must leave nothing of a failed call behind.
@@ -49,5 +49,5 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes of the CUDA device that tensors took at most since the last reset; 0 on other devices."""
+    """Return how many bytes of the CUDA device tensors took at most since the last reset; 0 on other devices."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0

@@ -28,10 +28,10 @@ _PLACES: dict[str, frozenset[str]] = {
     "vit": frozenset({"ViTAttention.attention_dropout"}),
     "xlm-roberta": frozenset(),
 }
-"""By model type, ``Class.attribute`` of every dropout that is not an ``nn.Dropout``."""
+"""``Class.attribute`` of every dropout that is not an ``nn.Dropout``, by model type."""
 
 _CONFIG_NAMES = ("hidden_dropout_prob", "dropout", "hidden_dropout", "resid_pdrop", "mlp_dropout", "attention_dropout")
-"""What configs call the dropout of hidden states; the first that a config has counts."""
+"""Names that configs give to the dropout of hidden states; the first that a config has counts."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def set_dropout(model: PreTrainedModel, probability: float) -> None:
     """Give every dropout of ``model`` the same ``probability``.
 
     Raises:
-        ConfigError: an architecture whose dropouts are not all known.
+        ConfigError: not all dropouts of the architecture are known.
     """
     for place in list(_find_places(model)):
         is_module = isinstance(getattr(place.module, place.attribute), nn.Module)
@@ -59,12 +59,16 @@ def set_dropout(model: PreTrainedModel, probability: float) -> None:
 
 
 def check_dropout_known(model: PreTrainedModel) -> None:
-    """Raise ``ConfigError`` if ``set_dropout`` would."""
+    """Check that ``set_dropout`` can set every dropout of ``model``.
+
+    Raises:
+        ConfigError: not all dropouts of the architecture are known.
+    """
     list(_find_places(model))
 
 
 def checkpoint_dropout(model: PreTrainedModel) -> float | None:
-    """The dropout of hidden states that the checkpoint's config states; ``None`` if it states none."""
+    """Return the dropout of hidden states that the model's config states; ``None`` if it states none."""
     for name in _CONFIG_NAMES:
         value = getattr(model.config, name, None)
         if isinstance(value, float | int):

@@ -1,4 +1,4 @@
-"""A model's forward pass over a batch."""
+"""The forward pass of a model over a batch."""
 
 import torch
 from transformers import PreTrainedModel
@@ -8,7 +8,8 @@ from trainer.model.device import Precision
 
 
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
-    """Compute logits in fp32, whatever the model computes in: ``[B, C]``, or ``[B, T, C]`` for each token."""
+    """Return the logits of a batch in fp32, whatever the model computes in: ``[B, C]``, or ``[B, T, C]`` for each
+    token."""
     with torch.autocast(batch.targets.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         output = model(**batch.inputs)
     logits: torch.Tensor = output.logits.float()

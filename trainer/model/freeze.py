@@ -11,15 +11,15 @@ from torch import nn
 from transformers import PreTrainedModel
 
 Probe = Callable[[], object]
-"""Runs the model on any example. What depends on what is found by watching that, never guessed from names."""
+"""Runs the model on any example. What a block depends on is found by watching that, never guessed from names."""
 
 
 def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
-    """The transformer blocks in order, or ``None`` where the model cannot be split.
+    """Return the transformer blocks in order, or ``None`` where the model cannot be split.
 
-    They are the longest list of modules of one class in the base model. It must be as long as the config
-    says there are layers: ALBERT lists one block for all, encoder-decoders list two stacks. A block that
-    holds a list of its own is a stage, as in Swin and ConvNeXt.
+    They are the longest list of modules of one class in the base model. It must be as long as the config says there are
+    layers: ALBERT lists one block for all, encoder-decoders list two stacks. A block that holds a list of its own is a
+    stage, as in Swin and ConvNeXt.
     """
     lists = [module for module in model.base_model.modules() if isinstance(module, nn.ModuleList)]
     equal = [blocks for blocks in lists if len({type(block) for block in blocks}) == 1]
@@ -34,20 +34,22 @@ def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
 
 @dataclass(frozen=True)
 class Stage:
-    """Which of a model trains during some of its trial's steps."""
+    """What trains during some of a trial's steps, and what is frozen."""
 
     frozen: list[nn.Module]
     """Modules that do not train at all."""
     trained: frozenset[nn.Parameter]
+    """Parameters that train."""
 
     def enter(self, model: PreTrainedModel) -> None:
-        """Let it be so in ``model``, and put it into train mode."""
+        """Freeze in ``model`` all parameters that do not train, thaw the others, and put it into train mode."""
         for parameter in model.parameters():
             parameter.requires_grad_(parameter in self.trained)
         self.train_mode(model)
 
     def train_mode(self, model: PreTrainedModel) -> None:
-        """Train mode for all but what is frozen, whose output must be a function of the example alone."""
+        """Put all of ``model`` into train mode but what is frozen, whose output must be a function of the example
+        alone."""
         model.train()
         for module in self.frozen:
             module.eval()
@@ -66,9 +68,10 @@ def make_stage(
     DeBERTa's shared relative embeddings, read by every block and part of none, are found like this.
 
     Args:
-        blocks: from the first on; none: nothing is frozen.
-        trainable: what may train at all, by the trial's method.
-        always: parameters that the checkpoint lacks; they train wherever they are.
+        blocks: frozen blocks, from the first on; without any nothing is frozen.
+        probe: runs ``model`` on any example.
+        trainable: parameters that may train at all, by the trial's method.
+        always: parameters that the pretrained model lacks; they train wherever they are.
     """
     if not blocks:
         return Stage([], frozenset(trainable) | frozenset(always))
@@ -80,10 +83,10 @@ def make_stage(
 def rate_shares(
     model: PreTrainedModel, blocks: list[nn.Module], decay: float, probe: Probe
 ) -> dict[nn.Parameter, float]:
-    """The rate of each parameter as a share of the trial's: layer-wise decay (Howard & Ruder 2018, ELECTRA).
+    """Return the rate of parameters as a share of the trial's: layer-wise decay (Howard & Ruder 2018, ELECTRA).
 
-    Of L blocks, block i has ``decay ** (L - i)``, counted from 0; what lies below or between them, such as
-    embeddings, counts as block -1. The head is left out: it has the full rate.
+    Of L blocks, block i has ``decay ** (L - i)``, counted from 0; what lies below or between them, such as embeddings,
+    counts as block -1. The head is left out: it has the full rate.
     """
     n_blocks = len(blocks)
     shares = dict.fromkeys(_below(model, blocks[-1], probe).parameters, decay ** (n_blocks + 1))
@@ -93,9 +96,10 @@ def rate_shares(
 
 
 def frozen_at(step: int, *, n_steps: int, n_blocks: int, depth: int) -> int:
-    """Frozen blocks at optimizer step ``step``, counted from 0, under gradual unfreezing (ULMFiT, 2018).
+    """Return how many blocks are frozen at optimizer step ``step``, counted from 0, under gradual unfreezing (ULMFiT,
+    2018).
 
-    All ``n_blocks`` at first; they thaw from the top at equal fractions of the first third of the trial's
+    All ``n_blocks`` are at first; they thaw from the top at equal fractions of the first third of the trial's
     ``n_steps``, until ``depth`` are left, and with a ``depth`` of 0 the embeddings thaw with the last.
     """
     n_thawed = 3 * step * (n_blocks - depth) // n_steps
@@ -105,9 +109,9 @@ def frozen_at(step: int, *, n_steps: int, n_blocks: int, depth: int) -> int:
 @dataclass(frozen=True)
 class _Below:
     modules: list[nn.Module]
-    """Those whose forward pass ends no later than that of a block."""
+    """Modules whose forward pass ends no later than that of a block."""
     parameters: frozenset[nn.Parameter]
-    """Those that its output depends on."""
+    """Parameters that the block's output depends on."""
 
 
 def _below(model: PreTrainedModel, block: nn.Module, probe: Probe) -> _Below:

@@ -19,10 +19,10 @@ _ADAPTER = "default"
 
 
 def adaptable_layers(model: PreTrainedModel, blocks: list[nn.Module], targets: str) -> list[str]:
-    """Names of the linear layers of ``blocks`` that get an adapter.
+    """Return the names of the linear layers of ``blocks`` that get an adapter.
 
     Args:
-        targets: ``all-linear``, or ``attention`` for those of a module that is called so.
+        targets: value of the hyperparameter ``lora_targets``.
 
     Raises:
         ConfigError: there are none.
@@ -47,7 +47,8 @@ def add_adapters(
     """Put an adapter into each linear layer of ``blocks`` that ``config`` targets; it adds nothing at first.
 
     Args:
-        missing: parameters that train by themselves; their layers get none.
+        missing: names of parameters that the pretrained model lacks and that train by themselves; their layers get
+            none.
 
     Raises:
         ConfigError: there is no such layer.
@@ -70,19 +71,19 @@ def add_adapters(
 
 
 def insert_adapters(model: PreTrainedModel, lora: LoraConfig) -> LoraConfig:
-    """Put the adapters that ``lora`` describes into ``model``, and return it."""
+    """Put the adapters that ``lora`` describes into ``model``, and return ``lora``."""
     inject_adapter_in_model(lora, model, _ADAPTER)
     return lora
 
 
 def adapters_of(model: PreTrainedModel) -> LoraConfig | None:
-    """What describes the adapters of ``model``; ``None`` if it has none."""
+    """Return what describes the adapters of ``model``; ``None`` if it has none."""
     found: LoraConfig | None = getattr(model, "peft_config", {}).get(_ADAPTER)
     return found
 
 
 def trainable_parameters(model: PreTrainedModel) -> set[nn.Parameter]:
-    """Adapters, and the head that lies outside the body; the output layer of a language model is no head."""
+    """Return the adapters, and the head that lies outside the body; the output layer of a language model is no head."""
     adapters = {parameter for name, parameter in model.named_parameters() if ".lora_" in name}
     body = set(model.base_model.parameters())
     output = model.get_output_embeddings()
@@ -108,7 +109,7 @@ def save_adapter(model: PreTrainedModel, lora: LoraConfig, trained: Collection[s
 
 
 def merge_adapters(model: PreTrainedModel) -> None:
-    """Add what the adapters do to the weights, and take them out."""
+    """Add to the weights of ``model`` what its adapters do, and take the adapters out."""
     for name, layer in list(_adapted_layers(model)):
         layer.merge()
         model.set_submodule(name, layer.get_base_layer())

@@ -1,4 +1,4 @@
-"""What trials have found out about memory, for the trials that follow."""
+"""Remembers what trials have found out about memory, for the trials that follow."""
 
 import contextlib
 import hashlib
@@ -9,14 +9,14 @@ from uuid import uuid4
 
 
 class MemoryHints:
-    """Remembers between trials how large a micro-batch fits; with a folder, between processes too."""
+    """How large a micro-batch fits, remembered between trials, and with a folder between processes."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[str, int] = {}
 
     def recall(self, key: str) -> int | None:
-        """Padded tokens of a micro-batch that fits, or ``None``: the default has always fitted."""
+        """Return the padded tokens of a micro-batch that fits; ``None``: the default has always fitted."""
         if key not in self._known and self._folder is not None:
             # Not there, or cut short by a power cut: the trial finds out by itself
             with contextlib.suppress(FileNotFoundError, ValueError):
@@ -24,7 +24,7 @@ class MemoryHints:
         return self._known.get(key)
 
     def remember(self, key: str, tokens: int) -> None:
-        """Let trials of ``key`` start with micro-batches of ``tokens`` padded tokens."""
+        """Let later trials of ``key`` begin with micro-batches of ``tokens`` padded tokens."""
         self._known[key] = tokens
         if self._folder is None:
             return

@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 class MicroBatchSize:
-    """Padded tokens that go through a model at once, halved whenever that turns out to be too many."""
+    """Number of padded tokens that go through a model at once, halved whenever that turns out to be too many."""
 
     def __init__(self, tokens: int, hints: MemoryHints | None = None, key: str = "") -> None:
         """Begin with what ``hints`` know to fit, else with ``tokens``.
@@ -35,7 +35,8 @@ class MicroBatchSize:
         self._key = key
 
     def rows(self, n_rows: int, longest: int) -> int:
-        """Rows of a micro-batch, at least 1, out of ``n_rows`` of which the longest has ``longest`` tokens."""
+        """Return how many of ``n_rows`` rows, the longest of which has ``longest`` tokens, make a micro-batch; at least
+        1."""
         return min(n_rows, max(1, self.tokens // longest))
 
     def run(self, work: Callable[[int], _Result], *, n_rows: int, longest: int) -> _Result:

@@ -1,4 +1,4 @@
-"""Where a model's files lie: a directory, a copy carried by an installed package, or the hub."""
+"""Finds a model's files: in a directory, in an installed package that carries them, or on the hub."""
 
 import hashlib
 import importlib.util
@@ -18,13 +18,14 @@ from trainer.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSource:
-    """Where a model's files lie and what they are."""
+    """Place and identity of a model's files."""
 
     directory: Path
+    """Folder that holds the files."""
     commit: str | None
-    """The hub commit; ``None`` for a directory or a carried copy."""
+    """Commit of the model on the hub; ``None`` for a directory or a carried copy."""
     sha256: str
-    """Over names and contents of weights, config and tokenizer files."""
+    """SHA-256 over names and contents of weights, config and tokenizer files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class _Carried:
     package: str
     folder: str
     weights_sha256: str
-    """Of ``model.safetensors``, as the hub states it."""
+    """SHA-256 of ``model.safetensors``, as the hub states it."""
 
 
 _CARRIED = {
@@ -50,8 +51,8 @@ def resolve_model(name: str, revision: str | None, roots: Sequence[Path]) -> Mod
     With a ``revision`` a carried copy is passed over. ``HF_HUB_OFFLINE`` restricts the hub to its cache.
 
     Raises:
-        ConfigError: not found (says where it was looked for), outside the roots, without safetensors,
-            or asking for code of its own.
+        ConfigError: the model is not found (the message says where it was looked for), lies outside the roots, has
+            no safetensors, or asks for code of its own.
     """
     directory = _find_directory(name, roots)
     if directory is not None and revision is not None:

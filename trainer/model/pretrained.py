@@ -1,4 +1,4 @@
-"""The checkpoint of a study, opened once per process, and a fresh model of it for every trial."""
+"""The pretrained model of a study, opened once per process, and a fresh copy of it for every trial."""
 
 import copy
 from dataclasses import dataclass
@@ -17,19 +17,20 @@ from trainer.trial.seeds import derive_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A model as it was loaded, in host memory. Trials get copies: it is never trained itself."""
+    """A pretrained model as it was loaded, in host memory. Trials get copies: it is never trained itself."""
 
     model: PreTrainedModel
+    """The model, with weights as the files hold them."""
     processor: Any
     """The model's tokenizer or image processor."""
     missing: frozenset[str]
-    """Parameters that the files do not hold, such as a new head; each trial draws its own."""
+    """Names of parameters that the files do not hold, such as those of a new head; each trial draws its own."""
 
     def new_model(self, *, seed: int, number: int) -> PreTrainedModel:
-        """Copy the checkpoint and draw what it lacks, from the study's seed and the trial's number.
+        """Copy the model and draw what it lacks, from the study's seed and the trial's number.
 
-        A copy takes milliseconds where opening the files takes seconds, and carries nothing over from
-        another trial: dropouts, frozen parameters, weights.
+        A copy takes milliseconds where opening the files takes seconds, and carries nothing over from another trial:
+        dropouts, frozen parameters, weights.
         """
         model = copy.deepcopy(self.model)
         torch.manual_seed(derive_seed("head", seed, number))
@@ -50,7 +51,7 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
     """Open a model for ``task`` in fp32, safetensors only, with no code but transformers'.
 
     Args:
-        processor: the model's tokenizer, whose padding it takes, or its image processor.
+        processor: the model's image processor, or its tokenizer, whose padding the model takes.
 
     Raises:
         ConfigError: the files cannot be opened as a model of this task.
@@ -95,7 +96,7 @@ def load_image_processor(directory: Path) -> Any:
     """Open the image processor that computes with PIL: the same pixels with and without torchvision.
 
     Raises:
-        ConfigError: none there.
+        ConfigError: the directory holds none.
     """
     try:
         return AutoImageProcessor.from_pretrained(
@@ -106,10 +107,10 @@ def load_image_processor(directory: Path) -> Any:
 
 
 def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
-    """Open the tokenizer, which then truncates to ``max_length`` when asked to truncate.
+    """Open the tokenizer, which then truncates to ``max_length`` tokens when asked to truncate.
 
     Raises:
-        ConfigError: none there, or one that cannot pad or leaves no room for text.
+        ConfigError: the directory holds none, or one that cannot pad or leaves no room for text.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -131,7 +132,7 @@ def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
 
 
 def max_positions(model: PreTrainedModel) -> int | None:
-    """Tokens of the longest example that the model can read; ``None`` where nothing limits it."""
+    """Return the tokens of the longest example that the model can read; ``None`` where nothing limits it."""
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):

@@ -1,4 +1,4 @@
-"""What a search space asks of model and data, checked before the first trial."""
+"""Checks what a search space asks of model and data, before the first trial."""
 
 from collections.abc import Iterator
 
@@ -17,14 +17,14 @@ from trainer.model.trial_model import check_checkpointing, check_head
 
 
 def check_space(spec: StudySpec, model: PreTrainedModel, *, n_blocks: int | None, n_rows: int) -> None:
-    """Check every trial that ``spec`` allows.
+    """Check that model and data allow every trial that ``spec`` allows.
 
     Args:
-        n_blocks: of the model; ``None`` where it cannot be split.
+        n_blocks: blocks of the model; ``None`` where it cannot be split.
         n_rows: training rows.
 
     Raises:
-        ConfigError: names the field and what it may be.
+        ConfigError: they do not; the message names the field and what it may be.
     """
     _check_blocks(spec, model, n_blocks)
     _check_evaluations(spec, n_rows)

@@ -20,19 +20,20 @@ from trainer.trial.config import TrialConfig
 
 @dataclass(kw_only=True)
 class TrialModel:
-    """A model and the plan of its freezing. `begin_step` comes before every optimizer step."""
+    """The model of a trial and the plan of its freezing. ``begin_step`` comes before every optimizer step."""
 
     model: PreTrainedModel
+    """The model, on its device."""
     depth: int
-    """Blocks from the first on that stay frozen for the whole trial."""
+    """Number of blocks, from the first on, that stay frozen for the whole trial."""
     n_blocks: int
-    """0 where the model cannot be split."""
+    """Number of blocks; 0 where the model cannot be split."""
     n_steps: int
-    """Optimizer steps of the trial."""
+    """Number of optimizer steps of the trial."""
     rate_shares: Mapping[nn.Parameter, float]
-    """For `make_optimizer`."""
+    """Learning rates of parameters as shares of the trial's, for ``make_optimizer``."""
     stages: Mapping[int, Stage]
-    """By frozen blocks."""
+    """What trains, by the number of frozen blocks."""
     _now: Stage | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -40,7 +41,7 @@ class TrialModel:
         self.stages[self.depth].enter(self.model)
 
     def begin_step(self, step: int) -> None:
-        """Thaw what is to train at optimizer step ``step``, counted from 0; freeze what is not.
+        """Thaw what is to train at optimizer step ``step``, counted from 0, and freeze what is not.
 
         The first call puts the model into train mode, whatever has been done with it.
         """
@@ -53,7 +54,7 @@ class TrialModel:
             stage.enter(self.model)
 
     def train_mode(self) -> None:
-        """Go back to train mode after an evaluation."""
+        """Put the model back into train mode after an evaluation."""
         assert self._now is not None
         self._now.train_mode(self.model)
 
@@ -61,12 +62,13 @@ class TrialModel:
 def make_trial_model(
     model: PreTrainedModel, source: Pretrained, config: TrialConfig, *, probe: Probe, n_steps: int, seed: int
 ) -> TrialModel:
-    """Make ``model``, a new one of ``source`` on its device, what ``config`` asks for.
+    """Give ``model``, a new one of ``source`` on its device, the dropouts, adapters and freezing that ``config`` asks
+    for.
 
     Args:
         probe: runs ``model`` on any example.
         n_steps: optimizer steps of the trial.
-        seed: of the adapters' first weights.
+        seed: draws the adapters' first weights.
 
     Raises:
         ConfigError: the model does not allow it.
@@ -101,7 +103,11 @@ def make_trial_model(
 
 
 def check_blocks(config: TrialConfig, blocks: list[nn.Module] | None, model: PreTrainedModel) -> None:
-    """Raise ``ConfigError`` where ``config`` needs blocks and ``model`` cannot be split."""
+    """Check that ``model`` can be split into blocks where ``config`` needs that.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if blocks is None and config.needs_blocks:
         raise ConfigError(
             f"the architecture {model.config.model_type!r} cannot be split into blocks, so frozen_layers, "
@@ -110,7 +116,11 @@ def check_blocks(config: TrialConfig, blocks: list[nn.Module] | None, model: Pre
 
 
 def check_checkpointing(model: PreTrainedModel) -> None:
-    """Raise ``ConfigError`` where the architecture does not know gradient checkpointing."""
+    """Check that the architecture of ``model`` knows gradient checkpointing.
+
+    Raises:
+        ConfigError: it does not.
+    """
     if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         raise ConfigError(
             f"gradient_checkpointing: the architecture {model.config.model_type!r} does not know it; drop it"
@@ -131,7 +141,11 @@ def _recompute_activations(model: PreTrainedModel) -> None:
 
 
 def check_head(model: PreTrainedModel) -> None:
-    """Raise ``ConfigError`` where the head shares its weights with the embeddings, which ``head_only`` freezes."""
+    """Check that the head has weights of its own, which ``head_only`` can train.
+
+    Raises:
+        ConfigError: it shares its weights with the embeddings, which ``head_only`` freezes.
+    """
     output, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     if output is not None and output.weight is getattr(embeddings, "weight", None):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The next token of a text, or of a completion given its prompt.
+"""Predicts the next token of a text, or of a completion given its prompt.
 
 A batch's ``targets[t]`` is the token at ``t``, or ``IGNORED``; the logits at ``t`` predict ``t + 1``, as in
 transformers. So the first token of a row never counts, nor does a prompt.
@@ -24,7 +24,7 @@ from trainer.errors import DataError
 from trainer.tasks.task import Task
 
 LOGITS = 2**26
-"""Logits of one forward pass: 256 MB in fp32, of which training holds about four times as many."""
+"""Number of logits of one forward pass, at most: 256 MB in fp32, of which training holds about four times as many."""
 
 _LARGEST_EXPONENT = 700.0
 
@@ -34,12 +34,13 @@ Written = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class CausalLm(Task[Written, None]):
-    """An example is a prompt, which may be empty, and what is to follow it; it has no target but itself."""
+    """Examples are pairs of a prompt, which may be empty, and what is to follow it; they have no further target."""
 
     model_class: ClassVar[Any] = AutoModelForCausalLM
     metric_names = ("perplexity",)
     has_new_head: ClassVar[bool] = False
     has_prompts: bool = False
+    """Whether the data has prompts and completions, instead of texts."""
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[Written, None]:
         if self.has_prompts:
@@ -53,7 +54,7 @@ class CausalLm(Task[Written, None]):
         """Tokenise prompt and completion apart, as generation will, and end each row with the tokenizer's end.
 
         Raises:
-            DataError: rows of which nothing is left to predict.
+            DataError: nothing is left to predict of a row; the message names file and row.
         """
         texts = [rest for _, rest in rows.inputs]
         if self.has_prompts:
@@ -80,6 +81,8 @@ class CausalLm(Task[Written, None]):
         return max(1, min(tokens, LOGITS // vocabulary))
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Return the cross-entropy in nats of each next token: logits ``[B, T, V]``, targets ``[B, T]``, losses of any
+        shape."""
         return functional.cross_entropy(
             logits[:, :-1].flatten(0, 1),
             targets[:, 1:].flatten(),
@@ -89,13 +92,13 @@ class CausalLm(Task[Written, None]):
         )
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """Nothing: perplexity follows from the loss."""
+        """Return nothing, since perplexity follows from the loss."""
         return logits.new_empty(0)
 
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """Perplexity is e to the loss, capped where that leaves fp64."""
+        """Return the perplexity, which is e to the power of the loss, capped where that leaves fp64."""
         del predicted, actual
         return {"perplexity": math.exp(min(loss, _LARGEST_EXPONENT))}
 

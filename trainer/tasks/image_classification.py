@@ -1,4 +1,4 @@
-"""One class per image."""
+"""Gives one class to each image."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from trainer.tasks.one_class import OneClassTask
 
 
 class ImageClassification(OneClassTask[ImageFile]):
-    """An example is an image and the name of its class."""
+    """Examples are images, each with the name of its class."""
 
     model_class: ClassVar[Any] = AutoModelForImageClassification
     noun = "images"

@@ -17,7 +17,7 @@ from trainer.tasks.task import Task, class_positions, joined
 
 
 class OneClassTask(Task[Input, str]):
-    """A task whose target is the name of one class."""
+    """A task whose targets are names of one class each."""
 
     metric_names = ("accuracy", "f1_macro", "matthews")
     min_classes = 2
@@ -29,24 +29,24 @@ class OneClassTask(Task[Input, str]):
         return target
 
     def targets_of(self, rows: Rows[Input, str]) -> NDArray[np.int64]:
-        """Positions ``[N]`` of the rows' classes among ``class_names``."""
+        """Return the position ``[N]`` of each row's class among ``class_names``."""
         return np.asarray(class_positions(self.class_names, rows.targets), dtype=np.int64)
 
     def head(self) -> dict[str, Any]:
         return super().head() | {"problem_type": "single_label_classification"}
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Cross-entropy in nats of each row: logits ``[B, C]``, targets ``[B]``."""
+        """Return the cross-entropy in nats ``[B]`` of each row: logits ``[B, C]``, targets ``[B]``."""
         return functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """The likeliest class of each row."""
+        """Return the likeliest class ``[B]`` of each row."""
         return logits.argmax(dim=-1)
 
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """Accuracy, macro F1 and Matthews' correlation, as scikit-learn computes them."""
+        """Return accuracy, macro F1 and Matthews' correlation, as scikit-learn computes them."""
         del loss
         predicted_N, actual_N = joined(predicted), joined(actual)
         return {

@@ -1,4 +1,4 @@
-"""The registry: from the name of a task, and a look at its data, to the task."""
+"""All tasks by name, and how the one that fits the data is chosen."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,9 +25,13 @@ _TASKS: dict[TaskName, AnyTask] = {
 
 
 def choose_task(name: TaskName, data: Data, train: Mapping[str, Sequence[Any]]) -> AnyTask:
-    """The task ``name`` for data whose training columns hold ``train``.
+    """Return the task of a name for data like this, without its classes.
 
-    Texts have several classes each where a separator is named or the first label is a list.
+    Texts have several classes each where a separator is named or the first label is a list; a language model has
+    prompts where there is such a column.
+
+    Args:
+        train: the training data's columns.
     """
     if name == "text-classification" and (data.label_separator is not None or isinstance(train["label"][0], list)):
         return MultiLabelClassification(separator=data.label_separator)

@@ -1,19 +1,19 @@
 """Spans in sequences of tags, and how many were found: the measure of CoNLL-2003.
 
-A tag ``B-X`` begins a span of type X and ``I-X`` goes on with it; ``O``, or any other tag, is outside. An ``I-X``
-that follows neither ``B-X`` nor ``I-X`` begins one, as in CoNLL's script ``conlleval`` and in ``seqeval``'s default
-mode (unmaintained since 2020, so not used). Tags without prefixes (``PER``, ``O``) are treated as ``I-``: a
-run of one tag is one span.
+A tag ``B-X`` begins a span of type X and ``I-X`` goes on with it; ``O``, or any other tag, is outside. An ``I-X`` that
+follows neither ``B-X`` nor ``I-X`` begins one, as in CoNLL's script ``conlleval`` and in ``seqeval``'s default mode
+(unmaintained since 2020, so not used). Tags without prefixes (``PER``, ``O``) are treated as ``I-``: a run of one tag
+is one span.
 """
 
 from collections.abc import Iterable, Sequence
 
 Span = tuple[str, int, int]
-"""Type, first position, position behind the last."""
+"""A span by its type, its first position and the position behind its last."""
 
 
 def spans_of(tags: Sequence[str]) -> set[Span]:
-    """The spans of one sequence."""
+    """Return the spans of one sequence of tags."""
     spans: set[Span] = set()
     kind, start = "", 0
     for position, tag in enumerate([*tags, "O"]):
@@ -27,7 +27,7 @@ def spans_of(tags: Sequence[str]) -> set[Span]:
 
 
 def score_spans(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, float]:
-    """Precision, recall and F1 over the spans of all sequences together; 0 where there is nothing to divide by.
+    """Return precision, recall and F1 over the spans of all sequences together; 0 where there is nothing to divide by.
 
     Args:
         pairs: predicted and actual tags of each sequence.

@@ -22,25 +22,26 @@ class Task(RowRules[Input, Target]):
     """One kind of study. ``Input`` and ``Target`` are what one example holds before it becomes numbers."""
 
     model_class: ClassVar[Any]
-    """An ``AutoModelFor…`` of transformers."""
+    """An ``AutoModelFor…`` class of transformers, which opens models for the task."""
     metric_names: ClassVar[tuple[str, ...]]
-    """What ``metrics`` returns."""
+    """Names of the metrics that ``metrics`` returns."""
     reads_images: ClassVar[bool] = False
+    """Whether the model reads images, and has an image processor instead of a tokenizer."""
     has_new_head: ClassVar[bool] = True
-    """A checkpoint for other tasks may lack the head; it is drawn."""
+    """Whether a pretrained model may lack the head, which is then drawn at random."""
     class_names: tuple[str, ...] = ()
-    """Of the study, once its data has been read."""
+    """Names of the classes of the study, once its data has been read."""
 
     @abstractmethod
     def encode(self, rows: Rows[Input, Target], processor: Any, max_length: int) -> Split:
         """Turn examples into numbers with the model's tokenizer or image processor.
 
         Raises:
-            DataError: names file and row.
+            DataError: a row cannot be encoded; the message names file and row.
         """
 
     def head(self) -> dict[str, Any]:
-        """What ``from_pretrained`` is told about the head."""
+        """Return the arguments by which ``from_pretrained`` makes the head."""
         return {
             "num_labels": len(self.class_names),
             "id2label": dict(enumerate(self.class_names)),
@@ -48,39 +49,41 @@ class Task(RowRules[Input, Target]):
         }
 
     def tokens_per_pass(self, model: PreTrainedModel, tokens: int) -> int:
-        """How many of ``tokens`` padded tokens fit into one forward pass, where logits are the largest part."""
+        """Return how many padded tokens, out of ``tokens`` that memory allows a body, one forward pass may have; fewer
+        where logits are the largest part."""
         del model
         return tokens
 
     @abstractmethod
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """The loss of each counted target, in nats (squared error for regression), 0 for others; any shape."""
+        """Return the loss of each counted target, in nats (squared error for regression), and 0 for others; of any
+        shape."""
 
     def loss_sum(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Their sum, for training."""
+        """Return the sum of ``losses``, for training."""
         return self.losses(logits, targets, label_smoothing).sum()
 
     @abstractmethod
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """What ``metrics`` needs of a batch's logits, on their device, and no more: logits are large."""
+        """Return what ``metrics`` needs of a batch's logits, on their device, and no more: logits are large."""
 
     @abstractmethod
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """Score predictions against targets, batch by batch. Always finite.
+        """Score the predictions of all batches against their targets; every score is finite.
 
         Args:
-            loss: the split's, finite.
+            loss: the loss of the split, finite.
         """
 
 
 def class_positions(class_names: Sequence[str], labels: Iterable[str]) -> list[int]:
-    """Where each of ``labels`` stands in ``class_names``."""
+    """Return the position in ``class_names`` of each of ``labels``."""
     positions = {name: position for position, name in enumerate(class_names)}
     return [positions[label] for label in labels]
 
 
 def joined(batches: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The rows of all batches together."""
+    """Return the rows of all batches in one array."""
     return np.concatenate(batches)

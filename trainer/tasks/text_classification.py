@@ -1,4 +1,4 @@
-"""One class per text."""
+"""Gives one class to each text."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from trainer.tasks.one_class import OneClassTask
 
 
 class TextClassification(OneClassTask[str]):
-    """An example is a text and the name of its class."""
+    """Examples are texts, each with the name of its class."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
 

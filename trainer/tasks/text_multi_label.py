@@ -1,4 +1,4 @@
-"""Any number of classes per text: each is a question of yes or no.
+"""Gives any number of classes to each text: each class is a question of yes or no.
 
 B = rows of a batch, C = classes, N = rows of a split.
 """
@@ -23,13 +23,13 @@ from trainer.tasks.task import Task, class_positions, joined
 
 @dataclass(frozen=True, kw_only=True)
 class MultiLabelClassification(Task[str, tuple[str, ...]]):
-    """An example is a text and the names of its classes, of which there may be none."""
+    """Examples are texts, each with the names of its classes, of which there may be none."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
     metric_names = ("f1_micro", "f1_macro", "subset_accuracy")
     min_classes = 1
     separator: str | None = None
-    """What stands between the classes of a text; ``None``: they come as lists."""
+    """What stands between the classes of a text; ``None``: labels are lists."""
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         labels = row["label"]
@@ -58,7 +58,7 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
         return super().head() | {"problem_type": "multi_label_classification"}
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Binary cross-entropy in nats of each row and class.
+        """Return the binary cross-entropy in nats ``[B, C]`` of each row and class.
 
         Smoothing moves both answers towards one half, as in Keras' ``BinaryCrossentropy``.
         """
@@ -66,13 +66,13 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
         return functional.binary_cross_entropy_with_logits(logits, smoothed_BC, reduction="none")
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        """Yes where the probability is above one half."""
+        """Return whether the probability of each class is above one half, ``[B, C]``."""
         return logits > 0.0
 
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """F1 over all answers and mean F1 of the classes, and the share of texts with every class right."""
+        """Return F1 over all answers, the mean F1 of the classes, and the share of texts with every class right."""
         del loss
         predicted_NC, actual_NC = joined(predicted).astype(np.int64), joined(actual).astype(np.int64)
         return {

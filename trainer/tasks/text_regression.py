@@ -1,4 +1,4 @@
-"""A number per text, learnt as it stands: scale labels yourself where they are far from 0.
+"""Gives a number to each text, learnt as it stands: scale labels yourself where they are far from 0.
 
 B = rows of a batch, N = rows of a split.
 """
@@ -21,7 +21,7 @@ from trainer.tasks.task import Task, joined
 
 
 class TextRegression(Task[str, float]):
-    """An example is a text and its number."""
+    """Examples are texts, each with its number."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
     metric_names = ("mse", "mae", "pearson", "spearman")
@@ -39,7 +39,7 @@ class TextRegression(Task[str, float]):
         return {"num_labels": 1, "problem_type": "regression"}
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Squared error of each row; numbers cannot be smoothed, and the contract refuses it."""
+        """Return the squared error ``[B]`` of each row; numbers cannot be smoothed, and the contract refuses it."""
         del label_smoothing
         return functional.mse_loss(logits.squeeze(-1), targets, reduction="none")
 
@@ -49,7 +49,7 @@ class TextRegression(Task[str, float]):
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """Mean squared and absolute error, Pearson's and Spearman's correlation."""
+        """Return mean squared and absolute error, Pearson's and Spearman's correlation."""
         predicted_N, actual_N = joined(predicted).astype(np.float64), joined(actual).astype(np.float64)
         is_defined = _varies(predicted_N) and _varies(actual_N)
         return {

@@ -1,8 +1,8 @@
-"""A tag for each word: the first token of a word has the word's tag, other tokens do not count.
+"""Gives a tag to each word: the first token of a word has the word's tag, other tokens do not count.
 
-Words are joined by single spaces and tokenised as running text, then found again by their places in it. Handed
-over as lists, byte-level tokenizers (RoBERTa, ModernBERT, GPT-2) would take all words for middles of words: "world"
-becomes "wor", "ld" and not " world", unless a tokenizer heeds ``add_prefix_space``, which not all do.
+Words are joined by single spaces and tokenised as running text, then found again by their places in it. Handed over as
+lists, byte-level tokenizers (RoBERTa, ModernBERT, GPT-2) would take all words for middles of words: "world" becomes
+"wor", "ld" and not " world", unless a tokenizer heeds ``add_prefix_space``, which not all do.
 
 B = rows of a batch, T = tokens of its longest row, C = classes.
 """
@@ -30,7 +30,7 @@ Words = tuple[str, ...]
 
 
 class TokenClassification(Task[Words, Words]):
-    """An example is the words of a text and the tag of each."""
+    """Examples are the words of a text, each with its tag."""
 
     model_class: ClassVar[Any] = AutoModelForTokenClassification
     metric_names = ("span_f1", "span_precision", "span_recall", "accuracy")
@@ -51,8 +51,12 @@ class TokenClassification(Task[Words, Words]):
         return not any(word.strip() for word in example)
 
     def encode(self, rows: Rows[Words, Words], processor: Any, max_length: int) -> TokenisedSplit:
-        """Raises ``DataError`` for a row of which no word has a token, ``ConfigError`` for a tokenizer that cannot
-        say which token belongs to which word."""
+        """Tokenise the texts and give the first token of each word its tag.
+
+        Raises:
+            DataError: no word of a row has a token; the message names file and row.
+            ConfigError: the tokenizer cannot say which token belongs to which word.
+        """
         if not processor.is_fast:
             raise ConfigError("model.name: its tokenizer cannot align tokens to words; take a model with a fast one")
         texts = [" ".join(words) for words in rows.inputs]
@@ -69,6 +73,7 @@ class TokenClassification(Task[Words, Words]):
         return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Return the cross-entropy in nats of each token that counts: logits ``[B, T, C]``, targets ``[B, T]``."""
         return functional.cross_entropy(
             logits.flatten(0, 1),
             targets.flatten(),
@@ -78,12 +83,14 @@ class TokenClassification(Task[Words, Words]):
         )
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the likeliest tag ``[B, T]`` of each token."""
         return logits.argmax(dim=-1)
 
     def metrics(
         self, predicted: Sequence[NDArray[Any]], actual: Sequence[NDArray[Any]], loss: float
     ) -> dict[str, float]:
-        """Over the words of which the model saw a token: F1 of spans, and accuracy of tags."""
+        """Return F1, precision and recall of spans, and the accuracy of tags, over the words of which the model saw a
+        token."""
         del loss
         pairs = [
             (predicted_T[actual_T != IGNORED], actual_T[actual_T != IGNORED])

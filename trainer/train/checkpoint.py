@@ -1,4 +1,4 @@
-"""A trial's state on disk, so that an interrupted trial goes on where it was and ends with the same numbers.
+"""Saves a trial's state to disk, so that an interrupted trial goes on where it was and ends with the same numbers.
 
 Saved are the weights that train, the optimizer, where the trial is, the training losses since the last evaluation and
 the best model so far. The schedule, the batches and the random state follow from the optimizer step, each from its own
@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Preempted(Exception):
-    """The trial was asked to stop. It has written a checkpoint."""
+    """The trial was asked to stop, and has written a checkpoint."""
 
 
 class Stateful(Protocol):
@@ -46,38 +46,42 @@ class TrialState:
     """All that a trial's next step depends on, besides its study, params, seed and number."""
 
     pretrained: Pretrained
-    """What ``model`` was made of."""
+    """What the model was made of."""
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
     progress: Stateful
     """How many evaluations there were, and which was best."""
     best: BestModel
+    """Weights of the best evaluation."""
     losses: list[torch.Tensor]
     """Training losses of the steps since the last evaluation, scalars."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """Those of one attempt."""
+    """The checkpoints of one attempt of a trial."""
 
     folder: CheckpointFolder
     study_id: str
     number: int
     attempt: int
     versions: dict[str, str]
+    """Versions of what computes, by name."""
     resume: Resume | None
-    """What is to be gone on from; ``None``: begin anew."""
+    """The checkpoint from which the trial goes on; ``None``: it begins anew."""
     is_stop_wanted: Callable[[], bool]
+    """Whether the trial is to stop as soon as it is saved."""
     every_seconds: float = CHECKPOINT_SECONDS
+    """Time after which the next evaluation is followed by a checkpoint."""
 
     def restore(self, state: TrialState) -> int:
         """Fill ``state`` from the checkpoint to go on from.
 
         Returns:
-            The optimizer steps that have been made; 0 where the trial begins anew.
+            The number of optimizer steps that have been made; 0 where the trial begins anew.
 
         Raises:
-            CheckpointLost: it is not there any more, or cannot be read.
+            CheckpointLost: the checkpoint is not there any more, or cannot be read.
         """
         if self.resume is None:
             return 0
@@ -92,6 +96,13 @@ class Checkpoints:
 
     def save(self, state: TrialState, *, step: int, optimizer_steps: int) -> Path:
         """Write a checkpoint, whole or not at all, and delete those that it replaces.
+
+        Args:
+            step: number of evaluations made.
+            optimizer_steps: number of optimizer steps made.
+
+        Returns:
+            The folder of the checkpoint.
 
         Raises:
             OSError: the disk is full, or cannot be written.
@@ -119,8 +130,10 @@ class Watch:
     """
 
     def __init__(self, checkpoints: Checkpoints | None, state: TrialState) -> None:
-        """Raises:
-        CheckpointLost: as ``Checkpoints.restore``.
+        """Restore ``state``.
+
+        Raises:
+            CheckpointLost: the checkpoint to go on from is not there any more, or cannot be read.
         """
         self._checkpoints = checkpoints
         self._state = state
@@ -132,11 +145,11 @@ class Watch:
         """Save the trial if it is to stop, or if it was evaluated just now and the last time is long ago.
 
         Args:
-            step: evaluations made.
-            optimizer_steps: those made.
+            step: number of evaluations made.
+            optimizer_steps: number of optimizer steps made.
 
         Raises:
-            Preempted: it was asked to stop.
+            Preempted: the trial was asked to stop.
         """
         if self._checkpoints is None:
             return
@@ -150,7 +163,8 @@ class Watch:
 
 
 def trained_state(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Everything in ``model`` that is not frozen; the rest is the study's checkpoint, or drawn by seed."""
+    """Return all tensors of ``model`` that are not frozen; the others are those of the pretrained model, or drawn by
+    seed."""
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 

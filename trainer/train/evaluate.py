@@ -1,9 +1,9 @@
-"""The validation loss, defined here and nowhere else.
+"""Computes the validation loss, which is defined here and nowhere else.
 
-The mean over counted targets of cross-entropy in nats (of binary cross-entropy where a row has several
-classes, of squared error for regression), over the whole split, with the model in eval mode and without label
-smoothing. Logits are fp32 and the mean is taken in fp64 on the host, so that neither batch size nor padding
-moves it by more than the rounding of a forward pass.
+It is the mean over counted targets of cross-entropy in nats (of binary cross-entropy where a row has several classes,
+of squared error for regression), over the whole split, with the model in eval mode and without label smoothing. Logits
+are fp32 and the mean is taken in fp64 on the host, so that neither batch size nor padding moves it by more than the
+rounding of a forward pass.
 
 B = rows of a batch.
 """
@@ -26,10 +26,11 @@ from trainer.tasks.registry import AnyTask
 def evaluate(
     model: PreTrainedModel, task: AnyTask, split: Split, precision: Precision, *, tokens: int | None = None
 ) -> dict[str, float]:
-    """Score ``model`` on ``split``. Leaves the model in eval mode.
+    """Score ``model`` on ``split``, and leave the model in eval mode.
 
     Args:
-        tokens: padded tokens of one forward pass, at most; ``None``: what suits the device. Speed, not the result.
+        tokens: padded tokens of one forward pass, at most; ``None``: what suits the device. It decides the speed,
+            not the result.
 
     Returns:
         ``loss`` in nats and the task's metrics; ``loss`` alone, not finite, of a model that diverged.

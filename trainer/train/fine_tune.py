@@ -1,4 +1,4 @@
-"""One trial: a generator of evaluations. It knows no HTTP, no Optuna and no lease.
+"""Trains one trial: a generator of evaluations that knows no HTTP, no Optuna and no lease.
 
 B = rows of a batch, T = tokens of its longest row.
 """
@@ -35,7 +35,7 @@ from trainer.trunk.cache import TrunkCache
 from trainer.trunk.open_trunk import open_trunk
 
 MICRO_BATCH_TOKENS = 8_192
-"""Padded tokens of one forward and backward pass: a few GB for a model of BERT's size."""
+"""Padded tokens of one forward and backward pass: a few GB for a model of the size of BERT."""
 
 _MEMORY_HYPERPARAMETERS = (
     "method",
@@ -46,7 +46,7 @@ _MEMORY_HYPERPARAMETERS = (
     "lora_rank",
     "lora_targets",
 )
-"""They decide what a forward pass must keep for the backward pass."""
+"""Hyperparameters that decide what a forward pass must keep for the backward pass."""
 
 FINITE_CHECK_STEPS = 50
 """Optimizer steps between two looks at the training loss, each of which waits for the device."""
@@ -57,17 +57,18 @@ class Evaluation:
     """What one evaluation of a trial found. Every number is finite."""
 
     step: int
-    """Counts evaluations, from 1."""
+    """Number of the evaluation, from 1."""
     epoch: float
     """Passes over the training data so far."""
     optimizer_steps: int
+    """Optimizer steps so far."""
     value: float
-    """The metric of the first objective."""
+    """Metric of the first objective."""
     metrics: dict[str, float]
-    """validation_loss and train_loss (nats) and the task's own. train_loss is the mean over the
-    optimizer steps since the evaluation before, with dropout."""
+    """``validation_loss`` and ``train_loss`` in nats, and the task's own metrics. The training loss is the mean over
+    the optimizer steps since the evaluation before, with dropout."""
     final: bool
-    """The last planned one, or early stopping has run out of patience here."""
+    """Whether the trial ends here: this was the last evaluation planned, or early stopping is out of patience."""
 
 
 def fine_tune(
@@ -83,19 +84,19 @@ def fine_tune(
 ) -> Generator[Evaluation, None, None]:
     """Train one trial and yield its evaluations; the caller may close it after any of them.
 
-    Closing it frees the trial's memory: nothing else holds model, gradients or optimizer. On one CPU thread
-    the same arguments give the same losses to the last bit, whatever the caller does between two evaluations.
+    Closing it frees the trial's memory: nothing else holds model, gradients or optimizer. On one CPU thread the same
+    arguments give the same losses to the last bit, whatever the caller does between two evaluations.
 
     Args:
-        seed: the study's.
-        number: the trial's; with ``seed`` it decides batches, a new head and dropout.
-        best: filled with the model of the best evaluation so far, before that is yielded.
+        seed: seed of the study.
+        number: number of the trial; with ``seed`` it decides batches, a new head and dropout.
+        best: filled with the model of the best evaluation so far, before that evaluation is yielded.
         checkpoints: where an interrupted trial goes on from and is saved; ``None``: nowhere.
         hints: what earlier trials found out about memory.
-        cache: of frozen blocks' outputs; ``None``: they are computed for every batch.
+        cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
 
     Raises:
-        Preempted: it was asked to stop and has written a checkpoint.
+        Preempted: the trial was asked to stop and has written a checkpoint.
         CheckpointLost: the checkpoint to go on from cannot be read.
         Diverged: the training or validation loss is not finite.
         ConfigError: ``config`` cannot run on this model and data.
@@ -150,7 +151,7 @@ class _Progress:
         self._best_step = 0
 
     def note(self, value: float) -> bool:
-        """Count an evaluation; say whether it is the best. Of equals the first is."""
+        """Count an evaluation, and return whether it is the best. Of equals the first is."""
         self.step += 1
         self.value = value
         if self._sign * value >= self._best:
@@ -242,7 +243,7 @@ def _memory_key(prepared: Prepared, config: TrialConfig) -> str:
 
 
 def _measure(prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor]) -> dict[str, float]:
-    """Metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
+    """Return the metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
     train_loss = float(torch.stack(losses).cpu().double().mean())
     _check_finite("training", train_loss)
     scores = evaluate(model, prepared.task, prepared.validation, prepared.facts.precision)

@@ -1,8 +1,8 @@
-"""Task similarity: how well a linear probe on the frozen trunk already does.
+"""Measures how similar a task is to what the model knows: how well a linear probe on its hidden states already does.
 
-Features that separate the classes without any fine-tuning need little of it: most layers can stay frozen. Where
-they do not, the model must change. Linear probes as a measure of what a representation holds: Alain and Bengio
-(2016), arXiv:1610.01644.
+Features that separate the classes without any fine-tuning need little of it: most layers can stay frozen. Where they do
+not, the model must change. Linear probes as a measure of what a representation holds: Alain and Bengio (2016),
+arXiv:1610.01644.
 
 B = rows of a batch, T = tokens of its longest row, H = hidden size, K = examples of the probe.
 """
@@ -33,21 +33,22 @@ from trainer.tasks.registry import AnyTask
 from trainer.train.evaluate import evaluate
 
 _SIMILAR, _DIFFERENT = 0.75, 0.4
-"""Skill from which on, and up to which, a preset is suggested. Our judgement, without a study behind it: a probe
-that goes three quarters of the way leaves little for the body to learn, one that goes less than 40 % needs other
+"""Skill from which on, and up to which, a preset is suggested. This is our judgement, without a study behind it: a
+probe that goes three quarters of the way leaves little for the body to learn, one that goes less than 40 % needs other
 features."""
 
 _MAX_ROWS = 2_000
+"""Largest number of rows that a split is probed on."""
 
 _PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
-"""Parameters times tokens that the measure may cost: about 10 s on one CPU core (at 0.085 TFLOP/s, measured), and less
-on a GPU. Above it fewer rows are taken."""
+"""Parameters times tokens that the probe may cost, by device: about 10 s on one CPU core (at 0.085 TFLOP/s, measured),
+and less on a GPU. Above it fewer rows are taken."""
 
 
 def with_linear_probe(
     facts: Facts, spec: StudySpec, model: PreTrainedModel, task: AnyTask, train: Split, validation: Split
 ) -> Facts:
-    """Add the measure to ``facts``, and a word on it where it suggests another preset than the study's."""
+    """Return ``facts`` with the probe's measure, and a warning where it suggests another preset than the study's."""
     found = run_linear_probe(model, task, train, validation, facts.precision, seed=spec.seed)
     if found is None or found.suggestion in (None, spec.preset):
         return facts.model_copy(update={"similarity": found})
@@ -57,10 +58,14 @@ def with_linear_probe(
 def run_linear_probe(
     model: PreTrainedModel, task: AnyTask, train: Split, validation: Split, precision: Precision, *, seed: int
 ) -> Similarity | None:
-    """Probe an untouched ``model``, whose device decides how many rows are taken. Leaves it in eval mode.
+    """Probe an untouched ``model``, and leave it in eval mode. Its device decides how many rows are taken.
+
+    Args:
+        seed: draws the rows.
 
     Returns:
-        ``None`` where nothing can be told: hidden states that are not finite, or targets that are all alike.
+        What the probe found, or ``None`` where nothing can be told: hidden states that are not finite, or targets
+        that are all alike.
     """
     budget = _PARAMETER_TOKENS[model.device.type] / model.num_parameters()
     validation = _some(validation, budget / 3, seed)

@@ -1,4 +1,4 @@
-"""AdamW and the learning rate of every step."""
+"""Makes AdamW and the learning rate of every optimizer step."""
 
 import math
 from collections import defaultdict
@@ -13,23 +13,25 @@ from trainer.errors import ConfigError
 from trainer.trial.config import TrialConfig
 
 BETA1 = 0.9
+"""Decay of AdamW's mean of gradients, as in transformers."""
 EPSILON = 1e-8
+"""Number that keeps AdamW from dividing by 0, as in transformers."""
 
 _SHARE = "rate_share"
-"""Key of a parameter group: its rate as a share of the trial's."""
+"""Key of a parameter group under which its rate stands, as a share of the trial's."""
 
 
 def make_optimizer(
     model: nn.Module, config: TrialConfig, rate_shares: Mapping[nn.Parameter, float]
 ) -> torch.optim.AdamW:
-    """AdamW over what trains; weights of fewer than two dimensions (biases, norms) do not decay.
+    """Make AdamW over what trains; weights of fewer than two dimensions (biases, norms) do not decay.
 
-    Its moments have their memory at once. By itself AdamW takes it in the middle of its first step, where running
-    out would leave some weights moved and others not; so a step needs none on CPU and CUDA, and what does not fit
-    beside the moments is a batch, which can be cut.
+    Its moments have their memory at once. By itself AdamW takes it in the middle of its first step, where running out
+    would leave some weights moved and others not; so a step needs none on CPU and CUDA, and what does not fit beside
+    the moments is a batch, which can be cut.
 
     Args:
-        rate_shares: of parameters whose rate is not the trial's, its share of that.
+        rate_shares: rates of parameters as shares of the trial's; others have the full rate.
 
     Raises:
         ConfigError: nothing trains.
@@ -59,7 +61,7 @@ def make_optimizer(
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
-    """Scale the gradients down to an L2 norm of ``max_norm`` if theirs is larger; 0: leave them."""
+    """Scale the gradients down to an L2 norm of ``max_norm`` if theirs is larger; with 0 leave them."""
     if max_norm > 0:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, max_norm)
@@ -86,6 +88,6 @@ def make_schedule(config: TrialConfig, n_steps: int) -> Callable[[int], float]:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let the next step use ``rate``, and parameters with a share of it their share."""
+    """Let the next optimizer step use ``rate``, and parameters with a share of it their share."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_SHARE]

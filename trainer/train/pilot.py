@@ -1,4 +1,4 @@
-"""A trial's params on a fraction of the training data, to see errors and promise before it costs much."""
+"""Runs a pilot: a trial's params on a fraction of the training data, to see errors and promise before it costs much."""
 
 from dataclasses import replace
 
@@ -22,11 +22,15 @@ def run_pilot(
 ) -> dict[str, float]:
     """Fine-tune on ``fraction`` of the training rows and return the metrics of the best evaluation.
 
-    Head, dropout and data order are drawn as in trial ``number``; validation rows are all of the study's. It is
-    evaluated once an epoch, since a small epoch may be too short for more.
+    Head, dropout and data order are drawn as in the trial ``number``; validation rows are all of the study's. The pilot
+    is evaluated once an epoch, since a small epoch may be too short for more.
+
+    Args:
+        hints: what earlier trials found out about memory.
+        cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
 
     Raises:
-        TrainerError: as ``fine_tune``.
+        TrainerError: as ``fine_tune`` raises it.
     """
     spec = prepared.spec
     small = replace(

@@ -1,4 +1,4 @@
-"""Everything that the trials of a study share: data, model, facts. Made once per study and process."""
+"""Prepares what the trials of a study share, once per study and process: data, model, facts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,12 +31,14 @@ from trainer.train.linear_probe import with_linear_probe
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Everything that the trials of one study share. Never changed by a trial."""
+    """What the trials of one study share. No trial changes it."""
 
     spec: StudySpec
     facts: Facts
     device: torch.device
+    """Device that the trials run on."""
     task: AnyTask
+    """Task of the study, with its classes."""
     pretrained: Pretrained
     train: Split
     validation: Split
@@ -49,11 +51,11 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     Args:
         roots: folders that data and model must lie in; relative paths are tried under each.
         device: where the trials will run.
-        facts: what the study's first ``prepare`` found; data and model must still be those, and its
-            precision is kept. ``None`` for that first one.
+        facts: what the study's first ``prepare`` found; data and model must still be those, and its precision is
+            kept. ``None`` for that first one.
 
     Raises:
-        DataError: bad data, or changed since the study was prepared.
+        DataError: bad data, or data or a model that changed since the study was prepared.
         ConfigError: unknown model, impossible space, or a precision that this device cannot keep.
     """
     assert spec.model is not None
@@ -99,7 +101,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
 
 
 def _check_metrics(spec: StudySpec, task: AnyTask) -> None:
-    """What the contract cannot know: whether the data's texts have one class each."""
+    """Check what the contract cannot know: whether the data has one class a text."""
     named = [(f"objective[{index}]", one.metric) for index, one in enumerate(spec.objectives)]
     named = named if len(named) > 1 else [("objective", spec.metric)]
     for field, metric in [*named, *((f"constraints[{i}]", one.metric) for i, one in enumerate(spec.constraints))]:

@@ -11,7 +11,10 @@ from trainer.train.prepare import Prepared
 
 
 def score(directory: Path, prepared: Prepared) -> dict[str, float]:
-    """Score a saved model on the test split: ``test_loss`` (nats), ``test_accuracy``, …
+    """Return the scores of a saved model on the test split: ``test_loss`` (nats), ``test_accuracy``, …
+
+    Args:
+        directory: holds the model.
 
     Raises:
         ConfigError: the study has no test split, or the directory does not hold a model of its classes.

@@ -1,7 +1,7 @@
-"""One trial of a user's own ``train(params, report)``, in the shape of ``fine_tune``: a generator of evaluations.
+"""Runs one trial of a user's own ``train(params, report)``, in the shape of ``fine_tune``: a generator of evaluations.
 
-The function runs in a thread of its own and stands still inside ``report`` until its evaluation has been dealt
-with, so only one of the two threads runs at a time.
+The function runs in a thread of its own and stands still inside ``report`` until its evaluation has been dealt with, so
+only one of the two threads runs at a time.
 """
 
 import math
@@ -18,7 +18,7 @@ from trainer.train.fine_tune import Evaluation
 from trainer.train.script_file import Train
 
 CLOSE_SECONDS = 30.0
-"""For a script to end after it has been told to."""
+"""Time that a script has to end after it has been told to."""
 
 
 class ScriptStuck(RuntimeError):
@@ -30,8 +30,12 @@ def run_script(
 ) -> Generator[Evaluation, None, None]:
     """Run ``train`` and yield what it reports; the caller may close this after any evaluation.
 
-    ``report(step=1, validation_loss=0.7, …)`` takes numbers by name, the study's ``wanted`` metrics among them (the
-    first objective's is the first), and optionally ``step``: counted from 1 and rising, the next one if left out.
+    ``report(step=1, validation_loss=0.7, …)`` takes numbers by name, the study's ``wanted`` metrics among them, and
+    optionally ``step``: counted from 1 and rising, the next one if left out.
+
+    Args:
+        wanted: names of the metrics that the study goes by, that of the first objective first.
+        close_seconds: time that ``train`` has to end after it has been told to.
 
     Raises:
         Diverged: a reported number is not finite.
@@ -53,7 +57,7 @@ def run_script(
 
 
 class _Desk:
-    """Where the two threads meet."""
+    """The place where the two threads meet."""
 
     def __init__(self, train: Train, params: Mapping[str, ParamValue], wanted: Sequence[str]) -> None:
         self.n_reports = 0

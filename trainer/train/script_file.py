@@ -13,26 +13,29 @@ from trainer.data.allowed_paths import describe_search, find_allowed
 from trainer.errors import ConfigError
 
 Train = Callable[[dict[str, Any], Callable[..., None]], object]
-"""``train(params, report)``."""
+"""A script's function ``train(params, report)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A file that this worker's operator allows, and the function in it."""
+    """A script that this worker's operator allows."""
 
     train: Train
+    """The function ``train(params, report)`` in it."""
     facts: Facts
+    """What is known about it: its hash."""
 
 
 def load_script(name: str, folders: Sequence[Path], facts: Facts | None = None) -> Script:
-    """Run the file ``name``, absolute or relative to one of ``folders``, and take its ``train``.
+    """Run the file ``name``, absolute or relative to one of ``folders``, and return its function ``train``.
 
     Args:
-        folders: from ``--allow-scripts``.
+        folders: folders that the worker's ``--allow-scripts`` names.
         facts: what the study's first worker found; the file must still be that one.
 
     Raises:
-        ConfigError: not allowed, not found, changed, broken, or without a function ``train(params, report)``.
+        ConfigError: the file is not allowed, not found, changed, broken, or without a function
+            ``train(params, report)``.
     """
     path = _find(name, folders)
     content = path.read_bytes()
@@ -80,7 +83,7 @@ def _train_function(name: str, path: Path) -> Train:
 
 
 def _facts(sha256: str) -> Facts:
-    """Nothing is known about a script but its content."""
+    """Return facts that say nothing about a script but its content."""
     return Facts(
         train_rows=0,
         validation_rows=0,

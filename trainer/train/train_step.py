@@ -1,4 +1,4 @@
-"""One optimizer step's gradients, from as many micro-batches as memory needs.
+"""Computes the gradients of one optimizer step, from as many micro-batches as memory needs.
 
 B = rows of the effective batch.
 """
@@ -26,8 +26,11 @@ def accumulate_gradients(
 ) -> torch.Tensor:
     """Add the gradients of the mean loss over the counted targets of ``rows_B`` to ``model``.
 
-    Each micro-batch contributes its sum divided by the targets of the whole batch, so its size changes
-    nothing but memory, unequal remainders included.
+    Each micro-batch contributes its sum divided by the targets of the whole batch, so its size changes nothing but
+    memory, unequal remainders included.
+
+    Args:
+        micro_batch_size: rows that go through the model at once.
 
     Returns:
         The mean training loss of the batch in nats, a scalar on the device: reading it would wait.

@@ -1,4 +1,4 @@
-"""Where checkpoints lie, which of them are whole, and when they go. Imports no torch.
+"""Decides where checkpoints lie, which of them are whole, and when they go. Imports no torch.
 
     ROOT / study id / trial number / attempt / at-OPTIMIZER_STEPS / {state.pt, COMPLETE}
 
@@ -24,29 +24,33 @@ from spezia.contract.protocol import MAX_CHECKPOINTS, HeldCheckpoint
 from spezia.contract.wire import Reply
 
 STATE = "state.pt"
+"""Name of the file that holds the state of a trial."""
 MARKER = "COMPLETE"
+"""Name of the file that makes a checkpoint whole."""
 _FORMAT = 1
-"""Raised when older checkpoints cannot be read any more."""
+"""Number of the format; raised when older checkpoints cannot be read any more."""
 _KEEP_SECONDS = 7 * 24 * 3600.0
-"""A trial that was interrupted for longer has most likely been finished elsewhere."""
+"""Age at which checkpoints are deleted: a trial that was interrupted for longer has most likely been finished
+elsewhere."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class Marker(Reply):
-    """What stands in ``COMPLETE``."""
+    """Content of the file ``COMPLETE``, which describes a whole checkpoint."""
 
     format: int = _FORMAT
     study_id: str
     number: int
     attempt: int
     step: int
-    """Evaluations made."""
+    """Number of evaluations made."""
     optimizer_steps: int
+    """Number of optimizer steps made."""
     versions: dict[str, str]
-    """Of what computes: another one may not read the state, or go on with other numbers."""
+    """Versions of what computes: another one may not read the state, or go on with other numbers."""
     size_bytes: int
-    """Of ``state.pt``."""
+    """Size of ``state.pt``."""
     written_at: float
     """Seconds since 1970."""
 
@@ -58,11 +62,15 @@ class CheckpointFolder:
     root: Path
 
     def of_attempt(self, study_id: str, number: int, attempt: int) -> Path:
-        """Where an attempt writes, and nobody else."""
+        """Return the folder that one attempt of a trial writes to, and nobody else."""
         return self._of_trial(study_id, number) / str(attempt)
 
     def held(self, versions: dict[str, str]) -> list[HeldCheckpoint]:
-        """The furthest checkpoint of each trial that this software can go on from, newest first."""
+        """Return the furthest checkpoint of each trial that this software can go on from, newest first.
+
+        Args:
+            versions: versions of what computes here; checkpoints of others do not count.
+        """
         found = [marker for folder in _find(self.root, "*/*/*/at-*") if (marker := read_marker(folder))]
         furthest: dict[tuple[str, int], Marker] = {}
         for marker in sorted(found, key=lambda one: one.optimizer_steps):
@@ -75,7 +83,7 @@ class CheckpointFolder:
         ]
 
     def forget(self, study_id: str, number: int) -> None:
-        """The trial has ended: delete its checkpoints."""
+        """Delete the checkpoints of a trial that has ended."""
         shutil.rmtree(self._of_trial(study_id, number), ignore_errors=True)
 
     def tidy(self, now: float | None = None) -> None:
@@ -92,7 +100,7 @@ class CheckpointFolder:
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """What a whole checkpoint says of itself; ``None``: it is none."""
+    """Return what a whole checkpoint says of itself; ``None``: the folder holds no whole one."""
     try:
         marker = Marker.model_validate_json((folder / MARKER).read_bytes())
         size_bytes = (folder / STATE).stat().st_size
@@ -102,14 +110,14 @@ def read_marker(folder: Path) -> Marker | None:
 
 
 def newest(folder: Path) -> tuple[Path, Marker] | None:
-    """The furthest whole checkpoint of an attempt's ``folder``."""
+    """Return the furthest whole checkpoint in an attempt's ``folder``, and what it says of itself."""
     found = [(path, marker) for path in _find(folder, "at-*") if (marker := read_marker(path))]
     return max(found, key=lambda one: one[1].optimizer_steps, default=None)
 
 
 @contextmanager
 def begun(folder: Path) -> Iterator[Path]:
-    """A new folder to write a checkpoint of an attempt into; gone again unless it is committed."""
+    """Yield a new folder to write a checkpoint of an attempt into; it is gone again unless it is committed."""
     partial = folder / f".{uuid4().hex}"
     make_folder_durably(partial)
     try:
@@ -119,9 +127,12 @@ def begun(folder: Path) -> Iterator[Path]:
 
 
 def commit(partial: Path, marker: Marker) -> Path:
-    """Make a checkpoint whole, under its name, and only then delete what it replaces.
+    """Make a checkpoint whole, give it its name, and only then delete what it replaces.
 
     Earlier checkpoints of the same trial go, other attempts' too.
+
+    Returns:
+        The folder of the checkpoint.
     """
     write_durably(partial / MARKER, [marker.model_dump_json().encode()])
     sync(partial)

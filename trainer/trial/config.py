@@ -57,7 +57,7 @@ class TrialConfig:
 
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> Self:
-        """Fill what is left out with the defaults.
+        """Fill what ``params`` leave out with the defaults.
 
         Raises:
             ConfigError: an unknown name, an impossible value, or a parameter that the trial's method has not.
@@ -74,10 +74,10 @@ class TrialConfig:
         return config
 
     def depth(self, n_blocks: int) -> int:
-        """Of ``n_blocks``, how many from the first on stay frozen for the whole trial; 0: nothing does.
+        """Return how many of ``n_blocks`` blocks stay frozen for the whole trial, from the first on.
 
         Raises:
-            ConfigError: the model has fewer.
+            ConfigError: the model has fewer blocks than are to be frozen.
         """
         if self.method == "head_only":
             return n_blocks
@@ -89,6 +89,6 @@ class TrialConfig:
 
     @property
     def needs_blocks(self) -> bool:
-        """Whether it can only run on a model that can be split into blocks."""
+        """Whether the trial can only run on a model that can be split into blocks."""
         is_partial = bool(self.frozen_layers or self.frozen_fraction)
         return is_partial or self.unfreeze == "gradual" or self.layer_lr_decay < 1.0

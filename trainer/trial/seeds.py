@@ -1,4 +1,4 @@
-"""Where every random number of a trial comes from."""
+"""Makes the seeds of all random numbers of a trial."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ _PURPOSES = {"split": 0, "head": 1, "dropout": 2, "batches": 3, "adapters": 4, "
 
 
 def derive_seed(purpose: Literal["split", "head", "dropout", "batches", "adapters", "subset"], *parts: int) -> int:
-    """Mix the study's seed with trial number, epoch or step into 63 bits of its own for each purpose.
+    """Return a seed of 63 bits for one purpose, mixed from the study's seed and the trial number, epoch or step.
 
     Neighbouring inputs give unrelated seeds, which ``seed + number`` would not.
     """

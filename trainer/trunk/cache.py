@@ -1,8 +1,8 @@
-"""A folder of cached trunks, shared by all processes of a machine, within a byte budget.
+"""Keeps cached trunks in a folder, shared by all processes of a machine, within a byte budget.
 
-``KEY.trunk`` is a finished entry, ``KEY.partial`` one that is being made. Every file is locked (``flock``) by
-the processes that use it, shared while it is mapped, exclusively while it is made; the kernel lets go when a
-process dies. So nothing that is in use is ever removed, and what a dead process left behind is free to take.
+``KEY.trunk`` is a finished entry, ``KEY.partial`` one that is being made. Every file is locked (``flock``) by the
+processes that use it, shared while it is mapped, exclusively while it is made; the kernel lets go when a process dies.
+So nothing that is in use is ever removed, and what a dead process left behind is free to take.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ from typing import IO
 from trainer.trunk.entry import CorruptEntry, TrunkEntry, open_entry
 
 DEFAULT_BYTES = 20 * 2**30
-"""Of the whole folder. A split of 10,000 rows of 100 tokens takes 1.5 GB at width 384."""
+"""Bytes that the folder may hold by default. A split of 10,000 rows of 100 tokens takes 1.5 GB at width 384."""
 
 RESERVE_BYTES = 2**30
-"""Never taken from a disk: databases and checkpoints may lie on it."""
+"""Bytes of a disk that are left free: databases and checkpoints may lie on it."""
 
 WAIT_SECONDS = 300.0
-"""For another process to finish an entry; less than a supervisor's patience with an engine that stands still."""
+"""Time that another process has to finish an entry; less than a supervisor lets an engine stand still."""
 
 _POLL_SECONDS = 0.1
 _LOG = logging.getLogger(__name__)
 
 
 class CacheUnavailable(Exception):
-    """Training goes on without the cache. The message says why."""
+    """Training goes on without the cache, for the reason in the message."""
 
 
 class TrunkCache:
-    """Entries under ``folder``, at most ``max_bytes`` together."""
+    """Cached trunks in one folder, with a limit to the bytes that they take together."""
 
     def __init__(
         self, folder: Path, max_bytes: int = DEFAULT_BYTES, *, sleep: Callable[[float], None] = time.sleep
@@ -49,6 +49,9 @@ class TrunkCache:
         """Open the entry ``key``, after ``write`` has made it if no process of this machine has before.
 
         What is returned stays in place until it is garbage.
+
+        Args:
+            size_bytes: bytes that ``write`` will write.
 
         Raises:
             CacheUnavailable: no room, no disk, no permission, or another process takes too long over it.

@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_BYTES = 512
+"""Size of the header of a file, padding included."""
 _FORMAT = 1
+"""Number of the file format; raised when older files cannot be read any more."""
 _CHUNK_BYTES = 1 << 24
 
 Stored = NDArray[np.float32] | NDArray[np.uint16]
-"""fp32, or the bits of bf16, which numpy does not know."""
+"""Hidden states as they lie in a file: fp32, or the bits of bf16, which numpy does not know."""
 
 
 class CorruptEntry(Exception):
-    """The file is not what its writer wrote. It must be made again."""
+    """The file is not what its writer wrote, and must be made again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +58,25 @@ class _Header:
 
 @dataclass(frozen=True, kw_only=True)
 class TrunkEntry:
-    """An open file. It may be unlinked while it is open; what is mapped stays."""
+    """An open file of hidden states. It may be unlinked while it is open; what is mapped stays."""
 
     places_N2: NDArray[np.int64]
-    """Of every row: its first token in ``hidden_SD``, and how many it has."""
+    """Place of every row: its first token in ``hidden_SD``, and how many it has."""
     hidden_SD: Stored
+    """Hidden states of all tokens, a view of the file."""
 
     def row(self, row: int) -> Stored:
-        """Hidden states ``[T, D]`` of one row, counted from 0; a view of the file."""
+        """Return the hidden states ``[T, D]`` of one row, counted from 0; a view of the file."""
         start, length = self.places_N2[row]
         return self.hidden_SD[start : start + length]
 
     def take(self, rows: Sequence[int]) -> "TrunkEntry":
-        """Some of the rows, counted from 0, in the order given."""
+        """Return an entry of some of the rows, counted from 0, in the order given."""
         return replace(self, places_N2=self.places_N2[np.asarray(rows)])
 
 
 def entry_bytes(n_rows: int, n_tokens: int, width: int, itemsize: int) -> int:
-    """Size of a file before it is written."""
+    """Return the size in bytes of a file before it is written."""
     return HEADER_BYTES + 16 * n_rows + n_tokens * width * itemsize
 
 
@@ -106,7 +109,7 @@ def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]
 
 
 def open_entry(file: IO[bytes]) -> TrunkEntry:
-    """Map a file and check all of it: about a second for a gigabyte, and an epoch reads it all anyway.
+    """Map a file into memory and check all of it: about a second for a gigabyte, and an epoch reads it all anyway.
 
     Raises:
         CorruptEntry: sizes or checksum do not fit.

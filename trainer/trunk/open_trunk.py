@@ -34,14 +34,14 @@ from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
 from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
-"""By which logits may differ from those of the plain forward pass, as a share of the largest where that is above
-1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
+"""Largest difference of logits to those of the plain forward pass, by precision, as a share of the largest logit where
+that is above 1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
 
 _LOG = logging.getLogger(__name__)
 
 
 class _Unequal(Exception):
-    """With the cache the model puts out something else."""
+    """The model puts out something else with the cache."""
 
 
 class _Reached(Exception):
@@ -53,17 +53,18 @@ def open_trunk(
 ) -> tuple[Split, Split]:
     """Replace the first ``depth`` blocks of ``model`` by their cached output for the rows of ``splits``.
 
-    Cached or not, losses are equal within ``TOLERANCES``. Whatever speaks against the cache is logged, and
-    training goes on without: no trial fails because of it.
+    Cached or not, losses are equal within ``TOLERANCES``. Whatever speaks against the cache is logged, and training
+    goes on without: no trial fails because of it.
 
     Args:
-        model: of one trial, with its frozen parameters frozen.
-        depth: blocks from the first that stay frozen for the whole trial.
+        model: the model of one trial, with its frozen parameters frozen.
+        depth: number of blocks, from the first on, that stay frozen for the whole trial.
         splits: training and validation rows.
-        facts: the study's, of which the model's hash and the precision count.
+        facts: of the study; the model's hash and the precision count.
 
     Returns:
-        What to train and validate on: splits whose batches ``model`` is fed for; ``splits`` if nothing is cached.
+        What to train and validate on: splits whose batches ``model`` is fed for, or ``splits`` itself if nothing is
+        cached.
     """
     if depth == 0:
         return splits
@@ -84,7 +85,7 @@ class _Source:
 
     model: PreTrainedModel
     blocks: Sequence[nn.Module]
-    """The frozen ones."""
+    """Blocks that are frozen."""
     model_sha256: str
     precision: Precision
 
@@ -162,7 +163,7 @@ def _tokens(split: Split, rows: NDArray[np.int64], hidden_BTD: torch.Tensor) -> 
 
 @torch.no_grad()
 def _hidden(source: _Source, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
-    """Hidden states ``[B, T, D]`` behind the frozen blocks."""
+    """Return the hidden states ``[B, T, D]`` behind the frozen blocks."""
     outputs: list[torch.Tensor] = []
 
     def stop(_module: nn.Module, _args: object, output: Any) -> None:
@@ -180,10 +181,10 @@ def _hidden(source: _Source, split: Split, rows_B: NDArray[np.int64]) -> torch.T
 
 
 def _outputs(source: _Source, split: Split) -> list[BlockOutput]:
-    """What each of the frozen blocks returns.
+    """Return what each of the frozen blocks returns.
 
     Raises:
-        UnknownBlock: it cannot be replaced, or depends on a parameter that trains.
+        UnknownBlock: a block cannot be replaced, or depends on a parameter that trains.
     """
     returned: list[Any] = []
     hooks = [block.register_forward_hook(lambda *call: returned.append(call[2])) for block in source.blocks]
@@ -200,7 +201,7 @@ def _outputs(source: _Source, split: Split) -> list[BlockOutput]:
 
 
 def _check_rows(split: Split) -> NDArray[np.int64]:
-    """The longest row and the shortest: the widest padding there can be."""
+    """The longest row and the shortest, between which there is the widest padding."""
     return np.array([split.lengths_N.argmax(), split.lengths_N.argmin()])
 
 

@@ -1,4 +1,4 @@
-"""The frozen blocks of a model, replaced by what they put out before.
+"""Replaces the frozen blocks of a model by what they put out before.
 
 B = rows of a batch, T = tokens of its longest row, D = width of a hidden state.
 """
@@ -26,8 +26,9 @@ class BlockOutput:
     """What a block returns: hidden states, in some architectures as the first of a tuple, before Nones."""
 
     hidden_BTD: torch.Tensor
+    """Hidden states of the batch."""
     rest: tuple[None, ...] | None
-    """What follows in the tuple; ``None``: it is none."""
+    """What follows the hidden states in the tuple; ``None``: the block returns no tuple."""
 
     @classmethod
     def of(cls, output: Any) -> Self:
@@ -53,7 +54,7 @@ class Trunk:
     _selected: tuple[TrunkEntry, NDArray[np.int64]] | None = field(default=None, init=False)
 
     def select(self, entry: TrunkEntry, rows_B: NDArray[np.int64]) -> None:
-        """The next forward pass of the model is of these rows."""
+        """Announce that the next forward pass of the model is of the rows ``rows_B``."""
         self._selected = entry, rows_B
 
     @property
@@ -62,13 +63,18 @@ class Trunk:
         return self._selected is not None
 
     def replace_blocks(self, blocks: Sequence[nn.Module], outputs: Sequence[BlockOutput]) -> None:
-        """Let ``blocks``, the frozen ones in order, pass on what is cached; ``outputs``: what each returns."""
+        """Let the frozen blocks pass on what is cached.
+
+        Args:
+            blocks: the frozen ones in order.
+            outputs: what each of them returns.
+        """
         for position, (block, output) in enumerate(zip(blocks, outputs, strict=True)):
             is_last = position == len(blocks) - 1
             block.forward = _stand_in(weakref.ref(block), self, output, is_last=is_last)
 
     def take(self, like_BTD: torch.Tensor) -> torch.Tensor:
-        """Hidden states of the selected rows, in the shape and place of ``like_BTD``; padding is 0."""
+        """Return the hidden states of the selected rows, in the shape and place of ``like_BTD``; padding is 0."""
         assert self._selected is not None
         (entry, rows_B), self._selected = self._selected, None
         assert len(rows_B) == len(like_BTD)
@@ -81,19 +87,19 @@ class Trunk:
 
 @dataclass(frozen=True, kw_only=True)
 class FedSplit:
-    """A split whose batches tell the model which rows they are; else it is ``split``."""
+    """A split like ``split`` whose batches announce to ``trunk`` which rows they are."""
 
     split: Split
     trunk: Trunk
     entry: TrunkEntry
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put ``rows_B`` on ``device``; the next forward pass must be of this batch."""
+        """Put the rows ``rows_B``, counted from 0, on ``device``; the next forward pass must be of this batch."""
         self.trunk.select(self.entry, rows_B)
         return self.split.collate(rows_B, device)
 
     def take(self, rows: Sequence[int]) -> Self:
-        """Some of the rows, in the order given."""
+        """Return a split of some of the rows, counted from 0, in the order given."""
         return replace(self, split=self.split.take(rows), entry=self.entry.take(rows))
 
     def __len__(self) -> int:
@@ -127,7 +133,7 @@ def restore_blocks(blocks: Sequence[nn.Module]) -> None:
 
 
 def to_stored(hidden_BTD: torch.Tensor, *, as_bf16: bool) -> Stored:
-    """Hidden states as they are written."""
+    """Return hidden states as they are written into files."""
     if as_bf16:
         bits: NDArray[np.uint16] = hidden_BTD.bfloat16().cpu().contiguous().view(torch.int16).numpy().view(np.uint16)
         return bits
@@ -136,7 +142,7 @@ def to_stored(hidden_BTD: torch.Tensor, *, as_bf16: bool) -> Stored:
 
 
 def to_tensor(stored: Stored) -> torch.Tensor:
-    """Hidden states as they were before `to_stored`, on the host."""
+    """Return hidden states as they were before ``to_stored``, on the host."""
     if stored.dtype == np.uint16:
         return torch.from_numpy(stored.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(stored)
