@@ -86,7 +86,7 @@ def work(
 
 
 def read_api_key(environment: Mapping[str, str]) -> str | None:
-    """The key that the environment holds or names a file of; the engine gets neither."""
+    """Return the API key that the environment holds, or that a file holds which it names; the engine gets neither."""
     file = environment.get(f"{KEY_VARIABLE}_FILE")
     return environment.get(KEY_VARIABLE) or (Path(file).read_text().strip() if file else None)
 
@@ -101,7 +101,7 @@ def engine_command(
     cache_dir: Path | None = None,
     cache_bytes: int | None = None,
 ) -> list[str]:
-    """What a supervisor starts for its training."""
+    """Return the command line by which a supervisor starts its engine."""
     command = [*shlex.split(engine), "--parent", str(os.getpid())]
     if threads:
         command += ["--threads", str(threads)]
@@ -119,7 +119,7 @@ def engine_command(
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
     _app()
 
 

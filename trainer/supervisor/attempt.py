@@ -18,8 +18,9 @@ from trainer.supervisor.spool import Spool, Verdict
 from trainer.supervisor.stall_detector import STALL_SECONDS, StallDetector
 
 _LOOK_SECONDS = 1.0
+"""Longest time between two looks at the clock."""
 _HARMLESS = ("data_error", "config_error", "diverged", "lost")
-"""Failures after which an engine is as good as new."""
+"""Classes of failures after which an engine is as good as new."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Terminated(BaseException):
 
 
 class Attempt:
-    """One assignment on one engine. After anything that may have spoilt it, the engine is dead."""
+    """One assignment on one engine. After anything that may have spoilt the engine, it is dead."""
 
     def __init__(
         self,
@@ -64,19 +65,22 @@ class Attempt:
         """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
 
         Returns:
-            Whether there is something to save: ``run`` will raise ``Terminated`` once that is done, or it is over and
-            its result is to be delivered.
+            Whether there is something to save: ``run`` will raise ``Terminated`` once that is done, or it is over
+            and its result is to be delivered.
         """
         if self._can_save:
             self._engine.inbox.put(Terminating(reason))  # SimpleQueue.put is safe in the middle of its own get
         return self._can_save or self._is_over
 
     def run(self, directory: Path) -> Ending:
-        """Let the engine carry it out; ``directory`` is where models are passed.
+        """Let the engine carry out the assignment, and return how that ended.
+
+        Args:
+            directory: where models are passed to and from the engine.
 
         Raises:
-            Terminated: it was asked to end, and has had a checkpoint written.
-            LeaseLost: it is no longer ours; nothing is to be said about it.
+            Terminated: the worker was asked to end, and has had a checkpoint written.
+            LeaseLost: the assignment is no longer ours; nothing is to be said about it.
             OutOfContact: the service has been away for too long.
         """
         try:

@@ -4,7 +4,7 @@ ServiceError
 ├── ServiceUnavailable    nobody answered, or with 5xx: try again later
 └── ServiceRefused        4xx: the call itself is wrong, or comes too late
     ├── LeaseLost         the lease is no longer ours: drop everything
-    └── WorkerUnknown     the service has forgotten us: register again
+    └── WorkerUnknown     the service has forgotten this worker: register again
 """
 
 import time
@@ -40,15 +40,15 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 
 class ServiceError(Exception):
-    """Base of all."""
+    """Base of all errors of a call to the service."""
 
 
 class ServiceUnavailable(ServiceError):
-    """Nobody answered, or with 5xx."""
+    """Nobody answered, or with a status of 5xx: the call may be tried again."""
 
 
 class ServiceRefused(ServiceError):
-    """The service understood and said no."""
+    """The service understood the call and said no."""
 
     def __init__(self, status: int, code: Code | None, detail: str) -> None:
         super().__init__(f"{status} {code or 'without a problem document'}: {detail}")
@@ -57,15 +57,15 @@ class ServiceRefused(ServiceError):
 
 
 class LeaseLost(ServiceRefused):
-    """The lease is no longer ours."""
+    """The lease is no longer ours; another worker may have the assignment."""
 
 
 class WorkerUnknown(ServiceRefused):
-    """The service does not know this worker (any more)."""
+    """The service does not know this worker, which must register again."""
 
 
 class ServiceClient:
-    """May be used from several threads."""
+    """Calls the service; may be used from several threads."""
 
     def __init__(
         self,
@@ -85,44 +85,44 @@ class ServiceClient:
         self._http.close()
 
     def seconds_without_contact(self) -> float:
-        """Since the service last answered anything (or since this client was made)."""
+        """Return the seconds since the service last answered anything, or since this client was made."""
         return self._clock() - self._contact_at
 
     def register(self, registration: WorkerRegistration) -> WorkerTerms:
-        """Say who we are and learn what is expected of us."""
+        """Register this worker and return what the service expects of it."""
         return self._post("/v1/workers", registration, WorkerTerms)
 
     def dispatch(self, worker_id: str, request: DispatchRequest) -> Dispatch:
-        """Ask for work and wait for it; may come back with none."""
+        """Ask for work and wait for it; there may be none."""
         patient = httpx2.Timeout(connect=5.0, read=request.wait_seconds + 10.0, write=10.0, pool=5.0)
         return self._post(f"/v1/workers/{worker_id}/dispatch", request, Dispatch, timeout=patient)
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
-        """Renew leases; a lost one is said in the reply, not raised."""
+        """Renew leases; a lost one is named in the reply, not raised."""
         return self._post("/v1/leases/heartbeat", request, HeartbeatReply)
 
     def report(self, request: ReportRequest) -> ReportReplies:
-        """Send evaluations; a lost lease is said in the reply, not raised."""
+        """Send evaluations; a lost lease is named in the reply, not raised."""
         return self._post("/v1/leases/report", request, ReportReplies)
 
     def tell(self, lease: HeldLease, outcome: Outcome) -> Told:
-        """Hand in the result."""
+        """Hand in the result of an assignment."""
         content = _OUTCOME.dump_json(outcome)
         response = self._call("POST", f"/v1/leases/{lease.lease_id}/tell", content, lease=lease)
         return _read(Told, response)
 
     def release(self, lease: HeldLease, release: Release) -> None:
-        """Give the assignment back without a result."""
+        """Give an assignment back without a result."""
         content = release.model_dump_json().encode()
         self._call("POST", f"/v1/leases/{lease.lease_id}/release", content, lease=lease)
 
     def append_log(self, lease: HeldLease, text: str) -> None:
-        """Append lines to the trial's log."""
+        """Append lines to the log of a trial."""
         path = f"/v1/leases/{lease.lease_id}/log"
         self._call("PUT", path, text.encode(), lease=lease, media_type="text/plain; charset=utf-8")
 
     def upload(self, lease: HeldLease, file: Path, name: str) -> None:
-        """Stream ``file`` as the artifact ``name``, a path inside the model's directory."""
+        """Stream ``file`` to the service, as the file ``name`` of the trial's model."""
         path = f"/v1/leases/{lease.lease_id}/artifacts/{name}"
         headers = {TOKEN_HEADER: lease.token, "Content-Type": "application/octet-stream"}
         try:
@@ -149,7 +149,7 @@ class ServiceClient:
             raise _unavailable(error) from error
 
     def fetch_dataset(self, sha256: str, destination: Path) -> str:
-        """Stream an uploaded data set to ``destination``; return its media type."""
+        """Stream an uploaded data set to ``destination``, and return its media type."""
         try:
             with self._http.stream("GET", f"/v1/datasets/{sha256}", timeout=_BULKY) as response:
                 if not response.is_success:

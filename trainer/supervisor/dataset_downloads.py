@@ -1,4 +1,4 @@
-"""Data sets that were uploaded to the service, brought to this machine. Imports no torch.
+"""Brings data sets that were uploaded to the service to this machine. Imports no torch.
 
 The engine knows no HTTP: in what it is handed, ``sha256:…`` has become the path of a file.
 """
@@ -15,11 +15,11 @@ from trainer.supervisor.client import ServiceRefused
 from trainer.user_cache import user_cache
 
 Fetch = Callable[[str, Path], str]
-"""Writes a data set to a path; returns its media type."""
+"""Writes the data set of a hash to a path, and returns its media type."""
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept, for all workers of this user; the content decides the name, so nothing goes stale."""
+    """Return the folder of downloads, for all workers of this user; names are hashes, so nothing goes stale."""
     return user_cache() / "datasets"
 
 
@@ -27,7 +27,7 @@ def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assign
     """Return the assignment with every uploaded data set as a file under ``cache``, downloaded where it is not.
 
     Raises:
-        ServiceRefused: What came does not have the hash that names it.
+        ServiceRefused: what came does not have the hash that names it.
     """
     data = assignment.spec.data
     if data is None:

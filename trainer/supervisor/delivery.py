@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Delivery:
-    """For one assignment under one lease. Everything here may raise ``LeaseLost``."""
+    """Delivers for one assignment under one lease. Every method may raise ``LeaseLost``."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Delivery:
         self._unsent_log = ""
 
     def fetch_model(self, directory: Path) -> None:
-        """Get the kept model that is to be scored; other assignments need none."""
+        """Fetch the kept model that is to be scored into ``directory``; other assignments need none."""
         if not isinstance(self._assignment, ScoreAssignment):
             return
         for name in self._assignment.model_files:
             self._insist(self._client.fetch_model_file, name, directory / name)
 
     def pass_on_log(self) -> None:
-        """Send new log lines, now and then."""
+        """Send new log lines, if the last ones were sent long ago."""
         if self._clock() - self._log_at < _LOG_SECONDS:
             return
         self._log_at = self._clock()

@@ -1,4 +1,4 @@
-"""How a worker ends that is told to end: in order if it can, and within 24 s whatever it waits for.
+"""Ends a worker that is told to end: in order if it can, and within 24 s whatever it waits for.
 
 It has 20 s to save its trial or to deliver a result, and 4 s to give back what is left. A thread of its own counts
 them: the main thread may be deep in a call that no signal interrupts, as when a disk or a name server hangs.
@@ -14,12 +14,13 @@ from types import FrameType
 from trainer.supervisor.supervisor import Supervisor
 
 SAVE_SECONDS = 20.0
-"""For the engine to end its step and write a checkpoint, or for a result to be delivered; Kubernetes kills after 30."""
+"""Time for the engine to end its step and write a checkpoint, or for a result to be delivered; Kubernetes kills after
+30."""
 GIVE_BACK_SECONDS = 4.0
-"""For what is left after that; local workers are killed 25 s after they were told to end."""
+"""Time for what is left after ``SAVE_SECONDS``; local workers are killed 25 s after they were told to end."""
 
 PARENT_GONE = signal.SIGUSR1
-"""Sent by the kernel and by the thread that watches the pipe: whichever comes second changes nothing."""
+"""Signal that the kernel and the thread that watches the pipe send: whichever comes second changes nothing."""
 _TOLD_TO_END = (signal.SIGTERM, signal.SIGINT, PARENT_GONE)
 _TIME_IS_UP = signal.SIGUSR2
 

@@ -1,4 +1,4 @@
-"""How an assignment ended on this worker, and what the service is told about it."""
+"""Says how an assignment ended on this worker, and what the service is told about it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from spezia.contract.failure import Failure
 from spezia.contract.protocol import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
 
 _KEEP_REPORTS = ("diverged", "budget")
-"""Ends after which the reports made so far still count."""
+"""Classes of failures after which the reports made so far still count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,18 +16,23 @@ class Ending:
     """What came of an assignment."""
 
     device_seconds: float
-    """Wall time that the engine had it."""
+    """Wall time during which the engine had the assignment."""
     n_reports: int = 0
+    """Number of the trial's reports, those of earlier attempts included."""
     is_pruned: bool = False
+    """Whether the service said that the trial is to be pruned."""
     failure: Failure | None = None
+    """Why the assignment failed; ``None``: it did not."""
     facts: Facts | None = None
+    """What was found, of an assignment to prepare."""
     metrics: Metrics | None = None
+    """What was measured, of a pilot or an assignment to score."""
     has_model: bool = False
-    """The engine has saved the best model."""
+    """Whether the engine has saved the best model."""
 
 
 def outcome_of(kind: Literal["prepare", "small", "trial", "score"], ending: Ending) -> Outcome:
-    """What to tell the service."""
+    """Return the outcome that tells the service how an assignment of this kind ended."""
     seconds = ending.device_seconds
     if kind == "prepare":
         return PreparedOutcome(kind=kind, facts=ending.facts, failure=ending.failure, device_seconds=seconds)

@@ -21,16 +21,16 @@ from trainer.messages import Command, Event, Hello, decode_event, encode
 from trainer.supervisor.oom_kills import count_oom_kills
 
 _EXIT_SECONDS = 5.0
+"""Time that an engine has to exit once its pipe is closed."""
 _MAX_LOG_BYTES = 256 * 1024
+"""Bytes of log that are passed on at a time, at most."""
 
 
 class WorkerBroken(Exception):
-    """This machine cannot do the work; taking more of it would only spoil it.
-
-    ``reason``: with which the assignment in hand is given back.
-    """
+    """This machine cannot do the work; taking more of it would only spoil it."""
 
     def __init__(self, message: str, reason: Literal["bystander", "disk_full"] = "bystander") -> None:
+        """Make the error; ``reason`` is what the assignment in hand is given back with."""
         super().__init__(message)
         self.reason = reason
 
@@ -40,11 +40,12 @@ class Gone:
     """The engine's end of the pipe is closed, or speaks nonsense: no event will follow."""
 
     nonsense: bytes | None = None
+    """What the engine said instead of an event."""
 
 
 @dataclass(frozen=True)
 class Directed:
-    """A heartbeat's reply about ``lease``."""
+    """The service has said, in answer to a heartbeat, what is to become of a lease."""
 
     lease: HeldLease
     directive: Directive
@@ -58,8 +59,10 @@ class Terminating:
 
 
 class EngineProcess:
-    """One engine process, in a process group of its own. Must be started from the main thread: the engine
-    is killed when the thread that started it ends."""
+    """One engine process, in a process group of its own.
+
+    It must be started from the main thread: the engine is killed when the thread that started it ends.
+    """
 
     def __init__(self, command: Sequence[str], *, count_oom_kills: Callable[[], int] = count_oom_kills) -> None:
         self.inbox: queue.SimpleQueue[Event | Gone | Directed | Terminating] = queue.SimpleQueue()
@@ -83,11 +86,11 @@ class EngineProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be given work."""
+        """Whether the engine can be given work."""
         return not self._is_killed and self._process.poll() is None
 
     def send(self, command: Command) -> None:
-        """Never raises: whether the engine is gone is said by the inbox."""
+        """Send a command. This never raises: whether the engine is gone is said by the inbox."""
         assert self._process.stdin is not None
         line = memoryview(encode(command))
         with contextlib.suppress(BrokenPipeError):
@@ -95,7 +98,7 @@ class EngineProcess:
                 line = line[self._process.stdin.write(line) :]
 
     def kill(self) -> None:
-        """End the engine and whatever it has started. Harmless when repeated."""
+        """End the engine and whatever it has started; harmless when repeated."""
         if self._is_killed:
             return
         self.kill_group()
@@ -110,15 +113,15 @@ class EngineProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def free_pipe(self) -> None:
-        """If the engine has died, kill its group: a process that it left behind may hold its pipe."""
+        """Kill the group of an engine that has died: a process that it left behind may hold its pipe."""
         if self._process.poll() is not None:
             self.kill_group()
 
     def bury(self, gone: Gone) -> Failure:
-        """Say what ended an engine that is gone, and clean up after it.
+        """Return what ended an engine that is gone, and clean up after it.
 
         Raises:
-            WorkerBroken: it had not even started; the next one would not either.
+            WorkerBroken: the engine had not even started; the next one would not either.
         """
         failure = self._cause_of_death(gone)
         if not self.has_greeted:
@@ -126,12 +129,12 @@ class EngineProcess:
         return failure
 
     def start_log(self) -> None:
-        """Forget what has been printed so far: an assignment begins."""
+        """Forget what has been printed so far, because an assignment begins."""
         os.ftruncate(self._log, 0)
         self._log_read = 0
 
     def take_log(self) -> str:
-        """What the engine has printed since the last call; the middle of a flood is left out."""
+        """Return what the engine has printed since the last call; the middle of a flood is left out."""
         size = os.fstat(self._log).st_size
         start, self._log_read = self._log_read, size
         if size - start <= _MAX_LOG_BYTES:

@@ -17,6 +17,7 @@ class Heartbeat:
     """A thread that renews all held leases, and passes on what the service wants ended."""
 
     def __init__(self, client: ServiceClient, on_directive: OnDirective, *, seconds: float) -> None:
+        """Beat every ``seconds``, as the service asked of this worker."""
         self._client = client
         self._on_directive = on_directive
         self._seconds = seconds
@@ -45,7 +46,7 @@ class Heartbeat:
             self._leases.pop(lease.lease_id, None)
 
     def beat(self) -> None:
-        """Renew once. A service out of reach is no reason to stop: the lease may outlive that."""
+        """Renew all leases once. A service out of reach is no reason to stop: the lease may outlive that."""
         with self._lock:
             held = dict(self._leases)
         if not held:

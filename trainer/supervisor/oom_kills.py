@@ -1,11 +1,11 @@
-"""Did the kernel kill somebody of this container for memory?"""
+"""Asks whether the kernel killed a process of this container for want of memory."""
 
 import re
 from pathlib import Path
 
 
 def count_oom_kills(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> int:
-    """How often the out-of-memory killer struck in this process's control group; 0 where nothing says so."""
+    """Return how often the out-of-memory killer struck in this process's control group; 0 where nothing says so."""
     return max((_count(file) for file in _files(proc, root)), default=0)
 
 

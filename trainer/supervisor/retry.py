@@ -1,4 +1,4 @@
-"""Calling a service that may be away for a while."""
+"""Calls a service that may be away for a while."""
 
 import logging
 import random
@@ -9,7 +9,7 @@ from typing import TypeVar
 from trainer.supervisor.client import ServiceClient, ServiceUnavailable
 
 GIVE_UP_SECONDS = 1800.0
-"""Without contact for so long a worker stops its trial and exits."""
+"""Time without contact after which a worker stops its trial and exits."""
 _FIRST_WAIT_SECONDS = 0.25
 _LONGEST_WAIT_SECONDS = 10.0
 
@@ -22,7 +22,7 @@ class OutOfContact(Exception):
 
 
 def waits(jitter: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds between one try and the next: doubling, capped, spread so that workers fall out of step."""
+    """Yield the seconds between one try and the next: doubling, capped, spread so that workers fall out of step."""
     longest = _FIRST_WAIT_SECONDS
     while True:
         yield longest * (0.5 + 0.5 * jitter())
@@ -46,7 +46,7 @@ class Retry:
         self._sleep = sleep
 
     def insist(self, call: Callable[[], _Result]) -> _Result:
-        """Repeat ``call`` while it raises ``ServiceUnavailable``; every other error passes.
+        """Repeat ``call`` while it raises ``ServiceUnavailable``, and return its result; every other error passes.
 
         Raises:
             OutOfContact: for too long the service answered nothing, or this call never.
@@ -64,7 +64,11 @@ class Retry:
         raise AssertionError("waits() never ends")
 
     def check_contact(self) -> None:
-        """Raise ``OutOfContact`` if the service has answered nothing for too long."""
+        """Check that the service has answered something of late.
+
+        Raises:
+            OutOfContact: it has answered nothing for too long.
+        """
         silent = self._client.seconds_without_contact()
         if silent > self._give_up_seconds:
             raise OutOfContact(f"the service has not answered for {silent:.0f} s")

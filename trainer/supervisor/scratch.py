@@ -1,7 +1,7 @@
-"""Folders that a supervisor passes models through; those of supervisors that were killed are removed by the next.
+"""Makes folders that a supervisor passes models through, and removes those of supervisors that were killed.
 
-Each is locked by the process that uses it. The kernel drops the lock with the process, however that ended, and
-whatever namespace its id is counted in.
+Each is locked by the process that uses it. The kernel drops the lock with the process, however that ended, and whatever
+namespace its id is counted in.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "spezia-work-"
+"""Beginning of the names of these folders."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 _LOG = logging.getLogger(__name__)

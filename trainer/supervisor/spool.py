@@ -1,4 +1,4 @@
-"""Reports on their way to the service; none is lost and none overtakes another while it is away."""
+"""Brings reports to the service; none is lost and none overtakes another while it is away."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailab
 from trainer.supervisor.retry import Retry, waits
 
 _BATCH = 200
+"""Number of reports that are sent at a time."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,9 +20,13 @@ class Verdict:
     """What the service says about the reports of one trial, taken together."""
 
     should_prune: bool = False
+    """Whether the trial is to be pruned."""
     is_cancelled: bool = False
+    """Whether the trial was cancelled."""
     keep_model: bool = False
+    """Whether the best model is wanted should the trial end here."""
     reason: str | None = None
+    """Why the trial is to be pruned, in words."""
 
 
 class Spool:
@@ -37,7 +42,7 @@ class Spool:
         self._try_at = 0.0
 
     def offer(self, report: Report) -> Verdict:
-        """Send what is waiting if the service can be reached; else training goes on.
+        """Take a report and send all that wait if the service can be reached; else training goes on.
 
         Raises:
             LeaseLost: the trial is no longer ours.
@@ -56,7 +61,7 @@ class Spool:
         return verdict
 
     def flush(self, report: Report | None = None) -> Verdict:
-        """Send everything, however long it takes.
+        """Take a report, if there is one, and send all that wait, however long it takes.
 
         Raises:
             LeaseLost: the trial is no longer ours.

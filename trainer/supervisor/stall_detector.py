@@ -1,4 +1,4 @@
-"""How long a silent engine is waited for."""
+"""Decides how long a silent engine is waited for."""
 
 import statistics
 import time
@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable
 
 STALL_SECONDS = 600.0
+"""Shortest silence after which an engine counts as stalled."""
 STALL_FACTOR = 20
-"""Times the median time between two messages, where that is more."""
+"""Silence after which an engine counts as stalled, as a multiple of the median time between two of its messages, where
+that is longer."""
 
 
 class StallDetector:
@@ -21,21 +23,21 @@ class StallDetector:
 
     @property
     def seconds(self) -> float:
-        """The longest silence that is still borne."""
+        """Longest silence that is still borne."""
         if not self._gaps:
             return self._stall_seconds
         return max(self._stall_seconds, STALL_FACTOR * statistics.median(self._gaps))
 
     def heard(self) -> None:
-        """The engine has said something."""
+        """Note that the engine has said something."""
         now = self._clock()
         self._gaps.append(now - self._heard_at)
         self._heard_at = now
 
     def resume(self) -> None:
-        """It is the engine's turn again: the time up to now was not its own."""
+        """Note that it is the engine's turn again: the silence up to now was not its own."""
         self._heard_at = self._clock()
 
     def seconds_left(self) -> float:
-        """Until the engine counts as stalled."""
+        """Return the seconds until the engine counts as stalled."""
         return self._heard_at + self.seconds - self._clock()

@@ -1,6 +1,6 @@
-"""The supervisor: takes work from the service, has an engine process carry it out, hands in the result.
+"""Takes work from the service, has an engine process carry it out, and hands in the result.
 
-It imports no torch: it lives on when the engine, which does, crashes, hangs or is killed.
+The supervisor imports no torch: it lives on when the engine, which does, crashes, hangs or is killed.
 """
 
 import errno
@@ -47,20 +47,20 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long a worker waits, in seconds."""
+    """Times that a worker waits, in seconds."""
 
     stall_seconds: float = STALL_SECONDS
-    """For a sign of life of the engine; more when its steps are long."""
+    """Time without a sign of life of the engine; longer when its steps are long."""
     hello_seconds: float = 600.0
-    """For a new engine to import torch and find its device."""
+    """Time for a new engine to import torch and find its device."""
     give_up_seconds: float = GIVE_UP_SECONDS
-    """For the service."""
+    """Time without an answer of the service."""
     wait_seconds: float = MAX_WAIT_SECONDS
-    """For work, in one call."""
+    """Time that one call waits for work."""
 
 
 class Supervisor:
-    """One worker with one slot."""
+    """One worker, which carries out one assignment at a time."""
 
     def __init__(
         self,
@@ -73,7 +73,12 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Without ``checkpoint_dir``, the engine's, trials that are interrupted begin anew."""
+        """Make a worker that has not begun.
+
+        Args:
+            engine_command: command line of an engine.
+            checkpoint_dir: folder of the engine's checkpoints; without it, trials that are interrupted begin anew.
+        """
         self._client = client
         self._engine_command = engine_command
         self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
@@ -91,7 +96,7 @@ class Supervisor:
         self._held: HeldLease | None = None
 
     def run(self) -> int:
-        """Work until terminated; the process's exit code."""
+        """Work until terminated, and return the process's exit code."""
         bind_contextvars(worker_id=self._worker_id)
         try:
             self._work_until_interrupted()
