@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
 
 from service.dependencies import Parts
@@ -35,6 +36,7 @@ from service.routes import (
 from service.routes.exception_handlers import add_exception_handlers
 from service.routes.middleware.add_middleware import add_middleware
 from service.routes.middleware.request_log import bind_path
+from service.routes.threads import N_FOR_PEOPLE
 from service.search.propose.proposer import Proposer
 from service.settings import Settings
 from service.store.sql.engine import Clock, DatabaseClock, open_engine
@@ -118,6 +120,7 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
+    current_default_thread_limiter().total_tokens = N_FOR_PEOPLE
     ended = threading.Event()
     threads = [
         threading.Thread(target=_reap_until, args=(parts, ended), name="reaper"),

@@ -11,6 +11,7 @@ from types import FrameType
 import uvicorn
 
 from service.app import create_app
+from service.http_protocol import PatientProtocol
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.keys.check_key import has_keys
@@ -86,6 +87,7 @@ def _serve(
     # whoever may call us may write X-Forwarded-For too
     config = uvicorn.Config(
         app,
+        http=PatientProtocol,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,

@@ -36,7 +36,7 @@ DOORS = {
     "sqlalchemy": ("service/store/", "migrations/"),
     "sqlite3": ("service/store/sql/sqlite.py",),
     "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
-    "uvicorn": ("service/serve.py",),
+    "uvicorn": ("service/serve.py", "service/http_protocol.py"),
 }
 """Libraries that few may import, and who may."""
 

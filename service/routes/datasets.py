@@ -10,8 +10,10 @@ from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, TooLarge
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.lifecycle.datasets.upload_dataset import upload_dataset
-from service.routes.body_chunks import body_chunks
+from service.lifecycle.upload import Upload
+from service.routes.receive_file import receive_file
 from service.routes.responses import created, link, problems
+from service.routes.threads import FOR_UPLOADS
 from spezia.contract.dataset import MEDIA_TYPES, Dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
@@ -44,9 +46,9 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
     The format is read off the content; packed files and text that is not UTF-8 are refused. The same content again
     answers 200. A data set stays until the operator removes it.
     """
-    dataset, is_new = await run_sync(
-        upload_dataset, parts.store, parts.datasets, parts.max_dataset_bytes, body_chunks(request)
-    )
+    upload = Upload(parts.datasets, parts.max_dataset_bytes, "SPEZIA_MAX_DATASET_BYTES")
+    async with receive_file(request, upload):
+        dataset, is_new = await run_sync(upload_dataset, parts.store, upload, limiter=FOR_UPLOADS)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     response.headers["Location"] = f"/v1/datasets/{dataset.sha256}"
     return dataset

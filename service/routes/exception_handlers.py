@@ -22,7 +22,7 @@ from spezia.contract.wire import ONE, SEVERAL
 
 log = logging.getLogger(__name__)
 
-_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
+_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 408: Code.TOO_SLOW, 413: Code.TOO_LARGE}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""

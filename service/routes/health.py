@@ -19,7 +19,7 @@ class Health(Reply):
 
 
 @router.get("/healthz")
-def get_health() -> Health:
+async def get_health() -> Health:
     """Answer 200 as long as the process lives."""
     return Health()
 

@@ -1,5 +1,6 @@
 """Routes of leases: what a worker may do for a while to the trial that it holds."""
 
+from functools import partial
 from typing import Annotated
 
 from anyio.to_thread import run_sync
@@ -13,13 +14,14 @@ from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.models.find_files import find_leased_model_file
-from service.lifecycle.models.upload_model_file import upload_model_file
+from service.lifecycle.models.upload_model_file import begin_model_file, upload_model_file
 from service.lifecycle.trials.trial_log import append_log
 from service.routes import examples
-from service.routes.body_chunks import body_chunks
 from service.routes.parameters import LeaseId, ModelFile
+from service.routes.receive_file import receive_file
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
+from service.routes.threads import FOR_UPLOADS, FOR_WORKERS
 from spezia.contract.protocol import (
     HeartbeatReply,
     HeartbeatRequest,
@@ -41,25 +43,25 @@ _FILE = {
 
 
 @router.post("/heartbeat")
-def post_heartbeat(
+async def post_heartbeat(
     request: Annotated[HeartbeatRequest, examples.body(one=examples.HEARTBEAT)], store: StoreDep
 ) -> HeartbeatReply:
     """Renew leases; the reply says for each whether to go on."""
     with store.metrics.call_seconds.labels("heartbeat").time():
-        return HeartbeatReply(leases=heartbeat(store, request.leases))
+        return HeartbeatReply(leases=await run_sync(heartbeat, store, request.leases, limiter=FOR_WORKERS))
 
 
 @router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
-def post_report(
+async def post_report(
     request: Annotated[ReportRequest, examples.body(one=examples.REPORT)], store: StoreDep
 ) -> ReportReplies:
     """Report evaluations; the reply says for each whether the trial is pruned."""
     with store.metrics.call_seconds.labels("report").time():
-        return ReportReplies(replies=report(store, request.reports))
+        return ReportReplies(replies=await run_sync(report, store, request.reports, limiter=FOR_WORKERS))
 
 
 @router.post("/{lease_id}/tell", responses=problems(LeaseLost, OutcomeRefused))
-def post_tell(
+async def post_tell(
     lease_id: LeaseId,
     lease_token: LeaseToken,
     outcome: Annotated[Outcome, examples.body(complete=examples.COMPLETE, fail=examples.FAIL, score=examples.SCORE)],
@@ -67,18 +69,19 @@ def post_tell(
 ) -> Told:
     """Tell the result of an assignment; it is accepted once, and telling it again is harmless."""
     with parts.store.metrics.call_seconds.labels("tell").time():
-        return tell(parts.store, parts.proposer, parts.artifacts, lease_id, lease_token, outcome)
+        accept = partial(tell, parts.store, parts.proposer, parts.artifacts)
+        return await run_sync(accept, lease_id, lease_token, outcome, limiter=FOR_WORKERS)
 
 
 @router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
-def post_release(
+async def post_release(
     lease_id: LeaseId,
     lease_token: LeaseToken,
     given_back: Annotated[Release, examples.body(preempted=examples.RELEASE)],
     store: StoreDep,
 ) -> None:
     """Give an assignment back; the attempt does not count."""
-    release(store, lease_id, lease_token, given_back.reason)
+    await run_sync(release, store, lease_id, lease_token, given_back.reason, limiter=FOR_WORKERS)
 
 
 @router.put(
@@ -91,24 +94,25 @@ async def put_artifact(
     lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
     """Upload one file of a trial's model; it is visible once the trial's result is accepted."""
-    chunks = body_chunks(request)
-    await run_sync(
-        upload_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes, lease_id, lease_token, file, chunks
-    )
+    begin = partial(begin_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes)
+    upload = await run_sync(begin, lease_id, lease_token, file, limiter=FOR_WORKERS)
+    async with receive_file(request, upload):
+        await run_sync(upload_model_file, parts.store, upload, lease_id, lease_token, file, limiter=FOR_UPLOADS)
 
 
 @router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
-def put_log(
+async def put_log(
     lease_id: LeaseId,
     lease_token: LeaseToken,
     lines: Annotated[str, Body(media_type="text/plain", min_length=1, examples=["step 1, epoch 1.00: value 0.412\n"])],
     store: StoreDep,
 ) -> None:
     """Append lines to the log of the trial that a lease is for."""
-    append_log(store, lease_id, lease_token, lines)
+    await run_sync(append_log, store, lease_id, lease_token, lines, limiter=FOR_WORKERS)
 
 
 @router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
-def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+async def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
     """Download one file of the model that a `score` assignment is about."""
-    return FileResponse(find_leased_model_file(parts.store, parts.artifacts, lease_id, lease_token, file))
+    find = partial(find_leased_model_file, parts.store, parts.artifacts)
+    return FileResponse(await run_sync(find, lease_id, lease_token, file, limiter=FOR_WORKERS))

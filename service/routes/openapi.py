@@ -76,5 +76,6 @@ def _correct(operation: dict[str, Any]) -> None:
         if status.isdigit() and int(status) >= 400:
             answer["content"] = {MEDIA_TYPE: _PROBLEM}
     if "requestBody" in operation:
+        responses["408"] = {"description": "`too-slow`", "content": {MEDIA_TYPE: _PROBLEM}}
         responses["413"] = {"description": "`too-large`", "content": {MEDIA_TYPE: _PROBLEM}}
     operation["responses"] = dict(sorted(responses.items()))

@@ -17,6 +17,7 @@ from service.routes import examples
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
+from service.routes.threads import FOR_DISPATCH, FOR_WORKERS
 from spezia.contract.protocol import Assignment, Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from spezia.contract.workers import WorkerList
 
@@ -24,17 +25,14 @@ router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=Stric
 
 POLL_SECONDS = 0.25
 """How often a waiting dispatch looks for work again; another process may have made some."""
-DISPATCH_THREADS = anyio.CapacityLimiter(12)
-"""Threads that dispatches may take of the 40 that all calls share: a proposal may take seconds, and heartbeats must not
-wait for one."""
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
-def post_worker(
+async def post_worker(
     registration: Annotated[WorkerRegistration, examples.body(gpu=examples.WORKER)], store: StoreDep
 ) -> WorkerTerms:
     """Register a worker, which does so when it starts, and again when the service does not know it."""
-    return register_worker(store, registration)
+    return await run_sync(register_worker, store, registration, limiter=FOR_WORKERS)
 
 
 @router.get("", responses=problems(Invalid))
@@ -53,12 +51,12 @@ async def post_dispatch(
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
     until = monotonic() + wanted.wait_seconds
     look = partial(_look, parts, worker_id, wanted)
-    assignments = await run_sync(look, limiter=DISPATCH_THREADS)
+    assignments = await run_sync(look, limiter=FOR_DISPATCH)
     while not assignments and (left := until - monotonic()) > 0:
         await anyio.sleep(min(POLL_SECONDS, left))
         if await request.is_disconnected():
             break  # its worker asks anew, and what it gets then must stay its own
-        assignments = await run_sync(partial(look, hands_out_again=False), limiter=DISPATCH_THREADS)
+        assignments = await run_sync(partial(look, hands_out_again=False), limiter=FOR_DISPATCH)
     return Dispatch(assignments=assignments)
 
 

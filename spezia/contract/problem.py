@@ -15,6 +15,7 @@ class Code(StrEnum):
     INVALID = "invalid"
     MALFORMED = "malformed"
     TOO_LARGE = "too-large"
+    TOO_SLOW = "too-slow"
     NOT_FOUND = "not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     STUDY_NOT_FOUND = "study-not-found"

@@ -13,7 +13,7 @@ from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
-from service.lifecycle.models.upload_model_file import upload_model_file
+from service.lifecycle.models.upload_model_file import begin_model_file, upload_model_file
 from service.lifecycle.workers.register_worker import register_worker
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
@@ -153,7 +153,12 @@ def releasing(held: Assignment) -> Request:
 
 def uploading(held: Assignment, file: str) -> Request:
     def call(service: Service) -> Any:
-        upload_model_file(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file, [MODEL])
+        upload = begin_model_file(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file)
+        try:
+            upload.write(MODEL)
+            upload_model_file(service.store, upload, held.lease_id, held.token, file)
+        finally:
+            upload.discard()
         return "stored"
 
     return _of(held, "upload", call)

@@ -34,6 +34,8 @@ from spezia.contract.protocol import (
 
 _QUICK = httpx2.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
 _BULKY = httpx2.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
+_PASSING = (408, 429)
+"""Refusals that have nothing to do with what was said: a line that was too slow, a limit on calls."""
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -184,7 +186,7 @@ class ServiceClient:
         return response
 
     def _check(self, response: httpx2.Response) -> None:
-        if response.status_code >= 500 or response.status_code == 429:
+        if response.status_code >= 500 or response.status_code in _PASSING:
             raise ServiceUnavailable(f"the service answers {response.status_code} {response.reason_phrase}")
         self._contact_at = self._clock()
         if not response.is_success:

@@ -1,5 +1,6 @@
 """Check whether a request may come in: its key, what the key may do, and how often it is used."""
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -8,6 +9,7 @@ from service.gate import ANYBODY, Caller, Gate
 from service.routes.middleware.same_origin import check_same_origin
 from service.routes.middleware.scopes import is_for_workers, needed_scopes
 from service.routes.problem_document import problem_of
+from service.routes.threads import FOR_WORKERS
 
 
 class CheckKeysMiddleware:
@@ -31,22 +33,23 @@ class CheckKeysMiddleware:
         needed = needed_scopes(method, path)
         viewer = None
         if needed:
-            caller = await self._identify(scope)
+            for_workers = is_for_workers(method, path)
+            caller = await self._identify(scope, FOR_WORKERS if for_workers else None)
             if caller is ANYBODY:
                 check_same_origin(scope)
-            self._gate.count(caller, "worker" if is_for_workers(method, path) else "person")
+            self._gate.count(caller, "worker" if for_workers else "person")
             caller.check(needed, f"{method} {path}")
-            viewer = None if is_for_workers(method, path) else caller.viewer
+            viewer = None if for_workers else caller.viewer
         scope.setdefault("state", {})["viewer"] = viewer
 
-    async def _identify(self, scope: Scope) -> Caller:
+    async def _identify(self, scope: Scope, threads: CapacityLimiter | None) -> Caller:
         scheme, _, credentials = _authorization(scope).partition(" ")
         presented = credentials.strip() if scheme.lower() == "bearer" else ""
         caller = self._gate.remembered(presented)
         if caller is not None:
             return caller
         try:
-            return await run_sync(self._gate.look_up, presented)
+            return await run_sync(self._gate.look_up, presented, limiter=threads)
         except Unauthorized:
             client = scope["client"]
             self._gate.count_stranger(client[0] if client else "")

@@ -16,6 +16,10 @@ from service.store.sql.statements import Call, Row, Statement
 IDLE_SECONDS = 1.0
 """A connection to PostgreSQL that has not been used for so long is asked first whether it still is one."""
 
+MAX_CONNECTIONS = 60
+"""One for each thread that may ask at the same time (`service/routes/threads.py`, and a few of the background), so that
+no worker waits for a connection that a person's call holds. Most of the time a few are open."""
+
 _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000"}
 """Seconds for PostgreSQL to accept us and milliseconds to acknowledge what we say, where the URL says nothing else:
 libpq's own default is for ever, and a service cut off from its database would hang instead of answering 503."""
@@ -62,13 +66,13 @@ def open_engine(url: str) -> Engine:
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         patient = parsed.update_query_dict(_PATIENCE | dict(parsed.query))
-        engine = create_engine(patient, pool_size=10, max_overflow=20, hide_parameters=True)
+        engine = create_engine(patient, pool_size=10, max_overflow=MAX_CONNECTIONS - 10, hide_parameters=True)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
         return engine
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise ValueError(f"database {parsed.render_as_string()} is neither sqlite:///FILE nor postgresql://…")
-    return sqlite.open_file(parsed)
+    return sqlite.open_file(parsed, MAX_CONNECTIONS)
 
 
 def _note_return(_dbapi: Any, record: ConnectionPoolEntry) -> None:

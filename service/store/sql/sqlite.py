@@ -32,12 +32,19 @@ LOG_BYTES = 16 * 2**20
 """To this the log is cut back when it begins anew after somebody read for so long that it could not."""
 
 
-def open_file(url: URL) -> Engine:
+def open_file(url: URL, max_connections: int) -> Engine:
     """An engine on the file of ``url``, which is made with its folder if absent. What it commits is durable."""
     assert url.database is not None
     Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
     waits = {"timeout": BUSY_SECONDS}
-    engine = create_engine(url, module=library, connect_args=waits, pool_size=20, max_overflow=30, hide_parameters=True)
+    engine = create_engine(
+        url,
+        module=library,
+        connect_args=waits,
+        pool_size=20,
+        max_overflow=max_connections - 20,
+        hide_parameters=True,
+    )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

@@ -85,6 +85,7 @@ def test_model_file_is_streamed_to_disk(tmp_path: Path) -> None:
         (httpx2.Response(200, json={"message": "another program"}), ServiceRefused),
         (httpx2.Response(503), ServiceUnavailable),
         (httpx2.Response(429), ServiceUnavailable),
+        (httpx2.Response(408), ServiceUnavailable),
         (problem(500, Code.INTERNAL), ServiceUnavailable),
     ],
 )

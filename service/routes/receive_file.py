@@ -1,0 +1,37 @@
+"""Bodies that are too large to be held in memory."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import CancelScope
+from anyio.to_thread import run_sync
+from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
+
+from service.lifecycle.upload import Upload
+from service.routes.threads import FOR_UPLOADS
+
+PIECE_BYTES = 256 * 2**10
+"""So much of a body is written at once, and is held in memory while it comes in."""
+
+
+@asynccontextmanager
+async def receive_file(request: Request, upload: Upload) -> AsyncIterator[None]:
+    """Take a body in as it comes, for the block to keep; what it does not keep is discarded.
+
+    A thread is held only while a piece is written, so a slow sender costs none.
+    """
+    piece = bytearray()
+    try:
+        async for chunk in request.stream():
+            piece += chunk
+            if len(piece) >= PIECE_BYTES:
+                await run_sync(upload.write, bytes(piece), limiter=FOR_UPLOADS)
+                piece.clear()
+        await run_sync(upload.write, bytes(piece), limiter=FOR_UPLOADS)
+        yield
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended before the whole file had come; send it again") from None
+    finally:
+        with CancelScope(shield=True):
+            await run_sync(upload.discard, limiter=FOR_UPLOADS)
