@@ -67,4 +67,4 @@ def touch(tx: Transaction, key_id: str) -> None:
 
 
 def _from_row(row: Row[Any]) -> KeyRow:
-    return KeyRow(**dict(row._mapping) | {"scopes": frozenset(map(Scope, row.scopes))})
+    return KeyRow(**row._asdict() | {"scopes": frozenset(map(Scope, row.scopes))})

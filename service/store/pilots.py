@@ -1,6 +1,5 @@
 """All statements on `small_run`: how the params of a trial did on a fraction of the data."""
 
-import json
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
@@ -41,7 +40,7 @@ def of_study(tx: Transaction, study_uuid: str) -> dict[int, PilotRow]:
             number=row.number,
             value=row.value,
             metrics=row.metrics,
-            failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
+            failure=None if row.failure is None else Failure(**row.failure),
         )
         for row in tx.connection.execute(wanted)
     }

@@ -1,6 +1,5 @@
 """All statements on `study_spec`: what a study is besides its trials."""
 
-import json
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -286,7 +285,7 @@ def _from_row(row: Row) -> StudyRow:
         posted_json=row.posted_spec,
         state=row.state,
         ending=row.ending,
-        failure=None if row.failure is None else Failure.model_validate_json(json.dumps(row.failure)),
+        failure=None if row.failure is None else Failure(**row.failure),
         facts=None if row.facts is None else _facts(row.facts),
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,

@@ -143,8 +143,7 @@ def start(
 def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     """A RUNNING trial waits again, under the same number."""
     tx.trials.set_trial_state_values(id_of(trial), TrialState.WAITING)
-    for key, instant in _waiting(tx).items():
-        tx.trials.set_trial_system_attr(id_of(trial), key, instant)
+    _set_system_attrs(tx, trial, _waiting(tx))
     _say(tx, study, trial, "WAITING")
 
 
@@ -153,8 +152,7 @@ def report(
 ) -> None:
     """Store an intermediate value, and what the pruner wants to remember of it."""
     tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
-    for key, attr in system_attrs.items():
-        tx.trials.set_trial_system_attr(id_of(trial), key, attr)
+    _set_system_attrs(tx, trial, system_attrs)
     events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
 
 
@@ -173,13 +171,17 @@ def finish(
         values: Of the objectives.
         constraints: By name; 0 or less where it is met.
     """
-    for name, excess in constraints.items():
-        tx.trials.set_trial_system_attr(id_of(trial), f"{CONSTRAINTS}{name}", excess)
+    _set_system_attrs(tx, trial, {f"{CONSTRAINTS}{name}": excess for name, excess in constraints.items()})
     if failure is not None:
         tx.trials.set_trial_user_attr(id_of(trial), FAILURE, failure.model_dump(mode="json"))
     tx.trials.set_trial_state_values(id_of(trial), TrialState[state], values)
     _say(tx, study, trial, state, values, failure)
     tx.after_commit.append(tx.metrics.trials.labels(state).inc)
+
+
+def _set_system_attrs(tx: Transaction, trial: FrozenTrial, attrs: Mapping[str, Any]) -> None:
+    for key, value in attrs.items():
+        tx.trials.set_trial_system_attr(id_of(trial), key, value)
 
 
 def _waiting(tx: Transaction) -> dict[str, str]:

@@ -80,13 +80,13 @@ def add(tx: Transaction, url: str, secret: str, events: list[EventType], study_u
 
 def find(tx: Transaction, webhook_id: str) -> WebhookRow | None:
     row = tx.connection.execute(_wanted().where(webhook.c.webhook_id == webhook_id)).first()
-    return None if row is None else WebhookRow(**row._mapping)
+    return None if row is None else WebhookRow(**row._asdict())
 
 
 def page(tx: Transaction, limit: int, after: str) -> list[WebhookRow]:
     """Up to ``limit`` webhooks by id, from behind ``after``."""
     wanted = _wanted().where(webhook.c.webhook_id > after).order_by(webhook.c.webhook_id).limit(limit)
-    return [WebhookRow(**row._mapping) for row in tx.connection.execute(wanted)]
+    return [WebhookRow(**row._asdict()) for row in tx.connection.execute(wanted)]
 
 
 def remove(tx: Transaction, webhook_id: str) -> bool:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from optuna.trial import FrozenTrial
 
 from service.optuna_private import FIXED_PARAMS
+from service.search.space.allowed import n_values
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices, Distribution, IntRange
 from spezia.contract.space import dimensions
@@ -21,18 +22,6 @@ from spezia.contract.study_spec import MAX_TRIALS, Params, StudySpec
 Space = dict[str, Distribution]
 Point = tuple[int, ...]
 """Per parameter the index of its value."""
-
-
-def grid_size(spec: StudySpec) -> int:
-    """Return the number of points of the grid; every float range has a step (the contract checks)."""
-    return math.prod(_axis_size(distribution) for distribution in _space(spec).values())
-
-
-def grid_points(spec: StudySpec) -> Iterator[Params]:
-    """Yield all points in the order in which the study visits them."""
-    space = _space(spec)
-    for point in _points(space, spec.seed):
-        yield _params(space, point)
 
 
 def next_grid_point(spec: StudySpec, trials: Sequence[FrozenTrial], fixed: Params) -> Params | None:
@@ -98,12 +87,9 @@ def _key(space: Space, params: Params) -> Point | None:
 
 
 def _axis_size(distribution: Distribution) -> int:
-    if isinstance(distribution, Choices):
-        return len(distribution.choices)
-    if distribution.low == distribution.high:
-        return 1
-    assert distribution.step is not None, distribution
-    return round((distribution.high - distribution.low) / distribution.step) + 1
+    n = n_values(distribution)
+    assert n is not None, distribution  # the contract asks for a step
+    return n
 
 
 def _axis_value(distribution: Distribution, index: int) -> ParamValue:

@@ -13,6 +13,11 @@ _LARGE = 1e300
 """Differences of values up to here are finite."""
 
 
+def percentile_of(pruner: pruners.MedianPruner | pruners.PercentilePruner) -> float:
+    """Return the share of trials in percent that goes on at each step."""
+    return pruner.options.percentile if isinstance(pruner, pruners.PercentilePruner) else 50.0
+
+
 def is_behind(
     pruner: pruners.MedianPruner | pruners.PercentilePruner,
     direction: Direction,
@@ -37,7 +42,7 @@ def is_behind(
     values = list(peers)
     if sum(map(len, values)) < options.n_min_trials:
         return False
-    percentile = options.percentile if isinstance(options, pruners.PercentileOptions) else 50.0
+    percentile = percentile_of(pruner)
     if direction == "minimize":
         return _is_worse(min(own.values()), values, percentile, lower_is_better=True)
     return _is_worse(max(own.values()), values, 100 - percentile, lower_is_better=False)

@@ -16,6 +16,7 @@ from optuna.pruners import (
 )
 
 from service.search.optuna_warnings import ignore_optuna_warnings
+from service.search.pruning.percentile import percentile_of
 from spezia.contract import pruners
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.ranges import Choices
@@ -31,10 +32,8 @@ def build_pruner(spec: StudySpec) -> BasePruner:
     match spec.pruner:
         case pruners.NoPruner():
             return NopPruner()
-        case pruners.MedianPruner(options=options):
-            return _percentile(50.0, options)
-        case pruners.PercentilePruner(options=options):
-            return _percentile(options.percentile, options)
+        case pruners.MedianPruner(options=options) | pruners.PercentilePruner(options=options):
+            return _percentile(percentile_of(spec.pruner), options)
         case pruners.SuccessiveHalvingPruner(options=options):
             return SuccessiveHalvingPruner(**options.model_dump())
         case pruners.HyperbandPruner(options=options):

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from service.optuna_private import COMPLETED_RUNG
+from service.search.pruning.percentile import percentile_of
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction
@@ -39,10 +40,8 @@ def reason_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial])
     so_far = f"step {step}: best value so far {best:.6g}"
     value = trial.intermediate_values[step]
     match spec.pruner:
-        case pruners.MedianPruner():
-            return _beside_limit(spec, so_far, best, peers, step, 50.0)
-        case pruners.PercentilePruner(options=options):
-            return _beside_limit(spec, so_far, best, peers, step, options.percentile)
+        case pruners.MedianPruner() | pruners.PercentilePruner():
+            return _beside_limit(spec, so_far, best, peers, step, percentile_of(spec.pruner))
         case pruners.SuccessiveHalvingPruner(options=options) | pruners.HyperbandPruner(options=options):
             return _in_rung(spec, so_far, trial, peers, options)
         case pruners.PatientPruner(options=options):
@@ -100,7 +99,7 @@ def _in_rung(
 
 
 def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:
-    sign = 1 if spec.direction == "minimize" else -1
+    sign = spec.objectives[0].sign
     return 1 + sum(sign * rival < sign * value for rival in rivals)
 
 
