@@ -1,12 +1,12 @@
-"""Alembic's door: runs the migrations over the connection that it is given."""
+"""The program that Alembic runs: it runs the migrations over the connection that it is given."""
 
 from alembic import context
 
-VERSION_TABLE = "spezia_alembic_version"
+from service.store.sql.migrate import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
-    version_table=VERSION_TABLE,  # Optuna's own is `alembic_version`, stamped for stock tools
+    version_table=VERSION_TABLE,
     transaction_per_migration=False,
 )
 with context.begin_transaction():

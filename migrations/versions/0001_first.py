@@ -13,12 +13,17 @@ ID = sa.String(32)
 
 
 def upgrade() -> None:
+    """Make Optuna's tables and ours."""
     adopt_optuna_schema(op.get_bind())
     create_our_tables()
 
 
 def adopt_optuna_schema(connection: sa.Connection) -> None:
-    """Create or take over Optuna's tables, and stamp them for users who may only read."""
+    """Create or take over Optuna's tables, and stamp them with their version for stock tools.
+
+    Raises:
+        ValueError: The database holds another schema of Optuna's, or gives a number to two trials of a study.
+    """
     _refuse_other_schema(connection)
     _refuse_duplicate_numbers(connection)
     optuna_tables.metadata.create_all(connection)
@@ -41,6 +46,7 @@ def adopt_optuna_schema(connection: sa.Connection) -> None:
 
 
 def create_our_tables() -> None:
+    """Make the tables of the first version that are not Optuna's."""
     op.create_table(
         "study_spec",
         sa.Column("uuid", ID, primary_key=True),

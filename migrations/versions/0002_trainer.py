@@ -1,4 +1,4 @@
-"""What the trainer of issue 3 needs: trials that are resumed, models with a card."""
+"""Columns and tables for trials that are resumed, pilots, and cards of models."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Add the columns of resumed attempts and of cards, and the table of pilots."""
     op.add_column("study_spec", sa.Column("has_card", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("attempt", sa.Column("resume_attempt", sa.Integer))
     op.add_column("attempt", sa.Column("resume_step", sa.Integer))

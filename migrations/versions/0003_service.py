@@ -1,4 +1,4 @@
-"""The complete service: events, decisions, repeated requests, uploaded data sets, and control of single trials."""
+"""Tables of events, decisions, repeated requests and uploaded data sets; columns for the control of single trials."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ ID = sa.String(32)
 
 
 def upgrade() -> None:
+    """Add the tables and columns of this migration."""
     op.add_column("study_spec", sa.Column("posted_spec", sa.Text))
     op.add_column("lease", sa.Column("is_cancelled", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("lease", sa.Column("reserved_seconds", sa.Float(53)))

@@ -1,4 +1,4 @@
-"""API keys, and whose a study is."""
+"""The table of API keys, and the owner of each study."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
+    """Add the owner to studies, and make the table of API keys."""
     op.add_column("study_spec", sa.Column("owner", sa.String(64)))
     op.create_table(
         "api_key",

@@ -1,4 +1,4 @@
-"""Webhooks: where events are posted to, how far each has come, and its last attempts."""
+"""Tables of webhooks: where events are posted to, how far each webhook has come, and its last attempts."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ ID = sa.String(32)
 
 
 def upgrade() -> None:
+    """Make the three tables of webhooks."""
     op.create_table(
         "webhook",
         sa.Column("webhook_id", ID, primary_key=True),

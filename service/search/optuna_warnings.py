@@ -1,4 +1,4 @@
-"""Silence for what a study's spec has chosen on purpose."""
+"""The warnings of Optuna's that a study's spec has chosen on purpose, and that are therefore not shown."""
 
 import threading
 import warnings
@@ -12,9 +12,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def ignore_optuna_warnings() -> Iterator[None]:
-    """Build a sampler or pruner without Optuna's notes on experimental classes and the option ``sigma0``.
+    """Let samplers and pruners be built without Optuna's warnings about experimental classes and the option ``sigma0``.
 
-    The lock is there because `warnings.catch_warnings` saves and restores one list for all threads.
+    There is a lock because `warnings.catch_warnings` saves and restores one list for all threads.
     """
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -1,4 +1,4 @@
-"""What a study needs that its spec alone cannot check; asked once, when the study is created."""
+"""Requirements of a study that its spec alone cannot check; asked once, when the study is created."""
 
 from importlib.util import find_spec
 
@@ -11,7 +11,7 @@ _PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
 
 
 def missing_requirement(spec: StudySpec) -> str | None:
-    """Say which package the sampler lacks here, or ``None``."""
+    """Return a sentence about the package that the sampler of a study lacks here, or ``None``."""
     package = _PACKAGES.get(spec.sampler.name)
     if package is None or find_spec(package) is not None:
         return None
@@ -22,7 +22,7 @@ def missing_requirement(spec: StudySpec) -> str | None:
 
 
 def refused_options(spec: StudySpec) -> tuple[str, str] | None:
-    """Return the field and the reason when Optuna refuses a combination of options, or ``None``."""
+    """Return the field and the reason where Optuna refuses a combination of options, or ``None``."""
     try:
         if not isinstance(spec.sampler, GridSampler):
             build_sampler(spec, 0, trials=[])

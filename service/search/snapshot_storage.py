@@ -1,4 +1,4 @@
-"""A study as one moment shows it, for samplers and pruners that expect an Optuna storage."""
+"""A snapshot of a study as an Optuna storage, which is what samplers and pruners expect."""
 
 import copy
 from bisect import insort
@@ -15,8 +15,9 @@ from service.optuna_private import FrozenStudy, all_but, id_of, number_of
 from spezia.contract.tasks import Direction
 
 STUDY_ID = 0
+"""Id of the one study in a snapshot."""
 NEW_TRIAL_ID = -1
-"""No stored trial has it."""
+"""Id of a trial that is being proposed; no stored trial has it."""
 
 
 class SnapshotIsReadOnly(RuntimeError):
@@ -54,18 +55,18 @@ class SnapshotStorage(BaseStorage):  # type: ignore[misc,unused-ignore]
 
     @property
     def own(self) -> FrozenTrial:
-        """The one trial, with all that has been written to it."""
+        """The trial that is being proposed or judged, with all that has been written to it."""
         return self._own
 
     @cached_property
     def others(self) -> list[FrozenTrial]:
-        """The given trials in order, but for the one trial, if it is among them."""
+        """The given trials by number, without the one that is being proposed or judged."""
         others = all_but(self._own.number, self._trials)
         others.sort(key=number_of)  # nearly sorted, so this is linear
         return others
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Hand out the one trial."""
+        """Hand out the trial that is being proposed."""
         return id_of(self._own)
 
     def set_trial_param(

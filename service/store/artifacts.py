@@ -21,7 +21,7 @@ _LEASE_IDS = Statement(
 
 @dataclass(frozen=True, kw_only=True)
 class KeptModel:
-    """The files of one trial's model; they lie in the folder named after the lease."""
+    """The files of one trial's model, which lie in the folder named after the trial's lease."""
 
     number: int
     lease_id: str
@@ -30,12 +30,12 @@ class KeptModel:
 
 
 def add(tx: Transaction, held: Lease, file: str, size_bytes: int, sha256: str) -> None:
-    """Note an uploaded file; it is not visible before the trial's result is accepted."""
+    """Note a file that was uploaded under a lease; it is not visible before the trial's result is accepted."""
     put(tx, held.lease_id, held.study_uuid, held.number, file, size_bytes, sha256)
 
 
 def put(tx: Transaction, lease_id: str, study_uuid: str, number: int, file: str, size_bytes: int, sha256: str) -> None:
-    """Note a file in a lease's folder, or that it has changed."""
+    """Note a file in the folder of a lease, or that the file has changed."""
     facts = {"size_bytes": size_bytes, "sha256": sha256}
     statement = insert_of(tx.connection, artifact).values(
         lease_id=lease_id,
@@ -49,21 +49,22 @@ def put(tx: Transaction, lease_id: str, study_uuid: str, number: int, file: str,
 
 
 def show(tx: Transaction, lease_id: str) -> None:
+    """Make the files of a lease visible: the trial's result has been accepted with them."""
     tx.connection.execute(update(artifact).where(artifact.c.lease_id == lease_id).values(is_visible=True))
 
 
 def kept_models(tx: Transaction, study_uuid: str) -> dict[int, KeptModel]:
-    """Visible models of a study, by trial number."""
+    """Return the visible models of a study by trial number."""
     return _models(tx, artifact.c.study_uuid == study_uuid, artifact.c.is_visible)
 
 
 def uploaded_model(tx: Transaction, held: Lease) -> KeptModel | None:
-    """What has been uploaded under a lease, visible or not."""
+    """Return the model that was uploaded under a lease, visible or not; ``None`` if there is no file of one."""
     return _models(tx, artifact.c.lease_id == held.lease_id).get(held.number)
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
-    """Visible files of a trial's model, by name."""
+    """Return the rows of the visible files of a trial's model, by name."""
     mine = (artifact.c.study_uuid == study_uuid, artifact.c.number == number, artifact.c.is_visible)
     return list(tx.connection.execute(select(artifact).where(*mine).order_by(artifact.c.file)))
 
@@ -84,22 +85,22 @@ def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
 
 
 def lease_ids(study_id: int) -> Call[set[str]]:
-    """Folders that belong to a study, visible or not."""
+    """Ask for the leases of a study that have files, visible or not; each names a folder."""
     return _LEASE_IDS.then(lambda rows: {row.lease_id for row in rows}, study_id=study_id)
 
 
 def forget(tx: Transaction, lease_id: str) -> None:
-    """Drop the rows of a folder; the caller removes the folder after its commit."""
+    """Drop the rows of a lease's files; the caller removes the folder after its commit."""
     tx.connection.execute(delete(artifact).where(artifact.c.lease_id == lease_id))
 
 
 def folders(tx: Transaction) -> set[str]:
-    """All folders that a row points to."""
+    """Return the names of all folders that hold a noted file."""
     return set(tx.connection.execute(select(artifact.c.lease_id).distinct()).scalars())
 
 
 def forget_hidden(tx: Transaction, lease_ids: Collection[str]) -> None:
-    """Drop the rows of ended leases that no result has shown."""
+    """Drop the rows of those files of ended leases that no accepted result has made visible."""
     hidden = (artifact.c.lease_id.in_(lease_ids), ~artifact.c.is_visible)
     tx.connection.execute(delete(artifact).where(*hidden))
 
@@ -110,7 +111,7 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 
 
 def drop_folders(tx: Transaction, lease_ids: set[str]) -> None:
-    """Remember folders that are to be removed after this transaction's commit, in case that a crash comes first."""
+    """Remember folders that are to be removed after this transaction's commit, in case of a crash before that."""
     if lease_ids:
         tx.connection.execute(insert(dropped_folder), [{"lease_id": lease_id} for lease_id in lease_ids])
 

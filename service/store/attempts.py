@@ -21,7 +21,7 @@ _CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id"
 
 @dataclass(frozen=True)
 class Asker:
-    """The worker that wants a lease."""
+    """A worker that asks for work, and the name of its device."""
 
     worker_id: str
     device: str
@@ -38,11 +38,12 @@ def begin(
     resume: Resume | None = None,
     reserved_seconds: float | None = None,
 ) -> Lease:
-    """Begin the next attempt, after ``n_past`` others, and grant its lease to a worker.
+    """Begin the next attempt at a trial, or at other work, and grant its lease to a worker.
 
     Args:
-        resume: The checkpoint that it goes on from; ``None``: it begins anew.
-        reserved_seconds: Of the study's ``device_seconds``; ``None`` where it has no such budget.
+        n_past: Number of earlier attempts at the same.
+        resume: The checkpoint that the attempt goes on from; ``None``: it begins anew.
+        reserved_seconds: Part of the study's ``device_seconds`` that is kept for it; ``None`` without such a budget.
     """
     granted = Lease(
         lease_id=uuid4().hex,
@@ -83,7 +84,7 @@ def close(
     device_seconds: float | None = None,
     outcome: str | None = None,
 ) -> None:
-    """Write down how an attempt ended. Without ``device_seconds`` the time since its start is taken."""
+    """Store how an attempt has ended. Without ``device_seconds`` the time since its start is taken."""
     if device_seconds is None:
         device_seconds = age_seconds(tx, held)
     closed = _CLOSE.rows(
@@ -101,19 +102,19 @@ def close(
 
 
 def count(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> int:
-    """How many attempts there were at a trial, or at what else has leases."""
+    """Return how many attempts there were at a trial, or at other work that has leases."""
     counted = select(func.count()).select_from(attempt).where(*_same(study_uuid, kind, number))
     return int(tx.connection.execute(counted).scalar_one())
 
 
 def history(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> list[Row]:
-    """Rows of the attempts at a trial, or at what else has leases, first to last."""
+    """Return the rows of all attempts at a trial, or at other work that has leases, first to last."""
     wanted = select(attempt).where(*_same(study_uuid, kind, number)).order_by(attempt.c.attempt)
     return list(tx.connection.execute(wanted))
 
 
 def resume_of(tx: Transaction, held: Lease) -> Resume | None:
-    """The checkpoint that a trial's attempt goes on from; ``None``: it began anew."""
+    """Return the checkpoint that the attempt of a lease goes on from; ``None``: it began anew."""
     if held.attempt == 1:
         return None
     wanted = select(attempt.c.resume_attempt, attempt.c.resume_step).where(attempt.c.lease_id == held.lease_id)
@@ -122,26 +123,26 @@ def resume_of(tx: Transaction, held: Lease) -> Resume | None:
 
 
 def accepted_outcome(tx: Transaction, lease_id: str, token: str) -> str | None:
-    """The outcome that was accepted under this very token, as JSON; it makes a replay harmless."""
+    """Return the outcome that was accepted under this very token, as JSON, so that a worker may send it twice."""
     ours = select(attempt.c.outcome).where(attempt.c.lease_id == lease_id, attempt.c.token == token)
     return tx.connection.execute(ours).scalar_one_or_none()
 
 
 def ended_ids(tx: Transaction, lease_ids: Collection[str]) -> set[str]:
-    """Those of ``lease_ids`` that were leases of this database and are no more."""
+    """Return those of ``lease_ids`` that were leases of this database and have ended."""
     ended = select(attempt.c.lease_id).where(attempt.c.lease_id.in_(lease_ids), attempt.c.ended_at.is_not(None))
     return set(tx.connection.execute(ended).scalars())
 
 
 def age_seconds(tx: Transaction, held: Lease) -> float:
-    """How long the attempt of a lease has been running."""
+    """Return for how many seconds the attempt of a lease has been running."""
     wanted = select(attempt.c.started_at).where(attempt.c.lease_id == held.lease_id)
     started_at: datetime = tx.connection.execute(wanted).scalar_one()
     return max(0.0, (tx.now - started_at).total_seconds())
 
 
 def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
-    """Device seconds of a study's ended trial attempts, and of the longest that came to its own end."""
+    """Return the device seconds of a study's ended attempts at trials, and those of the longest that ran to its end."""
     of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
     spent = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
     whole = attempt.c.end.in_(("COMPLETE", "PRUNED", "budget"))
@@ -151,7 +152,7 @@ def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
 
 
 def device_seconds(tx: Transaction, study_uuid: str) -> float:
-    """Device seconds of a study, summed over all its ended attempts."""
+    """Return the device seconds of all ended attempts of a study."""
     total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(attempt.c.study_uuid == study_uuid)
     return float(tx.connection.execute(total).scalar_one())
 

@@ -19,11 +19,12 @@ def add(tx: Transaction, sha256: str, form: Format, size_bytes: int) -> bool:
 
 
 def find(tx: Transaction, sha256: str) -> Row[Any] | None:
+    """Return the row of an uploaded data set, or ``None``."""
     return tx.connection.execute(select(dataset).where(dataset.c.sha256 == sha256)).first()
 
 
 def missing(tx: Transaction, sha256s: Iterable[str]) -> set[str]:
-    """Those that nobody has uploaded."""
+    """Return those of some data sets that nobody has uploaded."""
     wanted = set(sha256s)
     found = select(dataset.c.sha256).where(dataset.c.sha256.in_(wanted))
     return wanted - set(tx.connection.execute(found).scalars())

@@ -41,7 +41,7 @@ def add(
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
-    """Rows of the decisions on a trial, by attempt and step."""
+    """Return the rows of the decisions on a trial, by attempt and step."""
     wanted = select(decision).where(decision.c.study_uuid == study_uuid, decision.c.number == number)
     return list(tx.connection.execute(wanted.order_by(decision.c.attempt, decision.c.step)))
 

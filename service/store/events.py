@@ -17,17 +17,19 @@ _ADD = Statement(insert(event).returning(event.c.sequence))
 
 
 def add(tx: Transaction, study_uuid: str, study_id: int, new: Event) -> None:
+    """Store what has happened in a study, under the study's lock."""
     row = {"study_uuid": study_uuid, "kind": new.kind, "payload": _payload(new), "at": tx.now}
     tx.write(_ADD.first(tx.trials.noting_event(study_id), **row))
 
 
 def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[Row]:
-    """Up to ``limit`` events of a study behind ``sequence``, in order."""
+    """Return up to ``limit`` rows of events of a study whose sequence is above ``sequence``, in order."""
     wanted = select(event).where(event.c.study_uuid == study_uuid, event.c.sequence > sequence)
     return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the events of a study."""
     tx.connection.execute(delete(event).where(event.c.study_uuid == study_uuid))
 
 

@@ -16,18 +16,20 @@ _IN_FLIGHT = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a request was answered."""
+    """The answer to a request that carried an ``Idempotency-Key``."""
 
     status: int
     body: str
-    """JSON."""
+    """Body of the answer, as JSON."""
     kept_body: str
-    """As it is stored and given again: without secrets."""
+    """Body as it is stored and given again: without secrets."""
     location: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
+    """A stored answer, with the hash of the request that it answers."""
+
     request_sha256: str
     answer: Answer
 

@@ -11,10 +11,13 @@ from service.store.transaction import Transaction
 from spezia.contract.key import Scope
 
 TOUCHED_EVERY = timedelta(minutes=1)
+"""How old the noted last use of a key may become before a newer one is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyRow:
+    """An API key as one transaction saw it."""
+
     key_id: str
     name: str
     scopes: frozenset[Scope]
@@ -28,35 +31,36 @@ class KeyRow:
 def add(
     tx: Transaction, key_id: str, name: str, scopes: frozenset[Scope], sha256: str, expires_at: datetime | None
 ) -> None:
-    """Store a new key: its hash, never itself."""
+    """Store a new key: its hash, never the key itself."""
     row = {"key_id": key_id, "name": name, "scopes": sorted(scopes), "sha256": sha256}
     tx.connection.execute(insert(api_key), row | {"created_at": tx.now, "expires_at": expires_at})
 
 
 def find(tx: Transaction, key_id: str) -> KeyRow | None:
+    """Return a key by its id, revoked and expired ones too; ``None`` if there is none."""
     row = tx.connection.execute(select(api_key).where(api_key.c.key_id == key_id)).first()
     return None if row is None else _from_row(row)
 
 
 def every(tx: Transaction) -> list[KeyRow]:
-    """All keys, revoked and expired ones too, oldest first."""
+    """Return all keys, revoked and expired ones too, oldest first."""
     rows = tx.connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.key_id))
     return [_from_row(row) for row in rows]
 
 
 def any_exists(tx: Transaction) -> bool:
-    """Whether there ever was a key."""
+    """Return whether there ever was a key."""
     return tx.connection.execute(select(api_key.c.key_id).limit(1)).first() is not None
 
 
 def revoke(tx: Transaction, key_id: str) -> None:
-    """Refuse a key from now on; the first time counts."""
+    """Refuse a key from now on; of two times the first counts."""
     wanted = (api_key.c.key_id == key_id, api_key.c.revoked_at.is_(None))
     tx.connection.execute(update(api_key).where(*wanted).values(revoked_at=tx.now))
 
 
 def is_touched(tx: Transaction, key: KeyRow) -> bool:
-    """Whether its last use was noted within the last minute."""
+    """Return whether the last use of a key was noted within the last minute."""
     return key.last_used_at is not None and tx.now - key.last_used_at < TOUCHED_EVERY
 
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 
 MAX_LEASES = 10_000
+"""Number of leases that are remembered."""
 
 
 class LeaseCache:

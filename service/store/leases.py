@@ -19,8 +19,11 @@ from service.store.sql.tables import lease
 from service.store.transaction import Transaction
 
 Kind = Literal["prepare", "small", "trial", "score"]
+"""What a lease is for: the study's preparation, a pilot (``small``), a trial, or scoring the winner."""
 TERM = timedelta(seconds=LEASE_SECONDS)
+"""How long a lease lasts from when it is granted or renewed."""
 GRACE = timedelta(seconds=GRACE_SECONDS)
+"""How long every live lease lasts from the end of an outage."""
 
 _OWNED = (lease.c.lease_id == bindparam("of_id"), lease.c.token == bindparam("of_token"))
 _FIND = Statement(select(lease).where(*_OWNED))
@@ -35,24 +38,26 @@ _OF_WORKER = Statement(
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
+    """The right of one worker to write to one trial, or to do other work of a study, until it expires."""
+
     lease_id: str
     token: str
-    """Random, new for each attempt and each time the lease is handed out; never reused."""
+    """Random, new for each attempt and each time the lease is handed out; never used again."""
     study_uuid: str
     kind: Kind
     number: int
-    """The trial's; of ``prepare`` 0, of ``small`` that of the trial with the same params, of ``score`` the winner's."""
+    """Number of the trial; of ``prepare`` 0, and of ``score`` the winner's."""
     attempt: int
     worker_id: str
     expires_at: datetime
     is_cancelled: bool = False
-    """A person has cancelled this one trial."""
+    """Whether a person has cancelled this one trial."""
     reserved_seconds: float | None = None
-    """Of the study's ``device_seconds``; ``None`` where it has no such budget."""
+    """Part of the study's ``device_seconds`` that is kept for it; ``None`` without such a budget."""
 
 
 def add(tx: Transaction, granted: Lease) -> None:
-    """Store a new lease. At most one live lease for a trial: the database refuses two."""
+    """Store a new lease; the database refuses a second live one for the same trial."""
     tx.write(_ADD.rows(**granted.__dict__))
 
 
@@ -82,10 +87,10 @@ def end(lease_id: str, token: str) -> Call[Lease | None]:
 
 
 def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
-    """Take a lease away that was found expired at ``as_of``.
+    """Take a lease away that was found expired at ``as_of``; ``None`` if it is no longer what was found.
 
-    ``None`` if it was renewed, handed out again or ended meanwhile. Not as of now: a service that was stopped
-    since it looked has itself kept the worker from renewing.
+    It may have been renewed, handed out again or ended since. The time of the look counts, and not now: a service that
+    was stopped since it looked has itself kept the worker from renewing.
     """
     expired = (
         lease.c.lease_id == held.lease_id,
@@ -116,7 +121,7 @@ def find(lease_id: str, token: str) -> Call[Lease | None]:
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:
-    """Live leases of a study, by the number of what they are for."""
+    """Return the live leases of a study, by the number of what they are for."""
     return tx.ask(_OF_STUDY.then(_from_rows, of_study=study_uuid))
 
 
@@ -126,17 +131,17 @@ def of_worker(worker_id: str) -> Call[list[Lease]]:
 
 
 def all_live(tx: Transaction) -> list[Lease]:
-    """Leases of all studies that nobody has ended or reaped."""
+    """Return the live leases of all studies."""
     return _from_rows(tx.connection.execute(select(lease)))
 
 
 def expired(tx: Transaction) -> list[Lease]:
-    """Leases of all studies that may be reaped."""
+    """Return the live leases of all studies that have expired, and may be reaped."""
     return _from_rows(tx.connection.execute(select(lease).where(lease.c.expires_at < tx.now)))
 
 
 def restart_terms(tx: Transaction) -> None:
-    """After an outage, or when the clock has jumped: every live lease expires one grace from now."""
+    """Let every live lease expire one grace from now, after an outage or when the clock has jumped."""
     # row by row in the order of heartbeats, so that neither waits for the other
     ids = tx.connection.execute(select(lease.c.lease_id).order_by(lease.c.lease_id)).scalars().all()
     for lease_id in ids:
@@ -145,13 +150,13 @@ def restart_terms(tx: Transaction) -> None:
 
 
 def reserved_seconds(tx: Transaction, study_uuid: str) -> float:
-    """What the live leases of a study have reserved of its ``device_seconds``."""
+    """Return how many of its ``device_seconds`` the live leases of a study have reserved."""
     total = select(func.coalesce(func.sum(lease.c.reserved_seconds), 0.0)).where(lease.c.study_uuid == study_uuid)
     return float(tx.connection.execute(total).scalar_one())
 
 
 def count_and_first_expiry(tx: Transaction) -> tuple[int, datetime | None]:
-    """How many leases are live, and when the first of them expires or has expired."""
+    """Return how many leases are live, and when the first of them expires or has expired."""
     row = tx.connection.execute(select(func.count(), func.min(lease.c.expires_at))).one()
     return row[0], row[1]
 

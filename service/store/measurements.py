@@ -47,17 +47,18 @@ _ADD = Statement(insert(measurement))
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a report was answered."""
+    """The answer to the report of one evaluation."""
 
     step: int
     value: float
-    """That was reported."""
+    """Value that was reported."""
     should_prune: bool
     reason: str | None
     keep_model: bool
 
 
 def add(tx: Transaction, held: Lease, report: Report, answer: Answer) -> None:
+    """Store an accepted evaluation with its answer."""
     row = _ADD.rows(
         study_uuid=held.study_uuid,
         number=held.number,
@@ -77,13 +78,13 @@ def add(tx: Transaction, held: Lease, report: Report, answer: Answer) -> None:
 
 
 def copy(tx: Transaction, rows: list[Row], attempt: int) -> None:
-    """Give an attempt that goes on from a checkpoint what was reported before it."""
+    """Give an attempt that goes on from a checkpoint the evaluations that were reported before it."""
     if rows:
         tx.connection.execute(insert(measurement), [row._asdict() | {"attempt": attempt} for row in rows])
 
 
 def decided(lease_id: str, from_step: int) -> Call[list[Answer]]:
-    """Ask what an attempt's reports of ``from_step`` and later were answered, and the one that was told to end."""
+    """Ask for the answers to an attempt's reports of ``from_step`` and later, and for the one that ended it early."""
     return _DECIDED.then(_answers, of_id=lease_id, from_step=from_step)
 
 
@@ -93,24 +94,24 @@ def of_lease(lease_id: str) -> Call[list[Row]]:
 
 
 def of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> list[Row]:
-    """Evaluations of one attempt in the order of their steps."""
+    """Return the evaluations of one attempt in the order of their steps."""
     return tx.ask(_OF_ATTEMPT.rows(of_study=study_uuid, of_number=number, of_attempt=attempt))
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
-    """Evaluations of a trial in the order of attempt and step."""
+    """Return the evaluations of a trial in the order of attempt and step."""
     wanted = select(measurement).where(*_of_trial(study_uuid, number))
     return list(tx.connection.execute(wanted.order_by(measurement.c.attempt, measurement.c.step)))
 
 
 def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
-    """Evaluations of the last attempt that made any, what it went on from included, in order."""
+    """Return the evaluations of the last attempt that made any, in order, with those that it went on from."""
     rows = of_trial(tx, study_uuid, number)
     return [row for row in rows if row.attempt == rows[-1].attempt]
 
 
 def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row]:
-    """The last evaluation of each of ``numbers``' last attempts."""
+    """Return the last evaluation of the last attempt of each of some trials, by number."""
     wanted = (
         select(measurement)
         .where(measurement.c.study_uuid == study_uuid, measurement.c.number.in_(numbers))
@@ -120,6 +121,7 @@ def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the evaluations of a study."""
     tx.connection.execute(delete(measurement).where(measurement.c.study_uuid == study_uuid))
 
 

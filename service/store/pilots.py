@@ -1,4 +1,4 @@
-"""All statements on `small_run`: how the params of a trial did on a fraction of the data."""
+"""All statements on `small_run`: what the pilots of a study came to, small runs of its params on a part of the data."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,17 @@ from spezia.contract.failure import Failure
 
 @dataclass(frozen=True, kw_only=True)
 class PilotRow:
-    """One that has ended."""
+    """A pilot that has ended."""
 
     number: int
     value: float | None
     metrics: dict[str, float] | None
     failure: Failure | None
-    """Why there is no value."""
+    """Why there is no value; ``None`` if there is one."""
 
 
 def add(tx: Transaction, study_uuid: str, run: PilotRow) -> None:
+    """Store what a pilot came to."""
     row = {
         "study_uuid": study_uuid,
         "number": run.number,
@@ -33,7 +34,7 @@ def add(tx: Transaction, study_uuid: str, run: PilotRow) -> None:
 
 
 def of_study(tx: Transaction, study_uuid: str) -> dict[int, PilotRow]:
-    """By number, ascending."""
+    """Return the ended pilots of a study by number, ascending."""
     wanted = select(small_run).where(small_run.c.study_uuid == study_uuid).order_by(small_run.c.number)
     return {
         row.number: PilotRow(
@@ -47,5 +48,5 @@ def of_study(tx: Transaction, study_uuid: str) -> dict[int, PilotRow]:
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:
-    """Drop the small runs of a study."""
+    """Drop the pilots of a study."""
     tx.connection.execute(delete(small_run).where(small_run.c.study_uuid == study_uuid))

@@ -28,7 +28,7 @@ from service.store.transaction import Transaction, Viewer
 
 
 class Store:
-    """The database of one service process; shared by threads."""
+    """The database of one service process, shared by threads: it opens transactions and commits them."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.metrics = Metrics()
@@ -50,7 +50,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A short transaction that writes nothing and sees one state of the database throughout.
+        """Open a short transaction that writes nothing and sees one state of the database throughout.
 
         Raises:
             Unavailable: The database does not answer.
@@ -63,7 +63,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """A transaction that takes SQLite's write lock at once; PostgreSQL locks rows as they are named.
+        """Open a transaction that takes SQLite's write lock at once; PostgreSQL locks rows as they are named.
 
         Raises:
             Unavailable: The database does not answer or is locked for too long; nothing has changed.
@@ -75,23 +75,26 @@ class Store:
             yield tx
 
     def seen_by(self, viewer: Viewer | None) -> Self:
-        """The same database with other people's studies left out."""
+        """Return the same database with other people's studies left out."""
         view = copy(self)
         view._viewer = viewer
         return view
 
     def within(self, tx: Transaction) -> Self:
-        """The same database for functions that open their own transaction: what they do joins the open ``tx``, which
-        its owner commits."""
+        """Return the same database for functions that open a transaction of their own, which then is ``tx``.
+
+        What they do is part of ``tx``, which its owner commits.
+        """
         view = copy(self)
         view._open = tx
         return view
 
     def forget(self, study_id: int) -> None:
-        """Drop what is cached of a deleted study; called after the commit of its deletion."""
+        """Drop the cached trials of a deleted study; called after the commit of its deletion."""
         self.trial_cache.forget(study_id)
 
     def close(self) -> None:
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager

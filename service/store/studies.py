@@ -44,6 +44,7 @@ from spezia.contract.tasks import Task
 log = logging.getLogger(__name__)
 
 ENDED = ("complete", "cancelled", "failed")
+"""States of studies that have ended."""
 
 # the facts as text, which is cheaper to compare than to read
 _WANTED = select(
@@ -82,25 +83,26 @@ class StudyRow:
     study_id: int
     name: str
     owner: str | None
-    """Name of the key that created it."""
+    """Name of the key that created the study; ``None``: it was created without one."""
     spec: StudySpec
     posted_json: str | None
-    """The spec as it was posted, once it has been changed; ``None``: never."""
+    """The spec as it was posted, once it has been changed; ``None``: it never was."""
     state: StudyState
     ending: StudyState | None
-    """What a ``stopping`` study will be."""
+    """The state that a ``stopping`` study will end in."""
     failure: Failure | None
     facts: Facts | None
     test_metrics: dict[str, float] | None
     is_scored: bool
     has_card: bool
-    """Of an ended study: nothing is left to do about the card of its winner's model."""
+    """Whether nothing is left to do about the card of the model of an ended study's winner."""
     warnings: list[str]
     created_at: datetime
     finished_at: datetime | None
 
     @property
     def has_ended(self) -> bool:
+        """Whether the study has ended, whichever way."""
         return self.state in ENDED
 
 
@@ -128,10 +130,10 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
 
 
 def find(tx: Transaction, name: str) -> StudyRow:
-    """Read a study.
+    """Read a study by its name.
 
     Raises:
-        StudyNotFound: There is none of this name that the service made and the viewer may see.
+        StudyNotFound: The service made no study of this name that the viewer may see.
     """
     row = tx.connection.execute(_BY_NAME, {"name": name}).first()
     study = None if row is None else _from_row(row)
@@ -141,32 +143,33 @@ def find(tx: Transaction, name: str) -> StudyRow:
 
 
 def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
+    """Read a study by its own id; ``None`` if there is none."""
     return tx.ask(_BY_UUID.first(_from_row, uuid=uuid))
 
 
 def by_id(study_id: int) -> Call[StudyRow | None]:
-    """Ask for a study by Optuna's id."""
+    """Ask for a study by the id that Optuna gave it; ``None`` if there is none."""
     return _BY_ID.first(_from_row, study_id=study_id)
 
 
 def lock(tx: Transaction, name: str) -> StudyRow:
-    """Take the study's lock, then read it. Every write of a study begins here: one lock order, no deadlock.
+    """Take a study's lock, then read the study. Every write of a study begins so: one order of locks, and no deadlock.
 
     Raises:
-        StudyNotFound: There is none of this name.
+        StudyNotFound: The service made no study of this name that the viewer may see.
     """
     tx.lock(_LOCK_BY_NAME.rows(name=name))
     return find(tx, name)
 
 
 def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
-    """As `lock`, for a study that may have been deleted since."""
+    """Take a study's lock, then read the study; ``None`` if it has been deleted since its id was read."""
     tx.lock(_LOCK_BY_UUID.rows(uuid=uuid))
     return find_by_uuid(tx, uuid)
 
 
 def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
-    """As `lock_by_uuid`, with all trials of the study at hand."""
+    """Take a study's lock, then read the study with all its trials; ``None`` if it has been deleted."""
     tx.lock(_LOCK_BY_ID.rows(study_id=study_id))
     study, _ = tx.ask(by_id(study_id), tx.trials.loading(study_id))
     return study
@@ -175,8 +178,8 @@ def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
 def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
     """Take the lock of the study that a lease belongs to and return the study's id; ``None`` if the lease is stale.
 
-    It may be stale all the same, or become so while we wait for the lock: finding, renewing or ending it behind the
-    lock tells.
+    An id does not say that the lease is good: it may be stale all the same, or become so while we wait for the lock. To
+    find, renew or end it under the lock tells.
     """
     known = tx.lease_cache.study_of(lease_id)
     if known is not None:
@@ -197,7 +200,14 @@ def page(
     name_prefix: str,
     order_by: StudyOrder,
 ) -> list[StudyRow]:
-    """Studies that the viewer may see, in order, from behind ``after``: a name or an instant, and a ``study_id``."""
+    """Return up to ``limit`` studies that the viewer may see, in order.
+
+    Args:
+        after: Key and ``study_id`` of the last study of the page before; the key is a name or an instant, by
+            ``order_by``.
+        states: Only studies in these; all if empty.
+        tasks: Only studies of these; all if empty.
+    """
     key: ColumnElement[Any] = studies.c.study_name if order_by.endswith("name") else study_spec.c.created_at
     number = study_spec.c.study_id
     is_descending = order_by.startswith("-")
@@ -217,7 +227,7 @@ def page(
 
 
 def is_visible(tx: Transaction, study: StudyRow) -> bool:
-    """Whether the viewer may see it."""
+    """Return whether the viewer may see a study."""
     return tx.viewer is None or tx.viewer.sees_all or study.owner == tx.viewer.owner
 
 
@@ -227,13 +237,13 @@ def open_studies() -> Call[list[StudyRow]]:
 
 
 def counts(tx: Transaction) -> dict[str, int]:
-    """Studies by state."""
+    """Return the number of studies by state."""
     grouped = select(study_spec.c.state, func.count().label("n")).group_by(study_spec.c.state)
     return {row.state: row.n for row in tx.connection.execute(grouped)}
 
 
 def without_card(tx: Transaction) -> list[str]:
-    """UUIDs of ended studies whose winner's model may lack its card."""
+    """Return the UUIDs of ended studies whose winner's model may lack its card."""
     wanted = select(study_spec.c.uuid).where(study_spec.c.state.in_(ENDED), study_spec.c.has_card.is_(False))
     return list(tx.connection.execute(wanted).scalars())
 

@@ -22,7 +22,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Viewer:
-    """Whom the database is shown to."""
+    """The person to whom the database is shown, by the name of the key."""
 
     owner: str
     sees_all: bool
@@ -60,12 +60,12 @@ class Transaction:
 
     @property
     def connection(self) -> Connection:
-        """For statements that are not run often."""
+        """The connection of SQLAlchemy, for statements that are not run often."""
         return self.runner.connection
 
     @property
     def now(self) -> datetime:
-        """One instant for all of a transaction; first asked for after the study's lock is held."""
+        """The one instant of this transaction; it is first asked for after the study's lock is held."""
         if self._now is None and self._asked_clock is not None:
             self._now = self.ask(self._asked_clock)
         elif self._now is None:
@@ -73,7 +73,7 @@ class Transaction:
         return self._now
 
     def expect_now(self) -> None:
-        """Look at the clock along with the next question: one round trip, not two."""
+        """Look at the clock along with the next question, in one round trip instead of two."""
         if self._now is None and (asked := self._asked_clock) is not None:
             self.write(asked.statement.then(lambda rows: self._see(asked.read(rows))))
 
@@ -83,7 +83,7 @@ class Transaction:
         self.expect_now()
 
     def lock_for(self, call: Call[A]) -> A:
-        """As `lock`, at once and for what the call answers."""
+        """Take a lock at once and return what the call answers; look at the clock behind it."""
         asked = self._asked_clock
         if self._now is not None or asked is None:
             return self.ask(call)

@@ -1,4 +1,7 @@
-"""What the service does to trials, in Optuna's words; the statements themselves are `SqlStorage`'s."""
+"""What the service does to trials, in Optuna's words, each with the event that tells of it.
+
+The statements themselves are those of `SqlStorage`.
+"""
 
 import json
 from collections import Counter
@@ -26,11 +29,14 @@ from spezia.contract.study_spec import Params
 from spezia.contract.trial import TrialState as StateName
 
 FAILURE = "spezia:failure"
+"""User attribute of a FAIL trial: its failure. It is one that Optuna's own tools show."""
 BASELINE = "spezia:baseline"
+"""User attribute of the baseline."""
 RETRY_OF = "spezia:retry_of"
-"""User attributes of a trial, so that Optuna's own tools show them."""
+"""User attribute of a trial that repeats another one: the number of that one."""
 
 NO_CONSTRAINTS: Mapping[str, float] = MappingProxyType({})
+"""Constraints of a study that has none."""
 
 WAITING_SINCE = "spezia:waiting_since"
 """System attribute of a trial that waits, or once did: when it last began to, as ISO 8601 in UTC."""
@@ -67,7 +73,7 @@ def add(
 
 
 def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
-    """Return one trial; shared, so not to be changed."""
+    """Return the trial of a number, or ``None``; shared, so not to be changed."""
     seen = all_of(tx, study)
     if number < len(seen) and seen[number].number == number:
         return seen[number]
@@ -75,27 +81,28 @@ def find(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial | None:
 
 
 def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
-    """All trials in the order of their numbers; shared, so not to be changed. What ``tx`` writes shows here, too."""
+    """Return all trials in the order of their numbers, with what ``tx`` has written; shared, so not to be changed."""
     return tx.trials.shared(study.study_id)
 
 
 def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
+    """Return the number of trials of a study in each state."""
     return TrialCounts(**{state.name.lower(): n for state, n in tx.trials.counts(study.study_id).items()})
 
 
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
-    """Numbers of the WAITING trials, ascending."""
+    """Return the numbers of the WAITING trials, ascending."""
     return [trial.number for trial in tx.trials.waiting(study.study_id)]
 
 
 def counts_of_open_studies(tx: Transaction) -> dict[str, int]:
-    """Trials by state, of studies that have not ended."""
+    """Return the number of trials by state in all studies that have not ended."""
     grouped = _of_studies("running", "paused", "stopping").with_only_columns(trials.c.state, func.count().label("n"))
     return {row.state: row.n for row in tx.connection.execute(grouped.group_by(trials.c.state))}
 
 
 def waiting_since(tx: Transaction) -> datetime | None:
-    """Since when the trial waits that waits longest in a running study; ``None`` if none does."""
+    """Return since when the trial has waited that waits longest in a running study; ``None`` if none does."""
     attrs = trial_system_attributes
     wanted = (
         _of_studies("running")
@@ -108,7 +115,9 @@ def waiting_since(tx: Transaction) -> datetime | None:
 
 
 def orphans(tx: Transaction) -> list[tuple[str, int]]:
-    """Trials of our studies, as study UUID and number, that are RUNNING under no lease: nobody here began them."""
+    """Return the trials of our studies, as study UUID and number, that are RUNNING under no lease: nobody here began
+    them.
+    """
     held = (lease.c.study_uuid == study_spec.c.uuid, lease.c.kind == "trial", lease.c.number == trials.c.number)
     wanted = (
         select(study_spec.c.uuid, trials.c.number)
@@ -123,7 +132,8 @@ def start(
 ) -> None:
     """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others.
 
-    ``is_judged``: pruners have judged it by these values and no others, and may remember that.
+    Args:
+        is_judged: Whether pruners have judged the trial by exactly these values, and may remember it.
     """
     tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
     if not is_judged:
@@ -141,7 +151,7 @@ def start(
 
 
 def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
-    """A RUNNING trial waits again, under the same number."""
+    """Let a RUNNING trial wait again, under the same number."""
     tx.trials.set_trial_state_values(id_of(trial), TrialState.WAITING)
     _set_system_attrs(tx, trial, _waiting(tx))
     _say(tx, study, trial, "WAITING")
@@ -150,7 +160,7 @@ def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
 def report(
     tx: Transaction, study: StudyRow, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]
 ) -> None:
-    """Store an intermediate value, and what the pruner wants to remember of it."""
+    """Store an intermediate value of a trial, and the system attributes in which the pruner remembers it."""
     tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
     _set_system_attrs(tx, trial, system_attrs)
     events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
@@ -168,8 +178,8 @@ def finish(
     """End a trial for good.
 
     Args:
-        values: Of the objectives.
-        constraints: By name; 0 or less where it is met.
+        values: Values of the objectives; ``None`` of a trial that has none.
+        constraints: Excess over each constraint by its name; 0 or less where the constraint is met.
     """
     _set_system_attrs(tx, trial, {f"{CONSTRAINTS}{name}": excess for name, excess in constraints.items()})
     if failure is not None:
@@ -214,22 +224,24 @@ def _say(
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:
+    """Return the failure of a FAIL trial; ``None`` of any other."""
     stored = trial.user_attrs.get(FAILURE)
     return None if stored is None else Failure(**stored)
 
 
 class FailureCounts:
-    """How many trials have failed of each failure class."""
+    """How many of some trials have failed with each failure class."""
 
     def __init__(self, by_class: Counter[str] | None = None) -> None:
         self.by_class = by_class or Counter()
 
     def extended(self, trials: Sequence[FrozenTrial]) -> "FailureCounts":
+        """Return the counts of these trials and ``trials``; what a person has cancelled did not fail."""
         failed = (failure_of(trial) for trial in trials if trial.state is TrialState.FAIL)
         classes = (failure.failure_class for failure in failed if failure is not None)
         return FailureCounts(self.by_class + Counter(one for one in classes if one != "cancelled"))
 
 
 def failures_by_class(tx: Transaction, study: StudyRow) -> Counter[str]:
-    """How many FAIL trials there are of each failure class; what a person has cancelled did not fail."""
+    """Return how many FAIL trials a study has of each failure class; what a person has cancelled did not fail."""
     return tx.trials.summary(study.study_id, FailureCounts).by_class

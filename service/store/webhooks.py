@@ -19,10 +19,11 @@ from service.store.transaction import Transaction
 from spezia.contract.webhook import EventType
 
 CLAIM = timedelta(seconds=120)
-"""Longer than the two messages of one event may take."""
+"""How long a claim lasts: longer than the two messages of one event may take."""
 KEPT_DELIVERIES = 100
+"""Number of attempts that are kept of each webhook."""
 _TOLD = ("study", "trial")
-"""Kinds of events that a message may be made of."""
+"""Kinds of events that may become messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class WebhookRow:
     secret: str
     events: list[EventType]
     study_uuid: str | None
-    """``None``: every study."""
+    """The study whose events are posted; ``None``: those of every study."""
     study_name: str | None
     created_at: datetime
     n_failures: int
@@ -47,6 +48,8 @@ class WebhookRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
+    """One attempt to post a message."""
+
     message_id: str
     type: EventType
     duration_seconds: float
@@ -79,12 +82,13 @@ def add(tx: Transaction, url: str, secret: str, events: list[EventType], study_u
 
 
 def find(tx: Transaction, webhook_id: str) -> WebhookRow | None:
+    """Return a webhook, or ``None``."""
     row = tx.connection.execute(_wanted().where(webhook.c.webhook_id == webhook_id)).first()
     return None if row is None else WebhookRow(**row._asdict())
 
 
 def page(tx: Transaction, limit: int, after: str) -> list[WebhookRow]:
-    """Up to ``limit`` webhooks by id, from behind ``after``."""
+    """Return up to ``limit`` webhooks by id, behind ``after``."""
     wanted = _wanted().where(webhook.c.webhook_id > after).order_by(webhook.c.webhook_id).limit(limit)
     return [WebhookRow(**row._asdict()) for row in tx.connection.execute(wanted)]
 
@@ -98,7 +102,7 @@ def remove(tx: Transaction, webhook_id: str) -> bool:
 
 
 def enable(tx: Transaction, webhook_id: str) -> WebhookRow | None:
-    """Let a webhook be tried at once, its failures forgotten; ``None`` if there is none."""
+    """Let a webhook be tried at once, and forget its failures; ``None`` if there is none."""
     change(tx, webhook_id, n_failures=0, next_attempt_at=tx.now, disabled_reason=None)
     return find(tx, webhook_id)
 
@@ -112,7 +116,7 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 
 
 def due(tx: Transaction) -> list[str]:
-    """Webhooks that nobody delivers now, that may be tried, and that have something to tell."""
+    """Return the ids of webhooks that nobody delivers now, that may be tried, and that have something to tell."""
     wanted = select(webhook.c.webhook_id).where(*_is_free(tx), exists(_pending()))
     return list(tx.connection.execute(wanted.order_by(webhook.c.next_attempt_at)).scalars())
 
@@ -129,12 +133,13 @@ def renew(tx: Transaction, webhook_id: str, claim: str) -> WebhookRow | None:
 
 
 def release(tx: Transaction, webhook_id: str, claim: str) -> None:
+    """Give the right to deliver a webhook back, if it is still held."""
     held = update(webhook).where(webhook.c.webhook_id == webhook_id, webhook.c.claim == claim)
     tx.connection.execute(held.values(claim=None, claimed_until=None))
 
 
 def next_events(tx: Transaction, webhook_id: str, limit: int) -> list[Row[Any]]:
-    """The next events of one study, in order, that may be told; none if all have been."""
+    """Return the next rows of events of one study, in order, that are to be told; none if all have been."""
     study_uuid = tx.connection.execute(_pending().where(webhook.c.webhook_id == webhook_id).limit(1)).scalar()
     if study_uuid is None:
         return []
@@ -172,7 +177,7 @@ def change(tx: Transaction, webhook_id: str, **columns: Any) -> None:
 
 
 def deliveries(tx: Transaction, webhook_id: str) -> list[Row[Any]]:
-    """The last attempts, the newest first."""
+    """Return the rows of the kept attempts of a webhook, the newest first."""
     wanted = select(webhook_delivery).where(webhook_delivery.c.webhook_id == webhook_id)
     return list(tx.connection.execute(wanted.order_by(webhook_delivery.c.delivery_id.desc())))
 

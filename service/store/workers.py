@@ -1,4 +1,4 @@
-"""All statements on `worker` and `service_beat`: who is there, and since when."""
+"""All statements on `worker` and `service_beat`: which workers there are, and when a service last lived."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ def announce(tx: Transaction, worker_id: str, launcher: str) -> None:
 
 
 def register(tx: Transaction, registration: WorkerRegistration) -> None:
+    """Store what a worker says of itself when it starts."""
     row = {
         "host": registration.host,
         "device": registration.device.model_dump(mode="json"),
@@ -34,38 +35,41 @@ def register(tx: Transaction, registration: WorkerRegistration) -> None:
 
 
 def find(worker_id: str) -> Call[Row | None]:
-    """A registered worker."""
+    """Ask for the row of a registered worker; ``None`` if there is none."""
     return _FIND.first(as_it_is, of_worker=worker_id)
 
 
 def see(tx: Transaction, worker_id: str) -> None:
+    """Note that a worker has been heard of."""
     tx.write(_SEE.rows(of_worker=worker_id, last_seen_at=tx.now))
 
 
 def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list[Row]:
-    """Up to ``limit`` registered workers that were seen lately, by id, from behind ``after``."""
+    """Return up to ``limit`` rows of registered workers that were heard of lately, by id, behind ``after``."""
     lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
     wanted = select(worker).where(*lately, worker.c.worker_id > after).order_by(worker.c.worker_id).limit(limit)
     return list(tx.connection.execute(wanted))
 
 
 def kinds_seen_within(tx: Transaction, seconds: float) -> list[str]:
-    """The kind of device of each registered worker that was seen lately."""
+    """Return the kind of device of each registered worker that was heard of lately."""
     lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
     return [device["kind"] for device in tx.connection.execute(select(worker.c.device).where(*lately)).scalars()]
 
 
 def launched_by(tx: Transaction, launcher: str) -> list[str]:
+    """Return the ids of the workers that a launcher has announced."""
     wanted = select(worker.c.worker_id).where(worker.c.launcher == launcher)
     return list(tx.connection.execute(wanted).scalars())
 
 
 def last_alive_at(tx: Transaction) -> datetime | None:
-    """When a service process last lived on this database; ``None``: never before."""
+    """Return when a service process last lived on this database; ``None``: never before."""
     return tx.connection.execute(select(service_beat.c.last_alive_at)).scalar_one_or_none()
 
 
 def beat(tx: Transaction) -> None:
+    """Note that a service process lives."""
     _upsert(tx, service_beat, {"beat_id": 1}, {"last_alive_at": tx.now})
 
 

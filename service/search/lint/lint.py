@@ -1,7 +1,7 @@
-"""What is allowed and will likely disappoint, said before a study starts.
+"""Warnings about what a spec may ask for and what is likely to disappoint, said before its study starts.
 
-The rules are those of the deep learning tuning playbook (Godbole et al. 2023), of the papers that `presets` names,
-and of what our own samplers and pruners do; nothing here looks at data or model.
+The rules are those of the deep learning tuning playbook (Godbole et al. 2023), of the papers that `presets` names, and
+of what our own samplers and pruners do; nothing here looks at data or model.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,6 @@ _OF_FINE_TUNING = (rate_warnings, pruner_warnings, training_warnings)
 
 
 def lint(spec: StudySpec) -> list[SpecWarning]:
-    """Return what to think about again in a spec whose preset is filled in; of a script's own params little."""
+    """Return the warnings about a spec whose preset is filled in; about a script's own params there are few."""
     rules = _OF_EVERY_STUDY if spec.task == "script" else _OF_EVERY_STUDY + _OF_FINE_TUNING
     return [warning for rule in rules for warning in rule(spec)]

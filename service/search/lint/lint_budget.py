@@ -1,4 +1,4 @@
-"""Warnings about the number of trials beside the size of the space and what the sampler needs."""
+"""Warnings about a number of trials that does not fit the size of the space, or what the sampler needs."""
 
 from collections.abc import Iterator
 
@@ -20,11 +20,11 @@ _FIRST = (
     "warmup_ratio",
     "lr_schedule",
 )
-"""What is worth searching first when trials are few; dropout, batch and the rest come after."""
+"""Parameters that are worth searching first when trials are few; dropout, batch and the rest come after."""
 
 
 def budget_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield where trials, space and sampler do not fit each other."""
+    """Yield the warnings about trials, space and sampler that do not fit each other."""
     yield from _constants(spec)
     size = space_size(spec)
     if size is not None and size < spec.n_trials:

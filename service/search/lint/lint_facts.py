@@ -1,4 +1,4 @@
-"""Warnings that need what the preflight found out about the data."""
+"""Warnings that need the facts which the preparation of a study has found out about its data."""
 
 import math
 
@@ -10,7 +10,7 @@ _SMALL_SPLIT = 200
 
 
 def lint_facts(spec: StudySpec, facts: Facts) -> list[SpecWarning]:
-    """Return what to think about again now that the sizes of the data are known."""
+    """Return the warnings that the sizes of the data give rise to."""
     n_rows = facts.validation_rows
     if spec.data is None or spec.data.validation is not None or not 0 < n_rows < _SMALL_SPLIT:
         return []

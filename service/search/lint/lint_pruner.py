@@ -10,11 +10,11 @@ from spezia.contract.validation import SpecWarning
 
 _MIN_PEERS = 3
 _SHARES = ("accuracy", "f1_macro", "f1_micro", "subset_accuracy", "span_f1", "span_precision", "span_recall")
-"""Metrics between 0 and 1."""
+"""Metrics that lie between 0 and 1."""
 
 
 def pruner_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield why trials will not be pruned, or will be for the wrong reason."""
+    """Yield the warnings that no trial will be pruned, or some for the wrong reason."""
     if isinstance(spec.pruner, pruners.NoPruner):
         return
     n_evaluations = longest_schedule(spec)

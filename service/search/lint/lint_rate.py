@@ -9,6 +9,7 @@ from spezia.contract.study_spec import StudySpec
 from spezia.contract.validation import SpecWarning
 
 FIELD = "search_space.learning_rate"
+"""Field of the spec that holds the range of the learning rate."""
 KNOWN = {"full": (1e-6, 1e-3), "lora": (1e-5, 5e-3), "head_only": (1e-5, 1e-1)}
 """Where good rates of AdamW have been found for each method: the grids of the papers in `presets`, and a factor of
 about four around them for smaller and larger models."""
@@ -16,11 +17,11 @@ about four around them for smaller and larger models."""
 _WIDEST = 1000.0
 _NARROWEST = 2.0
 _LINEAR_UP_TO = 3.0
-"""A linear scale does no harm while the largest value is less than this many times the smallest."""
+"""Factor between the ends of a range up to which a linear scale does no harm."""
 
 
 def rate_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield what is odd about scale, width and place of the range."""
+    """Yield the warnings about scale, width and place of the range of the learning rate."""
     ranges = ranges_of(spec, "learning_rate")
     for each in ranges:
         yield from _scale_and_width(each)

@@ -1,4 +1,4 @@
-"""Warnings about what the search leaves to chance while it trains."""
+"""Warnings about everything else that a search leaves to chance while it trains."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _SAYS_DEPTH = re.compile(r"[-_]L-?(\d{1,2})(?=[-_]|$)")
 
 
 def training_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield what is odd about everything but rate, budget and pruner."""
+    """Yield the warnings about everything but rate, budget and pruner."""
     yield from _batch(spec)
     yield from _alpha(spec)
     yield from _frozen(spec)

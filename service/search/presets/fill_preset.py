@@ -1,4 +1,4 @@
-"""A preset written into the spec of a study.
+"""The ranges and values of a preset, written into the spec of a study.
 
 It happens once, when a study is created or validated: from then on the study owns its ranges, so that a later version
 of the table changes no study that exists. Filling in again changes nothing.
@@ -16,7 +16,7 @@ from spezia.contract.study_spec import StudySpec
 from spezia.contract.wire import nearest_name_hint
 
 _SAME = {"frozen_layers": "frozen_fraction", "frozen_fraction": "frozen_layers"}
-"""Two names of one thing: who says one does not want the other."""
+"""Parameters that say one thing in two ways: a spec that gives one does not want the other."""
 
 
 def fill_preset(spec: StudySpec) -> StudySpec:

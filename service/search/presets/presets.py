@@ -270,9 +270,10 @@ _ALL = (
 )
 
 PRESETS = {preset.name: preset for preset in _ALL}
+"""All presets by name."""
 
 
 def preset_default(spec: StudySpec, name: str) -> ParamValue | None:
-    """Return where the study's preset starts the parameter ``name``; `None`: it leaves that to the parameter's own."""
+    """Return where the preset of a study starts the parameter ``name``; ``None``: the parameter's own default holds."""
     line = PRESETS[spec.preset].parameters.get(name) if spec.preset in PRESETS else None
     return None if line is None else line.default

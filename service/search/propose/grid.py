@@ -20,12 +20,13 @@ from spezia.contract.space import dimensions
 from spezia.contract.study_spec import MAX_TRIALS, Params, StudySpec
 
 Space = dict[str, Distribution]
+"""The range of each parameter of a grid by its name."""
 Point = tuple[int, ...]
-"""Per parameter the index of its value."""
+"""The index of the value of each parameter of a grid, in the order of its space."""
 
 
 def next_grid_point(spec: StudySpec, trials: Sequence[FrozenTrial], fixed: Params) -> Params | None:
-    """Return the first point that agrees with ``fixed`` and that no trial has, whatever its state.
+    """Return the first point of a grid that agrees with ``fixed`` and that no trial has, whatever its state.
 
     Without ``fixed``, ``None`` says that the grid is exhausted. An enqueued trial always gets a point.
     """

@@ -21,35 +21,36 @@ from spezia.contract.space import dimensions
 from spezia.contract.study_spec import Params, StudySpec
 
 AHEAD_FROM = 2_000
-"""Trials of a study from which on a proposal takes longer (TPE: 50 ms with seven parameters) than a worker should wait;
-one result more or less no longer matters to it."""
+"""Number of trials of a study from which on proposals are made ahead. They take longer then (TPE: 50 ms with seven
+parameters) than a worker should wait, and one result more or less no longer matters to them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalRequest:
-    """Everything that decides a proposal."""
+    """All that decides a proposal."""
 
     spec: StudySpec
     study_name: str
     number: int
-    """Of the trial to be proposed. A trial of this number among ``trials`` is ignored."""
+    """Number of the trial to be proposed. A trial of this number among ``trials`` is ignored."""
     trials: Sequence[FrozenTrial]
-    """Of the study, in any order. Samplers see those that have started; a grid also skips those that wait."""
+    """Trials of the study, in any order. Samplers see those that have started; a grid also skips those that wait."""
     study_system_attrs: Mapping[str, Any] = field(default_factory=dict)
     fixed: Params = field(default_factory=dict)
     """Plain params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
 
 
 def is_made_ahead(spec: StudySpec, number: int) -> bool:
-    """Whether trial ``number`` is proposed when the trial before it starts, and not when a worker asks for it."""
+    """Return whether trial ``number`` is proposed when the trial before it starts, not when a worker asks for it."""
     return number >= AHEAD_FROM and not isinstance(spec.sampler, RandomSampler | GridSampler | QmcSampler)
 
 
 def as_before(request: ProposalRequest) -> ProposalRequest:
-    """Return the request as it was when the trial before it started: what that trial came to is not known.
+    """Return a request as it was when the trial before its own started: the result of that trial is not known.
 
-    So a proposal that is made when it is asked for, as after a restart, equals one that was made ahead, as long as
-    one trial runs at a time.
+    So a proposal that is made when it is asked for, as after a restart, equals one that was made ahead, as long as one
+    trial runs at a time.
     """
     before = request.number - 1
     return replace(request, trials=[_begun(one) if one.number == before else one for one in request.trials])
@@ -64,23 +65,23 @@ def _begun(trial: FrozenTrial) -> FrozenTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A trial to run, and what its sampler wants stored with it, in the same transaction."""
+    """A trial to run, and the attributes that its sampler wants stored with it, in the same transaction."""
 
     params: Params
     """All searched params that the trial has, by `Dimension.key`, in the types that the spec gives them."""
     distributions: dict[str, BaseDistribution]
-    """Of the same params."""
+    """Distributions of the same params."""
     system_attrs: dict[str, Any]
-    """Of the trial."""
+    """System attributes of the trial."""
     study_system_attrs: dict[str, Any]
-    """Of the study: only those that change."""
+    """System attributes of the study, only those that change."""
 
 
 def propose(request: ProposalRequest) -> Proposal | None:
-    """Return the next trial, or ``None`` when a grid is exhausted.
+    """Return the next trial of a study, or ``None`` when a grid is exhausted.
 
-    The same request gives the same proposal in every process. For sampler ``gp`` this may import torch:
-    the service asks `Proposer` instead.
+    The same request gives the same proposal in every process. For sampler ``gp`` this may import torch: the service
+    asks `Proposer` instead.
     """
     fixed = to_keys(request.spec, request.fixed)
     own = running_trial(request.number, {FIXED_PARAMS: fixed} if fixed else {})

@@ -15,11 +15,15 @@ from service.search.propose.propose import Proposal, ProposalRequest, propose
 from service.search.propose.samplers import needs_torch
 
 _MAX_AHEAD = 64
-"""Studies for which a proposal is kept."""
+"""Number of studies for which a proposal is kept."""
 
 
 class Proposer:
-    """`propose` for any sampler, from any thread. Whoever makes one closes it."""
+    """What makes proposals for any sampler and any thread: `propose`, ahead of time or in a helper process where
+    needed.
+
+    Whoever makes one closes it.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -39,9 +43,12 @@ class Proposer:
             yield
 
     def propose(self, request: ProposalRequest) -> Proposal | None:
-        """Return the next trial, or ``None`` when a grid is exhausted.
+        """Return the next trial of a study, or ``None`` when a grid is exhausted.
 
-        A helper process that crashes is replaced once; if the next one crashes too, `BrokenProcessPool`.
+        A helper process that crashes is replaced once.
+
+        Raises:
+            BrokenProcessPool: The process that replaced a crashed one has crashed, too.
         """
         in_helper = needs_torch(request.spec, request.trials)
         proposal, seconds = self._propose_in_helper(request) if in_helper else _propose(request)
@@ -57,7 +64,7 @@ class Proposer:
                 self._ahead.popitem(last=False)
 
     def prepared(self, study: str, number: int) -> Future[Proposal | None] | None:
-        """Take what was prepared for trial ``number`` of a study; ``None`` if nothing was."""
+        """Take the proposal that was begun for trial ``number`` of a study; ``None`` if there is none."""
         with self._lock:
             ahead, proposal = self._ahead.pop(study, (None, None))
         return proposal if ahead == number else None

@@ -27,7 +27,7 @@ from spezia.contract.study_spec import StudySpec
 
 
 class SpecSearchSpace(IntersectionSearchSpace):
-    """The space that Optuna would gather from all trials at every ask, known from the spec.
+    """The search space of a study, known from its spec; Optuna would gather it from all trials at every ask.
 
     As in Optuna it is empty until a trial has ended, and every sampler still drops what it cannot model.
     """
@@ -44,7 +44,7 @@ class SpecSearchSpace(IntersectionSearchSpace):
 
 
 def needs_torch(spec: StudySpec, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether `build_sampler` would import torch: ``gp`` does when it has trials enough for a model."""
+    """Return whether `build_sampler` would import torch: ``gp`` does when it has trials enough for a model."""
     if not isinstance(spec.sampler, samplers.GpSampler):
         return False
     n_complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
@@ -54,7 +54,8 @@ def needs_torch(spec: StudySpec, trials: Sequence[FrozenTrial]) -> bool:
 def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -> BaseSampler:
     """Return the sampler that proposes trial ``number`` after ``trials``: the same one after a restart.
 
-    Raises `ValueError` where Optuna refuses the combination of options.
+    Raises:
+        ValueError: Optuna refuses the combination of options.
     """
     seed = trial_seed(spec.seed, number)
     # gp draws from a random sampler, too, until it has a model

@@ -14,7 +14,7 @@ from spezia.contract.space import plain_name
 from spezia.contract.study_spec import StudySpec
 
 Schedule = float | None
-"""What of a trial decides which trials it is compared with: the epochs that it is to run; ``None`` if not searched."""
+"""The part of a trial that decides which trials it is compared with: its epochs; ``None`` if they are not searched."""
 
 
 def schedule_of(trial: FrozenTrial) -> Schedule:
@@ -26,7 +26,7 @@ def schedule_of(trial: FrozenTrial) -> Schedule:
 
 
 def is_comparable(schedule: Schedule, other: Schedule) -> bool:
-    """Whether a trial of one schedule is judged by what trials of the ``other`` one came to."""
+    """Return whether trials of the ``other`` schedule may judge a trial of this one."""
     return schedule is None or other is None or other >= schedule
 
 

@@ -1,4 +1,4 @@
-"""What COMPLETE trials came to at each step, sorted, so that a pruner need not look at all of them."""
+"""The values of COMPLETE trials at each step, sorted, so that a pruner need not look at all of them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,15 +10,17 @@ from optuna.trial import FrozenTrial, TrialState
 from service.search.pruning.comparable import Schedule, is_comparable, schedule_of
 
 Values = NDArray[np.float64]
-"""Ascending; NaN, which no trial of ours reports, comes last."""
+"""Values in ascending order; NaN, which no trial of ours reports, comes last."""
 
 
 class Curves:
-    """Of any number of trials, finished or not. Immutable: a transaction may be rolled back, another one run beside it.
+    """The values of the COMPLETE ones among some trials, by step.
+
+    They are immutable: a transaction may be rolled back, or another one run beside it.
 
     Args:
-        n_trials: That these were made of.
-        n_complete: Of them.
+        n_trials: Number of trials, finished or not.
+        n_complete: Number of COMPLETE trials among them.
         by_step: Values by step and then by the schedule of their trials.
     """
 
@@ -33,7 +35,7 @@ class Curves:
         self._by_step = by_step or {}
 
     def extended(self, trials: Sequence[FrozenTrial]) -> "Curves":
-        """Those of these trials and ``trials``."""
+        """Return the values of these trials and ``trials``."""
         complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
         new: defaultdict[tuple[int, Schedule], list[float]] = defaultdict(list)
         for trial in complete:

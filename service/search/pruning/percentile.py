@@ -1,4 +1,4 @@
-"""Optuna's median and percentile pruner, which by itself looks at all trials at every report."""
+"""The decision of Optuna's median and percentile pruners, which by themselves look at all trials at every report."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,11 +10,11 @@ from spezia.contract import pruners
 from spezia.contract.tasks import Direction
 
 _LARGE = 1e300
-"""Differences of values up to here are finite."""
+"""Bound of values whose differences are finite."""
 
 
 def percentile_of(pruner: pruners.MedianPruner | pruners.PercentilePruner) -> float:
-    """Return the share of trials in percent that goes on at each step."""
+    """Return the share of trials in percent that a median or percentile pruner lets go on at each step."""
     return pruner.options.percentile if isinstance(pruner, pruners.PercentilePruner) else 50.0
 
 
@@ -24,11 +24,11 @@ def is_behind(
     own: Mapping[int, float],
     peers: Iterable[Values],
 ) -> bool:
-    """Whether a trial is pruned at its last step: exactly as ``optuna.pruners.PercentilePruner`` decides.
+    """Return whether a trial is pruned at its last step, exactly as ``optuna.pruners.PercentilePruner`` decides.
 
     Args:
         own: The trial's values by step, all finite.
-        peers: Those that COMPLETE trials have at this step.
+        peers: Values of COMPLETE trials at this step.
     """
     options = pruner.options
     step = max(own)

@@ -27,7 +27,8 @@ from spezia.contract.study_spec import StudySpec
 def build_pruner(spec: StudySpec) -> BasePruner:
     """Return the pruner of a study. `should_prune` adds what Optuna's pruners do not know.
 
-    Raises `ValueError` where Optuna refuses the combination of options.
+    Raises:
+        ValueError: Optuna refuses the combination of options.
     """
     match spec.pruner:
         case pruners.NoPruner():
@@ -51,7 +52,7 @@ def build_pruner(spec: StudySpec) -> BasePruner:
 
 
 def longest_schedule(spec: StudySpec) -> int:
-    """Return how many evaluations the longest trial that the study allows has."""
+    """Return the number of evaluations of the longest trial that a study allows."""
     ranges = [one.distribution for one in dimensions(spec.search_space) if one.name == "epochs"]
     searched = [choice for one in ranges for choice in (one.choices if isinstance(one, Choices) else [one.high])]
     # where every range of epochs has a condition, trials outside them have the default

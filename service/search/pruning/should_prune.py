@@ -30,6 +30,7 @@ class Decision:
     """What a pruner says after one report of a trial."""
 
     should_prune: bool
+    """Whether the trial ends early."""
     reason: Reason | None
     """Why the trial is pruned; ``None`` when it goes on."""
     system_attrs: dict[str, Any]
@@ -48,7 +49,7 @@ def should_prune(
     Nothing given is changed.
 
     Args:
-        trials: Of the study; the trial itself may be among them and is not compared with itself.
+        trials: All trials of the study; the trial itself may be among them and is not compared with itself.
         prefix_curves: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
     """
     if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:

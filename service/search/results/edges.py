@@ -1,4 +1,4 @@
-"""Did the winner stop at the edge of what it was allowed?"""
+"""Whether the best trial lies at an edge of the search space that could be moved."""
 
 import math
 
@@ -9,15 +9,19 @@ from spezia.contract.space import Dimension, active_dimension
 from spezia.contract.study_spec import Params, StudySpec
 
 _NEAR = 0.02
-"""Share of a range, logarithmic where the range is."""
+"""Share of a range that counts as its edge, logarithmic where the range is."""
 _FACTOR = 3.0
-"""By which a logarithmic range is widened."""
+"""Factor by which a logarithmic range is widened."""
 
 
 def edges(spec: StudySpec, params: Params, facts: Facts | None) -> list[str]:
-    """Say which of a winner's ``params`` (fixed ones included) lie at an edge that could be moved, and where to.
+    """Return a sentence for each of a winner's params that lies at an edge that could be moved, and where to.
 
-    A natural end, such as dropout 0 or all blocks frozen, is none.
+    A natural end, such as dropout 0 or all blocks frozen, is no such edge.
+
+    Args:
+        params: Params of the winner, fixed ones included.
+        facts: Facts of the study; the number of blocks ends the range of ``frozen_layers``.
     """
     found = []
     for name, value in params.items():

@@ -12,20 +12,21 @@ from spezia.contract.study_spec import Params, StudySpec
 from spezia.contract.tasks import DIRECTIONS
 
 _CHANGE = 0.01
-"""Share of a value from which on a change is told."""
+"""Relative change of a value from which on it is told."""
 _GAP_SHARE = 0.5
+"""Least part of the validation loss by which it must exceed the training loss to be told."""
 _GAP_NATS = 0.1
-"""Validation loss above training loss, as a share of the former and in nats: both must be reached."""
+"""Least number of nats by which validation loss must exceed training loss to be told."""
 _REMEDIES = {"dropout": "0.0 to 0.4", "weight_decay": "0.0 to 0.3", "frozen_layers": "0 to half of the blocks"}
-"""What makes a model fit its training data less, with ranges to search where it is not searched yet."""
+"""Params that make a model fit its training data less, with ranges to search where they are not searched yet."""
 
 
 def explain(spec: StudySpec, params: Params, curve: Sequence[Point]) -> list[str]:
-    """Read the learning curve of one trial.
+    """Return what the learning curve of one trial says.
 
     Args:
-        params: The trial's, fixed ones included.
-        curve: Its evaluations, in order; nothing is said about an empty one, or about a script's.
+        params: Params of the trial, fixed ones included.
+        curve: Evaluations of the trial, in order; nothing is said about none, or about those of a script.
 
     Returns:
         One sentence or two for each thing that is worth knowing.

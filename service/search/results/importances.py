@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered, by Optuna's evaluators, on a snapshot of a study."""
+"""Importances of hyperparameters, by Optuna's evaluators, on a snapshot of a study."""
 
 import copy
 import math
@@ -19,23 +19,25 @@ from spezia.contract.study_spec import StudySpec
 Evaluator = Literal["ped-anova", "fanova"]
 
 MIN_TRIALS = 4
-"""COMPLETE trials. PED-ANOVA compares the best tenth, at least two, with all (Watanabe et al., IJCAI 2023)."""
+"""Number of COMPLETE trials that are needed. PED-ANOVA compares the best tenth, at least two, with all (Watanabe et
+al., IJCAI 2023).
+"""
 
 
 class NoImportances(ValueError):
-    """They cannot be computed; the message says why."""
+    """Importances cannot be computed; the message says why."""
 
 
 def importances(
     spec: StudySpec, trials: Sequence[FrozenTrial], evaluator: Evaluator, objective: int
 ) -> dict[str, float]:
-    """Return a share for each searched param, summing to 1, the greatest first.
+    """Return the importance of each searched param, summing to 1, the greatest first.
 
     Args:
-        objective: Which of the study's objectives the params are to have mattered for, from 0.
+        objective: Index of the objective that the params are to have mattered for.
 
     Raises:
-        NoImportances: Too few trials, trials that do not differ, or a package is missing.
+        NoImportances: There are too few trials, or they do not differ, or a package is missing.
     """
     if evaluator == "fanova" and find_spec("sklearn") is None:
         raise NoImportances("fanova needs scikit-learn beside the service: pip install scikit-learn, or use ped-anova")

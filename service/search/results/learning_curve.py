@@ -17,7 +17,9 @@ class Point:
     value: float
     """Value of the study's first objective."""
     metrics: dict[str, float]
-    """Among them ``validation_loss`` and ``train_loss``, except of a script that reports neither."""
+    """All metrics of the evaluation: ``validation_loss`` and ``train_loss`` among them, unless it is one of a script
+    that reports neither.
+    """
 
 
 def points(rows: Iterable[Any]) -> list[Point]:

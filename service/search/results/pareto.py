@@ -1,4 +1,4 @@
-"""Which of several trials no other one dominates."""
+"""The Pareto front: the points that no other point dominates."""
 
 import numpy as np
 from numpy.typing import NDArray

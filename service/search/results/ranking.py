@@ -1,4 +1,4 @@
-"""Which trials lead a study."""
+"""The ranking of a study: which of its trials lead."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from spezia.contract.study_spec import StudySpec
 def ranked(trials: Iterable[FrozenTrial], spec: StudySpec) -> list[FrozenTrial]:
     """Return the COMPLETE trials of finite values that meet the constraints, best first; ties go to the lower number.
 
-    Of several objectives only the Pareto front, the best by the first objective first.
+    Of several objectives only the Pareto front counts, the best by the first objective first.
     """
     return list(_in_order(trials, spec))
 
@@ -32,10 +32,11 @@ def best_trial(trials: Iterable[FrozenTrial], spec: StudySpec) -> FrozenTrial | 
 def rank_if_complete(
     number: int, values: Sequence[float], others: Iterable[FrozenTrial], spec: StudySpec
 ) -> int | None:
-    """Return the place among `ranked` that a trial would have if it ended now; 0 leads, ``None``: it has no place.
+    """Return the place among `ranked` that a trial would have if it ended now, from 0; ``None``: it would have no
+    place.
 
     Args:
-        values: Of its objectives. It meets the constraints.
+        values: Values of its objectives; it meets the constraints.
     """
     able = [trial for trial in others if trial.number != number and _is_finite(trial) and _is_feasible(trial, spec)]
     if len(spec.objectives) == 1:
@@ -53,19 +54,22 @@ def first_value(trial: FrozenTrial) -> float | None:
 
 
 def named_values(trial: FrozenTrial, spec: StudySpec) -> dict[str, float]:
-    """Return the values of a COMPLETE trial by metric; of others nothing."""
+    """Return the values of a COMPLETE trial by metric; of any other trial none."""
     if trial.state != TrialState.COMPLETE:
         return {}
     return {objective.metric: value for objective, value in zip(spec.objectives, trial.values, strict=True)}
 
 
 def violations(trial: FrozenTrial) -> dict[str, float]:
-    """Return the constraints that a trial does not meet, and by how much."""
+    """Return by how much a trial exceeds each constraint that it does not meet, by the name of the constraint."""
     return {name: excess for name, excess in trial.constraints.items() if excess > 0}
 
 
 def nearest_miss(trials: Iterable[FrozenTrial]) -> tuple[int, Mapping[str, float]] | None:
-    """Return the COMPLETE trial that misses the constraints by the least in sum, as Optuna's samplers rank them."""
+    """Return the number of the COMPLETE trial that exceeds the constraints by the least in sum, and its `violations`.
+
+    Optuna's samplers rank such trials in the same way. ``None``: every COMPLETE trial meets them.
+    """
     missed = [(trial.number, violations(trial)) for trial in trials if trial.state == TrialState.COMPLETE]
     return min(
         ((number, misses) for number, misses in missed if misses), key=lambda one: sum(one[1].values()), default=None

@@ -1,4 +1,4 @@
-"""What a spec allows one parameter to be."""
+"""The values that a spec allows a parameter to have."""
 
 import math
 
@@ -8,13 +8,13 @@ from spezia.contract.study_spec import StudySpec
 
 
 def ranges_of(spec: StudySpec, name: str) -> list[Distribution]:
-    """The ranges of a searched parameter: several where it depends on others, none where it is not searched."""
+    """Return the ranges of a searched parameter: several where it depends on others, none where it is not searched."""
     entry = spec.search_space.get(name, [])
     return entry if isinstance(entry, list) else [entry]
 
 
 def choices_of(spec: StudySpec, name: str) -> set[ParamValue]:
-    """The names that a parameter may have, searched, fixed or by default."""
+    """Return the names that a parameter may have, searched, fixed or by default."""
     searched = [choice for one in ranges_of(spec, name) if isinstance(one, Choices) for choice in one.choices]
     if searched:
         return set(searched)
@@ -23,21 +23,21 @@ def choices_of(spec: StudySpec, name: str) -> set[ParamValue]:
 
 
 def largest(spec: StudySpec, name: str) -> float:
-    """The largest number that a parameter may be, searched, fixed or by default; 0 where that is the checkpoint's."""
+    """Return the largest number that a parameter may be, searched, fixed or by default; 0 for a checkpoint's own."""
     searched = [edge for one in ranges_of(spec, name) for edge in edges_of(one)]
     default = spec.fixed.get(name, HYPERPARAMETERS[name].default)
     return max(searched) if searched else float(default or 0)
 
 
 def edges_of(distribution: Distribution) -> list[float]:
-    """Its bounds, or its choices, as numbers; none of a list of names."""
+    """Return the bounds of a range, or its choices, as numbers; none of a list of names."""
     if isinstance(distribution, Choices):
         return [float(choice) for choice in distribution.choices if isinstance(choice, int | float)]
     return [float(distribution.low), float(distribution.high)]
 
 
 def n_values(distribution: Distribution) -> int | None:
-    """How many values it has; `None`: it is continuous."""
+    """Return how many values a range has; ``None``: it is continuous."""
     if isinstance(distribution, Choices):
         return len(distribution.choices)
     if distribution.low == distribution.high:
@@ -48,7 +48,7 @@ def n_values(distribution: Distribution) -> int | None:
 
 
 def nearest(distribution: Distribution, value: ParamValue) -> ParamValue:
-    """Return the allowed value nearest to ``value``: in a log range by ratio, among names the first."""
+    """Return the value of a range that is nearest to ``value``: in a log range by ratio, among names the first."""
     if isinstance(distribution, Choices):
         return _nearest_choice(distribution.choices, value)
     assert isinstance(value, int | float), value

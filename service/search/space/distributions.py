@@ -1,4 +1,4 @@
-"""Ranges of the contract as Optuna's distributions."""
+"""Ranges of the contract as distributions of Optuna's."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -8,7 +8,7 @@ from spezia.contract.space import dimensions
 
 
 def to_optuna(search_space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return Optuna's distributions by `Dimension.key`, each after those that it depends on."""
+    """Return Optuna's distributions of a search space by `Dimension.key`, each after those that it depends on."""
     return dict(_by_key(search_space))
 
 

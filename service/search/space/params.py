@@ -9,7 +9,7 @@ from spezia.contract.study_spec import Params, StudySpec
 
 
 def to_keys(spec: StudySpec, params: Params) -> Params:
-    """Return a trial's plain ``params`` as Optuna's tables name them."""
+    """Return the plain ``params`` of a trial as Optuna's tables name them."""
     known = spec.fixed | params
     return {
         one.key: params[one.name]
@@ -19,12 +19,16 @@ def to_keys(spec: StudySpec, params: Params) -> Params:
 
 
 def plain_params(params: Params) -> Params:
-    """Return what Optuna's tables call a trial's params as plain params."""
+    """Return params that are named as in Optuna's tables by their plain names."""
     return {plain_name(key): value for key, value in params.items()}
 
 
 def trial_params(spec: StudySpec, params: Params) -> Params:
-    """Return what a trial with Optuna's ``params`` is run with: of the fixed ones those that its method has."""
+    """Return all params that a trial runs with: its own, and those fixed ones that its method has.
+
+    Args:
+        params: The trial's own, named as in Optuna's tables.
+    """
     chosen = plain_params(params)
     if spec.task == "script":
         return spec.fixed | chosen

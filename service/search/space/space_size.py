@@ -1,4 +1,4 @@
-"""How large a search space is, and how many trials it deserves."""
+"""The size of a search space, and how many trials it deserves."""
 
 from service.search.space.allowed import n_values, ranges_of
 from spezia.contract.hyperparameters import ParamValue
@@ -14,7 +14,7 @@ better known."""
 
 _MAX_CASES = 10_000
 _MAX_SIZE = 2**53
-"""JSON counts no further."""
+"""Largest number that every reader of JSON counts to."""
 
 
 def n_searched(spec: StudySpec) -> int:
@@ -23,13 +23,13 @@ def n_searched(spec: StudySpec) -> int:
 
 
 def is_constant(spec: StudySpec, name: str) -> bool:
-    """Whether a parameter of the search space has a single value, in all its ranges together."""
+    """Return whether a parameter of the search space has a single value, in all its ranges together."""
     ranges = ranges_of(spec, name)
     return len(ranges) == 1 and n_values(ranges[0]) == 1
 
 
 def space_size(spec: StudySpec) -> int | None:
-    """Return how many different trials there can be; `None`: a range is continuous, or they are too many to count."""
+    """Return how many different trials there can be; ``None``: a range is continuous, or they are too many to count."""
     parents = {name for one in dimensions(spec.search_space) for name in one.distribution.when}
     known = tuple((name, value) for name, value in spec.fixed.items() if name in parents)
     # how many choices of the parameters seen so far lead to each choice of those that others depend on
@@ -52,7 +52,7 @@ def space_size(spec: StudySpec) -> int | None:
 
 
 def trials_advised(spec: StudySpec) -> int:
-    """Return how many trials a space of so many parameters deserves; a small discrete one no more than it holds."""
+    """Return how many trials the search space of a spec deserves; a small discrete one no more than it holds."""
     searched = n_searched(spec)
     enough = next((n_trials for up_to, n_trials in _ENOUGH if searched <= up_to), _ENOUGH_FOR_MORE)
     size = space_size(spec)
@@ -60,5 +60,5 @@ def trials_advised(spec: StudySpec) -> int:
 
 
 def n_advised(n_trials: int) -> int:
-    """Return how many parameters so many trials can tell apart."""
+    """Return how many parameters ``n_trials`` trials can tell apart."""
     return max(up_to for up_to, enough in _ENOUGH if enough <= n_trials)

@@ -1,4 +1,4 @@
-"""Rows of Optuna's tables ↔ Optuna's ``FrozenTrial``. Statements that read or write many rows at once."""
+"""Rows of Optuna's tables as Optuna's ``FrozenTrial`` and back, by statements that read or write many at once."""
 
 import json
 import math
@@ -24,12 +24,13 @@ from service.store.sql.statements import Runner, Statement
 from spezia.contract.remember import remember
 
 IDS_PER_STATEMENT = 500
+"""Number of trials that one statement reads."""
 ROWS_PER_STATEMENT = 100
-"""SQLite allows 999 bound values where it was built with its old default."""
+"""Number of rows that one statement writes: SQLite may allow no more than 999 bound values."""
 
 
 def load_trials(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
-    """Read trials with all that belongs to them: six statements for each 500 trials."""
+    """Read whole trials, by id: six statements for each 500 trials."""
     found: dict[int, FrozenTrial] = {}
     for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
         found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT])
@@ -70,11 +71,12 @@ def shared_distribution(stored: str) -> BaseDistribution:
 
 @remember(4096)
 def distribution_json(distribution: BaseDistribution) -> str:
-    """Return how Optuna's tables hold a distribution; nobody changes one."""
+    """Return a distribution as Optuna's tables hold it; it is remembered, as nobody changes one."""
     return distribution_to_json(distribution)
 
 
 def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
+    """Return the row of a param as `trial_params` holds it."""
     distribution = trial.distributions[name]
     return {
         "trial_id": trial_id,
@@ -85,11 +87,13 @@ def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    """Return the row of the value of an objective as `trial_values` holds it."""
     stored, kind = _to_stored(value)
     return {"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind}
 
 
 def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
+    """Return the row of an intermediate value as `trial_intermediate_values` holds it."""
     stored, kind = _to_stored(value)
     return {
         "trial_id": trial_id,
@@ -100,15 +104,17 @@ def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
 
 
 def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of attributes as `trial_user_attributes` and `trial_system_attributes` hold them."""
     return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
 
 
 def to_stored_time(local: datetime | None) -> datetime | None:
-    """Optuna shows naive local time and stores naive UTC."""
+    """Return an instant as Optuna's tables hold it, naive UTC; Optuna shows it as naive local time."""
     return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
 
 
 def to_shown_time(utc: datetime) -> datetime:
+    """Return an instant of Optuna's tables, which is naive UTC, as Optuna shows it: naive local time."""
     return utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 

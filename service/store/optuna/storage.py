@@ -64,11 +64,11 @@ def _utc_now() -> datetime:
 
 
 class SqlStorage(SqlStudies):
-    """Not shared between threads: it lives as long as one transaction.
+    """Optuna's storage inside one transaction; not shared between threads.
 
     Args:
-        runner: Of a connection with a transaction begun. Nothing here commits or rolls back.
-        now: The instant that trials start and end at.
+        runner: Runs statements on a connection with a transaction begun. Nothing here commits or rolls back.
+        now: Gives the instant that trials start and end at.
         cache: Snapshots of earlier transactions; the caller puts `snapshots` there after its commit, never before.
     """
 
@@ -90,7 +90,7 @@ class SqlStorage(SqlStudies):
         return {study_id: snapshot for study_id, snapshot in snapshots.items() if snapshot is not None}
 
     def counts(self, study_id: int) -> Counter[TrialState]:
-        """How many trials a study has in each state."""
+        """Return how many trials a study has in each state."""
         return self._load(study_id).counts()
 
     def prefix_summary(self, study_id: int, kind: type[S]) -> S:
@@ -98,24 +98,24 @@ class SqlStorage(SqlStudies):
         return self._load(study_id).prefix_summary(kind)
 
     def summary(self, study_id: int, kind: type[S]) -> S:
-        """The summary of all trials of a study."""
+        """Return the summary of all trials of a study."""
         return self._load(study_id).summary(kind)
 
     def shared(self, study_id: int) -> list[FrozenTrial]:
-        """All trials of a study, in the order of their numbers, as this transaction goes on; not to be changed."""
+        """Return all trials of a study by number, as they are in this transaction; shared, so not to be changed."""
         return self._load(study_id).trials
 
     def waiting(self, study_id: int) -> list[FrozenTrial]:
-        """The WAITING trials of a study, in the order of their numbers; shared, so not to be changed."""
+        """Return the WAITING trials of a study in the order of their numbers; shared, so not to be changed."""
         return self._load(study_id).waiting()
 
     def reload(self, trial_id: int) -> None:
-        """Read a trial again, if it was read, that was written past this storage."""
+        """Read a trial again that was changed past this storage, if it has been read at all."""
         if loaded := self._loaded_with(trial_id):
             loaded.reload(trial_id)
 
     def loading(self, study_id: int) -> Call[None]:
-        """Ask for what this transaction has yet to read of a study's trials; else the first to need them asks."""
+        """Ask for what this transaction has yet to read of a study's trials; otherwise the first to need them asks."""
         cached = self._cache.get(study_id)
 
         def load(rows: list[Row]) -> None:
@@ -128,7 +128,7 @@ class SqlStorage(SqlStudies):
         return behind_prefix(study_id, cached, load)
 
     def noting_event(self, study_id: int) -> Callable[[Row], None]:
-        """What to do with the row of an event that covers the changes of this study so far, once it is written."""
+        """Return what to do with the row of an event, once written, that tells of all changes of a study so far."""
         return self._loaded[study_id].noting_event() if study_id in self._loaded else as_it_is
 
     def __reduce__(self) -> NoReturn:

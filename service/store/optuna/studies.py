@@ -1,4 +1,4 @@
-"""Studies in Optuna's storage interface, inside the caller's transaction; `optuna_storage` has the trials."""
+"""Studies in Optuna's storage interface, inside the caller's transaction; `storage` adds the trials."""
 
 import json
 import uuid
@@ -45,7 +45,11 @@ _OF_STUDY = (study_directions, study_user_attributes, study_system_attributes)
 
 
 class SqlStudies(BaseStorage):
-    """The half of `SqlStorage` that knows studies."""
+    """The half of `SqlStorage` that knows studies.
+
+    Args:
+        runner: Runs statements on a connection with a transaction begun.
+    """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner

@@ -8,12 +8,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 
 class Summary(Protocol):
-    """What trials come to, of any number of them. Immutable; without arguments it is that of no trial."""
+    """What some trials come to; immutable. Without arguments it is that of no trial."""
 
     def __init__(self) -> None: ...
 
     def extended(self, trials: Sequence[FrozenTrial]) -> Self:
-        """What these trials and ``trials`` come to."""
+        """Return what these trials and ``trials`` come to."""
         ...
 
 
@@ -48,4 +48,5 @@ class StateCounts:
         self.by_state = by_state or Counter()
 
     def extended(self, trials: Sequence[FrozenTrial]) -> "StateCounts":
+        """Return the counts of these trials and ``trials``."""
         return StateCounts(self.by_state + Counter(trial.state for trial in trials))

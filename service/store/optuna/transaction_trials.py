@@ -47,12 +47,12 @@ def _number_behind_prefix(cached: Snapshot | None) -> int:
 
 
 class TransactionTrials:
-    """All trials of a study, in the order of their numbers.
+    """All trials of a study in the order of their numbers, as they are in one transaction.
 
     Args:
-        cached: The snapshot of an earlier transaction. Of it is believed what has finished, and what no event since
+        cached: The snapshot of an earlier transaction. Finished trials are taken from it, and those that no event since
             tells of; the states are read in any case, so that a trial is noticed that stock Optuna has written.
-        rows: What `behind_prefix` asks for, with ``cached`` or an older snapshot.
+        rows: The answer to `behind_prefix`, asked with ``cached`` or an older snapshot.
     """
 
     def __init__(self, runner: Runner, study_id: int, cached: Snapshot | None, rows: list[Row]) -> None:
@@ -102,19 +102,19 @@ class TransactionTrials:
         return self._summaries.of(kind, self.trials, self._prefix_length)
 
     def summary(self, kind: type[S]) -> S:
-        """The summary of all trials."""
+        """Return the summary of all trials."""
         return self.prefix_summary(kind).extended(self.trials[self._prefix_length :])
 
     def counts(self) -> Counter[TrialState]:
-        """How many trials there are in each state."""
+        """Return how many trials there are in each state."""
         return self.summary(StateCounts).by_state
 
     def waiting(self) -> list[FrozenTrial]:
-        """Those that wait, in order."""
+        """Return the WAITING trials in order."""
         return [one for one in self.trials[self._prefix_length :] if one.state is TrialState.WAITING]
 
     def noting_event(self) -> Callable[[Row], None]:
-        """What to do with the row of an event that covers the changes so far, once it is written."""
+        """Return what to do with the row of an event, once it is written, that tells of all changes so far."""
         n_changes = self._n_changes
 
         def note(row: Row) -> None:
@@ -124,29 +124,32 @@ class TransactionTrials:
         return note
 
     def has(self, trial_id: int) -> bool:
-        """Whether it is a trial of this study that may not have finished when it was read."""
+        """Return whether a trial is one of this study that may not have finished when it was read."""
         return trial_id in self._place
 
     def open_state(self, trial_id: int) -> TrialState | None:
-        """The state of a trial that has not finished; ``None`` if that is not known here."""
+        """Return the state of a trial that has not finished; ``None`` if that is not known here."""
         at = self._place.get(trial_id)
         return None if at is None or self.trials[at].state.is_finished() else self.trials[at].state
 
     def add(self, trial: FrozenTrial) -> None:
+        """Take in a trial that was written as the last one of the study."""
         self._place[id_of(trial)] = len(self.trials)
         self.trials.append(trial)
         self._note_change()
 
     def reload(self, trial_id: int) -> None:
-        """Read a trial again that was written past us."""
+        """Read a trial again that was changed past this object."""
         self._put(load_trials(self._runner.connection, [trial_id])[trial_id])
 
     def set_intermediate_value(self, trial_id: int, step: int, value: float) -> None:
+        """Take in an intermediate value that was written."""
         changed = self._copy(trial_id)
         changed.intermediate_values = {**changed.intermediate_values, step: value}
         self._put(changed)
 
     def set_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Take in a system attribute that was written, as it will be read."""
         changed = self._copy(trial_id)
         changed.system_attrs = {**changed.system_attrs, key: json.loads(json.dumps(value))}
         self._put(changed)
@@ -154,6 +157,7 @@ class TransactionTrials:
     def set_state(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None, times: Mapping[str, datetime]
     ) -> None:
+        """Take in a state that was written, with the values and the times of the change."""
         changed = self._copy(trial_id)
         changed.state = state
         if values:

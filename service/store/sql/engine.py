@@ -14,7 +14,7 @@ from service.store.sql import sqlite
 from service.store.sql.statements import Call, Row, Statement
 
 IDLE_SECONDS = 1.0
-"""A connection to PostgreSQL that has not been used for so long is asked first whether it still is one."""
+"""After how many seconds without use a connection to PostgreSQL is asked first whether it still is one."""
 
 MAX_CONNECTIONS = 60
 """One for each thread that may ask at the same time (`service/routes/threads.py`, and a few of the background), so that
@@ -26,24 +26,26 @@ libpq's own default is for ever, and a service cut off from its database would h
 
 
 class Clock(Protocol):
-    """Asked after the lock is held, so that two writers see time in the order of their commits."""
+    """What tells a transaction the time once it holds its lock, so that instants ascend in the order of commits."""
 
     def asked_of(self, database: str) -> Call[datetime] | None:
-        """How to ask this kind of database; ``None``: it is not asked, `now` tells."""
+        """Return how to ask this kind of database for the time; ``None``: it is not asked, and `now` tells."""
         ...
 
     def now(self) -> datetime:
-        """This process's own time."""
+        """Return this process's own time."""
         ...
 
 
 class DatabaseClock:
-    """PostgreSQL's own clock, so that several services agree; on SQLite the host's."""
+    """The clock of PostgreSQL, so that several services agree; on SQLite that of the host."""
 
     def asked_of(self, database: str) -> Call[datetime] | None:
+        """Return the question for the time to PostgreSQL; ``None`` for SQLite."""
         return _CLOCK.then(_told) if database == "postgresql" else None
 
     def now(self) -> datetime:
+        """Return the host's time."""
         return datetime.now(UTC)
 
 
@@ -57,7 +59,9 @@ def _told(rows: list[Row]) -> datetime:
 
 
 def open_engine(url: str) -> Engine:
-    """Open ``url``; an SQLite file and its folder are made if absent. Errors do not show parameters: some are tokens.
+    """Open the database of a URL; an SQLite file and its folder are made if absent.
+
+    Errors of the engine do not show parameters of statements, as some are tokens.
 
     Raises:
         ValueError: The database is neither SQLite in a file nor PostgreSQL.

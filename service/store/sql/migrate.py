@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema, or tell whether it is there."""
+"""The migrations of a database to the newest schema, and whether it has that."""
 
 import logging
 from pathlib import Path
@@ -15,8 +15,10 @@ from service.store.sql.sqlite import WRITING
 log = logging.getLogger(__name__)
 
 VERSION_TABLE = "spezia_alembic_version"
+"""Table in which Alembic keeps the last migration of ours; `alembic_version` is Optuna's own, stamped for stock tools.
+"""
 ADVISORY_LOCK = 0x5BE21A
-"""PostgreSQL: two services that start together migrate one after the other."""
+"""Lock of PostgreSQL under which two services that start together migrate one after the other."""
 
 
 def migrate(engine: Engine) -> None:
@@ -35,7 +37,7 @@ def migrate(engine: Engine) -> None:
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the schema is the one that this code was written for."""
+    """Return whether the schema of a database is the one that this code was written for."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision() == ScriptDirectory.from_config(_config()).get_current_head()
 

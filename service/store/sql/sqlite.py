@@ -18,22 +18,24 @@ except ModuleNotFoundError:
 log = logging.getLogger(__name__)
 
 WRITING = "spezia_writing"
-"""Execution option of a connection whose transaction will write."""
+"""Name of the execution option of connections whose transactions will write."""
 
 BUSY_SECONDS = 30.0
+"""How long a statement waits for the lock of another connection."""
 CONVERSION_SECONDS = 1.0
 """How long a connection waits for others to let go of a file that is not in WAL mode yet."""
 
 CHECKPOINT_PAGES = 500
-"""A commit that leaves the log this long copies it into the database; 4 KiB each. Measured: 250 to 1,000 cost the same.
-Well below the 1,000 at which other programs would do so, whose SQLite may have the bug."""
+"""How many pages of 4 KiB the log may hold after a commit before they are copied into the database: measured, 250 to
+1,000 cost the same. It is well below the 1,000 at which other programs would copy them, whose SQLite may have the bug.
+"""
 
 LOG_BYTES = 16 * 2**20
-"""To this the log is cut back when it begins anew after somebody read for so long that it could not."""
+"""Size to which the log is cut when it begins anew after a long reader kept it from doing so earlier."""
 
 
 def open_file(url: URL, max_connections: int) -> Engine:
-    """An engine on the file of ``url``, which is made with its folder if absent. What it commits is durable."""
+    """Return an engine on the SQLite file of a URL, made with its folder if absent; what it commits is durable."""
     assert url.database is not None
     Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
     waits = {"timeout": BUSY_SECONDS}
@@ -51,7 +53,7 @@ def open_file(url: URL, max_connections: int) -> Engine:
 
 
 def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """Whether ``version`` is free of the WAL-reset corruption of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
+    """Return whether a version of SQLite is free of the WAL-reset bug of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
     return version >= (3, 51, 3) or (
         version[:2] in ((3, 50), (3, 44)) and version >= ((3, 50, 7) if version[1] == 50 else (3, 44, 6))
     )

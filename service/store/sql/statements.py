@@ -23,12 +23,13 @@ D = TypeVar("D")
 E = TypeVar("E")
 
 Row = Any
-"""A named tuple of a statement's columns."""
+"""One row of an answer: a named tuple of the statement's columns."""
 Convert = Callable[[Any], Any]
+"""Turns a value into the form that the driver, or the caller, wants."""
 
 
 class Call(Generic[A]):
-    """A statement with its parameters, and what becomes of its rows."""
+    """A statement with its parameters, and with what turns its rows into an answer; `Runner` runs it."""
 
     __slots__ = ("params", "read", "statement")
 
@@ -39,11 +40,11 @@ class Call(Generic[A]):
 
 
 class Statement:
-    """A statement that is run often.
+    """A statement that is run often, compiled once for each kind of database.
 
     Args:
-        source: Has no ``IN`` with a list of values, whose text would depend on their number. Or what makes it for a
-            kind of database, where the two spell it in different ways.
+        source: The statement, without an ``IN`` with a list of values, whose text would depend on their number; or what
+            makes it for a kind of database, where the two spell it in different ways.
     """
 
     def __init__(self, source: Executable | Callable[[str], Executable]) -> None:
@@ -51,19 +52,19 @@ class Statement:
         self._compiled: dict[str, _Compiled] = {}
 
     def rows(self, **params: Any) -> Call[list[Row]]:
-        """Call it for its rows."""
+        """Return a call that answers with the rows."""
         return Call(self, params, as_it_is)
 
     def first(self, read: Callable[[Row], A], **params: Any) -> Call[A | None]:
-        """Call it for what ``read`` makes of its first row; ``None`` without a row."""
+        """Return a call that answers with what ``read`` makes of the first row; ``None`` without a row."""
         return Call(self, params, partial(_read_first, read))
 
     def then(self, read: Callable[[list[Row]], A], **params: Any) -> Call[A]:
-        """Call it for what ``read`` makes of its rows."""
+        """Return a call that answers with what ``read`` makes of the rows."""
         return Call(self, params, read)
 
     def compiled(self, dialect: Dialect, names: Iterable[str]) -> "_Compiled":
-        """What the driver is given; ``names`` of parameters are the same at each call."""
+        """Return the statement as the driver takes it; the names of parameters are the same at each call."""
         known = self._compiled.get(dialect.name)
         if known is None:
             source = self._source if isinstance(self._source, Executable) else self._source(dialect.name)
@@ -133,7 +134,7 @@ class Runner:
 
     @property
     def connection(self) -> Connection:
-        """SQLAlchemy's, for all other statements; what was written before is written."""
+        """The connection of SQLAlchemy, for all other statements; all that was to be written has been written to it."""
         if self._later:
             self._run([])
         return self._connection
@@ -151,12 +152,12 @@ class Runner:
         self, one: Call[A], two: Call[B], three: Call[C], four: Call[D], five: Call[E], /
     ) -> tuple[A, B, C, D, E]: ...
     def ask(self, *calls: Call[Any]) -> Any:
-        """Run calls in order and return what their rows come to; on PostgreSQL it is one round trip."""
+        """Run calls in order and return their answers; on PostgreSQL it is one round trip."""
         answers = self._run(calls)
         return answers[0] if len(calls) == 1 else tuple(answers)
 
     def write(self, call: Call[Any]) -> None:
-        """Run a call that nobody waits for, before whatever comes next."""
+        """Run a call whose answer nobody waits for, before whatever comes next."""
         if self._waits:
             self._later.append(call)
         else:

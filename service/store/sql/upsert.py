@@ -1,4 +1,4 @@
-"""INSERT … ON CONFLICT DO UPDATE, which SQLAlchemy spells once for each kind of database."""
+"""The SQL INSERT … ON CONFLICT DO UPDATE, which SQLAlchemy spells once for each kind of database."""
 
 from functools import cache, partial
 from typing import Any
@@ -10,13 +10,16 @@ from service.store.sql.statements import Statement
 
 
 def insert_of(connection: Connection, table: Table) -> Any:
-    """Return the insert that knows ``on_conflict_…``."""
+    """Return the INSERT into a table that has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
     return _insert(table, connection.dialect.name)
 
 
 @cache
 def upsert(table: Table, *keys: str) -> Statement:
-    """Insert a row, given with all columns but made-up ids, or overwrite the one with the same ``keys``."""
+    """Return a statement that inserts a row, or overwrites the one with the same ``keys``.
+
+    It takes all columns of the row but an id that the database makes up.
+    """
     return Statement(partial(_upsert, table, keys))
 
 

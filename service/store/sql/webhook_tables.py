@@ -1,4 +1,4 @@
-"""Our tables of webhooks; see `tables`."""
+"""Our tables of webhooks, in the metadata of all our tables (`tables`)."""
 
 from sqlalchemy import (
     JSON,
