@@ -18,7 +18,7 @@ def check_text(value: Any, what: str = "text") -> str:
         found = f"there is no {what}" if value is None else f"the {what} is {value!r}, not a string"
         raise BadRow(f"{found}; fill it in or remove the row")
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadRow(f"the {what} holds half of a surrogate pair, which is no character; correct it")
+        raise BadRow(f"the {what} holds half of a surrogate pair (as in \\ud83d), which is no character; correct it")
     return value
 
 

@@ -37,7 +37,10 @@ def adaptable_layers(model: PreTrainedModel, blocks: list[nn.Module], targets: s
     ]
     if not found:
         where = f"{len(blocks)} blocks of the architecture {model.config.model_type!r} that are not frozen"
-        raise ConfigError(f"method lora: the {where} have no layer for lora_targets = {targets}; freeze or ask less")
+        raise ConfigError(
+            f"method lora: the {where} have no layer that lora_targets = {targets} would adapt; freeze fewer blocks, "
+            "or set lora_targets to all-linear"
+        )
     return found
 
 

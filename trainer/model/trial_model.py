@@ -123,7 +123,7 @@ def check_checkpointing(model: PreTrainedModel) -> None:
     """
     if not any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         raise ConfigError(
-            f"gradient_checkpointing: the architecture {model.config.model_type!r} does not know it; drop it"
+            f"gradient_checkpointing: the architecture {model.config.model_type!r} does not support it; leave it out"
         )
 
 

@@ -141,7 +141,9 @@ class Attempt:
         if self._budget_left() <= 0:
             return _failure("budget", "the study's time was up before the trial ended")
         if self._stall_detector.seconds_left() <= 0:
-            return _failure("stalled", f"nothing moved for {self._stall_detector.seconds:.0f} s")
+            return _failure(
+                "stalled", f"nothing moved in the training process for {self._stall_detector.seconds:.0f} s"
+            )
         return None
 
     def _answer(self, evaluated: Evaluated) -> None:

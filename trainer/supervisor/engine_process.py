@@ -125,7 +125,7 @@ class EngineProcess:
         """
         failure = self._cause_of_death(gone)
         if not self.has_greeted:
-            raise WorkerBroken(f"the engine does not start: {failure.message}\n{self.take_log()}")
+            raise WorkerBroken(f"the training process does not start: {failure.message}\n{self.take_log()}")
         return failure
 
     def start_log(self) -> None:
@@ -150,15 +150,17 @@ class EngineProcess:
         code = self._process.poll()
         self.kill()
         if gone.nonsense is not None:
-            return _crash(f"the engine broke its protocol: {gone.nonsense[:100]!r}")
+            return _crash(
+                f"something in the training process wrote into its pipe to the worker: {gone.nonsense[:100]!r}"
+            )
         if code is None:
-            return _crash("the engine closed its pipe")
+            return _crash("the training process closed its pipe to the worker")
         if code >= 0:
-            return _crash(f"the engine exited with code {code}")
+            return _crash(f"the training process exited with code {code}; its last words are in the log")
         if -code == signal.SIGKILL and self._count_oom_kills() > self._oom_kills_before:
-            message = "the machine ran out of memory and the kernel killed the engine"
+            message = "the machine ran out of memory and the kernel killed the training process"
             return Failure(failure_class="host_out_of_memory", message=message)
-        return _crash(f"the engine died by signal {-code} ({signal.Signals(-code).name})")
+        return _crash(f"the training process died by signal {-code} ({signal.Signals(-code).name})")
 
     def _read_log(self, start: int, end: int) -> str:
         return os.pread(self._log, end - start, start).decode(errors="replace")

@@ -214,11 +214,13 @@ class Supervisor:
         try:
             event = engine.inbox.get(timeout=self._limits.hello_seconds)
         except queue.Empty:
-            raise WorkerBroken(f"the engine did not start within {self._limits.hello_seconds:.0f} s") from None
+            raise WorkerBroken(
+                f"the training process did not start within {self._limits.hello_seconds:.0f} s"
+            ) from None
         if isinstance(event, Gone):
             engine.bury(event)
         if not isinstance(event, Hello):
-            raise WorkerBroken(f"the engine began with {event!r}")
+            raise WorkerBroken(f"the training process began with {event!r}")
         return event
 
     def _end_engine(self) -> None:

@@ -76,5 +76,5 @@ def _check_number(value: Any) -> float:
     except (ValueError, OverflowError):
         raise BadRow(f"the label {value!r} is not a number; correct it") from None
     if not abs(number) <= float(np.finfo(np.float32).max):
-        raise BadRow(f"the label {value!r} is no finite number of single precision; correct it")
+        raise BadRow(f"the label {value!r} is too large for single precision, or not finite; correct or rescale it")
     return number

@@ -58,7 +58,9 @@ class TokenClassification(Task[Words, Words]):
             ConfigError: the tokenizer cannot say which token belongs to which word.
         """
         if not processor.is_fast:
-            raise ConfigError("model.name: its tokenizer cannot align tokens to words; take a model with a fast one")
+            raise ConfigError(
+                "model.name: its tokenizer cannot say which word a token belongs to; take a model with a fast tokenizer"
+            )
         texts = [" ".join(words) for words in rows.inputs]
         encoded = processor(texts, truncation=True, max_length=max_length, return_offsets_mapping=True)
         ids: list[list[int]] = encoded["input_ids"]

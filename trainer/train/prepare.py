@@ -122,7 +122,7 @@ def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any,
         if before != now:
             raise DataError(
                 f"{what} changed since the study was prepared (SHA-256 {before[:12]}… then, {now[:12]}… "
-                "here): its trials would not compare; restore it, or make a new study"
+                "here), so its trials could not be compared; restore it, or create a new study"
             )
 
 

@@ -31,10 +31,10 @@ def score(directory: Path, prepared: Prepared) -> dict[str, float]:
             use_safetensors=True,
         )
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{directory} cannot be opened as a model: {error}") from error
+        raise ConfigError(f"the winner's model cannot be opened: {error}") from error
     names = tuple(name for _, name in sorted(model.config.id2label.items()))
     if prepared.task.class_names and names != prepared.task.class_names:
-        raise ConfigError(f"{directory} holds a model of other classes ({', '.join(names)}) than the study's")
+        raise ConfigError(f"the winner's model has other classes ({', '.join(names)}) than the study")
     scores = evaluate(model.to(prepared.device), prepared.task, prepared.test, prepared.facts.precision)
     if not math.isfinite(scores["loss"]):
         raise Diverged(f"the test loss is {scores['loss']}")

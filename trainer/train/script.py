@@ -92,7 +92,9 @@ class _Desk:
         self._go_on.put(False)
         self._thread.join(seconds)
         if self._thread.is_alive():
-            raise ScriptStuck(f"the script has not ended {seconds:.0f} s after it was told to; let TrialPruned pass")
+            raise ScriptStuck(
+                f"the script has not ended {seconds:.0f} s after it was told to; do not catch TrialPruned"
+            )
 
     def _run(self) -> None:
         try:

@@ -42,8 +42,8 @@ def load_script(name: str, folders: Sequence[Path], facts: Facts | None = None) 
     sha256 = hashlib.sha256(content).hexdigest()
     if facts is not None and facts.data_sha256 != sha256:
         raise ConfigError(
-            f"script: {name} changed since the study was prepared, so its trials would not compare; restore it, or "
-            "make a new study"
+            f"script: {name} changed since the study was prepared, so its trials could not be compared; restore it, "
+            "or create a new study"
         )
     return Script(train=_train_function(name, path), facts=facts or _facts(sha256))
 

@@ -70,7 +70,9 @@ class TrialConfig:
         for name in params:
             methods = HYPERPARAMETERS[name].methods
             if config.method not in methods:
-                raise ConfigError(f"{name}: only method {' and '.join(methods)} has it, not {config.method}; drop it")
+                raise ConfigError(
+                    f"{name} works with method {' or '.join(methods)} only, not with {config.method}; leave it out"
+                )
         return config
 
     def depth(self, n_blocks: int) -> int:

@@ -76,7 +76,7 @@ class TrunkCache:
             if found is not None:
                 return found
             if waited >= WAIT_SECONDS:
-                raise CacheUnavailable(f"another process has been making {key[:12]} for {waited:.0f} s")
+                raise CacheUnavailable(f"another process has been writing the entry {key[:12]}… for {waited:.0f} s")
             self._sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 

@@ -45,8 +45,18 @@ from trainer.errors import DataError
         ("text-regression", [*NUMBERS, {"text": "a", "label": "many"}], {}, "row 7: the label 'many' is not a number"),
         ("text-regression", [*NUMBERS, {"text": "a", "label": True}], {}, "row 7: the label True is not a number"),
         ("text-regression", [*NUMBERS, {"text": "a", "label": [1]}], {}, "row 7: the label [1] is not a number"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": "nan"}], {}, "row 7: the label 'nan' is no finite"),
-        ("text-regression", [*NUMBERS, {"text": "a", "label": 1e39}], {}, "row 7: the label 1e+39 is no finite"),
+        (
+            "text-regression",
+            [*NUMBERS, {"text": "a", "label": "nan"}],
+            {},
+            "row 7: the label 'nan' is too large for single precision, or not finite",
+        ),
+        (
+            "text-regression",
+            [*NUMBERS, {"text": "a", "label": 1e39}],
+            {},
+            "row 7: the label 1e+39 is too large for single precision, or not finite",
+        ),
         ("text-regression", [*NUMBERS, {"text": "a", "label": " "}], {}, "row 7: there is no label; fill it in"),
         ("text-regression", [*NUMBERS, {"text": "a"}], {}, "row 7: there is no label; fill it in"),
         (

@@ -101,7 +101,7 @@ def test_a_model_of_other_classes_is_not_scored(study: Prepared, pristine: Path)
 
 
 def test_a_directory_without_a_model_is_not_scored(study: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be opened as a model"):
+    with pytest.raises(ConfigError, match="the winner's model cannot be opened"):
         score(tmp_path, study)
 
 

@@ -294,7 +294,7 @@ def test_checkpointing_is_refused_where_the_architecture_does_not_know_it(folder
     torch.manual_seed(0)
     tiny.save(AutoModelForSequenceClassification.from_config(config), folder / "albert")
     prepared = prepare(tiny.make_spec(model={"name": "albert"}), roots=[folder], device=tiny.CPU)
-    with pytest.raises(ConfigError, match="gradient_checkpointing: the architecture 'albert' does not know it"):
+    with pytest.raises(ConfigError, match="gradient_checkpointing: the architecture 'albert' does not support it"):
         observe(prepared, SHORT | {"gradient_checkpointing": True})
     for method in ("head_only", "lora"):
         trial = observe(prepared, SHORT | METHODS[method])

@@ -85,7 +85,9 @@ def test_a_script_that_goes_on_after_its_end_spoils_the_process() -> None:
 
     evaluations = run_script(train, {}, ["loss"], close_seconds=0.01)
     next(evaluations)
-    with pytest.raises(ScriptStuck, match="the script has not ended 0 s after it was told to; let TrialPruned pass"):
+    with pytest.raises(
+        ScriptStuck, match="the script has not ended 0 s after it was told to; do not catch TrialPruned"
+    ):
         evaluations.close()
     release.set()
 

@@ -91,7 +91,7 @@ def test_waiting_has_an_end(folder: Path) -> None:
     waiting = TrunkCache(folder, 3 * SIZE, sleep=slept.append)
 
     def write_meanwhile(file: IO[bytes]) -> None:
-        with pytest.raises(CacheUnavailable, match="another process has been making a for 300 s"):
+        with pytest.raises(CacheUnavailable, match="another process has been writing the entry a… for 300 s"):
             waiting.entry("a", SIZE, refuse)
         write(file)
 
