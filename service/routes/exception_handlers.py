@@ -18,7 +18,7 @@ from service.routes.problem_document import problem_document, problem_of
 from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.protocol import TOKEN_HEADER
-from spezia.contract.wire import ONE, SEVERAL
+from spezia.contract.wire import MAX_EXACT, ONE, SEVERAL
 
 log = logging.getLogger(__name__)
 
@@ -99,4 +99,4 @@ def _shown(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return value if len(value) <= 200 and value.isprintable() else None
-    return value if isinstance(value, bool | int) and abs(value) < 2**53 else None
+    return value if isinstance(value, bool | int) and abs(value) <= MAX_EXACT else None

@@ -13,7 +13,7 @@ from pydantic import Field
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.study_spec import CheckedSpec, Params
-from spezia.contract.wire import Count, Identifier, Reply, Text, Wire
+from spezia.contract.wire import MAX_EXACT, Count, Identifier, Reply, Text, Wire
 
 PROTOCOL = 1
 """Version of the protocol; the service refuses workers of an older one."""
@@ -242,7 +242,7 @@ class Report(HeldLease):
     """Number of the evaluation within the trial, from 1."""
     epoch: Annotated[float, Field(gt=0)]
     """Epochs that the trial has trained."""
-    optimizer_steps: Annotated[int, Field(ge=1)]
+    optimizer_steps: Annotated[int, Field(ge=1, le=MAX_EXACT)]
     """Optimizer steps that the trial has made."""
     value: float
     """Value of the first objective."""

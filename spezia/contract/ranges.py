@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from spezia.contract.hyperparameters import ParamValue
-from spezia.contract.wire import ONE, SEVERAL, PositiveInt, Wire, one_or_several, refuse
+from spezia.contract.wire import ONE, SEVERAL, ExactInt, PositiveInt, Wire, one_or_several, refuse
 
 MAX_CHOICES = 64
 """Largest number of choices of a categorical range, of ranges of a parameter, and of values of a condition."""
@@ -64,9 +64,9 @@ class IntRange(_Conditional):
 
     type: Literal["int"]
     """Type of the range."""
-    low: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    low: ExactInt
     """Smallest value."""
-    high: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    high: ExactInt
     """Largest value."""
     log: bool = False
     """Whether values are drawn evenly on a logarithmic scale."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from spezia.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
 from spezia.contract.ranges import Choices, Condition, Distribution, FloatRange, SearchSpace, value_problem
 from spezia.contract.space import MAX_DEPTH, Dimension, active_dimension, depth_of, each_dimension, values_of
-from spezia.contract.wire import FieldError, nearest_name_hint
+from spezia.contract.wire import MAX_EXACT, FieldError, nearest_name_hint
 
 _Params = Mapping[str, ParamValue]
 
@@ -49,6 +49,20 @@ def free_name_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
         if not path[1].isidentifier() or len(path[1]) > 64
     ]
     return errors + [_in_both(name, fixed[name]) for name in fixed.keys() & space.keys()]
+
+
+def large_number_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
+    """Find whole numbers of params that JSON's readers do not keep exactly; only a script may have such params."""
+    values: list[tuple[tuple[str | int, ...], ParamValue]] = [(("fixed", name), value) for name, value in fixed.items()]
+    for dimension in each_dimension(space):
+        if isinstance(dimension.distribution, Choices):
+            choices = enumerate(dimension.distribution.choices)
+            values += [((*dimension.path, "choices", index), choice) for index, choice in choices]
+    return [
+        (path, "must lie within 2**53 of 0, the whole numbers that JSON keeps exactly; hand it over as a string", None)
+        for path, value in values
+        if isinstance(value, int) and abs(value) > MAX_EXACT
+    ]
 
 
 def fixed_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:

@@ -27,7 +27,7 @@ from spezia.contract.space_rules import (
 )
 from spezia.contract.start_small import StartSmall
 from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
-from spezia.contract.wire import FieldError, Name, Text, Wire, refuse
+from spezia.contract.wire import MAX_EXACT, FieldError, Name, Text, Wire, refuse
 
 _SEARCH_SPACE = """\
 Ranges to search, by the name of the hyperparameter: one range, or a list of ranges of which each has a ``when`` that
@@ -71,7 +71,7 @@ class Training(Wire):
     or newer) and fp32 elsewhere. The first worker decides for all trials of the study."""
     keep_models: Annotated[int, Field(ge=0, le=100)] = 1
     """Number of the study's best models that are kept while it runs; every other model is deleted at once."""
-    keep_models_bytes: Annotated[int, Field(ge=1, le=2**53)] = 50 * 2**30
+    keep_models_bytes: Annotated[int, Field(ge=1, le=MAX_EXACT)] = 50 * 2**30
     """Largest size in bytes of all kept models of the study together; the best one is kept whatever its size."""
     similarity: bool = True
     """Whether to measure, before the first trial, how well a linear probe on the untouched model does; it takes some

@@ -27,7 +27,11 @@ Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$"
 """A text of 1 to 1,000 characters without null characters, which PostgreSQL does not store."""
 Identifier = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 """A random id of 128 bits in hexadecimal."""
-Count = Annotated[int, Field(ge=0, le=2**53)]
+MAX_EXACT = 2**53
+"""Largest whole number that every reader of JSON keeps exactly, those too that keep numbers as floats."""
+ExactInt = Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT)]
+"""A whole number that JSON keeps exactly."""
+Count = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 """A whole number from 0 to the largest that JSON keeps exactly."""
 
 PositiveInt = Annotated[int, Field(ge=1, le=100_000)]

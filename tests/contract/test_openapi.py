@@ -79,6 +79,35 @@ def test_every_parameter_is_explained_in_a_sentence(schema: dict[str, Any]) -> N
     assert unexplained == []
 
 
+def test_every_whole_number_of_a_request_is_bounded(schema: dict[str, Any]) -> None:
+    # values of params are bounded by their hyperparameter, or for a script when the study is created
+    values = (".fixed", ".enqueue", ".choices", ".when", ".params")
+    unbounded = [
+        path
+        for name, operation in operations(schema)
+        for part in ("requestBody", "parameters")
+        for path, node in inside(schema, operation.get(part), name, set())
+        if node.get("type") == "integer" and not any(value in path for value in values)
+        if not ({"minimum", "exclusiveMinimum"} & node.keys() and {"maximum", "exclusiveMaximum"} & node.keys())
+    ]
+    assert unbounded == []
+
+
+def inside(schema: dict[str, Any], node: Any, path: str, seen: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of a schema with its path; what is referred to once."""
+    if isinstance(node, list):
+        for one in node:
+            yield from inside(schema, one, path, seen)
+    if isinstance(node, dict):
+        yield path, node
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        if name and name not in seen:
+            seen.add(name)
+            yield from inside(schema, schema["components"]["schemas"][name], name, seen)
+        for key, one in node.items():
+            yield from inside(schema, one, f"{path}.{key}", seen)
+
+
 def test_what_makes_something_says_where_it_is(schema: dict[str, Any]) -> None:
     made = {
         name

@@ -4,6 +4,7 @@ from service.errors import Invalid
 from service.search.presets.fill_preset import fill_preset
 from service.search.requirements import missing_requirement, refused_options
 from spezia.contract.problem import FieldProblem
+from spezia.contract.space_rules import large_number_errors
 from spezia.contract.study_spec import StudySpec, whole_space_errors
 
 
@@ -17,7 +18,10 @@ def check_spec(spec: StudySpec) -> StudySpec:
     filled = fill_preset(spec)
     problems = [
         FieldProblem(field=".".join(map(str, path)), message=message, value=value)
-        for path, message, value in whole_space_errors(filled)
+        for path, message, value in [
+            *whole_space_errors(filled),
+            *large_number_errors(filled.fixed, filled.search_space),
+        ]
     ]
     if not problems:
         missing = missing_requirement(filled)

@@ -12,6 +12,8 @@ _NEAR = 0.02
 """Share of a range that counts as its edge, logarithmic where the range is."""
 _FACTOR = 3.0
 """Factor by which a logarithmic range is widened."""
+_LARGEST = 2.0**53
+"""Magnitude beyond which no edge is moved."""
 
 
 def edges(spec: StudySpec, params: Params, facts: Facts | None) -> list[str]:
@@ -42,14 +44,23 @@ def _range(dimension: Dimension, within: FloatRange | IntRange, value: float, fa
     if within.low == within.high:
         return None
     position = _position(within, value)
-    known = HYPERPARAMETERS[dimension.name]
-    last = facts.blocks if dimension.name == "frozen_layers" and facts else None
-    limits = (known.low, known.high if last is None else last)
-    if position <= _NEAR and (limits[0] is None or within.low > limits[0]):
-        return _widen(dimension, value, "low", "lower", within.low, _beyond(within, upwards=False, limit=limits[0]))
-    if position >= 1 - _NEAR and (limits[1] is None or within.high < limits[1]):
-        return _widen(dimension, value, "high", "upper", within.high, _beyond(within, upwards=True, limit=limits[1]))
+    lowest, highest = _natural_ends(dimension.name, within, facts)
+    if position <= _NEAR and within.low > lowest:
+        return _widen(dimension, value, "low", "lower", within.low, _beyond(within, upwards=False, limit=lowest))
+    if position >= 1 - _NEAR and within.high < highest:
+        return _widen(dimension, value, "high", "upper", within.high, _beyond(within, upwards=True, limit=highest))
     return None
+
+
+def _natural_ends(name: str, within: FloatRange | IntRange, facts: Facts | None) -> tuple[float, float]:
+    """The values beyond which there is nothing; of a param of unknown name they are 0 and 1, as far as they apply."""
+    if name in HYPERPARAMETERS:
+        known = HYPERPARAMETERS[name]
+        blocks = facts.blocks if name == "frozen_layers" and facts else None
+        return known.low, known.high if blocks is None else blocks
+    is_whole = isinstance(within, IntRange)
+    lowest = float(is_whole and within.low > 0) if within.low >= 0 else -_LARGEST
+    return lowest, _LARGEST if is_whole or within.high > 1 else 1.0
 
 
 def _choice(dimension: Dimension, value: float) -> str | None:
@@ -57,10 +68,10 @@ def _choice(dimension: Dimension, value: float) -> str | None:
     numbers = [one for one in dimension.distribution.choices if isinstance(one, int | float)]
     if len(numbers) < 3 or min(numbers) < value < max(numbers):
         return None
-    known = HYPERPARAMETERS[dimension.name]
+    known = HYPERPARAMETERS.get(dimension.name)
     more = 2 * value if value == max(numbers) else value / 2
     more = int(more) if isinstance(value, int) else more
-    if more in numbers or known.problem(more):
+    if value <= 0 or more in (0, *numbers) or (known is not None and known.problem(more)):
         return None
     where = "largest" if value > min(numbers) else "smallest"
     path = ".".join(map(str, dimension.path))
@@ -75,14 +86,13 @@ def _position(within: FloatRange | IntRange, value: float) -> float:
     return (value - low) / (high - low)
 
 
-def _beyond(within: FloatRange | IntRange, *, upwards: bool, limit: float | None) -> float:
+def _beyond(within: FloatRange | IntRange, *, upwards: bool, limit: float) -> float:
     span = float(within.high - within.low)
     if upwards:
         moved = within.high * _FACTOR if within.log else within.high + span
     else:
         moved = within.low / _FACTOR if within.log else within.low - span
-    if limit is not None:
-        moved = min(moved, limit) if upwards else max(moved, limit)
+    moved = min(moved, limit) if upwards else max(moved, limit)
     return float(round(moved)) if isinstance(within, IntRange) else moved
 
 

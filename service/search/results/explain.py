@@ -6,7 +6,7 @@ The thresholds are rules of thumb of ours: nothing here ends a trial or changes 
 from collections.abc import Sequence
 from math import ceil
 
-from service.search.results.learning_curve import Point, best_point, generalization_gap
+from service.search.results.learning_curve import Point, best_point
 from spezia.contract.space import active_dimension
 from spezia.contract.study_spec import Params, StudySpec
 from spezia.contract.tasks import DIRECTIONS
@@ -45,7 +45,7 @@ def explain(spec: StudySpec, params: Params, curve: Sequence[Point]) -> list[str
 
 
 def _overfitting(spec: StudySpec, params: Params, curve: Sequence[Point]) -> str | None:
-    both = [point for point in curve if generalization_gap(point.metrics) is not None]
+    both = [point for point in curve if {"validation_loss", "train_loss"} <= point.metrics.keys()]
     if len(both) < 2:
         return None
     lowest, last = min(both, key=lambda point: point.metrics["validation_loss"]), both[-1]
@@ -84,8 +84,10 @@ def _still_improving(spec: StudySpec, params: Params, curve: Sequence[Point], be
 
 
 def _gap(spec: StudySpec, params: Params, best: Point) -> str | None:
-    gap = generalization_gap(best.metrics)
-    if gap is None or gap < max(_GAP_NATS, _GAP_SHARE * best.metrics["validation_loss"]):
+    if not {"validation_loss", "train_loss"} <= best.metrics.keys():
+        return None
+    gap = best.metrics["validation_loss"] - best.metrics["train_loss"]
+    if gap < max(_GAP_NATS, _GAP_SHARE * best.metrics["validation_loss"]):
         return None
     return (
         f"at the best step validation loss is {best.metrics['validation_loss']:.4g} and training loss "
@@ -104,7 +106,8 @@ def _disagreement(spec: StudySpec, curve: Sequence[Point], best: Point) -> str |
         if name == objective or name not in DIRECTIONS:
             continue
         sign = 1 if DIRECTIONS[name] == "minimize" else -1
-        other = min(curve, key=lambda point: sign * point.metrics[name])
+        measured = [point for point in curve if name in point.metrics]
+        other = min(measured, key=lambda point: sign * point.metrics[name])
         here, there = best.metrics[name], other.metrics[name]
         if sign * (here - there) > _CHANGE * abs(there):
             return (

@@ -5,6 +5,7 @@ from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices
 from spezia.contract.space import dimensions
 from spezia.contract.study_spec import StudySpec
+from spezia.contract.wire import MAX_EXACT
 
 _ENOUGH = ((1, 1), (3, 9), (6, 20))
 _ENOUGH_FOR_MORE = 40
@@ -13,8 +14,6 @@ al. 2023: below 10 trials search the rate alone, from 10 one more, from 25 more)
 better known."""
 
 _MAX_CASES = 10_000
-_MAX_SIZE = 2**53
-"""Largest number that every reader of JSON counts to."""
 
 
 def n_searched(spec: StudySpec) -> int:
@@ -48,7 +47,7 @@ def space_size(spec: StudySpec) -> int | None:
                 later[case] = later.get(case, 0) + count * n
         cases = later
     size = sum(cases.values())
-    return size if size <= _MAX_SIZE else None
+    return size if size <= MAX_EXACT else None
 
 
 def trials_advised(spec: StudySpec) -> int:

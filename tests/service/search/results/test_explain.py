@@ -1,5 +1,6 @@
 """What is said about learning curves."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,6 +97,28 @@ def test_loss_that_disagrees_with_the_metric_is_told() -> None:
     steps = curve((0.5, 0.5), (0.7, 0.6), accuracy=[0.8, 0.801], objective="accuracy")
     (said,) = explain(accuracy, {}, steps)
     assert "accuracy was best at step 2, where validation loss is 0.7; it was lowest at step 1 with 0.5" in said
+
+
+@pytest.mark.parametrize("objective", ["validation_loss", "accuracy"])
+@pytest.mark.parametrize("n_missing", [1, 2, 3, 4])
+@pytest.mark.parametrize("metric", ["accuracy", "validation_loss", "train_loss"])
+def test_metric_of_only_some_evaluations_breaks_nothing(objective: str, metric: str, n_missing: int) -> None:
+    losses = [(0.7, 0.7), (0.4, 0.38), (0.45, 0.3), (0.52, 0.12)]
+    steps = curve(*losses, accuracy=[0.5, 0.7, 0.8, 0.9], objective=objective)
+    for step in range(4):
+        missing = {(step + index) % 4 for index in range(n_missing)}
+        told = [
+            replace(point, metrics={name: value for name, value in point.metrics.items() if name != metric})
+            if index in missing
+            else point
+            for index, point in enumerate(steps)
+        ]
+        explain(study(objective={"metric": objective}), {}, told)
+
+
+def test_gap_that_is_reported_without_the_losses_is_none_of_ours() -> None:
+    alone = Point(step=1, epoch=1.0, value=0.5, metrics={"accuracy": 0.5, "generalization_gap": 3.0})
+    assert explain(study(objective={"metric": "accuracy"}), {}, [alone]) == []
 
 
 def test_no_gap_without_both_losses() -> None:
