@@ -105,8 +105,8 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
 
 def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_final: bool) -> Decision:
     """Whether a trial, its newest value in it, ends early; at its final report it has nothing left to lose."""
-    prefix_curves = partial(tx.trials.prefix_summary, study.study_id, Curves)
-    decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), prefix_curves)
+    curves = partial(tx.trials.summary, study.study_id, Curves)
+    decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), curves)
     if is_final and decision.should_prune:
         return Decision(should_prune=False, reason=None, system_attrs=decision.system_attrs)
     return decision

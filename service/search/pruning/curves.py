@@ -19,18 +19,15 @@ class Curves:
     They are immutable: a transaction may be rolled back, or another one run beside it.
 
     Args:
-        n_trials: Number of trials, finished or not.
-        n_complete: Number of COMPLETE trials among them.
+        n_complete: Number of these trials.
         by_step: Values by step and then by the schedule of their trials.
     """
 
     def __init__(
         self,
-        n_trials: int = 0,
         n_complete: int = 0,
         by_step: Mapping[int, Mapping[Schedule, Values]] | None = None,
     ) -> None:
-        self.n_trials = n_trials
         self.n_complete = n_complete
         self._by_step = by_step or {}
 
@@ -48,7 +45,7 @@ class Curves:
             both = np.concatenate((before.get(schedule, ()), values))
             # stable is fast on what is nearly sorted
             by_step[step] = {**before, schedule: np.sort(both, kind="stable")}
-        return Curves(self.n_trials + len(trials), self.n_complete + len(complete), by_step)
+        return Curves(self.n_complete + len(complete), by_step)
 
     def at(self, step: int, schedule: Schedule) -> Iterator[Values]:
         """Yield the values at a step, in several arrays, of all trials that one of this schedule is compared with."""

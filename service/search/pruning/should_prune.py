@@ -7,7 +7,6 @@ Which trials it is compared with is in `comparable`, the pruners are in `pruners
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import optuna
@@ -42,7 +41,7 @@ def should_prune(
     study_name: str,
     trial: FrozenTrial,
     trials: Sequence[FrozenTrial],
-    prefix_curves: Callable[[], Curves] = Curves,
+    curves: Callable[[], Curves] | None = None,
 ) -> Decision:
     """Decide on a running trial whose newest intermediate value is its last step, as Optuna's pruner would.
 
@@ -50,19 +49,17 @@ def should_prune(
 
     Args:
         trials: All trials of the study; the trial itself may be among them and is not compared with itself.
-        prefix_curves: Gives the curves of the first `Curves.n_trials` of ``trials``, all of which have finished.
+        curves: Gives the curves of the COMPLETE ones of ``trials``, where the caller has them at hand.
     """
     if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:
         return Decision(should_prune=False, reason=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
-        first = prefix_curves()
-        later = all_but(trial.number, trials[first.n_trials :])
-        curves = [first, Curves().extended(later)]
-        if sum(one.n_complete for one in curves) < spec.pruner.options.n_startup_trials:
+        others = Curves().extended(all_but(trial.number, trials)) if curves is None else curves()
+        if others.n_complete < spec.pruner.options.n_startup_trials:
             return Decision(should_prune=False, reason=None, system_attrs={})
         # the rest is rare: our reports are finite
         if all(map(math.isfinite, trial.intermediate_values.values())):
-            return _decide_by_curves(spec, spec.pruner, trial, trials, curves)
+            return _decide_by_curves(spec, spec.pruner, trial, trials, others)
     return _ask_optuna(spec, study_name, trial, trials)
 
 
@@ -71,9 +68,9 @@ def _decide_by_curves(
     pruner: pruners.MedianPruner | pruners.PercentilePruner,
     trial: FrozenTrial,
     trials: Sequence[FrozenTrial],
-    curves: Sequence[Curves],
+    others: Curves,
 ) -> Decision:
-    peers = chain.from_iterable(one.at(max(trial.intermediate_values), schedule_of(trial)) for one in curves)
+    peers = others.at(max(trial.intermediate_values), schedule_of(trial))
     pruned = is_behind(pruner, spec.direction, trial.intermediate_values, peers)
     reason = reason_of(spec, trial, list(comparable_trials(trial, trials))) if pruned else None
     return Decision(should_prune=pruned, reason=reason, system_attrs={})

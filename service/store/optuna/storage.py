@@ -31,7 +31,7 @@ from service.store.optuna.frozen import (
     value_row,
 )
 from service.store.optuna.studies import SqlStudies
-from service.store.optuna.summaries import S
+from service.store.optuna.summaries import Kind, S
 from service.store.optuna.tables import (
     trial_intermediate_values,
     trial_params,
@@ -40,7 +40,7 @@ from service.store.optuna.tables import (
     trial_values,
     trials,
 )
-from service.store.optuna.transaction_trials import TransactionTrials, behind_prefix
+from service.store.optuna.transaction_trials import TransactionTrials, uncertain
 from service.store.optuna.trial_cache import Snapshot, TrialCache
 from service.store.sql.statements import Call, Row, Runner, Statement, as_it_is
 from service.store.sql.upsert import upsert
@@ -93,12 +93,8 @@ class SqlStorage(SqlStudies):
         """Return how many trials a study has in each state."""
         return self._load(study_id).counts()
 
-    def prefix_summary(self, study_id: int, kind: type[S]) -> S:
-        """Return the summary of the first trials of a study, all of which had finished before this transaction."""
-        return self._load(study_id).prefix_summary(kind)
-
-    def summary(self, study_id: int, kind: type[S]) -> S:
-        """Return the summary of all trials of a study."""
+    def summary(self, study_id: int, kind: Kind[S]) -> S:
+        """Return the summary of the trials of a study that have finished, as this transaction goes on."""
         return self._load(study_id).summary(kind)
 
     def shared(self, study_id: int) -> list[FrozenTrial]:
@@ -121,11 +117,11 @@ class SqlStorage(SqlStudies):
         def load(rows: list[Row]) -> None:
             # While the question waited for the study's lock, others may have put a newer snapshot into the cache. One
             # that is newer than our own look at the database is not for us.
-            newer = self._cache.get(study_id)
-            is_fit = rows and newer is not None and newer.revision <= rows[0].revision
+            newer, revision = self._cache.get(study_id), rows[0].revision
+            is_fit = newer is not None and revision is not None and newer.revision <= revision
             self._loaded[study_id] = TransactionTrials(self._runner, study_id, newer if is_fit else cached, rows)
 
-        return behind_prefix(study_id, cached, load)
+        return uncertain(study_id, cached, load)
 
     def noting_event(self, study_id: int) -> Callable[[Row], None]:
         """Return what to do with the row of an event, once written, that tells of all changes of a study so far."""
@@ -272,7 +268,7 @@ class SqlStorage(SqlStudies):
 
     def _require_updatable(self, trial_id: int) -> TrialState:
         loaded = self._loaded_with(trial_id)
-        if loaded is not None and (known := loaded.open_state(trial_id)) is not None:
+        if loaded is not None and (known := loaded.unfinished_state(trial_id)) is not None:
             return known  # read under the study's lock
         row = self._connection.execute(_STATE, {"trial_id": trial_id}).first()
         if row is None:

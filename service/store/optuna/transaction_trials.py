@@ -5,27 +5,31 @@ import json
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
-from itertools import takewhile
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, null, select, union_all
 
 from service.optuna_private import id_of
 from service.store.optuna.frozen import load_trials
-from service.store.optuna.summaries import S, StateCounts, Summaries
-from service.store.optuna.tables import trials
+from service.store.optuna.summaries import Bulk, Kind, S, StateCounts, Summaries
+from service.store.optuna.tables import UNFINISHED, trials
 from service.store.optuna.trial_cache import Snapshot
 from service.store.sql.statements import Call, Row, Runner, Statement
 from service.store.sql.tables import event, study_spec
 
 _uuid = select(study_spec.c.uuid).where(study_spec.c.study_id == bindparam("study_id")).scalar_subquery()
 _revision = select(func.max(event.c.sequence)).where(event.c.study_uuid == _uuid).scalar_subquery()
-_BEHIND_PREFIX = Statement(
-    select(trials.c.trial_id, trials.c.number, trials.c.state, _revision.label("revision"))
-    # numbers ascend with ids, and an index has both study and number
-    .where(trials.c.study_id == bindparam("study_id"), trials.c.number >= bindparam("from_number"))
-    .order_by(trials.c.number)
+_TRIAL = select(trials.c.trial_id, trials.c.number, trials.c.state, null().label("revision")).where(
+    trials.c.study_id == bindparam("study_id")
+)
+_UNCERTAIN = Statement(
+    union_all(
+        select(null().label("trial_id"), null().label("number"), null().label("state"), _revision.label("revision")),
+        _TRIAL.where(trials.c.number >= bindparam("from_number")),
+        # each by an index of its own: what has finished is not gone through, however much it is
+        _TRIAL.where(trials.c.number < bindparam("from_number"), UNFINISHED),
+    )
 )
 _SINCE = Statement(
     select(event.c.payload)
@@ -36,14 +40,17 @@ MANY = 100
 """How many events since a snapshot are gone through; after more, all unfinished trials are read again."""
 
 
-def behind_prefix(study_id: int, cached: Snapshot | None, read: Callable[[list[Row]], None]) -> Call[None]:
-    """Ask for the trials of a study behind those that had all finished by a ``cached`` snapshot."""
-    return _BEHIND_PREFIX.then(read, study_id=study_id, from_number=_number_behind_prefix(cached))
+def uncertain(study_id: int, cached: Snapshot | None, read: Callable[[list[Row]], None]) -> Call[None]:
+    """Ask for the trials of a study that have not finished, or are not in the ``cached`` snapshot.
+
+    The first row tells the sequence of the study's last event, and nothing else.
+    """
+    return _UNCERTAIN.then(read, study_id=study_id, from_number=_next_number(cached))
 
 
-def _number_behind_prefix(cached: Snapshot | None) -> int:
-    """The number of the first trial that may not have finished."""
-    return cached.trials[cached.prefix_length - 1].number + 1 if cached is not None and cached.prefix_length else 0
+def _next_number(cached: Snapshot | None) -> int:
+    """The number of the first trial that is not in a snapshot."""
+    return cached.trials[-1].number + 1 if cached is not None and cached.trials else 0
 
 
 class TransactionTrials:
@@ -52,31 +59,36 @@ class TransactionTrials:
     Args:
         cached: The snapshot of an earlier transaction. Finished trials are taken from it, and those that no event since
             tells of; the states are read in any case, so that a trial is noticed that stock Optuna has written.
-        rows: The answer to `behind_prefix`, asked with ``cached`` or an older snapshot.
+        rows: The answer to `uncertain`, asked with ``cached`` or an older snapshot.
     """
 
     def __init__(self, runner: Runner, study_id: int, cached: Snapshot | None, rows: list[Row]) -> None:
-        prefix = [] if cached is None else cached.trials[: cached.prefix_length]
-        self._revision: int | None = rows[0].revision if rows else (cached.revision if cached is not None else None)
-        from_number = _number_behind_prefix(cached)
-        rows = [row for row in rows if row.number >= from_number]
-        known = {} if cached is None else {id_of(one): one for one in cached.trials[cached.prefix_length :]}
-        changed = () if cached is None else self._changed_since(runner, study_id, cached.revision)
-        trusted = {
-            row.trial_id: one
-            for row in rows
-            if (one := known.get(row.trial_id)) is not None
-            and one.state.name == row.state
-            and (one.state.is_finished() or (changed is not None and one.number not in changed))
-        }
-        loaded = load_trials(runner.connection, [row.trial_id for row in rows if row.trial_id not in trusted])
         self._runner = runner
         self._n_changes = 0
-        self._prefix_length = len(prefix)
+        self._revision: int | None = rows[0].revision
+        self.trials = [] if cached is None else cached.trials.copy()
+        self._unfinished = {} if cached is None else dict(cached.unfinished)
         self._summaries = Summaries() if cached is None else cached.summaries
-        self.trials = prefix
-        self.trials += [trusted.get(row.trial_id) or loaded[row.trial_id] for row in rows]
-        self._place = {id_of(one): at for at, one in enumerate(self.trials[self._prefix_length :], self._prefix_length)}
+        self._newly_finished: list[FrozenTrial] = []
+        """Trials that are in no summary yet."""
+        states = {row.trial_id: row.state for row in rows[1:]}
+        changed = () if cached is None else self._changed_since(runner, study_id, cached.revision)
+        # one that is not among the rows has finished
+        stale = {
+            trial_id: place
+            for trial_id, place in self._unfinished.items()
+            if (one := self.trials[place]).state.name != states.get(trial_id)
+            or changed is None
+            or one.number in changed
+        }
+        from_number = _next_number(cached)
+        new = sorted((row.number, row.trial_id) for row in rows[1:] if row.number >= from_number)
+        loaded = load_trials(runner.connection, [*stale, *(trial_id for _, trial_id in new)])
+        for trial_id, place in stale.items():
+            if trial_id in loaded:  # else it was deleted with its study
+                self._place(loaded[trial_id], place)
+        for _, trial_id in new:
+            self._append(loaded[trial_id])
 
     def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
         """Numbers of the trials that events tell of; ``None``: too many to tell."""
@@ -89,29 +101,30 @@ class TransactionTrials:
         """Return what others may read after the commit; ``None`` if a change is without its event."""
         if self._revision is None:
             return None
-        n_newly = sum(1 for _ in takewhile(lambda one: one.state.is_finished(), self.trials[self._prefix_length :]))
         return Snapshot(
             revision=self._revision,
             trials=self.trials,
-            prefix_length=self._prefix_length + n_newly,
+            unfinished=self._unfinished,
+            n_bytes=self.summary(Bulk).n_bytes,
             summaries=self._summaries,
         )
 
-    def prefix_summary(self, kind: type[S]) -> S:
-        """Return the summary of the first trials, which had all finished before this transaction."""
-        return self._summaries.of(kind, self.trials, self._prefix_length)
-
-    def summary(self, kind: type[S]) -> S:
-        """Return the summary of all trials."""
-        return self.prefix_summary(kind).extended(self.trials[self._prefix_length :])
+    def summary(self, kind: Kind[S]) -> S:
+        """Return the summary of the trials that have finished."""
+        if self._newly_finished:
+            self._summaries = self._summaries.extended(self._newly_finished)
+            self._newly_finished = []
+        return self._summaries.of(kind, lambda: [one for one in self.trials if one.state.is_finished()])
 
     def counts(self) -> Counter[TrialState]:
         """Return how many trials there are in each state."""
-        return self.summary(StateCounts).by_state
+        unfinished = Counter(self.trials[place].state for place in self._unfinished.values())
+        return self.summary(StateCounts).by_state + unfinished
 
     def waiting(self) -> list[FrozenTrial]:
         """Return the WAITING trials in order."""
-        return [one for one in self.trials[self._prefix_length :] if one.state is TrialState.WAITING]
+        unfinished = (self.trials[place] for place in sorted(self._unfinished.values()))
+        return [one for one in unfinished if one.state is TrialState.WAITING]
 
     def noting_event(self) -> Callable[[Row], None]:
         """Return what to do with the row of an event, once it is written, that tells of all changes so far."""
@@ -124,18 +137,17 @@ class TransactionTrials:
         return note
 
     def has(self, trial_id: int) -> bool:
-        """Return whether a trial is one of this study that may not have finished when it was read."""
-        return trial_id in self._place
+        """Return whether a trial is one of this study that has not finished."""
+        return trial_id in self._unfinished
 
-    def open_state(self, trial_id: int) -> TrialState | None:
+    def unfinished_state(self, trial_id: int) -> TrialState | None:
         """Return the state of a trial that has not finished; ``None`` if that is not known here."""
-        at = self._place.get(trial_id)
-        return None if at is None or self.trials[at].state.is_finished() else self.trials[at].state
+        place = self._unfinished.get(trial_id)
+        return None if place is None else self.trials[place].state
 
     def add(self, trial: FrozenTrial) -> None:
         """Take in a trial that was written as the last one of the study."""
-        self._place[id_of(trial)] = len(self.trials)
-        self.trials.append(trial)
+        self._append(trial)
         self._note_change()
 
     def reload(self, trial_id: int) -> None:
@@ -168,11 +180,23 @@ class TransactionTrials:
 
     def _copy(self, trial_id: int) -> FrozenTrial:
         """A trial to change; the one that is here may be shared."""
-        return copy.copy(self.trials[self._place[trial_id]])
+        return copy.copy(self.trials[self._unfinished[trial_id]])
 
     def _put(self, trial: FrozenTrial) -> None:
-        self.trials[self._place[id_of(trial)]] = trial
+        self._place(trial, self._unfinished[id_of(trial)])
         self._note_change()
+
+    def _append(self, trial: FrozenTrial) -> None:
+        self.trials.append(trial)
+        self._place(trial, len(self.trials) - 1)
+
+    def _place(self, trial: FrozenTrial, place: int) -> None:
+        self.trials[place] = trial
+        if trial.state.is_finished():
+            self._unfinished.pop(id_of(trial), None)
+            self._newly_finished.append(trial)
+        else:
+            self._unfinished[id_of(trial)] = place
 
     def _note_change(self) -> None:
         self._n_changes += 1

@@ -6,6 +6,7 @@ made it, never before: a rolled-back tell would poison it.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 
@@ -13,8 +14,8 @@ from optuna.trial import FrozenTrial
 
 from service.store.optuna.summaries import Summaries
 
-MAX_STUDIES = 32
-"""Number of studies whose snapshots are kept, those used last; 1,000 trials of seven params and five steps are 5 MB."""
+MAX_BYTES = 256 * 2**20
+"""Memory for snapshots, those used last: of 100,000 trials or so, in however many studies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +26,21 @@ class Snapshot:
     """Sequence of the study's last event by then."""
     trials: list[FrozenTrial]
     """The trials in the order of their numbers; shared, so neither list nor trials may be changed."""
-    prefix_length: int
-    """How many of the first trials have finished: these never change again."""
+    unfinished: Mapping[int, int]
+    """Places in ``trials`` by trial id, of those that have not finished; all others never change again."""
     summaries: Summaries
-    """What these first trials come to, as far as it has been asked for."""
+    """What these others come to, as far as it has been asked for."""
+    n_bytes: int
+    """About how much memory the trials take."""
 
 
 class TrialCache:
-    """The last snapshot of each study; shared by threads."""
+    """The last snapshot of each study, as far as memory reaches; shared by threads."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_study: OrderedDict[int, Snapshot] = OrderedDict()
+        self._n_bytes = 0
 
     def get(self, study_id: int) -> Snapshot | None:
         """Return the snapshot of a study; ``None`` if there is none."""
@@ -50,12 +54,18 @@ class TrialCache:
         with self._lock:
             current = self._by_study.get(study_id)
             if current is None or current.revision < snapshot.revision:
+                self._drop(study_id)
                 self._by_study[study_id] = snapshot
-                self._by_study.move_to_end(study_id)
-            if len(self._by_study) > MAX_STUDIES:
-                self._by_study.popitem(last=False)
+                self._n_bytes += snapshot.n_bytes
+            while self._n_bytes > MAX_BYTES and len(self._by_study) > 1:
+                self._drop(next(iter(self._by_study)))
 
     def forget(self, study_id: int) -> None:
         """Drop the snapshot of a study."""
         with self._lock:
-            self._by_study.pop(study_id, None)
+            self._drop(study_id)
+
+    def _drop(self, study_id: int) -> None:
+        dropped = self._by_study.pop(study_id, None)
+        if dropped is not None:
+            self._n_bytes -= dropped.n_bytes

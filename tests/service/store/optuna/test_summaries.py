@@ -40,26 +40,30 @@ def some(count: int) -> list[FrozenTrial]:
     return found
 
 
+def unasked() -> list[FrozenTrial]:
+    raise AssertionError("all trials were gone through")
+
+
 def test_each_trial_is_added_once() -> None:
-    summaries, seen = Summaries(), some(5)
-    assert summaries.of(Numbers, seen, 0).numbers == ()
-    for prefix_length in (2, 2, 5, 5):
-        found = summaries.of(Numbers, seen, prefix_length)
-        assert found.numbers == tuple(range(prefix_length))
-    assert found.n_times == 2
+    first, newly = some(5)[:3], some(5)[3:]
+    summaries = Summaries()
+    assert summaries.of(Numbers, lambda: first).numbers == (0, 1, 2)
+    later = summaries.extended(newly)
+    assert later.of(Numbers, unasked).numbers == (0, 1, 2, 3, 4)
+    assert later.of(Numbers, unasked).n_times == 2
 
 
-def test_an_older_snapshot_gets_its_own_and_drops_nothing() -> None:
-    summaries, seen = Summaries(), some(5)
-    newest = summaries.of(Numbers, seen, 5)
-    assert summaries.of(Numbers, seen[:3], 3).numbers == (0, 1, 2)
-    assert summaries.of(Numbers, seen, 5) is newest
+def test_an_older_snapshot_keeps_its_own() -> None:
+    summaries = Summaries()
+    before = summaries.of(Numbers, lambda: some(3))
+    summaries.extended(some(2))
+    assert summaries.of(Numbers, unasked) is before
 
 
 def test_kinds_are_kept_apart() -> None:
-    summaries, seen = Summaries(), some(2)
-    assert summaries.of(Numbers, seen, 2).numbers == (0, 1)
-    assert summaries.of(StateCounts, seen, 2).by_state == {TrialState.FAIL: 2}
+    summaries = Summaries()
+    assert summaries.of(Numbers, lambda: some(2)).numbers == (0, 1)
+    assert summaries.of(StateCounts, lambda: some(2)).by_state == {TrialState.FAIL: 2}
 
 
 @pytest.fixture
@@ -85,9 +89,9 @@ def end(tx: Transaction, number: int, state: str) -> None:
 def told(store: Store) -> tuple[object, ...]:
     with store.reading() as tx:
         study = studies.find(tx, "feedback")
-        curves = tx.trials.prefix_summary(study.study_id, Curves)
-        rest = curves.extended(trials.all_of(tx, study)[curves.n_trials :])
-        return trials.counts(tx, study), trials.failures_by_class(tx, study), repr(vars(rest))
+        curves = tx.trials.summary(study.study_id, Curves)
+        values = [sorted(value for values in curves.at(1, None) for value in values), curves.n_complete]
+        return trials.counts(tx, study), trials.failures_by_class(tx, study), values
 
 
 def test_processes_tell_the_same_in_whatever_order_trials_end(
@@ -111,7 +115,7 @@ def test_what_was_rolled_back_is_in_no_summary(stores: list[Store]) -> None:
             end(tx, 0, "FAIL")
             study = studies.lock(tx, "feedback")
             assert trials.failures_by_class(tx, study) == {"diverged": 1}
-            tx.trials.prefix_summary(study.study_id, Curves)
+            tx.trials.summary(study.study_id, Curves)
             raise RuntimeError("power cut")
 
     with stores[0].writing() as tx:

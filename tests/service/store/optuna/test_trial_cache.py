@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Engine, event
 from service.lifecycle.studies.create_study import create_study
 from service.store import studies, trials
 from service.store.optuna import transaction_trials, trial_cache
+from service.store.optuna.transaction_trials import TransactionTrials
+from service.store.optuna.trial_cache import Snapshot
+from service.store.sql.statements import Row, Runner
 from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
@@ -138,16 +141,47 @@ def test_only_the_trials_that_events_tell_of_are_read_again(
     assert read == [3]  # too many events to look at each
 
 
-def test_snapshots_of_the_studies_used_last_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_cache, "MAX_STUDIES", 2)
+def test_a_trial_that_runs_before_many_finished_ones_has_none_of_them_read_again(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        finish(store, number, 0.5)
+    first, n_rows = seen(store), []
+
+    class Noted(TransactionTrials):
+        def __init__(self, runner: Runner, study_id: int, cached: Snapshot | None, rows: list[Row]) -> None:
+            n_rows.append(len(rows))
+            super().__init__(runner, study_id, cached, rows)
+
+    monkeypatch.setattr("service.store.optuna.storage.TransactionTrials", Noted)
+    report(other, 0, 1, 0.25)
+    again = seen(store)
+    assert n_rows[-1] == 2  # the revision and the one trial that runs
+    assert [after is before for after, before in zip(again, first, strict=True)] == [False, True, True]
+
+
+def test_a_trial_that_another_process_has_finished_last_of_all_is_kept(store: Store, other: Store) -> None:
+    for number in range(3):
+        seen(store)
+        finish(other, number, 0.5)
+    assert {one.state.name for one in seen(store)} == {"COMPLETE"}
+    assert all(after is before for after, before in zip(seen(store), seen(store), strict=True))
+
+
+def test_snapshots_are_kept_up_to_so_many_bytes_those_used_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.reading() as tx:
         ids = [studies.find(tx, "feedback").study_id]
-    for number in range(4):
+    for number in range(40):
         create_study(store, StudySpec.model_validate(spec(name=f"study-{number}")))
         add(store, f"study-{number}")
         with store.reading() as tx:
-            study = studies.find(tx, f"study-{number}")
-            trials.all_of(tx, studies.find(tx, "feedback"))
-            trials.all_of(tx, study)
-        ids.append(study.study_id)
-    assert [study_id for study_id in ids if store.trial_cache.get(study_id)] == [ids[0], ids[-1]]
+            ids.append(studies.find(tx, f"study-{number}").study_id)
+    assert all(store.trial_cache.get(study_id) for study_id in ids), "however many studies there are"
+    with store.reading() as tx:
+        first = trials.all_of(tx, studies.find(tx, "study-0"))
+    finish(store, 0, 0.5)
+    monkeypatch.setattr(trial_cache, "MAX_BYTES", 1000)
+    finish(store, 1, 0.5)
+    assert [study_id for study_id in ids if store.trial_cache.get(study_id)] == [ids[0]], "however large it is"
+    with store.reading() as tx:
+        assert trials.all_of(tx, studies.find(tx, "study-0")) == first
