@@ -102,7 +102,7 @@ def test_the_description_says_who_may_call_what(calls: dict[str, Any]) -> None:
         assert ({"401", "403", "429"} <= operation["responses"].keys()) == (call not in FOR_ALL), call
 
 
-def test_a_route_that_nobody_thought_of_is_walled_in(app: FastAPI) -> None:
+def test_a_route_that_nobody_thought_of_needs_a_key(app: FastAPI) -> None:
     app.add_api_route("/v2/secrets", lambda: "secret")
     assert client(app).get("/v2/secrets").status_code == 401
     assert client_of(app, "somebody", "worker").get("/v2/secrets").status_code == 403
