@@ -7,14 +7,16 @@ ClientError
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
-from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
@@ -33,13 +35,18 @@ ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs any more."""
 
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
-_RETRY_SECONDS = (0.1, 0.4, 1.6)
-_MAX_TRIES = 5
-"""How often a request is sent that the service refuses as too frequent."""
+_UNREACHABLE_WAITS = (0.1, 0.4, 1.6)
+"""Seconds between tries while nobody answers: perhaps nobody is there."""
+_UNAVAILABLE_WAITS = (0.1, 0.4, 1.6, 6.4, 15.0)
+"""Seconds between tries while the service, or a proxy before it, cannot answer for the moment."""
+_TOO_FREQUENT_WAITS = (1.0, 1.0, 1.0, 1.0)
+"""Seconds between tries of what the service refuses as too frequent."""
 _MAX_RETRY_SECONDS = 60.0
+_UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _PAGE = 1000
 _JSON = {"Content-Type": "application/json"}
 
+A = TypeVar("A")
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -56,19 +63,26 @@ class Unreachable(ClientError):
 
 
 class SpeziaError(ClientError):
-    """The service refuses a request; ``problem`` says why and what to do."""
+    """The service refuses a request; ``problem`` says why and what to do.
 
-    def __init__(self, problem: Problem) -> None:
+    Args:
+        retry_seconds: After how many seconds the service says to ask again; ``None``: it does not say.
+    """
+
+    def __init__(self, problem: Problem, retry_seconds: float | None = None) -> None:
         fields = [f"  {error.field}: {error.message}" for error in problem.errors or []]
         super().__init__("\n".join([problem.detail, *fields]))
         self.problem = problem
+        self.retry_seconds = retry_seconds
 
 
 class Client:
     """A service, as Python calls it; several threads may share one client.
 
-    Reads are repeated when the connection fails, writes are not. What the service refuses as too frequent is sent again
-    when it says. Every method raises `SpeziaError` where the service refuses, and `Unreachable` where nobody answers.
+    Reads are repeated for two seconds while nobody answers, and for some 25 while the service says that it cannot
+    answer for the moment (502, 503, 504). So are POSTs, whose ``Idempotency-Key`` has them act once; uploads, PATCH
+    and DELETE are not. What the service refuses as too frequent is sent again when it says. Every method raises
+    `SpeziaError` where the service refuses, and `Unreachable` where nobody answers.
     """
 
     def __init__(
@@ -106,11 +120,11 @@ class Client:
 
     def create_study(self, spec: StudySpec) -> Study:
         """Create a study and start it; the same name and spec again return the study as it is."""
-        return self._post_spec(Study, "/v1/studies", spec)
+        return self._post(Study, "/v1/studies", spec)
 
     def validate(self, spec: StudySpec) -> Validation:
         """Check a spec without creating its study; return what the service thinks of it."""
-        return self._post_spec(Validation, "/v1/studies:validate", spec)
+        return self._post(Validation, "/v1/studies:validate", spec)
 
     def presets(self) -> PresetList:
         """Return the search spaces that the service recommends."""
@@ -166,62 +180,71 @@ class Client:
 
     def pause(self, name: str) -> Study:
         """Start no new trials of a study until it is resumed."""
-        return self._act(name, "pause")
+        return self._post(Study, f"{_study(name)}/pause")
 
     def resume(self, name: str) -> Study:
         """Let a paused study go on."""
-        return self._act(name, "resume")
+        return self._post(Study, f"{_study(name)}/resume")
 
     def stop(self, name: str) -> Study:
         """Complete a study when its running trials have ended; no new ones start."""
-        return self._act(name, "stop")
+        return self._post(Study, f"{_study(name)}/stop")
 
     def cancel(self, name: str) -> Study:
         """End a study and all its running trials now."""
-        return self._act(name, "cancel")
+        return self._post(Study, f"{_study(name)}/cancel")
 
     def extend(self, name: str, change: StudyChange) -> Study:
         """Change the limits of a study; an ended one goes on when a budget is raised."""
         body = change.model_dump_json(exclude_unset=True)
-        return _read(Study, self._send("PATCH", _study(name), content=body, headers=_JSON))
+        send = partial(self._send, "PATCH", _study(name), content=body, headers=_JSON)
+        return _read(Study, self._insist(send, is_safe=False))
 
     def delete(self, name: str) -> None:
         """Remove a study, its trials and its models."""
-        self._send("DELETE", _study(name))
+        self._insist(partial(self._send, "DELETE", _study(name)), is_safe=False)
 
     def enqueue(self, name: str, params: Params) -> TrialDetail:
         """Add a trial of given params, which is run next; searched parameters that are left out are drawn."""
-        body = EnqueuedTrial(params=params).model_dump_json()
-        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials", content=body, headers=_JSON))
+        return self._post(TrialDetail, f"{_study(name)}/trials", EnqueuedTrial(params=params))
 
     def cancel_trial(self, name: str, number: int) -> TrialDetail:
         """End one running trial of a study now."""
-        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/cancel"))
+        return self._post(TrialDetail, f"{_study(name)}/trials/{number}/cancel")
 
     def retry_trial(self, name: str, number: int) -> TrialDetail:
         """Run the params of a failed trial again; return the new trial."""
-        return _read(TrialDetail, self._send("POST", f"{_study(name)}/trials/{number}/retry"))
+        return self._post(TrialDetail, f"{_study(name)}/trials/{number}/retry")
 
     def log(self, name: str, number: int) -> str:
         """Return what a trial has printed so far."""
-        return str(self._send("GET", f"{_study(name)}/trials/{number}/log").text)
+        path = f"{_study(name)}/trials/{number}/log"
+        return str(self._insist(partial(self._send, "GET", path), is_safe=True).text)
 
     def upload(self, file: Path) -> Dataset:
         """Upload a CSV, JSONL or Parquet file; the reply's ``reference`` is what a study names as its data."""
-        with file.open("rb") as content:
-            return _read(Dataset, self._send("POST", "/v1/datasets", content=content))
+
+        def send() -> httpx2.Response:
+            with file.open("rb") as content:
+                return self._send("POST", "/v1/datasets", content=content)
+
+        return _read(Dataset, self._insist(send, is_safe=False))
 
     def download_model(self, name: str, target: Path) -> Path:
         """Write the best trial's model to the file ``target``: a tar of a folder that ``from_pretrained`` opens."""
-        partial = target.with_name(f"{target.name}.part")
-        with _connecting(self._url), self._http.stream("GET", f"{_study(name)}/best/model") as response:
-            if response.is_error:
-                response.read()
-                raise SpeziaError(_problem(response))
-            with partial.open("wb") as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-        partial.replace(target)
+        part = target.with_name(f"{target.name}.part")
+
+        def fetch() -> None:
+            with _connecting(self._url), self._http.stream("GET", f"{_study(name)}/best/model") as response:
+                if response.is_error:
+                    response.read()
+                    raise _refusal(response)
+                with part.open("wb") as file:
+                    for chunk in response.iter_bytes():
+                        file.write(chunk)
+
+        self._insist(fetch, is_safe=True)
+        part.replace(target)
         return target
 
     def wait(self, name: str, poll_seconds: float = 1.0, on_poll: Callable[[Study], None] | None = None) -> Study:
@@ -238,38 +261,51 @@ class Client:
                 return study
             self._sleep(poll_seconds)
 
-    def _post_spec(self, model: type[Body], path: str, spec: StudySpec) -> Body:
-        return _read(model, self._send("POST", path, content=spec.model_dump_json(), headers=_JSON))
-
-    def _act(self, name: str, verb: str) -> Study:
-        return _read(Study, self._send("POST", f"{_study(name)}/{verb}"))
-
     def _get(self, model: type[Body], path: str, **query: str | int | None) -> Body:
         given = {key: value for key, value in query.items() if value is not None}
-        for seconds in _RETRY_SECONDS:
+        return _read(model, self._insist(partial(self._send, "GET", path, params=given), is_safe=True))
+
+    def _post(self, model: type[Body], path: str, body: BaseModel | None = None) -> Body:
+        headers = {"Idempotency-Key": str(uuid4())} | ({} if body is None else _JSON)
+        content = None if body is None else body.model_dump_json()
+        send = partial(self._send, "POST", path, content=content, headers=headers)
+        return _read(model, self._insist(send, is_safe=True))
+
+    def _insist(self, send: Callable[[], A], *, is_safe: bool) -> A:
+        """Call ``send`` until it is answered, or has been tried often enough.
+
+        Args:
+            is_safe: Whether sending again does no harm where the service has perhaps acted already.
+        """
+        n_waits: Counter[tuple[float, ...]] = Counter()
+        while True:
             try:
-                return _read(model, self._send("GET", path, params=given))
-            except Unreachable:
-                self._sleep(seconds)
-        return _read(model, self._send("GET", path, params=given))
+                return send()
+            except ClientError as error:
+                waits = _waits(error, is_safe=is_safe)
+                if n_waits[waits] == len(waits):
+                    raise
+                said = error.retry_seconds if isinstance(error, SpeziaError) else None
+                self._sleep(waits[n_waits[waits]] if said is None else min(said, _MAX_RETRY_SECONDS))
+                n_waits[waits] += 1
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        for _ in range(_MAX_TRIES):
-            with _connecting(self._url):
-                response = self._http.request(method, path, **options)
-            if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                break
-            self._sleep(_retry_seconds(response))
-            if isinstance(file := options.get("content"), BufferedReader):
-                file.seek(0)
+        with _connecting(self._url):
+            response = self._http.request(method, path, **options)
         if response.is_error:
-            raise SpeziaError(_problem(response))
+            raise _refusal(response)
         return response
 
 
-def _retry_seconds(response: httpx2.Response) -> float:
-    said = response.headers.get("Retry-After", "")
-    return min(float(said), _MAX_RETRY_SECONDS) if said.isdigit() else 1.0
+def _waits(error: ClientError, *, is_safe: bool) -> tuple[float, ...]:
+    """Seconds to wait before each further try after an error; none where trying again is no use, or not safe."""
+    if isinstance(error, SpeziaError) and error.problem.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return _TOO_FREQUENT_WAITS
+    if not is_safe:
+        return ()
+    if isinstance(error, SpeziaError):
+        return _UNAVAILABLE_WAITS if error.problem.status in _UNAVAILABLE else ()
+    return _UNREACHABLE_WAITS
 
 
 @contextmanager
@@ -289,6 +325,11 @@ def _read(model: type[Body], response: httpx2.Response) -> Body:
     return model.model_validate_json(response.content)
 
 
+def _refusal(response: httpx2.Response) -> SpeziaError:
+    said = response.headers.get("Retry-After", "")
+    return SpeziaError(_problem(response), float(said) if said.isdigit() else None)
+
+
 def _problem(response: httpx2.Response) -> Problem:
     try:
         return Problem.model_validate_json(response.content)
@@ -299,5 +340,5 @@ def _problem(response: httpx2.Response) -> Problem:
             title=response.reason_phrase,
             status=response.status_code,
             detail=f"{response.status_code} {response.reason_phrase}: {response.text[:500]}",
-            code=Code.UNAVAILABLE if response.status_code in (502, 503, 504) else Code.INTERNAL,
+            code=Code.UNAVAILABLE if response.status_code in _UNAVAILABLE else Code.INTERNAL,
         )

@@ -1,5 +1,6 @@
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -8,6 +9,7 @@ import pytest
 from spezia.client import Client, SpeziaError, Unreachable
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.study import StudyList
+from spezia.contract.study_spec import StudyChange
 from spezia.contract.trial import Trial, TrialList
 from tests.service.replies import ScriptedService, make_best, make_front, make_study, make_trial_reply, problem
 
@@ -15,6 +17,10 @@ from tests.service.replies import ScriptedService, make_best, make_front, make_s
 def connect(service: ScriptedService, slept: list[float] | None = None) -> Client:
     sleep = (slept if slept is not None else []).append
     return Client("http://spezia.test", transport=service.transport(), sleep=sleep)
+
+
+def unavailable(status: int, retry_after: str | None = None) -> httpx2.Response:
+    return httpx2.Response(status, headers={} if retry_after is None else {"Retry-After": retry_after})
 
 
 def test_a_study_is_created_and_read_back() -> None:
@@ -89,17 +95,73 @@ def test_reads_are_repeated_when_the_connection_fails() -> None:
     assert slept == [0.1, 0.4]
 
 
-def test_writes_are_not_repeated_and_reads_not_for_ever() -> None:
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_reads_are_repeated_while_the_service_cannot_answer(status: int) -> None:
+    answers = iter([unavailable(status), unavailable(status), unavailable(status, "7"), make_study(state="complete")])
+    slept: list[float] = []
+    service = ScriptedService({"GET /v1/studies/toy": lambda request: next(answers)})
+    assert connect(service, slept).wait("toy").state == "complete"
+    assert slept == [0.1, 0.4, 7.0]
+
+
+def test_a_model_is_fetched_again_from_its_start_when_the_service_fails_in_the_middle(tmp_path: Path) -> None:
+    def torn() -> Iterator[bytes]:
+        yield b"half"
+        raise httpx2.ReadError("cut off")
+
+    answers = iter([unavailable(503), httpx2.Response(200, content=torn()), httpx2.Response(200, content=b"whole")])
+    service = ScriptedService({"GET /v1/studies/toy/best/model": lambda request: next(answers)})
+    assert connect(service).download_model("toy", tmp_path / "toy.tar").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.tar"]
+
+
+def test_a_post_is_repeated_under_one_key_and_each_has_its_own() -> None:
+    answers = iter([httpx2.ConnectError("refused"), unavailable(503), make_study(), make_study()])
+
+    def answer(request: httpx2.Request) -> object:
+        if isinstance(given := next(answers), Exception):
+            raise given
+        return given
+
+    service = ScriptedService({"POST /v1/studies": answer})
+    client = connect(service)
+    client.create_study(make_study().spec)
+    client.create_study(make_study().spec)
+    first, second, third, other = (request.headers["Idempotency-Key"] for request in service.requests)
+    assert first == second == third != other
+    assert len({request.read() for request in service.requests}) == 1
+
+
+def test_writes_without_a_key_are_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "train.csv"
+    file.write_bytes(b"text,label\n")
+    answers = {"PATCH /v1/studies/toy", "DELETE /v1/studies/toy", "POST /v1/datasets"}
+    service = ScriptedService({call: lambda request: unavailable(503) for call in answers})
+    client = connect(service)
+    for write in (
+        lambda: client.extend("toy", StudyChange(n_trials=3)),
+        lambda: client.delete("toy"),
+        lambda: client.upload(file),
+    ):
+        with pytest.raises(SpeziaError, match="503"):
+            write()
+    assert len(service.requests) == 3
+
+
+def test_nothing_is_repeated_for_ever() -> None:
     def refuse(request: httpx2.Request) -> object:
         raise httpx2.ConnectError("refused")
 
-    service = ScriptedService({"POST /v1/studies": refuse, "GET /v1/studies/toy": refuse})
+    service = ScriptedService({"POST /v1/studies": refuse, "GET /v1/studies/toy": lambda request: unavailable(503)})
+    slept: list[float] = []
     with pytest.raises(Unreachable, match=r"http://spezia\.test \(refused\); start one: spezia serve"):
-        connect(service).create_study(make_study().spec)
-    assert len(service.requests) == 1
-    with pytest.raises(Unreachable):
-        connect(service).get_study("toy")
-    assert len(service.requests) == 5
+        connect(service, slept).create_study(make_study().spec)
+    assert slept == [0.1, 0.4, 1.6]
+    slept.clear()
+    with pytest.raises(SpeziaError) as refused:
+        connect(service, slept).get_study("toy")
+    assert refused.value.problem.code == Code.UNAVAILABLE
+    assert slept == [0.1, 0.4, 1.6, 6.4, 15.0]
 
 
 def test_wait_polls_until_the_study_has_ended() -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -61,3 +62,20 @@ def test_all_pages_of_trials_are_read_by_value(client: Client, worker: HandWorke
     for value in (0.5, 0.2, 0.9, 0.2):
         worker.run_trial(value)
     assert [trial.number for trial in client.list_trials("feedback", order_by="value")] == [1, 3, 0, 2]
+
+
+def test_what_is_posted_acts_once_though_its_reply_is_lost(http: TestClient, worker: HandWorker) -> None:
+    def lose_first_reply(request: httpx2.Request) -> httpx2.Response:
+        reply = http._transport.handle_request(request)
+        posted.append(reply)
+        if len(posted) == 1:
+            raise httpx2.ReadTimeout("lost")
+        return reply
+
+    posted: list[httpx2.Response] = []
+    Client(URL, transport=http._transport).create_study(StudySpec.model_validate(spec(n_trials=1)))
+    worker.prepare()
+    client = Client(URL, transport=httpx2.MockTransport(lose_first_reply), sleep=lambda _: None)
+    assert client.enqueue("feedback", {"learning_rate": 1e-4}).number == 0
+    assert [reply.headers.get("Idempotency-Replayed") for reply in posted] == [None, "true"]
+    assert http.get("/v1/studies/feedback").json()["trials"]["waiting"] == 1
