@@ -36,7 +36,7 @@ def all_but(number: int, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial._number != number]
 
 
-def id_of(trial: FrozenTrial | Trial) -> int:
+def id_of(trial: FrozenTrial) -> int:
     """Return the id by which Optuna's storages know a trial."""
     return trial._trial_id
 

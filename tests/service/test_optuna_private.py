@@ -110,12 +110,13 @@ def test_hyperband_compares_within_the_bracket_that_we_name() -> None:
 
 
 def test_ids_and_numbers_of_trials_are_those_of_the_storage() -> None:
-    study = optuna.create_study()
-    trials = [study.ask() for _ in range(3)]
-    storage = study.get_trials(deepcopy=False)
-    assert [id_of(trial) for trial in trials] == [id_of(trial) for trial in storage]
-    assert list(map(number_of, storage)) == [0, 1, 2]
-    assert [trial.number for trial in all_but(1, storage)] == [0, 2]
+    storage = optuna.storages.InMemoryStorage()
+    study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE])
+    ids = [storage.create_new_trial(study_id) for _ in range(3)]
+    trials = storage.get_all_trials(study_id)
+    assert list(map(id_of, trials)) == ids
+    assert list(map(number_of, trials)) == [0, 1, 2]
+    assert all_but(1, trials) == [trials[0], trials[2]]
     made = create_trial(value=0.5)
     set_id(made, 7)
     assert id_of(made) == 7

@@ -41,14 +41,14 @@ def insert_contents(runner: Runner, trial_id: int, trial: FrozenTrial) -> None:
     """Write params, values, attributes and intermediate values of a trial whose row exists."""
     values = trial.values if trial.values is not None else []
     many: list[tuple[Table, list[dict[str, Any]]]] = [
-        (trial_params, [param_row(trial_id, name, trial) for name in trial.params]),
+        (trial_params, [_param_row(trial_id, name, trial) for name in trial.params]),
         (trial_values, [value_row(trial_id, index, value) for index, value in enumerate(values)]),
         (
             trial_intermediate_values,
             [intermediate_row(trial_id, step, value) for step, value in trial.intermediate_values.items()],
         ),
-        (trial_user_attributes, attribute_rows(trial_id, trial.user_attrs)),
-        (trial_system_attributes, attribute_rows(trial_id, trial.system_attrs)),
+        (trial_user_attributes, _attribute_rows(trial_id, trial.user_attrs)),
+        (trial_system_attributes, _attribute_rows(trial_id, trial.system_attrs)),
     ]
     for table, rows in many:
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
@@ -75,7 +75,7 @@ def distribution_json(distribution: BaseDistribution) -> str:
     return distribution_to_json(distribution)
 
 
-def param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
+def _param_row(trial_id: int, name: str, trial: FrozenTrial) -> dict[str, Any]:
     """Return the row of a param as `trial_params` holds it."""
     distribution = trial.distributions[name]
     return {
@@ -103,7 +103,7 @@ def intermediate_row(trial_id: int, step: int, value: float) -> dict[str, Any]:
     }
 
 
-def attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
+def _attribute_rows(trial_id: int, attributes: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of attributes as `trial_user_attributes` and `trial_system_attributes` hold them."""
     return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
 
