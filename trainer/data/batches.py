@@ -4,9 +4,12 @@ N = training rows, B = rows of one batch.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainer.trial.seeds import derive_seed
 
 WINDOW_BATCHES = 50
 """Number of batches whose rows are sorted by length together, which saves padding and leaves the order random."""
@@ -21,6 +24,21 @@ def evaluation_steps(n_steps: int, evaluations_per_epoch: int, epochs: int) -> l
     """Return the optimizer steps, ascending, after which a trial of ``n_steps`` steps an epoch is evaluated."""
     n_evaluations = evaluations_per_epoch * epochs
     return [round(step * n_steps / evaluations_per_epoch) for step in range(1, n_evaluations + 1)]
+
+
+def trial_batches(
+    lengths_N: NDArray[np.int64], *, batch_size: int, epochs: int, seed: int, number: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each batch of a trial, epoch by epoch.
+
+    Args:
+        lengths_N: tokens of each row.
+        batch_size: rows of a batch.
+        seed: seed of the study.
+        number: number of the trial; with ``seed`` it decides the order.
+    """
+    for epoch in range(epochs):
+        yield from epoch_batches(lengths_N, batch_size, derive_seed("batches", seed, number, epoch))
 
 
 def epoch_batches(lengths_N: NDArray[np.int64], batch_size: int, seed: int) -> list[NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from trainer.errors import ConfigError
 
-_PLACES: dict[str, frozenset[str]] = {
+PLACES: dict[str, frozenset[str]] = {
     "bert": frozenset(),
     "camembert": frozenset(),
     "deberta-v2": frozenset(),
@@ -79,14 +79,14 @@ def checkpoint_dropout(model: PreTrainedModel) -> float | None:
 def _find_places(model: PreTrainedModel) -> Iterator[_Place]:
     """Yield the dropouts that are not ``nn.Dropout``."""
     model_type = model.config.model_type
-    if model_type not in _PLACES:
+    if model_type not in PLACES:
         raise ConfigError(
             f"dropout: where the architecture {model_type!r} keeps its dropouts is not known, so it cannot "
-            f"be set (known are {', '.join(_PLACES)}); leave dropout out, which keeps the checkpoint's own"
+            f"be set (known are {', '.join(PLACES)}); leave dropout out, which keeps the checkpoint's own"
         )
     for module in model.modules():
         for place in _suspects(module):
-            if place.name not in _PLACES[model_type]:
+            if place.name not in PLACES[model_type]:
                 raise ConfigError(
                     f"dropout: {place.name} of the architecture {model_type!r} is not known to this "
                     "worker, so it cannot be set; leave dropout out, which keeps the checkpoint's own"

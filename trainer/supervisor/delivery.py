@@ -10,7 +10,7 @@ from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, ScoreAssignment
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 from trainer.supervisor.ending import Ending, outcome_of
-from trainer.supervisor.engine_process import EngineProcess
+from trainer.supervisor.engine_log import EngineLog
 from trainer.supervisor.retry import Retry
 
 _LOG_SECONDS = 15.0
@@ -24,7 +24,7 @@ class Delivery:
     def __init__(
         self,
         assignment: Assignment,
-        engine: EngineProcess,
+        log: EngineLog,
         *,
         client: ServiceClient,
         retry: Retry,
@@ -32,7 +32,7 @@ class Delivery:
     ) -> None:
         self._assignment = assignment
         self._lease = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
-        self._engine = engine
+        self._log = log
         self._client = client
         self._retry = retry
         self._clock = clock
@@ -51,7 +51,7 @@ class Delivery:
         if self._clock() - self._log_at < _LOG_SECONDS:
             return
         self._log_at = self._clock()
-        self._unsent_log += self._engine.take_log()
+        self._unsent_log += self._log.take()
         try:
             self._send_log()
         except ServiceUnavailable:
@@ -59,7 +59,7 @@ class Delivery:
 
     def hand_in(self, ending: Ending, directory: Path) -> None:
         """Send the rest of the log, the model if it is wanted, and then the outcome."""
-        self._unsent_log += self._engine.take_log()
+        self._unsent_log += self._log.take()
         if ending.failure:
             self._unsent_log += f"{ending.failure.failure_class}: {ending.failure.message}\n"
         self._retry.insist(self._send_log)

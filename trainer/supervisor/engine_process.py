@@ -1,14 +1,11 @@
 """The engine, seen from its supervisor: a process to start, talk to and throw away. Imports no torch."""
 
 import contextlib
-import fcntl
 import os
 import queue
 import signal
 import subprocess
-import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,12 +15,11 @@ from pydantic import ValidationError
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Directive, HeldLease
 from trainer.messages import Command, Event, Hello, decode_event, encode
+from trainer.supervisor.engine_log import EngineLog
 from trainer.supervisor.oom_kills import count_oom_kills
 
 _EXIT_SECONDS = 5.0
 """Time that an engine has to exit once its pipe is closed."""
-_MAX_LOG_BYTES = 256 * 1024
-"""Bytes of log that are passed on at a time, at most."""
 
 
 class WorkerBroken(Exception):
@@ -65,19 +61,17 @@ class EngineProcess:
     """
 
     def __init__(self, command: Sequence[str], *, count_oom_kills: Callable[[], int] = count_oom_kills) -> None:
+        self.log = EngineLog()
         self.inbox: queue.SimpleQueue[Event | Gone | Directed | Terminating] = queue.SimpleQueue()
         self._is_killed = False
         self.has_greeted = False
         self._count_oom_kills = count_oom_kills
         self._oom_kills_before = count_oom_kills()
-        self._log = _open_log()
-        weakref.finalize(self, os.close, self._log)
-        self._log_read = 0
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=self.log.fileno(),
             env=_environment(),
             start_new_session=True,
             bufsize=0,
@@ -125,23 +119,8 @@ class EngineProcess:
         """
         failure = self._cause_of_death(gone)
         if not self.has_greeted:
-            raise WorkerBroken(f"the training process does not start: {failure.message}\n{self.take_log()}")
+            raise WorkerBroken(f"the training process does not start: {failure.message}\n{self.log.take()}")
         return failure
-
-    def start_log(self) -> None:
-        """Forget what has been printed so far, because an assignment begins."""
-        os.ftruncate(self._log, 0)
-        self._log_read = 0
-
-    def take_log(self) -> str:
-        """Return what the engine has printed since the last call; the middle of a flood is left out."""
-        size = os.fstat(self._log).st_size
-        start, self._log_read = self._log_read, size
-        if size - start <= _MAX_LOG_BYTES:
-            return self._read_log(start, size)
-        half = _MAX_LOG_BYTES // 2
-        left_out = f"\n… {size - start - 2 * half} bytes left out …\n"
-        return self._read_log(start, start + half) + left_out + self._read_log(size - half, size)
 
     def _cause_of_death(self, gone: Gone) -> Failure:
         if gone.nonsense is None:
@@ -162,9 +141,6 @@ class EngineProcess:
             return Failure(failure_class="host_out_of_memory", message=message)
         return _crash(f"the training process died by signal {-code} ({signal.Signals(-code).name})")
 
-    def _read_log(self, start: int, end: int) -> str:
-        return os.pread(self._log, end - start, start).decode(errors="replace")
-
     def _listen(self) -> None:
         assert self._process.stdout is not None
         with os.fdopen(os.dup(self._process.stdout.fileno()), "rb") as lines:
@@ -178,15 +154,6 @@ class EngineProcess:
                 self.has_greeted = self.has_greeted or isinstance(event, Hello)
                 self.inbox.put(event)
         self.inbox.put(Gone())
-
-
-def _open_log() -> int:
-    """A file without a name, so that nothing is left of it. Append-only, so that it may be truncated while
-    the engine writes."""
-    with tempfile.TemporaryFile() as file:
-        log = os.dup(file.fileno())
-    fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
-    return log
 
 
 def _environment() -> dict[str, str]:

@@ -248,9 +248,9 @@ class Supervisor:
 
     def _complete(self, assignment: Assignment, engine: EngineProcess, directory: Path) -> None:
         _LOG.info("%s: attempt %d begins", _name(assignment), assignment.attempt)
-        engine.start_log()
+        engine.log.start()
         assignment = with_local_data(assignment, cache_folder(), self._fetch_dataset)
-        delivery = Delivery(assignment, engine, client=self._client, retry=self._retry, clock=self._clock)
+        delivery = Delivery(assignment, engine.log, client=self._client, retry=self._retry, clock=self._clock)
         delivery.fetch_model(directory)
         attempt = Attempt(
             assignment,

@@ -5,7 +5,7 @@ B = rows of a batch, T = tokens of its longest row.
 
 import json
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainer.data.batches import epoch_batches, evaluation_steps, steps_per_epoch
+from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device
@@ -116,8 +116,10 @@ def fine_tune(
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
     micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, config))
     watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))
-    batches = enumerate(_all_batches(prepared, config, seed, number), start=1)
-    for optimizer_steps, rows_B in islice(batches, watch.optimizer_steps, None):
+    batches = trial_batches(
+        prepared.train.lengths_N, batch_size=config.batch_size, epochs=config.epochs, seed=seed, number=number
+    )
+    for optimizer_steps, rows_B in islice(enumerate(batches, start=1), watch.optimizer_steps, None):
         watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
         trial_model.begin_step(optimizer_steps - 1)
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
@@ -196,12 +198,6 @@ def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, 
         n_steps=n_steps,
         seed=derive_seed("adapters", seed, number),
     )
-
-
-def _all_batches(prepared: Prepared, config: TrialConfig, seed: int, number: int) -> Iterator[NDArray[np.int64]]:
-    lengths_N = prepared.train.lengths_N
-    for epoch in range(config.epochs):
-        yield from epoch_batches(lengths_N, config.batch_size, derive_seed("batches", seed, number, epoch))
 
 
 def _train_step(

@@ -40,7 +40,7 @@ features."""
 _MAX_ROWS = 2_000
 """Largest number of rows that a split is probed on."""
 
-_PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
+PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 """Parameters times tokens that the probe may cost, by device: about 10 s on one CPU core (at 0.085 TFLOP/s, measured),
 and less on a GPU. Above it fewer rows are taken."""
 
@@ -67,7 +67,7 @@ def run_linear_probe(
         What the probe found, or ``None`` where nothing can be told: hidden states that are not finite, or targets
         that are all alike.
     """
-    budget = _PARAMETER_TOKENS[model.device.type] / model.num_parameters()
+    budget = PARAMETER_TOKENS[model.device.type] / model.num_parameters()
     validation = _some(validation, budget / 3, seed)
     if isinstance(task, CausalLm):
         loss = evaluate(model, task, validation, precision)["loss"]
@@ -77,7 +77,7 @@ def run_linear_probe(
     (seen_KH, targets), (new_KH, expected) = (_examples(model, split, precision) for split in (train, validation))
     if not np.isfinite(seen_KH).all() or not np.isfinite(new_KH).all() or (targets == targets[0]).all():
         return None
-    return _judge(_probe(seen_KH, targets, new_KH, expected))
+    return judge(_probe(seen_KH, targets, new_KH, expected))
 
 
 def _some(split: Split, max_tokens: float, seed: int) -> Split:
@@ -149,7 +149,8 @@ def _accuracies(
     return {"probe_accuracy": accuracy, "majority_accuracy": majority, "skill": skill}
 
 
-def _judge(metrics: dict[str, float]) -> Similarity:
+def judge(metrics: dict[str, float]) -> Similarity:
+    """Return what a probe with these ``metrics`` suggests, and why in words."""
     skill = metrics["skill"]
     found = f"a linear probe on the untouched checkpoint goes {max(0.0, skill):.0%} of the way from guessing to perfect"
     if skill >= _SIMILAR:

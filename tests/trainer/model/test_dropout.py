@@ -27,7 +27,7 @@ from transformers import (
 
 from tests.trainer import tiny
 from trainer.errors import ConfigError
-from trainer.model.dropout import _PLACES, check_dropout_known, checkpoint_dropout, set_dropout
+from trainer.model.dropout import PLACES, check_dropout_known, checkpoint_dropout, set_dropout
 
 SMALL: dict[str, Any] = {
     "vocab_size": 44,
@@ -100,7 +100,7 @@ def logits_of(model: PreTrainedModel) -> torch.Tensor:
 
 
 def test_every_listed_family_is_tested() -> None:
-    assert N_DROPOUTS.keys() == _PLACES.keys()
+    assert N_DROPOUTS.keys() == PLACES.keys()
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

@@ -1,33 +1,32 @@
 """The log travels now and then, and is worth waiting for but not a trial."""
 
 import os
-import sys
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 
 from spezia.contract.problem import Code
-from tests import fake_engine
 from tests.fake_service import FakeService, assignment, problem
 from trainer.supervisor.client import LeaseLost, ServiceClient
 from trainer.supervisor.delivery import Delivery
-from trainer.supervisor.engine_process import EngineProcess
+from trainer.supervisor.engine_log import EngineLog
 from trainer.supervisor.retry import Retry
 
 
 class Scene:
-    """An engine that prints what a test writes, and the delivery of its log."""
+    """The log of an engine that prints what a test writes, and its delivery."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.service = FakeService()
-        self.engine = EngineProcess([sys.executable, "-P", fake_engine.__file__])
+        self._printed = EngineLog()
         client = ServiceClient("http://service", transport=self.service.transport)
-        self.delivery = Delivery(assignment(), self.engine, client=client, retry=Retry(client), clock=lambda: self.now)
+        self.delivery = Delivery(
+            assignment(), self._printed, client=client, retry=Retry(client), clock=lambda: self.now
+        )
 
     def print(self, text: str) -> None:
-        os.write(self.engine._log, text.encode())
+        os.write(self._printed.fileno(), text.encode())
 
     @property
     def log(self) -> str | None:
@@ -35,10 +34,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.engine.kill()
+def scene() -> Scene:
+    return Scene()
 
 
 def test_log_is_passed_on_every_fifteen_seconds(scene: Scene) -> None:

@@ -1,6 +1,5 @@
 """The engine's process, seen from the supervisor."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from tests import fake_engine
 from tests.fake_service import assignment
-from trainer.messages import Ended, Evaluated, Hello, Work
+from trainer.messages import Ended, Hello, Work
 from trainer.supervisor.engine_process import EngineProcess, Gone, WorkerBroken
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
@@ -67,26 +66,7 @@ def test_engine_gets_nothing_that_is_meant_for_the_supervisor(monkeypatch: pytes
     monkeypatch.setenv("SPEZIA_API_KEY", "secret")
     engine = EngineProcess([sys.executable, "-c", SHOW_ENVIRONMENT])
     assert isinstance(engine.inbox.get(timeout=20), Gone)
-    shown = engine.take_log()
+    shown = engine.log.take()
     assert "TOKENIZERS_PARALLELISM" in shown
     assert "SPEZIA" not in shown
     engine.kill()
-
-
-def test_log_is_what_came_since_the_last_look_and_not_a_flood(engine: EngineProcess) -> None:
-    assert isinstance(engine.inbox.get(timeout=20), Hello)
-    os.write(engine._log, b"before\n")
-    engine.start_log()
-    os.write(engine._log, "café\n".encode())
-    assert engine.take_log() == "café\n"
-    assert engine.take_log() == ""
-    os.write(engine._log, b"a" * 200_000 + b"b" * 200_000)
-    flood = engine.take_log()
-    assert len(flood) < 263_000
-    assert "137856 bytes left out" in flood
-    assert (flood[0], flood[-1]) == ("a", "b")
-
-
-def test_pipe_messages_survive_the_pipe() -> None:
-    evaluated = Evaluated(step=1, epoch=1 / 3, optimizer_steps=7, value=1e-7, metrics={"f1": 0.1}, final=True)
-    assert Evaluated.model_validate_json(evaluated.model_dump_json()) == evaluated

@@ -14,10 +14,11 @@ from spezia.contract.facts import Similarity
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase
+from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.train import linear_probe as module
 from trainer.train import prepare as prepare_module
-from trainer.train.linear_probe import run_linear_probe
+from trainer.train.linear_probe import judge, run_linear_probe
 from trainer.train.prepare import Prepared, prepare
 
 _ACCURACY = {"probe_accuracy", "majority_accuracy", "skill"}
@@ -35,6 +36,18 @@ def measure(prepared: Prepared) -> Similarity | None:
     return run_linear_probe(model, prepared.task, prepared.train, prepared.validation, "fp32", seed=0)
 
 
+def features(prepared: Prepared) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Mean hidden states of training and validation rows, one row after the other."""
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
+
+    def of_rows(split: Any) -> np.ndarray[Any, Any]:
+        rows = [torch.from_numpy(split.row(row).astype(np.int64))[None] for row in range(len(split))]
+        with torch.no_grad():
+            return np.stack([model.bert(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy() for ids in rows])
+
+    return of_rows(prepared.train), of_rows(prepared.validation)
+
+
 def relabelled(prepared: Prepared, train: Any, validation: Any) -> Prepared:
     assert isinstance(prepared.train, TokenisedSplit)
     assert isinstance(prepared.validation, TokenisedSplit)
@@ -46,16 +59,10 @@ def relabelled(prepared: Prepared, train: Any, validation: Any) -> Prepared:
 
 
 def test_the_probe_is_logistic_regression_on_mean_hidden_states(prepared: Prepared) -> None:
-    model = prepared.pretrained.new_model(seed=0, number=0).eval()
-
-    def features(split: Any) -> np.ndarray[Any, Any]:
-        rows = [torch.from_numpy(split.row(row).astype(np.int64))[None] for row in range(len(split))]
-        with torch.no_grad():
-            return np.stack([model.bert(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy() for ids in rows])
-
-    scaler = StandardScaler().fit(features(prepared.train))
-    probe = LogisticRegression(max_iter=200).fit(scaler.transform(features(prepared.train)), prepared.train.targets)
-    accuracy = probe.score(scaler.transform(features(prepared.validation)), prepared.validation.targets)
+    train, validation = features(prepared)
+    scaler = StandardScaler().fit(train)
+    probe = LogisticRegression(max_iter=200).fit(scaler.transform(train), prepared.train.targets)
+    accuracy = probe.score(scaler.transform(validation), prepared.validation.targets)
     found = measure(prepared)
     assert found is not None
     assert found.metrics["probe_accuracy"] == pytest.approx(accuracy)
@@ -72,16 +79,9 @@ def test_the_probe_makes_do_with_what_memory_there_is(prepared: Prepared) -> Non
 
 
 def test_what_hidden_states_show_suggests_freezing_and_what_they_hide_does_not(prepared: Prepared) -> None:
-    model = prepared.pretrained.new_model(seed=0, number=0).eval()
-    (train, _), (validation, _) = (module._examples(model, s, "fp32") for s in (prepared.train, prepared.validation))
+    train, validation = features(prepared)
     axis = np.linalg.svd(train - train.mean(axis=0))[2][0]
-    # features come longest row first
-    order, new_order = (np.argsort(-s.lengths_N, kind="stable") for s in (prepared.train, prepared.validation))
-    labels, new_labels = np.zeros(len(train), dtype=int), np.zeros(len(validation), dtype=int)
-    labels[order], new_labels[new_order] = (
-        (train - train.mean(axis=0)) @ axis > 0,
-        (validation - train.mean(axis=0)) @ axis > 0,
-    )
+    labels, new_labels = (((split - train.mean(axis=0)) @ axis > 0).astype(int) for split in (train, validation))
     shown = measure(relabelled(prepared, labels, new_labels))
     dice = np.random.default_rng(0)
     hidden = measure(relabelled(prepared, dice.integers(0, 2, len(train)), dice.integers(0, 2, len(validation))))
@@ -101,10 +101,8 @@ def test_every_task_has_a_measure(case: TaskCase, tmp_path: Path) -> None:
     assert set(found.metrics) == METRICS[case.task] or set(found.metrics) == {"probe_f1_micro", "skill"}
 
 
-def test_between_the_two_nothing_is_suggested(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_probe", lambda *_: {"probe_accuracy": 0.7, "skill": 0.6})
-    found = measure(prepared)
-    assert found is not None
+def test_between_the_two_nothing_is_suggested() -> None:
+    found = judge({"probe_accuracy": 0.7, "skill": 0.6})
     assert found.suggestion is None
     assert "60%" in found.why
 
@@ -118,18 +116,18 @@ def test_large_models_and_long_splits_are_probed_on_fewer_rows(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    real = module._examples
 
-    def examples(model: Any, split: Any, precision: Any) -> Any:
-        sizes.append(len(split))
-        return real(model, split, precision)
+    def watched(split: Any, fraction: float, seed: int) -> list[int]:
+        rows = subset_rows(split, fraction, seed)
+        sizes.append(len(rows))
+        return rows
 
-    monkeypatch.setattr(module, "_examples", examples)
+    monkeypatch.setattr(module, "subset_rows", watched)
     n_tokens = int(prepared.train.lengths_N.sum())
     n_parameters = prepared.pretrained.model.num_parameters()
-    monkeypatch.setitem(module._PARAMETER_TOKENS, "cpu", n_parameters * n_tokens * 0.75)
+    monkeypatch.setitem(module.PARAMETER_TOKENS, "cpu", n_parameters * n_tokens * 0.75)
     assert measure(prepared) is not None
-    assert sizes == [pytest.approx(48, abs=4), pytest.approx(24, abs=4)]
+    assert sizes == [pytest.approx(24, abs=4), pytest.approx(48, abs=4)]
 
 
 def test_it_is_a_fact_of_the_study_and_a_word_on_it(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:

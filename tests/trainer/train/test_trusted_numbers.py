@@ -13,8 +13,9 @@ import pytest
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from tests.trainer.task_cases import CASES, TaskCase
+from trainer.data.batches import trial_batches
 from trainer.model.best_model import BestModel
-from trainer.train.fine_tune import Evaluation, _all_batches, fine_tune
+from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
 
@@ -25,15 +26,17 @@ ORDER = """
 import json, sys
 from pathlib import Path
 from spezia.contract.study_spec import StudySpec
-from trainer.trial.config import TrialConfig
-from trainer.train.fine_tune import _all_batches
+from trainer.data.batches import trial_batches
 from trainer.train.prepare import prepare
 import torch
 torch.set_num_threads(2)
 torch.manual_seed(2)
 prepared = prepare(StudySpec.model_validate_json(sys.argv[1]), roots=[Path(sys.argv[2])], device=torch.device("cpu"))
-config = TrialConfig.from_params({"batch_size": 8, "epochs": 3})
-orders = [[rows.tolist() for rows in _all_batches(prepared, config, 5, number)] for number in (0, 1)]
+lengths = prepared.train.lengths_N
+orders = [
+    [rows.tolist() for rows in trial_batches(lengths, batch_size=8, epochs=3, seed=5, number=number)]
+    for number in (0, 1)
+]
 print(json.dumps(orders))
 """
 
@@ -78,8 +81,11 @@ def check_bf16(prepared: Prepared, **params: Any) -> None:
 @pytest.mark.slow
 def test_the_order_of_the_data_is_the_same_whatever_the_worker(prepare_study: Prepare, pristine: Path) -> None:
     prepared = prepare_study(data={"validation": None})
-    config = TrialConfig.from_params({"batch_size": 8, "epochs": 3})
-    orders = [[rows.tolist() for rows in _all_batches(prepared, config, 5, number)] for number in (0, 1)]
+    lengths = prepared.train.lengths_N
+    orders = [
+        [rows.tolist() for rows in trial_batches(lengths, batch_size=8, epochs=3, seed=5, number=number)]
+        for number in (0, 1)
+    ]
     assert orders[0] != orders[1]
     done = subprocess.run(
         [sys.executable, "-c", ORDER, prepared.spec.model_dump_json(), str(pristine)],
