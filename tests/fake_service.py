@@ -187,5 +187,19 @@ def served(service: FakeService) -> Iterator[str]:
         server.shutdown()
 
 
+def report(step: int) -> Report:
+    """The evaluation ``step`` of a trial, which is not its last."""
+    return Report(
+        lease_id="a" * 32,
+        token="b" * 32,
+        step=step,
+        epoch=1.0,
+        optimizer_steps=1,
+        value=0.5,
+        metrics={},
+        final=False,
+    )
+
+
 def _json(body: WorkerTerms | Dispatch | ReportReplies | Told) -> httpx2.Response:
     return httpx2.Response(200, content=body.model_dump_json().encode())

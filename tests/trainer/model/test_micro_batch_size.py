@@ -120,14 +120,6 @@ def test_the_next_trial_starts_with_what_fits_after_a_restart_too(
     assert not [name for name in os.listdir(tmp_path) if not name.endswith(".json")]
 
 
-def test_hint_that_was_cut_short_is_none(tmp_path: Path) -> None:
-    MemoryHints(tmp_path).remember("key", 5)
-    (file,) = tmp_path.iterdir()
-    assert MemoryHints(tmp_path).recall("key") == 5
-    file.write_text("")
-    assert MemoryHints(tmp_path).recall("key") is None
-
-
 @pytest.mark.parametrize(
     "error",
     [

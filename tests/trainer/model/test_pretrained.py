@@ -10,6 +10,8 @@ import pytest
 import torch
 from transformers import (
     BertForSequenceClassification,
+    MixtralConfig,
+    MixtralForCausalLM,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     PreTrainedModel,
@@ -18,6 +20,7 @@ from transformers import (
 )
 
 from tests.trainer import tiny
+from tests.trainer.written_rows import TEXTS, PrepareRows
 from trainer.errors import ConfigError
 from trainer.model.pretrained import Pretrained, load_pretrained, load_tokenizer, max_positions
 from trainer.tasks.text_classification import TextClassification
@@ -154,3 +157,11 @@ SMALL: dict[str, Any] = {
 )
 def test_positions_limit_the_tokens_of_an_example(model: PreTrainedModel, limit: int) -> None:
     assert max_positions(model) == limit
+
+
+def test_a_mixture_of_experts_is_refused_by_name(prepare_rows: PrepareRows, task_models: Path) -> None:
+    sizes = {"vocab_size": 44, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 2, "num_experts_per_tok": 1}
+    tiny.save(tiny.make_model(MixtralConfig(**sizes, **heads), MixtralForCausalLM), task_models / "experts")
+    with pytest.raises(ConfigError, match=r"is a mixture of experts \(its config has router_aux_loss_coef\)"):
+        prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "experts"})

@@ -6,23 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
-from tokenizers.trainers import BpeTrainer
-from transformers import (
-    AutoModelForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
 from tests.trainer import tiny
 from tests.trainer.written_rows import MULTI, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
-from trainer.data.rows import Rows as DataRows
-from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import ConfigError, DataError
-from trainer.tasks.token_classification import TokenClassification
 
 
 @pytest.mark.parametrize(
@@ -102,54 +89,3 @@ def test_a_csv_of_several_classes_needs_a_separator(prepare_rows: PrepareRows, t
 def test_a_metric_of_other_labels_is_refused(prepare_rows: PrepareRows, train: Rows, metric: str, known: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"objective.metric = {metric}: {known}")):
         prepare_rows("text-classification", train, train, objective={"metric": metric})
-
-
-def test_the_first_token_of_a_word_has_its_tag(prepare_rows: PrepareRows) -> None:
-    rows = [{"tokens": ["word1.word2", "word3"], "tags": ["B-X", "O"]}] * 2
-    split = prepare_rows("token-classification", rows, rows).train
-    assert isinstance(split, TokenisedSplit)
-    assert len(split.row(0)) == 6  # [CLS] word1 . word2 word3 [SEP]
-    assert split.targets[:6].tolist() == [IGNORED, 0, IGNORED, IGNORED, 1, IGNORED]
-    assert split.n_targets_N.tolist() == [2, 2]
-
-
-def test_words_of_a_byte_level_tokenizer_are_those_of_running_text() -> None:
-    words = ("hello", "worldly", "world", "wo rld", "", "hello")
-    bpe = Tokenizer(BPE())
-    bpe.pre_tokenizer = ByteLevel(add_prefix_space=False)
-    trainer = BpeTrainer(vocab_size=300, initial_alphabet=ByteLevel.alphabet(), show_progress=False)
-    bpe.train_from_iterator(["hello world hello world"] * 9, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="!", bos_token="?")
-    task = TokenClassification(class_names=tuple("012345"))
-    split = task.encode(DataRows(source="a", inputs=[words], targets=[tuple("012345")]), tokenizer, 32)
-    tokens = tokenizer.convert_ids_to_tokens(split.row(0))
-    named = [(token, int(tag)) for token, tag in zip(tokens, split.targets, strict=True) if tag != IGNORED]
-    assert named == [("hello", 0), ("Ġworld", 1), ("Ġworld", 2), ("w", 3), ("Ġhello", 5)]
-
-
-def test_a_prompt_does_not_count_and_an_end_is_learnt(prepare_rows: PrepareRows) -> None:
-    tokenizer = tiny.make_decoder_tokenizer()
-    split = prepare_rows("causal-lm", PROMPTS, PROMPTS, **PROMPTED).train
-    assert isinstance(split, TokenisedSplit)
-    prompt, completion = (
-        tokenizer("word0")["input_ids"],
-        tokenizer("word7 word8", add_special_tokens=False)["input_ids"],
-    )
-    end = tokenizer.eos_token_id
-    assert split.row(0).tolist() == [*prompt, *completion, end]
-    assert split.collate(np.array([0]), tiny.CPU).targets.tolist() == [[IGNORED, IGNORED, *completion, end]]
-    assert split.pad_id == end  # it has no padding token of its own
-
-
-def test_a_model_that_reads_ahead_is_no_causal_one(prepare_rows: PrepareRows, task_models: Path) -> None:
-    tiny.save_family(task_models / "ahead", "bert", AutoModelForCausalLM)
-    with pytest.raises(ConfigError, match="BertLMHeadModel reads the tokens that it is to predict"):
-        prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "ahead"})
-
-
-def test_a_mixture_of_experts_is_refused_by_name(prepare_rows: PrepareRows, task_models: Path) -> None:
-    sizes = {"vocab_size": 44, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_local_experts": 2, "num_experts_per_tok": 1}
-    tiny.save(tiny.make_model(MixtralConfig(**sizes, **heads), MixtralForCausalLM), task_models / "experts")
-    with pytest.raises(ConfigError, match=r"is a mixture of experts \(its config has router_aux_loss_coef\)"):
-        prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "experts"})

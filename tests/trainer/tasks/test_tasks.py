@@ -165,7 +165,7 @@ METHODS: dict[str, tuple[dict[str, Any], Callable[[Study], Any]]] = {
 
 
 TIED = ("texts-to-write", "head_only")
-"""Refused: the head shares its weights with the embeddings (`test_knobs`)."""
+"""Refused: the head shares its weights with the embeddings (`test_hyperparameters`)."""
 
 
 @pytest.mark.slow

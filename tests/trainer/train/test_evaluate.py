@@ -8,9 +8,7 @@ import torch
 from sklearn.metrics import f1_score, matthews_corrcoef
 from transformers import PreTrainedModel
 
-from trainer.data.tokenised_split import TokenisedSplit
 from trainer.model.forward import forward
-from trainer.tasks.text_classification import TextClassification
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import Prepared
 
@@ -64,25 +62,6 @@ def test_a_broken_model_has_a_loss_that_is_not_finite(prepared: Prepared) -> Non
     broken = prepared.pretrained.new_model(seed=0, number=0)
     torch.nn.init.constant_(broken.classifier.bias, math.nan)
     assert math.isnan(evaluate(broken, prepared.task, prepared.validation, "fp32")["loss"])
-
-
-def test_metrics_of_a_model_that_sees_one_class_are_finite() -> None:
-    scores = TextClassification().metrics([np.zeros(4, dtype=np.int64)], [np.array([0, 1, 2, 2])], loss=1.0)
-    assert scores == pytest.approx({"accuracy": 0.25, "f1_macro": 0.4 / 3, "matthews": 0.0})
-
-
-def test_batches_are_padded_on_the_right_to_their_longest_row(prepared: Prepared) -> None:
-    split = prepared.train
-    assert isinstance(split, TokenisedSplit)
-    lengths_N = split.lengths_N
-    rows_B = np.asarray([int(lengths_N.argmin()), int(lengths_N.argmax())])
-    batch = prepared.train.collate(rows_B, torch.device("cpu"))
-    short, long = (int(lengths_N[row]) for row in rows_B)
-    assert batch.inputs["input_ids"].shape == batch.inputs["attention_mask"].shape == (2, long)
-    assert batch.inputs["attention_mask"].sum(dim=1).tolist() == [short, long]
-    assert batch.inputs["input_ids"][0, :short].tolist() == split.row(rows_B[0]).tolist()
-    assert batch.inputs["input_ids"][0, short:].tolist() == [split.pad_id] * (long - short)
-    assert batch.targets.tolist() == prepared.train.targets[rows_B].tolist()
 
 
 def test_bf16_computes_in_half_precision_and_counts_in_full(model: PreTrainedModel, prepared: Prepared) -> None:

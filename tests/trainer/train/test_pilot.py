@@ -1,16 +1,13 @@
 """Small runs: which rows they see, and what they say."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
 from trainer.data.subset import subset_rows
-from trainer.data.tokenised_split import TokenisedSplit
 from trainer.errors import Diverged
 from trainer.model.best_model import BestModel
 from trainer.train import pilot as module
@@ -20,41 +17,6 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
 
 CONFIG = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 2})
-
-
-def split(targets: list[float] | list[int] | list[list[int]]) -> TokenisedSplit:
-    n_rows = len(targets)
-    return TokenisedSplit(
-        tokens_S=np.zeros(n_rows, dtype=np.int32),
-        starts_N1=np.arange(n_rows + 1),
-        targets=np.array(targets),
-        pad_id=0,
-        truncated_rows=0,
-    )
-
-
-def test_every_class_keeps_its_share() -> None:
-    targets = [0] * 50 + [1] * 20 + [2] * 3
-    rows = subset_rows(split(targets), 0.1, seed=0)
-    assert [np.array(targets)[rows].tolist().count(label) for label in range(3)] == [5, 2, 1]
-    assert rows == sorted(set(rows))
-
-
-@pytest.mark.parametrize(
-    "targets",
-    [[row % 3 for row in range(100)], [row / 7 for row in range(100)], [[row % 2, 1] for row in range(100)]],
-    ids=["classes", "numbers", "several classes a row"],
-)
-def test_a_smaller_subset_lies_inside_a_larger_one(targets: list[int]) -> None:
-    subsets = [set(subset_rows(split(targets), fraction, seed=3)) for fraction in (0.05, 0.1, 0.3, 0.31, 0.9)]
-    assert all(smaller < larger for smaller, larger in pairwise(subsets))
-    assert len(subsets[2]) == pytest.approx(30, abs=3)
-
-
-def test_the_seed_decides_the_rows() -> None:
-    rows = split([row % 3 for row in range(100)])
-    assert subset_rows(rows, 0.2, seed=1) == subset_rows(rows, 0.2, seed=1)
-    assert subset_rows(rows, 0.2, seed=1) != subset_rows(rows, 0.2, seed=2)
 
 
 def test_it_is_the_trial_on_a_file_of_those_rows(root: Path, prepared: Prepared) -> None:

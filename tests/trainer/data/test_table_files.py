@@ -1,0 +1,133 @@
+"""Good tables are read as they are written; bad ones are named with their line or row."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer import tiny
+from tests.trainer.data.tables import GOOD, pairs, read, write, write_jsonl, write_parquet
+from trainer.errors import DataError
+
+NO_COLUMN = "train.csv has no column 'label', only 'text', 'labels'; set data.columns.label; did you mean 'labels'?"
+
+
+def test_csv_is_read_word_by_word(with_validation: Path) -> None:
+    write(
+        with_validation,
+        "\ufeffid,text,label,score\n"
+        '1,NA,x,1.5\n2,"null",y,NA\n3,007,x,\n4,"two\nlines, one ""text""",y,n/a\n5,2024-01-01,1e5,0\n',
+    )
+    splits = read(with_validation, validation="train.csv")
+    assert pairs(splits.train) == [
+        ("NA", "x"),
+        ("null", "y"),
+        ("007", "x"),
+        ('two\nlines, one "text"', "y"),
+        ("2024-01-01", "1e5"),
+    ]
+
+
+def test_one_long_text_is_longer_than_a_reading_block(with_validation: Path) -> None:
+    long = "many words\n" * 300_000
+    tiny.write_csv(with_validation / "train.csv", [*GOOD, (long, "x")])
+    assert read(with_validation, validation="validation.csv").train.inputs[-1] == long
+
+
+@pytest.mark.parametrize(("labels", "names"), [([2, 10, 2, 10], ("2", "10")), ([True, False] * 2, ("False", "True"))])
+def test_labels_that_are_numbers_become_names(with_validation: Path, labels: list[Any], names: tuple[str, ...]) -> None:
+    texts = [text for text, _ in GOOD]
+    write_jsonl(with_validation, [{"text": t, "label": n} for t, n in zip(texts, labels, strict=True)])
+    write_parquet(with_validation, {"text": texts, "label": labels})
+    from_jsonl = read(with_validation, train="train.jsonl")
+    from_parquet = read(with_validation, train="train.parquet")
+    assert from_jsonl.class_names == from_parquet.class_names == names
+    assert pairs(from_jsonl.train) == pairs(from_parquet.train)
+
+
+def test_jsonl_texts_that_look_like_dates_stay_texts(with_validation: Path) -> None:
+    write_jsonl(with_validation, [{"text": "2024-01-01", "label": "x"}, {"text": "2024-01-02", "label": "y"}])
+    splits = read(with_validation, train="train.jsonl", validation="validation.csv")
+    assert splits.train.inputs == ["2024-01-01", "2024-01-02"]
+
+
+def test_columns_may_have_other_names(with_validation: Path) -> None:
+    tiny.write_csv(with_validation / "train.csv", GOOD, header=("body", "mood"))
+    splits = read(with_validation, columns={"text": "body", "label": "mood"})
+    assert splits.class_names == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "train.csv is empty"),
+        (b"text,label\n", "train.csv has no rows"),
+        (b"text,labels\na,x\n", NO_COLUMN),
+        (b"text,label,label\na,x,x\n", "train.csv has 2 columns 'label'"),
+        (b"text,label\na,x\nb\xff,y\n", "train.csv, line 3: byte 16 (0xff) is not UTF-8"),
+        (b"text,label\na,x\nb,y,z\n", "train.csv is not a well-formed CSV file: CSV parse error: Row #3"),
+        (b"text,label\na,x\nb,x\n", "train.csv holds one class only, 'x'"),
+        (b"text,label\na,x\nb,\n", "train.csv, row 2: there is no label"),
+        (b"text,label\na,x\nb, \n", "train.csv, row 2: there is no label"),
+        (b"text,label\na,x\nb,y\nc,x\n", "train.csv, row 2: the only example of class 'y'"),
+    ],
+)
+def test_bad_csv_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    write(tmp_path, content)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a", "label": "x"}\n\n{"text": "b"', "train.jsonl, line 3: not JSON"),
+        ('["a", "x"]', "train.jsonl, line 1: not an object"),
+        ('{"txt": "a", "label": "x"}', "train.jsonl has no column 'text', only 'txt', 'label'"),
+        ('{"text": "a", "label": "x"}\n{"label": "y"}', "train.jsonl, row 2: there is no text"),
+        ('{"text": null, "label": "x"}', None),
+        ('{"text": 7, "label": "x"}', "train.jsonl, row 1: the text is 7, not a string"),
+        ('{"text": "\\ud83d", "label": "x"}', "train.jsonl, row 1: the text holds half of a surrogate pair"),
+        ('{"text": "a", "label": null}', "train.jsonl, row 1: there is no label"),
+        ('{"text": "a", "label": 1.0}', "train.jsonl, row 1: the label 1.0 is neither a name nor a whole"),
+        ('{"text": "a", "label": {"x": 1}}', "train.jsonl, row 1: the label {'x': 1} is neither"),
+        ("[" * 200_000, "train.jsonl, line 1: not JSON"),
+    ],
+)
+def test_bad_jsonl_is_refused(tmp_path: Path, content: str, message: str | None) -> None:
+    write(tmp_path, content, "train.jsonl")
+    with pytest.raises(DataError, match=re.escape(message or "train.jsonl, row 1: there is no text")):
+        read(tmp_path, train="train.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"text": ["a", None], "label": ["x", "y"]}, "train.parquet, row 2: there is no text"),
+        ({"text": ["a", "b"], "label": ["x", None]}, "train.parquet, row 2: there is no label"),
+        ({"text": ["a", "b"], "label": [0.0, 1.0]}, "train.parquet, row 1: the label 0.0 is neither"),
+        ({"text": [b"a", b"b"], "label": ["x", "y"]}, "train.parquet, row 1: the text is b'a', not a string"),
+        ({"text": ["a", "b"]}, "train.parquet has no column 'label'"),
+    ],
+)
+def test_bad_parquet_is_refused(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    write_parquet(tmp_path, columns)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(tmp_path, train="train.parquet")
+
+
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "text,label\n", "train.parquet")
+    with pytest.raises(DataError, match=r"train\.parquet is not a readable Parquet file"):
+        read(tmp_path, train="train.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("train.json", "unknown suffix '.json'; use .csv, .jsonl, .parquet; save one"), ("train", "unknown suffix ''")],
+)
+def test_unknown_suffix_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    write(tmp_path, "[]", name)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(tmp_path, train=name)

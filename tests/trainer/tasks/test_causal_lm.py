@@ -1,0 +1,34 @@
+"""A language model learns what follows a prompt, and must not read it beforehand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import (
+    AutoModelForCausalLM,
+)
+
+from tests.trainer import tiny
+from tests.trainer.written_rows import PROMPTED, PROMPTS, TEXTS, PrepareRows
+from trainer.data.tokenised_split import IGNORED, TokenisedSplit
+from trainer.errors import ConfigError
+
+
+def test_a_prompt_does_not_count_and_an_end_is_learnt(prepare_rows: PrepareRows) -> None:
+    tokenizer = tiny.make_decoder_tokenizer()
+    split = prepare_rows("causal-lm", PROMPTS, PROMPTS, **PROMPTED).train
+    assert isinstance(split, TokenisedSplit)
+    prompt, completion = (
+        tokenizer("word0")["input_ids"],
+        tokenizer("word7 word8", add_special_tokens=False)["input_ids"],
+    )
+    end = tokenizer.eos_token_id
+    assert split.row(0).tolist() == [*prompt, *completion, end]
+    assert split.collate(np.array([0]), tiny.CPU).targets.tolist() == [[IGNORED, IGNORED, *completion, end]]
+    assert split.pad_id == end  # it has no padding token of its own
+
+
+def test_a_model_that_reads_ahead_is_no_causal_one(prepare_rows: PrepareRows, task_models: Path) -> None:
+    tiny.save_family(task_models / "ahead", "bert", AutoModelForCausalLM)
+    with pytest.raises(ConfigError, match="BertLMHeadModel reads the tokens that it is to predict"):
+        prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "ahead"})
