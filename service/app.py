@@ -17,6 +17,7 @@ from service.lifecycle.leases.end_orphans import end_orphans
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.models.write_card import write_missing_cards
+from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
@@ -143,6 +144,7 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
         try:
             reap(parts.store)
             end_orphans(parts.store)
+            settle_overdue(parts.store)
             remove_unused_folders(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
             parts.store.metrics.reaper_success.set_to_current_time()

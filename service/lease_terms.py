@@ -18,6 +18,9 @@ OUTAGE_SECONDS = 3 * REAP_SECONDS
 GRACE_SECONDS = LEASE_SECONDS
 """How long every live lease lasts from the end of an outage of the service."""
 
+SCORE_WAIT_SECONDS = 300.0
+"""How long a study whose deadline has passed waits for a worker that scores its winner on the test split."""
+
 MAX_COUNTED_ATTEMPTS = 3
 """A trial fails when so many of its attempts ended through its own fault or the loss of its worker."""
 

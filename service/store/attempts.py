@@ -141,6 +141,13 @@ def age_seconds(tx: Transaction, held: Lease) -> float:
     return max(0.0, (tx.now - started_at).total_seconds())
 
 
+def last_end(tx: Transaction, study_uuid: str) -> datetime | None:
+    """Return when the last of a study's ended attempts ended; ``None`` if none has."""
+    wanted = select(func.max(attempt.c.ended_at)).where(attempt.c.study_uuid == study_uuid)
+    ended_at: datetime | None = tx.connection.execute(wanted).scalar_one()
+    return ended_at
+
+
 def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
     """Return the device seconds of a study's ended attempts at trials, and those of the longest that ran to its end."""
     of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from operator import attrgetter, gt, lt
 from typing import Any
@@ -55,6 +55,11 @@ _WANTED = select(
 _BY_NAME = _WANTED.where(studies.c.study_name == bindparam("name"))
 _BY_ID = Statement(_WANTED.where(study_spec.c.study_id == bindparam("study_id")))
 _BY_UUID = Statement(_WANTED.where(study_spec.c.uuid == bindparam("uuid")))
+_OVERDUE = (
+    select(study_spec.c.uuid)
+    .where(study_spec.c.state.in_(("running", "stopping")), study_spec.c.deadline <= bindparam("now"))
+    .order_by(study_spec.c.deadline)
+)
 _N_LIVE = select(func.count()).where(lease.c.study_uuid == study_spec.c.uuid).scalar_subquery()
 _OPEN = Statement(
     _WANTED.where((study_spec.c.state == "running") | (study_spec.c.state == "stopping")).order_by(
@@ -99,6 +104,12 @@ class StudyRow:
     warnings: list[str]
     created_at: datetime
     finished_at: datetime | None
+    deadline: datetime | None
+    """When its ``timeout_seconds`` are up, unless it is paused before; ``None``: never."""
+    paused_at: datetime | None
+    """Since when it is paused; ``None``: it is not."""
+    paused_seconds: float
+    """For how long it was paused before that. A pause does not count against ``timeout_seconds``."""
 
     @property
     def has_ended(self) -> bool:
@@ -122,6 +133,7 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
         "is_scored": False,
         "warnings": warnings,
         "created_at": tx.now,
+        "deadline": _deadline(tx.now, spec, 0.0),
     }
     tx.connection.execute(insert(study_spec), row)
     created = find(tx, spec.name)
@@ -242,6 +254,11 @@ def counts(tx: Transaction) -> dict[str, int]:
     return {row.state: row.n for row in tx.connection.execute(grouped)}
 
 
+def overdue(tx: Transaction) -> list[str]:
+    """Return the UUIDs of the studies that may have work and whose deadline has passed, the longest overdue first."""
+    return list(tx.connection.execute(_OVERDUE, {"now": tx.now}).scalars())
+
+
 def without_card(tx: Transaction) -> list[str]:
     """Return the UUIDs of ended studies whose winner's model may lack its card."""
     wanted = select(study_spec.c.uuid).where(study_spec.c.state.in_(ENDED), study_spec.c.has_card.is_(False))
@@ -250,6 +267,7 @@ def without_card(tx: Transaction) -> list[str]:
 
 def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     """Change columns of a locked study and read it again."""
+    columns |= _clock(tx, study, columns.get("state", study.state))
     stored = {name: _to_column(value) for name, value in columns.items()}
     tx.connection.execute(update(study_spec).where(study_spec.c.uuid == study.uuid).values(**stored))
     changed = find(tx, study.name)
@@ -265,7 +283,8 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
 def change_spec(tx: Transaction, study: StudyRow, spec: StudySpec) -> StudyRow:
     """Give a locked study another spec, already checked; what was posted stays known beside it."""
     posted = study.posted_json or study.spec.model_dump_json()
-    return change(tx, study, spec=spec.model_dump_json(), posted_spec=posted)
+    deadline = _deadline(study.created_at, spec, study.paused_seconds)
+    return change(tx, study, spec=spec.model_dump_json(), posted_spec=posted, deadline=deadline)
 
 
 def forget(tx: Transaction, study: StudyRow) -> None:
@@ -279,6 +298,22 @@ def _visible(tx: Transaction) -> Select[Any]:
     if tx.viewer is None or tx.viewer.sees_all:
         return _WANTED
     return _WANTED.where(study_spec.c.owner == tx.viewer.owner)
+
+
+def _clock(tx: Transaction, study: StudyRow, state: StudyState) -> dict[str, Any]:
+    """What becomes of the clock of a study that is now in ``state``: it stands while the study is paused."""
+    if state == "paused":
+        return {"paused_at": study.paused_at or tx.now}
+    if study.paused_at is None:
+        return {}
+    paused_seconds = study.paused_seconds + max(0.0, (tx.now - study.paused_at).total_seconds())
+    deadline = _deadline(study.created_at, study.spec, paused_seconds)
+    return {"paused_at": None, "paused_seconds": paused_seconds, "deadline": deadline}
+
+
+def _deadline(created_at: datetime, spec: StudySpec, paused_seconds: float) -> datetime | None:
+    timeout = spec.timeout_seconds
+    return None if timeout is None else created_at + timedelta(seconds=timeout + paused_seconds)
 
 
 def _to_column(value: Any) -> Any:
@@ -303,6 +338,9 @@ def _from_row(row: Row) -> StudyRow:
         warnings=row.warnings,
         created_at=row.created_at,
         finished_at=row.finished_at,
+        deadline=row.deadline,
+        paused_at=row.paused_at,
+        paused_seconds=row.paused_seconds,
     )
 
 

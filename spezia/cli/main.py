@@ -123,7 +123,9 @@ def extend(
     name: Name,
     n_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
     n_parallel: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
-    timeout_seconds: Annotated[float | None, typer.Option(help="From the study's creation.")] = None,
+    timeout_seconds: Annotated[
+        float | None, typer.Option(help="From the study's creation, without its pauses.")
+    ] = None,
     device_seconds: Annotated[float | None, typer.Option(help="For all trials together.")] = None,
     server: Server = None,
 ) -> None:

@@ -61,7 +61,7 @@ class Study(Reply):
     """State of the study.
 
     - ``running``: trials start as workers ask for them.
-    - ``paused``: no trial starts until the study is resumed.
+    - ``paused``: no trial starts until the study is resumed, and its clock stands.
     - ``stopping``: no trial starts any more, and the study ends when its running trials have.
     - ``complete``: the study has ended by itself or was stopped.
     - ``cancelled``: a person has ended the study at once.
@@ -89,7 +89,7 @@ class Study(Reply):
     """Validation loss minus training loss of the best trial so far at its best evaluation, in nats; null where one of
     them is not known."""
     elapsed_seconds: float
-    """Seconds from the study's creation to its end, or to now."""
+    """Seconds from the study's creation to its end, or to now, pauses not counted: what ``timeout_seconds`` limits."""
     device_seconds: float
     """Device seconds that all attempts of all trials have used."""
     created_at: datetime

@@ -116,8 +116,8 @@ class StudySpec(Wire):
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """Largest number of trials that run at once; when absent, as many as the workers can carry out."""
     timeout_seconds: Seconds | None = None
-    """Seconds from the study's creation after which no new trial starts and running ones end; when absent, there is no
-    such limit."""
+    """Seconds from the study's creation after which no new trial starts and running ones end; a pause stops the clock.
+    When absent, there is no such limit."""
     device_seconds: Seconds | None = None
     """Device seconds that all attempts of all trials together may use; when absent, there is no such limit. When a
     trial starts it reserves 1.5 times the time of the longest trial so far; until one has ended, a quarter of what is
@@ -290,6 +290,7 @@ class StudyChange(Wire):
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """Largest number of trials that run at once; null: as many as the workers can carry out."""
     timeout_seconds: Seconds | None = None
-    """Seconds from the study's creation after which no new trial starts and running ones end; null: no such limit."""
+    """Seconds from the study's creation after which no new trial starts and running ones end, pauses not counted; null:
+    no such limit."""
     device_seconds: Seconds | None = None
     """Device seconds that all attempts of all trials together may use; null: no such limit."""

@@ -1,4 +1,4 @@
-"""F07, F14 to F17, F35 to F38, F54, F55 and F60: who stands still, whose clock is wrong, and what comes back."""
+"""F07, F14 to F17, F35 to F38, F54, F55, F60 and F64: who stands still, whose clock is wrong, and what comes back."""
 
 import os
 import time
@@ -12,8 +12,11 @@ from sqlalchemy import Engine
 from service.errors import LeaseLost
 from service.lease_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap, void_leases
+from service.lifecycle.studies.settle_overdue import settle_overdue
+from service.lifecycle.studies.state_machine import pause, resume
 from service.lifecycle.trials.show_trial import show_trial
 from service.store.sql.sqlite import library
+from spezia.contract.protocol import TrialAssignment
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World, soft_engine
@@ -102,6 +105,30 @@ def test_f38_times_are_right_in_another_time_zone(new_world: NewWorld, monkeypat
         monkeypatch.undo()
         time.tzset()
     assert set(shown) == {story.world.clock.instant}
+
+
+def test_f64_the_clock_of_a_paused_study_stands_whatever_happens_meanwhile(new_world: NewWorld) -> None:
+    story = Story(new_world(), timeout_seconds=100.0)
+    story.prepare()
+    store = story.world.services[0].store
+    story.live(30.0)
+    pause(store, story.name)
+    story.live(LONG)
+    story.world.clock.advance(LONG)  # no service lives
+    story.world.services[0].restart()
+    store = story.world.services[0].store
+    settle_overdue(store)
+    resume(store, story.name)
+    held = story.take()
+    assert isinstance(held, TrialAssignment)
+    assert held.seconds_left == 70.0
+    # neither this worker nor another is heard of again
+    for _ in range(9):
+        story.live(15.0)
+        settle_overdue(store)
+    assert story.world.state_of(story.name) == "complete"
+    story.world.check(is_quiet=True)
+    assert story.world.complaints == []
 
 
 def test_f54_of_two_machines_with_one_worker_id_one_holds_the_trial(new_world: NewWorld) -> None:

@@ -132,11 +132,11 @@ def _grant_next(
 ) -> Assignment | Literal["again"] | None:
     if study.has_ended or study.state == "paused":
         return None
-    if study.facts is None:
-        return _grant_alone(tx, study, "prepare", 0, asker)
     if study.state == "running" and is_overdue(tx, study):
         settle(tx, study)
         return "again"
+    if study.facts is None:
+        return _grant_alone(tx, study, "prepare", 0, asker)
     if study.state == "running" and not is_full(tx, study):
         if awaits_pilots(tx, study):
             pilot = start_pilot(tx, study, asker)

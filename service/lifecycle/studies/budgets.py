@@ -1,7 +1,8 @@
 """What a study may still spend: whether its time is over, whether another trial may start, and how long it may take."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from service.lease_terms import SCORE_WAIT_SECONDS
 from service.search.results.ranking import best_trial, first_value
 from service.store import attempts, leases, trials
 from service.store.leases import Lease
@@ -18,9 +19,22 @@ least an equal share of the whole budget."""
 
 
 def is_overdue(tx: Transaction, study: StudyRow) -> bool:
-    """Whether the study's ``timeout_seconds`` have passed since it was created."""
-    timeout = study.spec.timeout_seconds
-    return timeout is not None and tx.now >= study.created_at + timedelta(seconds=timeout)
+    """Whether the study's ``timeout_seconds`` have passed since it was created, pauses not counted."""
+    return study.deadline is not None and _clock(tx, study) >= study.deadline
+
+
+def is_score_overdue(tx: Transaction, study: StudyRow) -> bool:
+    """Whether no worker has come to score an overdue study's winner, though nothing else of the study is left to do."""
+    if study.deadline is None or not is_overdue(tx, study):
+        return False
+    since = max(study.deadline, attempts.last_end(tx, study.uuid) or study.created_at)
+    return tx.now >= since + timedelta(seconds=SCORE_WAIT_SECONDS)
+
+
+def elapsed_seconds(tx: Transaction, study: StudyRow) -> float:
+    """Seconds from the study's creation to its end, or to now, pauses not counted."""
+    until = study.finished_at or _clock(tx, study)
+    return max(0.0, (until - study.created_at).total_seconds() - study.paused_seconds)
 
 
 def is_full(tx: Transaction, study: StudyRow) -> bool:
@@ -64,12 +78,16 @@ def seconds_to_reserve(tx: Transaction, study: StudyRow) -> float | None:
 def seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:
     """Seconds that a running trial may still take, by its study's deadline and its own reservation; ``None``: any."""
     limits = []
-    if study.spec.timeout_seconds is not None:
-        deadline = study.created_at + timedelta(seconds=study.spec.timeout_seconds)
-        limits.append((deadline - tx.now).total_seconds())
+    if study.deadline is not None:
+        limits.append((study.deadline - _clock(tx, study)).total_seconds())
     if held.reserved_seconds is not None:
         limits.append(held.reserved_seconds - attempts.age_seconds(tx, held))
     return max(0.0, min(limits)) if limits else None
+
+
+def _clock(tx: Transaction, study: StudyRow) -> datetime:
+    """The instant that counts against the study's deadline; a pause stops it."""
+    return study.paused_at or tx.now
 
 
 def _reaches_target(study: StudyRow, value: float | None) -> bool:

@@ -1,6 +1,7 @@
 """Describe a study as people see it (GET /v1/studies/{name})."""
 
 from service.lifecycle.pilots.compare_pilots import compare_pilots
+from service.lifecycle.studies.budgets import elapsed_seconds
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.results.ranking import leaders
 from service.store import attempts, measurements, studies, trials
@@ -28,7 +29,6 @@ def describe_study(tx: Transaction, study: StudyRow) -> Study:
     is_one = len(study.spec.objectives) == 1
     best = found[0] if found and is_one else None
     curve = points(measurements.of_last_attempt(tx, study.uuid, best.number)) if best else []
-    until = study.finished_at or tx.now
     return Study(
         name=study.name,
         owner=study.owner,
@@ -42,7 +42,7 @@ def describe_study(tx: Transaction, study: StudyRow) -> Study:
         n_finished=counts.n_finished,
         failures=dict(trials.failures_by_class(tx, study)),
         generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
-        elapsed_seconds=max(0.0, (until - study.created_at).total_seconds()),
+        elapsed_seconds=elapsed_seconds(tx, study),
         device_seconds=attempts.device_seconds(tx, study.uuid),
         created_at=study.created_at,
         finished_at=study.finished_at,

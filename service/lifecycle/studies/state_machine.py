@@ -25,7 +25,8 @@ Each of these changes holds the lock of the study, and each change to its trials
 import math
 
 from service.errors import StudyEnded
-from service.lifecycle.studies.budgets import spent_budget
+from service.lease_terms import SCORE_WAIT_SECONDS
+from service.lifecycle.studies.budgets import is_score_overdue, spent_budget
 from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials
 from service.store.store import Store
@@ -45,9 +46,16 @@ _TEST_SPLIT_WAS_USED = (
     "so a later score proves less"
 )
 
+_NOBODY_SCORED = (
+    "the winner was not scored on the test split: its timeout_seconds were up, and no worker came for it within "
+    f"{SCORE_WAIT_SECONDS:g} s"
+)
+
 
 def pause(store: Store, name: str) -> None:
     """Start no more trials of a running study, and let its running ones go on; repeating is harmless.
+
+    While it is paused its clock stands: the pause does not count against its ``timeout_seconds``.
 
     Raises:
         StudyNotFound: There is no study of this name.
@@ -154,8 +162,12 @@ def settle(tx: Transaction, study: StudyRow) -> StudyRow:
     all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials
     if counts.running or not (all_done or study.state == "stopping"):
         return study
-    if leases.of_study(tx, study.uuid) or needs_score(tx, study):
+    if leases.of_study(tx, study.uuid):
         return study
+    if needs_score(tx, study):
+        if not is_score_overdue(tx, study):
+            return study
+        study = studies.change(tx, study, is_scored=True, warnings=[*study.warnings, _NOBODY_SCORED])
     return _end(tx, study)
 
 

@@ -67,7 +67,14 @@ study_spec = Table(
     Column("warnings", JSON, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
+    # when its timeout_seconds are up, unless it is paused before; null: never
+    Column("deadline", Instant),
+    # since when it is paused; null: it is not
+    Column("paused_at", Instant),
+    # for how long it was paused before that
+    Column("paused_seconds", Float(53), nullable=False, server_default="0"),
     Index("study_spec_state", "state"),
+    Index("study_spec_deadline", "state", "deadline"),
 )
 
 # Live leases only: a row goes when the right to write goes, so no row means stale.

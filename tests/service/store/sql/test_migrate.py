@@ -1,20 +1,29 @@
 """Our schema, and databases that stock Optuna wrote before us."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 
 import optuna
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, inspect, text
+from sqlalchemy import Engine, MetaData, column, inspect, select, table, text
 
+import migrations
 from service.store.optuna import tables as optuna_tables
 from service.store.optuna.storage import SqlStorage
 from service.store.sql import webhook_tables
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import VERSION_TABLE, is_current, migrate
+from service.store.sql.sqlite import WRITING
 from service.store.sql.statements import Runner
+from service.store.sql.tables import Instant, study_spec
+from tests.conftest import START
 from tests.stock import stock_storage
 
 
@@ -39,8 +48,8 @@ def columns(engine: Engine, table: str) -> dict[str, tuple[str, bool]]:
 def test_the_migrations_give_exactly_the_tables_in_code(engine: Engine) -> None:
     both = MetaData()
     for metadata in (optuna_tables.metadata, webhook_tables.metadata):
-        for table in metadata.tables.values():
-            table.to_metadata(both)
+        for one in metadata.tables.values():
+            one.to_metadata(both)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
         assert compare_metadata(context, both) == []
@@ -76,6 +85,40 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
         assert is_current(connection)
+
+
+def migrate_to(engine: Engine, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_studies_from_before_deadlines_get_theirs(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    migrate_to(engine, "0006")
+    names = ("uuid", "study_id", "spec", "state", "is_scored", "warnings", "created_at")
+    old_studies = table("study_spec", *(column(name, study_spec.c[name].type) for name in names))
+    events = table("event", *(column(name) for name in ("study_uuid", "kind", "payload")), column("at", Instant()))
+    later = START + timedelta(hours=1)
+    with engine.begin() as connection:
+        for number, (state, timeout) in enumerate([("running", None), ("running", 60.0), ("paused", 90.5)]):
+            row = {"uuid": str(number), "study_id": number, "spec": json.dumps({"timeout_seconds": timeout})}
+            row |= {"state": state, "is_scored": False, "warnings": [], "created_at": START}
+            connection.execute(old_studies.insert(), row)
+            for at, kind in ((START, "study"), (later, "study"), (later + timedelta(hours=1), "trial")):
+                event = {"study_uuid": str(number), "kind": kind, "payload": "{}", "at": at}
+                connection.execute(events.insert(), event)
+    migrate(engine)
+    with engine.connect() as connection:
+        clocks = select(study_spec.c["deadline", "paused_at", "paused_seconds"]).order_by(study_spec.c.uuid)
+        assert [tuple(row) for row in connection.execute(clocks)] == [
+            (None, None, 0.0),
+            (START + timedelta(seconds=60), None, 0.0),
+            (START + timedelta(seconds=90.5), later, 0.0),
+        ]
+    engine.dispose()
 
 
 def test_duplicate_trial_numbers_are_named(empty_database: str) -> None:
