@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from trainer.data.rows import BadRow
 
 
@@ -31,9 +33,34 @@ def check_label(value: Any, what: str = "label") -> str:
     Raises:
         BadRow: there is no value, or it is none of that kind.
     """
+    _check_filled_in(value, what)
     # A float is a measurement, or a class id that a reader has turned into one (1 into 1.0)
-    if value is not None and not isinstance(value, str | int):
+    if not isinstance(value, str | int):
         raise BadRow(f"the {what} {value!r} is neither a name nor a whole number; write class names")
-    if value is None or not str(value).strip():
-        raise BadRow(f"there is no {what}; fill it in or remove the row")
     return str(value)
+
+
+def check_number(value: Any, what: str = "label") -> float:
+    """Return a number that single precision can hold; a string may be one.
+
+    Args:
+        what: name of the value in messages.
+
+    Raises:
+        BadRow: there is no value, or it is none of that kind.
+    """
+    _check_filled_in(value, what)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadRow(f"the {what} {value!r} is not a number; correct it")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise BadRow(f"the {what} {value!r} is not a number; correct it") from None
+    if not abs(number) <= float(np.finfo(np.float32).max):
+        raise BadRow(f"the {what} {value!r} is too large for single precision, or not finite; correct or rescale it")
+    return number
+
+
+def _check_filled_in(value: Any, what: str) -> None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise BadRow(f"there is no {what}; fill it in or remove the row")

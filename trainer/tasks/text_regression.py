@@ -13,8 +13,8 @@ from scipy.stats import pearsonr, spearmanr
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.data.row_checks import check_text
-from trainer.data.rows import BadRow, Rows
+from trainer.data.row_checks import check_number, check_text
+from trainer.data.rows import Rows
 from trainer.data.tokenise import encode_texts
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, joined
@@ -27,7 +27,7 @@ class TextRegression(Task[str, float]):
     metric_names = ("mse", "mae", "pearson", "spearman")
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[str, float]:
-        return check_text(row["text"]), _check_number(row["label"])
+        return check_text(row["text"]), check_number(row["label"])
 
     def is_empty(self, example: str) -> bool:
         return not example.strip()
@@ -64,17 +64,3 @@ class TextRegression(Task[str, float]):
 def _varies(values_N: NDArray[np.float64]) -> bool:
     """By more than the rounding of fp64, below which a correlation is noise."""
     return bool(np.ptp(values_N) > 1e-12 * np.abs(values_N).max())
-
-
-def _check_number(value: Any) -> float:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise BadRow("there is no label; fill it in or remove the row")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise BadRow(f"the label {value!r} is not a number; correct it")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise BadRow(f"the label {value!r} is not a number; correct it") from None
-    if not abs(number) <= float(np.finfo(np.float32).max):
-        raise BadRow(f"the label {value!r} is too large for single precision, or not finite; correct or rescale it")
-    return number
