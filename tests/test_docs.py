@@ -65,12 +65,24 @@ def test_every_file_for_which_a_package_is_needed_exists(name: str) -> None:
     assert (ROOT / name).exists()
 
 
-NAMED_TESTS = sorted(set(re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "security.md").read_text())))
+NAMED_TESTS = sorted(
+    {
+        named
+        for page in ("security.md", "data-and-models.md")
+        for named in re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / page).read_text())
+    }
+)
 
 
 @pytest.mark.parametrize(("file", "test"), NAMED_TESTS)
-def test_every_test_that_the_security_page_names_exists(file: str, test: str) -> None:
+def test_every_test_that_a_page_names_exists(file: str, test: str) -> None:
     assert f"\ndef {test}(" in (ROOT / file).read_text()
+
+
+def test_every_case_of_data_and_models_names_its_test() -> None:
+    rows = re.findall(r"^\| (?!case).*\|$", (ROOT / "docs" / "data-and-models.md").read_text(), flags=re.MULTILINE)
+    assert len(rows) > 15
+    assert [row for row in rows if not re.search(r"\| `tests/\S+::\w+` \|$", row)] == []
 
 
 def test_the_security_page_answers_all_ten_each_with_a_test() -> None:

@@ -1,6 +1,7 @@
 """The columns that a study reads, by the task's names for them and the data's."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,9 +10,19 @@ from trainer.errors import DataError
 Columns = Mapping[str, str]
 """Names that the data gives to the columns of a task, by the names that the task gives them."""
 
-Table = dict[str, list[Any]]
+Values = dict[str, list[Any]]
 """Values of a table's columns, row by row as the file holds them, by the task's names of the columns; ``None`` where a
 row has no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The columns of a study in one file, folder or data set on the hub."""
+
+    values: Values
+    """Values of the columns."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the file, in words; the study shows them as warnings."""
 
 
 def check_columns(source: str, names: list[str], columns: Columns) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from trainer.data.allowed_paths import find_allowed
@@ -14,6 +15,10 @@ from trainer.data.rows import BadRow
 from trainer.errors import DataError
 
 _SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+_DEEP = {"I;16": 65_535, "I;16B": 65_535, "I;16L": 65_535, "I;16N": 65_535, "I": 65_535, "F": 1}
+"""White of Pillow's modes of more than 8 bits. It opens some files of 16 bits, such as PGM, as ``I`` of 32."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,34 @@ class ImageFile:
     """Path of the image, or the encoded image itself."""
 
     def open(self) -> Image.Image:
-        """Decode the image to RGB, turned as its EXIF data says, as transformers' pipelines do.
+        """Decode the image to RGB of 8 bits, turned as its EXIF data says, as transformers' pipelines do.
+
+        Of several pages or frames it is the first; transparency is dropped. Pixels of 16 bits are scaled from 0…65535,
+        and those of floating-point images from 0…1.
 
         Raises:
-            DataError: the image is broken, gone, or too large to be safe.
+            DataError: the image is broken, gone, too large to be safe, or has pixels outside the range of their kind.
         """
         try:
             with Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source) as image:
-                return ImageOps.exif_transpose(image).convert("RGB")
+                return _to_rgb(ImageOps.exif_transpose(image))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{self.name} is not a readable image ({error}); replace it or remove the row") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    white = _DEEP.get(image.mode)
+    if white is None:
+        return image.convert("RGB")
+    # Pillow's own conversion cuts at 255, which leaves of 65,536 shades one
+    shares = np.asarray(image, dtype=np.float64) / white
+    low, high = float(shares.min()), float(shares.max())
+    if not (low >= 0.0 and high <= 1.0):  # also where a pixel is not a number
+        raise ValueError(
+            f"its pixels, from {low * white:g} to {high * white:g}, do not lie in the range 0 to {white} of an image "
+            f"of mode {image.mode}; scale them to it, or save it with 8 or 16 bits"
+        )
+    return Image.fromarray(np.round(shares * 255.0).astype(np.uint8)).convert("RGB")
 
 
 def find_image(value: Any, source: str, roots: Sequence[Path]) -> ImageFile:

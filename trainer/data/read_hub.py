@@ -5,7 +5,8 @@ from typing import Any
 
 import datasets
 
-from trainer.data.columns import Columns, Table, check_columns
+from trainer.data.class_labels import named_values
+from trainer.data.columns import Columns, Values, check_columns
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import DataError
 
@@ -14,7 +15,7 @@ PREFIX = "hub://"
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")
 
 
-def read_hub(source: str, columns: Columns) -> Table:
+def read_hub(source: str, columns: Columns) -> Values:
     """Read one split of a data set on the hub; class ids become their names, images stay encoded.
 
     Args:
@@ -40,15 +41,4 @@ def _values(rows: datasets.Dataset, name: str) -> list[Any]:
     feature = rows.features[name]
     if isinstance(feature, datasets.Image):
         rows = rows.cast_column(name, datasets.Image(decode=False))
-    values = list(rows[name])
-    if isinstance(feature, datasets.ClassLabel):
-        return [_class_name(feature, value) for value in values]
-    inner = getattr(feature, "feature", None)  # of a list
-    if isinstance(inner, datasets.ClassLabel):
-        return [None if each is None else [_class_name(inner, value) for value in each] for each in values]
-    return values
-
-
-def _class_name(feature: datasets.ClassLabel, value: int | None) -> str | None:
-    # -1 is how data sets on the hub say that an example has no label
-    return feature.int2str(value) if value is not None and value >= 0 else None
+    return named_values(feature, list(rows[name]))

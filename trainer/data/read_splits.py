@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,17 @@ def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
             one.
     """
     if source.startswith(PREFIX):
-        table = read_hub(source, columns)
+        table = Table(values=read_hub(source, columns))
     else:
         try:
             table = _read_path(source, columns, roots)
         except PermissionError as error:  # find_allowed's own, or the operating system's
             raise DataError(str(error)) from error
-    if not all(table.values()):
+    if not all(table.values.values()):
         raise DataError(f"{source} has no rows; give a file of examples")
     if "image" in columns:
-        table["image"] = [_image(source, row, value, roots) for row, value in enumerate(table["image"], start=1)]
+        images = [_image(source, row, value, roots) for row, value in enumerate(table.values["image"], start=1)]
+        return replace(table, values=table.values | {"image": images})
     return table
 
 
@@ -64,11 +66,13 @@ def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: S
         DataError: one cannot train on the data; the message names the file, and the row (counted from 1) where
             there is one.
     """
-    train = _check_rows(task, data.train, table)
-    held_out = [
-        None if source is None else _check_rows(task, source, read_table(source, data.columns, roots))
-        for source in (data.validation, data.test)
-    ]
+    sources = {data.train: table}
+    for source in (data.validation, data.test):
+        if source is not None and source not in sources:
+            sources[source] = read_table(source, data.columns, roots)
+    rows = {source: _check_rows(task, source, read) for source, read in sources.items()}
+    train = rows[data.train]
+    held_out = [None if source is None else rows[source] for source in (data.validation, data.test)]
     digest = _digest(data, [train, *held_out])
     class_names = _class_names(task, train)
     for split in held_out:
@@ -77,7 +81,8 @@ def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: S
     validation, test = held_out
     if validation is None:
         train, validation = _draw_validation(task, train, class_names, seed)
-    return Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest)
+    notes = tuple(note for source, read in sources.items() for note in (*read.notes, *_blank_classes(source, read)))
+    return Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest, notes=notes)
 
 
 def _read_path(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
@@ -86,7 +91,7 @@ def _read_path(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
         raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
     if path.is_dir() and "image" in columns:
         images, labels = read_class_folders(source, path, roots)
-        return {"image": images, "label": labels}
+        return Table(values={"image": images, "label": labels})
     if not path.is_file():
         raise DataError(f"{source} is not a file; name one file for each split")
     return parse_file(source, path.read_bytes(), columns)
@@ -103,14 +108,30 @@ def _image(source: str, row: int, value: Any, roots: Sequence[Path]) -> ImageFil
 
 def _check_rows(task: AnyRules, source: str, table: Table) -> AnyRows:
     inputs, targets = [], []
-    for row, values in enumerate(zip(*table.values(), strict=True), start=1):
+    for row, values in enumerate(zip(*table.values.values(), strict=True), start=1):
         try:
-            example, target = task.check_row(dict(zip(table, values, strict=True)))
+            example, target = task.check_row(dict(zip(table.values, values, strict=True)))
         except BadRow as bad:
             raise DataError(f"{source}, row {row}: {bad}") from None
         inputs.append(example)
         targets.append(target)
     return Rows(source=source, inputs=inputs, targets=targets)
+
+
+def _blank_classes(source: str, table: Table) -> list[str]:
+    """Say how many names of classes had blanks around them, which are stripped."""
+    warnings = []
+    for column in ("label", "tags"):
+        n_blank = sum(map(_has_blank, table.values.get(column, ())))
+        if n_blank:
+            warnings.append(f"{source}: blanks around the {column} of {n_blank} rows are dropped")
+    return warnings
+
+
+def _has_blank(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_blank, value))
+    return isinstance(value, str) and value != value.strip()
 
 
 def _class_names(task: AnyRules, train: AnyRows) -> tuple[str, ...]:
@@ -120,7 +141,14 @@ def _class_names(task: AnyRules, train: AnyRows) -> tuple[str, ...]:
         raise DataError(
             f"{train.source} holds {found}; a classifier needs at least {task.min_classes}: check data.columns"
         )
-    if all(name.isdecimal() for name in names):
+    is_numbered = bool(names) and all(name.isdecimal() for name in names)
+    if is_numbered and not task.may_number_classes:
+        raise DataError(
+            f"{train.source}: its classes are numbers ({', '.join(sorted(names)[:5])}), so nobody can tell which of "
+            "them begin a span and which are outside; write names such as O and B-PER, or a Parquet file of the "
+            "library datasets that keeps the names (ClassLabel)"
+        )
+    if is_numbered:
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 

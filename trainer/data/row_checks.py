@@ -25,7 +25,7 @@ def check_text(value: Any, what: str = "text") -> str:
 
 
 def check_label(value: Any, what: str = "label") -> str:
-    """Return the name of a class as a string; a whole number is a name, too.
+    """Return the name of a class as a string, without blanks around it; a whole number is a name, too.
 
     Args:
         what: name of the value in messages.
@@ -37,7 +37,7 @@ def check_label(value: Any, what: str = "label") -> str:
     # A float is a measurement, or a class id that a reader has turned into one (1 into 1.0)
     if not isinstance(value, str | int):
         raise BadRow(f"the {what} {value!r} is neither a name nor a whole number; write class names")
-    return str(value)
+    return str(value).strip()
 
 
 def check_number(value: Any, what: str = "label") -> float:

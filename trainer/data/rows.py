@@ -57,6 +57,8 @@ class Splits(Generic[Input, Target]):
     """Names of the classes, sorted, whole numbers by value; empty where the task has no classes."""
     sha256: str
     """SHA-256 over the examples of all files, the columns' names and ``max_length``."""
+    notes: tuple[str, ...] = ()
+    """What reading the files found odd, in words."""
 
     @property
     def held_out(self) -> dict[str, Rows[Input, Target]]:
@@ -71,6 +73,8 @@ class RowRules(ABC, Generic[Input, Target]):
     """Word for the task's inputs in messages."""
     min_classes: ClassVar[int] = 0
     """Smallest number of classes that the training data may have."""
+    may_number_classes: ClassVar[bool] = True
+    """Whether classes may have numbers for names; where names say what a class means, they may not."""
 
     @abstractmethod
     def check_row(self, row: Mapping[str, Any]) -> tuple[Input, Target]:
@@ -92,6 +96,11 @@ class RowRules(ABC, Generic[Input, Target]):
         """Return the class by whose share a validation split is drawn; ``None``: all rows are drawn alike."""
         del target
         return None
+
+    def odd_classes(self, names: Sequence[str]) -> list[str]:
+        """Return warnings of what the ``names`` of the classes leave open."""
+        del names
+        return []
 
     def is_empty(self, example: Input) -> bool:
         """Whether there is nothing to read in ``example``; such rows are trained on, with a warning."""

@@ -1,15 +1,19 @@
 """Reads the columns of a CSV, JSONL or Parquet file. What is in them is the task's to check."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
+import datasets
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from trainer.data.columns import Columns, Table, check_columns
+from trainer.data.class_labels import named_values
+from trainer.data.columns import Columns, Table, Values, check_columns
 from trainer.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -52,7 +56,54 @@ def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
         table = pyarrow.csv.read_csv(pyarrow.BufferReader(content), read, parse, convert)
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{source} is not a well-formed CSV file: {error}. Row 1 is the header") from error
-    return {field: table[name].to_pylist() for field, name in columns.items()}
+    values = {field: table[name].to_pylist() for field, name in columns.items()}
+    return Table(values=values, notes=_swallowed_rows(source, content, names, columns, values))
+
+
+def _swallowed_rows(source: str, content: bytes, names: list[str], columns: Columns, values: Values) -> tuple[str, ...]:
+    """Warn where a lone quote made one text of several rows: it swallows everything up to the next quote."""
+    label = columns.get("label")
+    known = set(values.get("label", ()))
+    suspects = [
+        row
+        for row, texts in enumerate(
+            zip(*(values[field] for field in columns if field != "label"), strict=True), start=1
+        )
+        if any("\n" in text and _holds_row(text, names, label, known) for text in texts)
+    ]
+    has_broken_quotes = any("\n" in text for texts in values.values() for text in texts) and _has_broken_quotes(content)
+    if not suspects and not has_broken_quotes:
+        return ()
+    n_lines, n_rows = content.strip().count(b"\n"), len(next(iter(values.values())))
+    where = f" (the first in row {suspects[0]})" if suspects else ""
+    note = (
+        f"{source}: {n_lines} lines below the header make {n_rows} rows, since quotes that stand alone turn the rows "
+        f"between them into one text{where}; write each quote inside a text twice, and the text in quotes"
+    )
+    return (note,)
+
+
+def _holds_row(text: str, names: list[str], label: str | None, known: set[str]) -> bool:
+    """Whether ``text`` seems to hold the end of one row and the beginning of the next: a class beside a separator."""
+    lines = text.split("\n")
+    if label == names[-1]:
+        found = [(end, separator) for _, separator, end in (line.rpartition(",") for line in lines[:-1])]
+    elif label == names[0]:
+        found = [(start, separator) for start, separator, _ in (line.partition(",") for line in lines[1:])]
+    else:
+        return False
+    return any(separator and name.strip() in known for name, separator in found)
+
+
+def _has_broken_quotes(content: bytes) -> bool:
+    """Whether something follows a closing quote that is neither a separator nor the end of a line."""
+    csv.field_size_limit(2**31 - 1)
+    try:
+        for _ in csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
+            pass
+    except csv.Error:
+        return True
+    return False
 
 
 def _parse_jsonl(source: str, content: bytes, columns: Columns) -> Table:
@@ -70,7 +121,7 @@ def _parse_jsonl(source: str, content: bytes, columns: Columns) -> Table:
             raise DataError(f"{source}, line {number}: not an object; give one object a line")
         rows.append(row)
     check_columns(source, list(rows[0]), columns)
-    return {field: [row.get(name) for row in rows] for field, name in columns.items()}
+    return Table(values={field: [row.get(name) for row in rows] for field, name in columns.items()})
 
 
 def _parse_parquet(source: str, content: bytes, columns: Columns) -> Table:
@@ -78,9 +129,12 @@ def _parse_parquet(source: str, content: bytes, columns: Columns) -> Table:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         check_columns(source, file.schema_arrow.names, columns)
         table = file.read(columns=list(columns.values()))
+        features = datasets.Features.from_arrow_schema(file.schema_arrow)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{source} is not a readable Parquet file: {error}; write it again") from error
-    return {field: table[name].to_pylist() for field, name in columns.items()}
+    return Table(
+        values={field: named_values(features[name], table[name].to_pylist()) for field, name in columns.items()}
+    )
 
 
 def _check_utf8(source: str, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """Says in words what is odd about a study's data. Nothing here ends a study."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from trainer.data.rows import AnyRules, Rows, Splits
@@ -10,12 +11,45 @@ _UNBALANCED = 20
 
 
 def data_warnings(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
-    """Return warnings of empty texts, of training examples that occur again in validation or test, and of unbalanced
-    classes."""
+    """Return warnings of odd files, of classes that look like one or like lists, of empty texts, of training examples
+    that occur again in validation or test, and of unbalanced classes."""
     held_out = splits.held_out
-    warnings = [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
+    warnings: list[str | None] = [*splits.notes, *task.odd_classes(splits.class_names), *_near_classes(task, splits)]
+    warnings += _list_like(splits.class_names)
+    warnings += [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
     warnings += [_duplicates(task, splits.train, name, rows) for name, rows in held_out.items()]
     return [warning for warning in [*warnings, _unbalanced(task, splits.train)] if warning is not None]
+
+
+def _near_classes(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
+    """Warn of classes whose names differ by nothing but case or blanks."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in splits.class_names:
+        alike["".join(name.split()).casefold()].append(name)
+    groups = [names for names in alike.values() if len(names) > 1]
+    if not groups:
+        return []
+    counts = Counter(name for target in splits.train.targets for name in task.classes_of(target))
+    return [
+        f"classes differ by case or blanks alone: {_counted(names, counts)}; write them alike if they are one class"
+        for names in groups
+    ]
+
+
+def _counted(names: list[str], counts: Counter[str]) -> str:
+    return ", ".join(f"{name!r} ({counts[name]} rows)" for name in names)
+
+
+def _list_like(class_names: Sequence[str]) -> list[str]:
+    """Warn of names that are lists written as text, as pandas writes them into CSV files."""
+    found = [name for name in class_names if name.startswith("[") and name.endswith("]")]
+    if not found:
+        return []
+    note = (
+        f"{len(found)} classes look like lists, such as {found[0]!r}, and each counts as one class: if texts have "
+        "several, write real lists (JSONL, Parquet), or separate them and set data.label_separator"
+    )
+    return [note]
 
 
 def _empty(task: AnyRules, name: str, rows: Rows[Any, Any]) -> str | None:

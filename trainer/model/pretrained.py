@@ -1,18 +1,23 @@
 """The pretrained model of a study, opened once per process, and a fresh copy of it for every trial."""
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from trainer.errors import ConfigError
+from trainer.model.class_head import class_axes, has_own_names, match_names, reorder_classes
 from trainer.tasks.registry import AnyTask
 from trainer.trial.seeds import derive_seed
+
+_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+"""Files of which a tokenizer that has a vocabulary needs at least one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,8 @@ class Pretrained:
     """The model's tokenizer or image processor."""
     missing: frozenset[str]
     """Names of parameters that the files do not hold, such as those of a new head; each trial draws its own."""
+    notes: tuple[str, ...] = ()
+    """What happened to the checkpoint's own head, in words; empty where it has none."""
 
     def new_model(self, *, seed: int, number: int) -> PreTrainedModel:
         """Copy the model and draw what it lacks, from the study's seed and the trial's number.
@@ -57,6 +64,8 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
         ConfigError: the files cannot be opened as a model of this task.
     """
     try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        own_classes = tuple(name for _, name in sorted((config.id2label or {}).items()))
         model, report = task.model_class.from_pretrained(
             directory,
             **task.head(),
@@ -80,7 +89,32 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
             f"model.name: config.json and weights of {directory} disagree on the shape of "
             f"{', '.join(sorted(body))}; save the model again"
         )
-    return Pretrained(model=model, processor=processor, missing=frozenset(report["missing_keys"]) | mismatched)
+    missing = frozenset(report["missing_keys"]) | mismatched
+    pretrained = Pretrained(model=model, processor=processor, missing=missing)
+    if not task.class_names or not has_own_names(own_classes):
+        return pretrained
+    axes = class_axes(task.model_class, model.config)
+    has_head = mismatched >= axes.keys() or missing.isdisjoint(axes)
+    return _with_own_head(pretrained, axes, own_classes, task.class_names) if has_head else pretrained
+
+
+def _with_own_head(
+    pretrained: Pretrained, axes: dict[str, int], own: Sequence[str], wanted: Sequence[str]
+) -> Pretrained:
+    """Put the classes of the checkpoint's head into the study's order, or leave the head out if they are others."""
+    order = match_names(own, wanted)
+    if order is not None:
+        reorder_classes(pretrained.model, axes, order)
+        return pretrained
+    note = (
+        f"the checkpoint's head is for the classes {_listed(own)}, and the data have {_listed(wanted)}: a new head "
+        "starts at random"
+    )
+    return replace(pretrained, missing=pretrained.missing | axes.keys(), notes=(note,))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _check_no_experts(directory: Path, model: PreTrainedModel) -> None:
@@ -117,7 +151,10 @@ def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
             directory, model_max_length=max_length, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
+        if not any(file for pattern in _VOCABULARIES for file in directory.glob(pattern)):
+            raise _without_vocabulary(directory) from error
         raise ConfigError(f"model.name: no tokenizer can be opened in {directory}: {error}") from error
+    _check_vocabulary(directory, tokenizer)
     if tokenizer.pad_token_id is None:
         # Padding is masked, so any token serves; decoders usually lack one and have an end
         tokenizer.pad_token = tokenizer.eos_token
@@ -129,6 +166,24 @@ def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
             f"data.max_length = {max_length} leaves no token for text, since {n_special} are special; raise it"
         )
     return tokenizer
+
+
+def _check_vocabulary(directory: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that the files of the tokenizer's vocabulary are there; transformers makes up an empty one otherwise."""
+    names: dict[str, str] = tokenizer.vocab_files_names  # empty for bytes and characters
+    whole = names.get("tokenizer_file", "tokenizer.json")
+    if not names or (directory / whole).is_file():
+        return
+    parts = [name for kind, name in names.items() if kind != "tokenizer_file"]
+    if not parts or not all((directory / name).is_file() for name in parts):
+        raise _without_vocabulary(directory)
+
+
+def _without_vocabulary(directory: Path) -> ConfigError:
+    return ConfigError(
+        f"model.name: {directory} lacks the files of its tokenizer, such as tokenizer.json; save them there with "
+        "tokenizer.save_pretrained"
+    )
 
 
 def max_positions(model: PreTrainedModel) -> int | None:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
@@ -75,9 +74,18 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
         """Return F1 over all answers, the mean F1 of the classes, and the share of texts with every class right."""
         del loss
         predicted_NC, actual_NC = joined(predicted).astype(np.int64), joined(actual).astype(np.int64)
-        return {
-            # 0 where nothing is predicted or nothing is there
-            "f1_micro": float(f1_score(actual_NC, predicted_NC, average="micro", zero_division=0)),
-            "f1_macro": float(f1_score(actual_NC, predicted_NC, average="macro", zero_division=0)),
-            "subset_accuracy": float(accuracy_score(actual_NC, predicted_NC)),
-        }
+        f1_micro, f1_macro = f1_scores(actual_NC, predicted_NC)
+        is_right_N = (predicted_NC == actual_NC).all(axis=1)
+        return {"f1_micro": f1_micro, "f1_macro": f1_macro, "subset_accuracy": float(is_right_N.mean())}
+
+
+def f1_scores(actual_NC: NDArray[np.int64], predicted_NC: NDArray[np.int64]) -> tuple[float, float]:
+    """Return micro and macro F1 of yes (1) and no (0); 0 where nothing is predicted or nothing is there.
+
+    As scikit-learn computes them, which takes a single class for two, "yes" and "no", and calls a model good that never
+    says yes.
+    """
+    n_right_C = (actual_NC * predicted_NC).sum(axis=0)
+    n_said_C = actual_NC.sum(axis=0) + predicted_NC.sum(axis=0)
+    f1_C = 2 * n_right_C / np.maximum(1, n_said_C)
+    return float(2 * n_right_C.sum() / max(1, n_said_C.sum())), float(f1_C.mean())

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, f1_score, r2_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -30,6 +30,7 @@ from trainer.model.device import Precision, scoring_tokens
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
+from trainer.tasks.text_multi_label import f1_scores
 from trainer.train.evaluate import evaluate
 
 _SIMILAR, _DIFFERENT = 0.75, 0.4
@@ -134,7 +135,8 @@ def _probe(
         warnings.filterwarnings("ignore", message="Label not .* is present in all training examples")
         predicted = probe.fit(seen_KH, targets).predict(new_KH)
     if targets.ndim == 2:
-        f1 = float(f1_score(expected, predicted, average="micro", zero_division=0))
+        # of a single class it predicts a row, not a column
+        f1, _ = f1_scores(expected.astype(np.int64), predicted.reshape(expected.shape).astype(np.int64))
         return {"probe_f1_micro": f1, "skill": f1}
     return _accuracies(targets, expected, predicted)
 

@@ -13,6 +13,7 @@ from spezia.contract.objectives import BESIDE
 from spezia.contract.study_spec import Model, StudySpec
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
+from trainer.data.token_checks import check_tokens
 from trainer.data.tokenised_split import Split, TokenisedSplit
 from trainer.data.warnings import data_warnings
 from trainer.errors import ConfigError, DataError
@@ -62,7 +63,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     assert spec.data is not None
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
     table = read_table(spec.data.train, spec.data.columns, roots)
-    task = choose_task(spec.task, spec.data, table)
+    task = choose_task(spec.task, spec.data, table.values)
     splits = read_splits(task, spec.data, table, seed=spec.seed, roots=roots)
     task = replace(task, class_names=splits.class_names)
     _check_metrics(spec, task)
@@ -77,13 +78,16 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}
+    warnings = [*data_warnings(task, splits), *pretrained.notes]
     if not task.reads_images:
         _check_fits(spec.model, spec.data, pretrained, encoded)
+    if isinstance(encoded["train"], TokenisedSplit):
+        warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
     if isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
     is_first = facts is None
     if facts is None:
-        facts = _state_facts(task, splits, encoded, source, pretrained, precision)
+        facts = _state_facts(task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
     if is_first and spec.training.similarity:
         model = pretrained.new_model(seed=spec.seed, number=0).to(device)
@@ -148,6 +152,7 @@ def _state_facts(
     source: ModelSource,
     pretrained: Pretrained,
     precision: Precision,
+    warnings: list[str],
 ) -> Facts:
     blocks = find_blocks(pretrained.model)
     n_truncated = sum(split.truncated_rows for split in encoded.values())
@@ -166,7 +171,7 @@ def _state_facts(
         data_sha256=splits.sha256,
         precision=precision,
         warnings=[
-            *data_warnings(task, splits),
+            *warnings,
             *_truncation(task, n_truncated, sum(map(len, encoded.values()))),
             *_drawn_body(task, pretrained),
         ],

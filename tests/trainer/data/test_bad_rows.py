@@ -89,6 +89,12 @@ from trainer.errors import DataError
         ),
         ("token-classification", [*TAGGED, {"tokens": ["a"], "tags": "O"}], {}, "row 7: tags is 'O', not a list"),
         ("token-classification", [{"tokens": ["a"], "tags": ["O"]}] * 3, {}, "train.jsonl holds one class only, 'O'"),
+        (
+            "token-classification",
+            [{"tokens": ["word1", "word2"], "tags": [1, 0]}] * 3,
+            {},
+            "train.jsonl: its classes are numbers (0, 1), so nobody can tell which of them begin a span",
+        ),
         ("causal-lm", [*TEXTS, {"text": None}], {}, "row 7: there is no text; fill it in or remove the row"),
         ("causal-lm", [*TEXTS, {"text": 7}], {}, "row 7: the text is 7, not a string; fill it in or remove the row"),
         (

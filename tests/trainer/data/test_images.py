@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from tests.trainer import tiny
+from trainer.data.image_files import ImageFile
 from trainer.errors import DataError
 from trainer.train.prepare import Prepared, prepare
 
@@ -87,6 +89,63 @@ def test_images_turned_by_their_camera_and_without_colour_are_read(tmp_path: Pat
     assert prepared.facts.train_rows == 7
     pixels_CHW = prepared.train.collate(np.array([2]), tiny.CPU).inputs["pixel_values"][0]
     assert pixels_CHW[0, -1, -1] > pixels_CHW[0, 0, 0]  # the red corner
+
+
+RAMP = np.linspace(0.0, 1.0, 64).reshape(8, 8)
+"""Shades from black to white."""
+
+
+def encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def opened(content: bytes) -> NDArray[np.uint8]:
+    return np.asarray(ImageFile("", "scan", content).open())
+
+
+GREY = np.round(RAMP * 255).astype(np.uint8)
+DEEP = np.round(RAMP * 65_535).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(Image.fromarray(GREY), "PNG"),
+        encoded(Image.fromarray(DEEP), "PNG"),
+        encoded(Image.fromarray(DEEP), "TIFF"),
+        encoded(Image.fromarray(DEEP), "PPM"),
+        encoded(Image.fromarray(RAMP.astype(np.float32)), "TIFF"),
+        encoded(Image.fromarray(GREY).convert("P"), "PNG"),
+        encoded(Image.fromarray(np.stack([np.zeros_like(GREY)] * 3 + [255 - GREY], axis=-1), "CMYK"), "TIFF"),
+        encoded(Image.fromarray(np.stack([GREY] * 3 + [np.full_like(GREY, 9)], axis=-1)), "PNG"),
+        encoded(Image.fromarray(GREY), "TIFF", save_all=True, append_images=[Image.fromarray(255 - GREY)]),
+    ],
+    ids=["8-bit", "16-bit PNG", "16-bit TIFF", "16-bit PGM", "float", "palette", "CMYK", "alpha", "pages"],
+)
+def test_an_image_of_any_depth_keeps_its_shades(content: bytes) -> None:
+    np.testing.assert_array_equal(opened(content), np.stack([GREY] * 3, axis=-1))
+
+
+def test_a_deep_image_is_turned_as_its_camera_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    np.testing.assert_array_equal(opened(encoded(Image.fromarray(DEEP), "PNG", exif=exif))[..., 0], GREY[::-1, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (RAMP.astype(np.float32) * 4095, "from 0 to 4095, do not lie in the range 0 to 1 of an image of mode F"),
+        (RAMP.astype(np.float32) - 0.5, "from -0.5 to 0.5, do not lie in the range 0 to 1"),
+        (np.full((8, 8), np.nan, dtype=np.float32), "from nan to nan, do not lie"),
+        ((RAMP * 1e6).astype(np.int32), "from 0 to 1e\\+06, do not lie in the range 0 to 65535 of an image of mode I"),
+    ],
+)
+def test_pixels_outside_the_range_of_their_kind_are_refused(pixels: NDArray[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        opened(encoded(Image.fromarray(pixels), "TIFF"))
 
 
 @pytest.mark.parametrize(

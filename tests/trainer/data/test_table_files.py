@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 from tests.trainer import tiny
@@ -131,3 +132,10 @@ def test_unknown_suffix_is_refused(tmp_path: Path, name: str, message: str) -> N
     write(tmp_path, "[]", name)
     with pytest.raises(DataError, match=re.escape(message)):
         read(tmp_path, train=name)
+
+
+def test_a_parquet_file_keeps_the_names_of_its_classes(with_validation: Path) -> None:
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["y", "x"])})
+    rows = {"text": [text for text, _ in GOOD], "label": [1, 0, 1, 0]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(with_validation / "train.parquet")
+    assert pairs(read(with_validation, train="train.parquet", validation="validation.csv").train) == GOOD

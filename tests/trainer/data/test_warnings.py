@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.trainer import tiny
-from tests.trainer.data.tables import GOOD, read
+from tests.trainer.data.tables import GOOD, read, write
 from trainer.data.warnings import data_warnings
 from trainer.tasks.text_classification import TextClassification
 
@@ -27,3 +29,51 @@ def test_odd_data_is_told_in_words(tmp_path: Path) -> None:
 def test_ordinary_data_warns_of_nothing(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "train.csv", GOOD)
     assert data_warnings(TextClassification(), read(tmp_path)) == []
+
+
+def test_blanks_around_classes_are_dropped_and_told(with_validation: Path) -> None:
+    write(with_validation, "text,label\na,x\nb,x \nc, y\nd,y\n")
+    splits = read(with_validation, validation="validation.csv")
+    assert splits.class_names == ("x", "y")
+    assert data_warnings(TextClassification(), splits) == ["train.csv: blanks around the label of 2 rows are dropped"]
+
+
+def test_classes_that_nearly_agree_are_counted(with_validation: Path) -> None:
+    write(with_validation, "text,label\na,x\nb,bad news\nc,Bad  News\nd,y\ne,Bad  News\n")
+    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    assert warning == (
+        "classes differ by case or blanks alone: 'Bad  News' (2 rows), 'bad news' (1 rows); write them alike if they "
+        "are one class"
+    )
+
+
+def test_lists_written_as_text_are_told(with_validation: Path) -> None:
+    tiny.write_csv(
+        with_validation / "train.csv", [("p", "x"), ("r", "y"), ("p", "['sport', 'news']"), ("q", "['sport']")]
+    )
+    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    assert warning.startswith("2 classes look like lists, such as \"['sport', 'news']\", and each counts as one class")
+
+
+LONE_QUOTES = [
+    ('text,label\n"a,x\nb,y\nc" d,x\ne,y\n', 4, 2),
+    ('text,label\n"a,x\nb,y\nc",x\ne,y\n', 4, 2),
+    ('text,label\ne,y\n"a,x\nb,y\nc",x\n', 4, 2),
+    ('label,text\nx,"a\ny,b\nx,c"\ny,e\n', 4, 2),
+]
+
+
+@pytest.mark.parametrize(("content", "n_lines", "n_rows"), LONE_QUOTES)
+def test_rows_swallowed_by_a_lone_quote_are_told(
+    with_validation: Path, content: str, n_lines: int, n_rows: int
+) -> None:
+    write(with_validation, content)
+    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    assert warning.startswith(
+        f"train.csv: {n_lines} lines below the header make {n_rows} rows, since quotes that stand"
+    )
+
+
+def test_texts_of_several_lines_are_nothing_odd(with_validation: Path) -> None:
+    write(with_validation, 'text,label\n"Dear all,\n""x"" is, as you know,\nfine",x\n"two\r\nlines",y\n')
+    assert data_warnings(TextClassification(), read(with_validation, validation="validation.csv")) == []

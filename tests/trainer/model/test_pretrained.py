@@ -126,7 +126,7 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"no tokenizer can be opened in {tmp_path}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path} lacks the files of its tokenizer")):
         load_tokenizer(tmp_path, 32)
 
 

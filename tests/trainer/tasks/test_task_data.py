@@ -66,7 +66,7 @@ def test_a_prompt_seen_again_with_another_completion_is_no_duplicate(prepare_row
 
 
 def test_a_csv_of_several_classes_needs_a_separator(prepare_rows: PrepareRows, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,label\na,calm | glad\nb,\nc,glad\nd,calm\n")
+    (tmp_path / "train.csv").write_text("text,label\nword1,calm | glad\nword2,\nword3,glad\nword4,calm\n")
     data = {"train": "train.csv", "validation": "train.csv"}
     with pytest.raises(DataError, match="row 2: there is no label"):
         prepare_rows("text-classification", MULTI, data=data)

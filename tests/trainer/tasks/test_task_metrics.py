@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.text_classification import TextClassification
-from trainer.tasks.text_multi_label import MultiLabelClassification
+from trainer.tasks.text_multi_label import MultiLabelClassification, f1_scores
 from trainer.tasks.text_regression import TextRegression
 
 
@@ -55,3 +56,20 @@ def test_labels_are_smoothed_as_transformers_does() -> None:
 def test_metrics_of_a_model_that_sees_one_class_are_finite() -> None:
     scores = TextClassification().metrics([np.zeros(4, dtype=np.int64)], [np.array([0, 1, 2, 2])], loss=1.0)
     assert scores == pytest.approx({"accuracy": 0.25, "f1_macro": 0.4 / 3, "matthews": 0.0})
+
+
+def test_one_class_that_is_never_predicted_scores_nothing() -> None:
+    actual_NC = np.array([[1.0]] + [[0.0]] * 9)
+    scores = MultiLabelClassification(class_names=("spam",)).metrics([np.zeros((10, 1), dtype=bool)], [actual_NC], 0.1)
+    assert scores == {"f1_micro": 0.0, "f1_macro": 0.0, "subset_accuracy": 0.9}
+    right = MultiLabelClassification(class_names=("spam",)).metrics([actual_NC > 0], [actual_NC], 0.1)
+    assert right == {"f1_micro": 1.0, "f1_macro": 1.0, "subset_accuracy": 1.0}
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_f1_of_several_classes_is_that_of_scikit_learn(n_classes: int) -> None:
+    generator = np.random.default_rng(n_classes)
+    actual, predicted = (generator.integers(0, 2, (40, n_classes)) for _ in range(2))
+    actual[:, 0] = predicted[:, 0] = 0
+    expected = [f1_score(actual, predicted, average=average, zero_division=0) for average in ("micro", "macro")]
+    assert f1_scores(actual, predicted) == pytest.approx(expected)

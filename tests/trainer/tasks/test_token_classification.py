@@ -35,3 +35,10 @@ def test_words_of_a_byte_level_tokenizer_are_those_of_running_text() -> None:
     tokens = tokenizer.convert_ids_to_tokens(split.row(0))
     named = [(token, int(tag)) for token, tag in zip(tokens, split.targets, strict=True) if tag != IGNORED]
     assert named == [("hello", 0), ("Ġworld", 1), ("Ġworld", 2), ("w", 3), ("Ġhello", 5)]
+
+
+def test_tags_without_an_outside_are_told(prepare_rows: PrepareRows) -> None:
+    rows = [{"tokens": ["word1", "word2"], "tags": ["NOUN", "VERB"]}] * 3
+    others = [{"tokens": ["word3", "word2"], "tags": ["NOUN", "VERB"]}]
+    (warning,) = prepare_rows("token-classification", rows, others).facts.warnings
+    assert warning.startswith("no tag is O, so every word counts as part of a span")
