@@ -2,33 +2,28 @@
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
 
 
-def tar(directory: Path, name: str) -> Iterator[bytes]:
-    """Yield the bytes of a tar archive of the files of ``directory``, which is called ``name`` in it."""
-    # opened now: a better model may replace the folder while this one is on its way
-    files = [(path, path.open("rb")) for path in sorted(directory.rglob("*")) if _is_whole(path)]
-
-    def stream() -> Iterator[bytes]:
-        try:
-            for path, file in files:
-                yield from _member(f"{name}/{path.relative_to(directory)}", file)
-            yield bytes(2 * tarfile.BLOCKSIZE)
-        finally:
-            for _, file in files:
-                file.close()
-
-    return stream()
+def tar(files: Mapping[str, Path], name: str) -> Iterator[bytes]:
+    """Yield the bytes of a tar archive of ``files``, by their paths in a directory that is called ``name`` in it."""
+    archive = _stream(files, name)
+    next(archive)
+    return archive
 
 
-def _is_whole(path: Path) -> bool:
-    """A file, and not one that is being written."""
-    return path.is_file() and not path.name.startswith(".")
+def _stream(files: Mapping[str, Path], name: str) -> Iterator[bytes]:
+    with ExitStack() as stack:
+        opened = {file: stack.enter_context(path.open("rb")) for file, path in files.items()}
+        yield b""  # all are open: a better model may replace the folder while this one is on its way
+        for file, content in opened.items():
+            yield from _member(f"{name}/{file}", content)
+        yield bytes(2 * tarfile.BLOCKSIZE)
 
 
 def _member(archived_name: str, file: BinaryIO) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from service.gate import Gate
 from service.metrics import Metrics
+from service.routes.middleware.answer_head import AnswerHeadMiddleware
 from service.routes.middleware.body_limit import BodyLimitMiddleware
 from service.routes.middleware.body_rate import BodyRateMiddleware
 from service.routes.middleware.check_keys import CheckKeysMiddleware
@@ -18,6 +19,7 @@ def add_middleware(app: FastAPI, gate: Gate, metrics: Metrics, *, is_private: bo
     Args:
         is_private: Only this machine reaches the service, so the Host of a request is checked too.
     """
+    app.add_middleware(AnswerHeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(BodyRateMiddleware)
     app.add_middleware(CheckKeysMiddleware, gate=gate)
