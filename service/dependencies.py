@@ -1,5 +1,6 @@
 """What a route may ask for; never an open transaction, because each lifecycle function opens its own."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,9 @@ from service.search.propose.proposer import Proposer
 from service.store.store import Store
 from service.webhook_sender import WebhookSender
 from spezia.contract.protocol import TOKEN_HEADER
+
+AdmitAgain = Callable[[], Awaitable[object]]
+"""Returns if the key of a request is still good for it; an answer that takes long asks now and then."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,12 @@ async def _store(request: Request) -> Store:
     return (await _parts(request)).store
 
 
+async def _admit_again(request: Request) -> AdmitAgain:
+    admit_again: AdmitAgain = request.state.admit_again
+    return admit_again
+
+
+AdmitAgainDep = Annotated[AdmitAgain, Depends(_admit_again)]
 PartsDep = Annotated[Parts, Depends(_parts)]
 StoreDep = Annotated[Store, Depends(_store)]
 LeaseToken = Annotated[

@@ -8,8 +8,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.dependencies import StoreDep
-from service.errors import StudyNotFound
+from service.dependencies import AdmitAgainDep, StoreDep
+from service.errors import Forbidden, StudyNotFound, Unauthorized
 from service.lifecycle.studies.follow_events import find_followed, follow_events
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
@@ -29,6 +29,7 @@ def _followed(name: StudyName, store: StoreDep) -> str:
 async def get_events(
     study_uuid: Annotated[str, Depends(_followed)],
     store: StoreDep,
+    admit_again: AdmitAgainDep,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow everything that happens in a study, from its start and then live: `study`, `trial` and `value` events.
@@ -36,8 +37,9 @@ async def get_events(
     `data` is JSON: `{state, failure}` of the study, `{number, state, params, value, failure}` of a trial that was
     made, begun, put back or ended, `{number, step, value}` of an intermediate value. Ids grow; a reader that comes
     back with `Last-Event-ID` misses nothing and gets nothing twice. The stream ends when the study has ended and all
-    has been sent, so close an `EventSource` at a `study` event of state complete, cancelled or failed. A comment
-    keeps an idle connection alive every 15 s. Events are kept as long as their study.
+    has been sent, so close an `EventSource` at a `study` event of state complete, cancelled or failed; it ends soon
+    after its key is revoked or expires, too. A comment keeps an idle connection alive every 15 s. Events are kept as
+    long as their study.
     """
     is_over = False
     while not is_over:
@@ -47,3 +49,7 @@ async def get_events(
             last_event_id = one.sequence
         if not happened and not is_over:
             await anyio.sleep(POLL_SECONDS)
+        try:
+            await admit_again()
+        except (Unauthorized, Forbidden):
+            return  # the key was revoked, or has expired

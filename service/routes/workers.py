@@ -8,7 +8,7 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
-from service.dependencies import Parts, PartsDep, StoreDep
+from service.dependencies import AdmitAgainDep, Parts, PartsDep, StoreDep
 from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.workers.list_workers import list_workers
@@ -47,6 +47,7 @@ async def post_dispatch(
     wanted: Annotated[DispatchRequest, examples.body(one=examples.DISPATCH)],
     parts: PartsDep,
     request: Request,
+    admit_again: AdmitAgainDep,
 ) -> Dispatch:
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
     until = monotonic() + wanted.wait_seconds
@@ -56,6 +57,7 @@ async def post_dispatch(
         await anyio.sleep(min(POLL_SECONDS, left))
         if await request.is_disconnected():
             break  # its worker asks anew, and what it gets then must stay its own
+        await admit_again()
         assignments = await run_sync(partial(look, hands_out_again=False), limiter=FOR_DISPATCH)
     return Dispatch(assignments=assignments)
 

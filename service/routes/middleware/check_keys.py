@@ -1,6 +1,7 @@
 """Check whether a request may come in: its key, what the key may do, and how often it is used."""
 
-from anyio import CapacityLimiter
+from functools import partial
+
 from anyio.to_thread import run_sync
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,7 +14,11 @@ from service.routes.threads import FOR_WORKERS
 
 
 class CheckKeysMiddleware:
-    """Let a request in if its key may make this call and not too often; note in its state whose studies it may see."""
+    """Let a request in if its key may make this call and not too often; note in its state whose studies it may see.
+
+    An answer that takes long asks again by ``admit_again`` of the request's state, which raises once the key is no
+    longer good.
+    """
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self._app = app
@@ -30,24 +35,28 @@ class CheckKeysMiddleware:
 
     async def _admit(self, scope: Scope) -> None:
         method, path = scope["method"], scope["path"]
-        needed = needed_scopes(method, path)
         viewer = None
-        if needed:
+        if needed := needed_scopes(method, path):
             for_workers = is_for_workers(method, path)
-            caller = await self._identify(scope, FOR_WORKERS if for_workers else None)
+            caller = await self._identify(scope)
             if caller is ANYBODY:
                 check_same_origin(scope)
             self._gate.count(caller, "worker" if for_workers else "person")
             caller.check(needed, f"{method} {path}")
             viewer = None if for_workers else caller.viewer
-        scope.setdefault("state", {})["viewer"] = viewer
+        scope.setdefault("state", {}).update(viewer=viewer, admit_again=partial(self._admit_again, scope))
 
-    async def _identify(self, scope: Scope, threads: CapacityLimiter | None) -> Caller:
+    async def _admit_again(self, scope: Scope) -> None:
+        method, path = scope["method"], scope["path"]
+        (await self._identify(scope)).check(needed_scopes(method, path), f"{method} {path}")
+
+    async def _identify(self, scope: Scope) -> Caller:
         scheme, _, credentials = _authorization(scope).partition(" ")
         presented = credentials.strip() if scheme.lower() == "bearer" else ""
         caller = self._gate.remembered(presented)
         if caller is not None:
             return caller
+        threads = FOR_WORKERS if is_for_workers(scope["method"], scope["path"]) else None
         try:
             return await run_sync(self._gate.look_up, presented, limiter=threads)
         except Unauthorized:

@@ -29,6 +29,10 @@ def read(http: TestClient, **headers: str) -> list[Happened]:
     return events
 
 
+async def let_in() -> None:
+    """No key was revoked."""
+
+
 def run_study(http: TestClient, worker: HandWorker) -> None:
     http.post("/v1/studies", json=spec(n_trials=2))
     worker.prepare()
@@ -114,7 +118,7 @@ def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
     async def listen() -> list[str | None]:
         kinds = []
         with anyio.fail_after(20):
-            async for event in get_events(find_followed(store, "feedback"), store):
+            async for event in get_events(find_followed(store, "feedback"), store, let_in):
                 kinds.append(event.event)
                 if len(kinds) == 1:
                     await anyio.to_thread.run_sync(http.post, f"{STUDY}/pause")
@@ -142,7 +146,7 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
     monkeypatch.setattr("service.routes.events.follow_events", counted)
 
     async def listen() -> None:
-        stream = get_events(find_followed(store, "feedback"), store)
+        stream = get_events(find_followed(store, "feedback"), store, let_in)
         for seen in range(1, 250):
             await anext(stream)
             assert sum(pages) - seen < PAGE

@@ -1,15 +1,19 @@
 """When a service needs a key, and how a caller shows it."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
 from service.lifecycle.keys.revoke_key import revoke_key
+from service.lifecycle.studies.follow_events import follow_events
 from service.settings import Settings
 from tests.conftest import FakeClock
+from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import client, id_of, make_key
 
 STUDIES = "/v1/studies"
@@ -67,3 +71,44 @@ def test_the_keys_of_this_process_are_for_workers_only(app: FastAPI) -> None:
     assert local.post("/v1/leases/heartbeat", json={"leases": []}).status_code != 401
     assert local.get(STUDIES).status_code == 403
     assert app.state.gate.local_key not in repr(app.state.parts) + repr(app.state.settings)
+
+
+@pytest.mark.parametrize("end", ["revoke", "expire"])
+def test_a_stream_of_events_ends_with_its_key(
+    app: FastAPI, clock: FakeClock, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.routes.events.POLL_SECONDS", 0.01)
+    key = make_key(app, "alice", "write", lasts=timedelta(hours=1))
+    alice = client(app, key)
+    alice.post(STUDIES, json=spec())
+    n_looks = 0
+
+    def look(*arguments: Any) -> Any:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks == 3 and end == "revoke":
+            revoke_key(app.state.parts.store, id_of(key))
+        elif n_looks == 3:
+            clock.advance(3601)
+        return follow_events(*arguments)
+
+    monkeypatch.setattr("service.routes.events.follow_events", look)
+    assert "event: study" in alice.get(f"{STUDIES}/feedback/events").text
+    assert n_looks == 3
+
+
+def test_a_worker_that_waits_for_work_gets_none_after_its_key_is_revoked(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_key(app, "gpu", "worker")
+    monkeypatch.setattr("service.routes.workers.POLL_SECONDS", 0.01)
+    worker = client(app, key)
+    worker_id = HandWorker(worker).worker_id
+
+    def look(*arguments: Any, **more: Any) -> list[Any]:
+        revoke_key(app.state.parts.store, id_of(key))
+        return []
+
+    monkeypatch.setattr("service.routes.workers.dispatch", look)
+    answer = worker.post(f"/v1/workers/{worker_id}/dispatch", json={"slots": 1, "wait_seconds": 30})
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
