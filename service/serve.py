@@ -18,7 +18,7 @@ from service.lifecycle.keys.check_key import has_keys
 from service.lifecycle.leases.reap import reap_launched, reap_worker, void_leases
 from service.lifecycle.workers.register_worker import announce_worker
 from service.settings import Settings
-from spezia.common.home_lock import Hold, hold
+from spezia.common.home_lock import Hold, hold, url_from_here
 from spezia.common.logs import set_up_logging
 from spezia.contract.key import KEY_VARIABLE
 
@@ -49,10 +49,10 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
         OSError: The address cannot be listened on.
     """
     set_up_logging(settings.log_format, settings.log_level)
-    with socket.create_server((settings.host, settings.port)) as listener:
+    with _listen(settings.host, settings.port) as listener:
         # asyncio does so only for sockets made for IPPROTO_TCP by name; without, every answer waits 40 ms for an ACK
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        url = f"http://{_address_from_here(settings.host)}:{listener.getsockname()[1]}"
+        url = url_from_here(settings.host, listener.getsockname()[1])
         with hold(settings.home) as held:
             return _serve(settings, held, listener, url, worker_program, is_restored=is_restored)
 
@@ -128,9 +128,12 @@ def _worker_environment(key: str) -> dict[str, str]:
     return kept | {KEY_VARIABLE: key}
 
 
-def _address_from_here(host: str) -> str:
-    """Where workers of this machine reach a service that listens on ``host``."""
-    return "127.0.0.1" if host == "0.0.0.0" else host
+def _listen(host: str, port: int) -> socket.socket:
+    host = host.strip("[]")
+    if ":" in host:
+        family, both = socket.AF_INET6, socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    return socket.create_server((host, port))
 
 
 class _Server(uvicorn.Server):

@@ -14,6 +14,7 @@ from spezia.cli.options import AsJson, StudyFile
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import load_study_file
 from spezia.client import Client, SpeziaError
+from spezia.common.home_lock import url_from_here
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.problem import Code
 from spezia.contract.study import Study
@@ -49,7 +50,7 @@ def run(
                 console.print(f"\n{kept}; {goes_on}", soft_wrap=True)
                 raise typer.Exit(INTERRUPTED) from None
         saved = save_spec(settings.home, submitted.spec)
-        served = f"http://{settings.host}:{settings.port}" if is_ours else url
+        served = url_from_here(settings.host, settings.port) if is_ours else url
         console.print(f"\nby the REST API{' (with `spezia serve` running)' if is_ours else ''}:")
         for line in curl_lines(served, submitted.name, saved):
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT, find
+from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT, find, url_from_here
 
 
 class _Local(BaseModel):
@@ -29,4 +29,4 @@ def address(server: str | None) -> str:
     variables = {name: f"SPEZIA_{name.upper()}" for name in _Local.model_fields}
     local = _Local.model_validate({name: os.environ[key] for name, key in variables.items() if key in os.environ})
     running = find(local.home)
-    return running.url if running else f"http://{local.host}:{local.port}"
+    return running.url if running else url_from_here(local.host, local.port)

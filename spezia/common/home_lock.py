@@ -19,6 +19,10 @@ _LOOK_SECONDS = 0.5
 """How long a service waits for the lock: longer than `find` holds it, even on a busy machine."""
 
 
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that listen on all of a machine's, and how the machine itself calls them."""
+
+
 class AlreadyRunning(RuntimeError):
     """Another service holds the home folder."""
 
@@ -77,6 +81,12 @@ def find(home: Path) -> Running | None:
         return Running(**json.loads((home / "service.json").read_text()))
     except FileNotFoundError:
         return None
+
+
+def url_from_here(host: str, port: int) -> str:
+    """Return the URL by which this machine reaches a service that listens on ``host``, a name or an address."""
+    host = _ANY_ADDRESS.get(host.strip("[]"), host.strip("[]"))
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def uses(running: Running, database: str) -> bool:

@@ -3,11 +3,13 @@
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from service import serve as serving
 from service.settings import Settings
+from spezia.common.home_lock import find
 
 
 def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +24,25 @@ def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(serving._Server, "run", run)
     serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
     assert accepted == [1]
+
+
+@pytest.mark.parametrize(
+    ("host", "called"),
+    [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]"), ("[::1]", "[::1]")],
+)
+def test_a_service_listens_where_it_says(
+    host: str, called: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = []
+
+    def run(_server: Any, sockets: list[socket.socket]) -> None:
+        running = find(tmp_path)
+        assert running is not None
+        url = urlsplit(running.url)
+        [listener] = sockets
+        with socket.create_connection((url.hostname, url.port)), listener.accept()[0]:
+            reached.append(url.netloc.rpartition(":")[0])
+
+    monkeypatch.setattr(serving._Server, "run", run)
+    serving.serve(Settings(home=tmp_path, n_workers=0, host=host, port=0))
+    assert reached == [called]

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from service.settings import Settings
 from spezia.cli.address import address
-from spezia.common.home_lock import hold
+from spezia.common.home_lock import hold, url_from_here
 
 
 @pytest.fixture(autouse=True)
@@ -24,14 +24,14 @@ def test_the_service_of_the_home_folder_is_found(home: Path) -> None:
         assert address(None) == "http://127.0.0.1:1234"
 
 
-@pytest.mark.parametrize("said", [{}, {"SPEZIA_HOST": "192.0.2.7"}, {"SPEZIA_PORT": "9"}])
+@pytest.mark.parametrize("said", [{}, {"SPEZIA_HOST": "192.0.2.7"}, {"SPEZIA_PORT": "9"}, {"SPEZIA_HOST": "::1"}])
 def test_where_no_service_runs_the_address_is_the_one_that_serve_would_listen_on(
     monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
 ) -> None:
     for variable, value in said.items():
         monkeypatch.setenv(variable, value)
     settings = Settings()
-    assert address(None) == f"http://{settings.host}:{settings.port}"
+    assert address(None) == url_from_here(settings.host, settings.port)
 
 
 def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

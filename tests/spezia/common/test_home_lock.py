@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spezia.common.home_lock import AlreadyRunning, find, hold, uses
+from spezia.common.home_lock import AlreadyRunning, find, hold, url_from_here, uses
 
 HOLD = """
 import sys, time
@@ -65,3 +65,18 @@ def test_a_look_at_the_wrong_moment_does_not_stop_a_service_from_starting(tmp_pa
     with hold(tmp_path) as held:
         held.announce("http://127.0.0.1:1", "sqlite:///a")
         assert find(tmp_path) is not None
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8765"),
+        ("0.0.0.0", "http://127.0.0.1:8765"),
+        ("::", "http://[::1]:8765"),
+        ("::1", "http://[::1]:8765"),
+        ("[2001:db8::7]", "http://[2001:db8::7]:8765"),
+        ("gpu-box", "http://gpu-box:8765"),
+    ],
+)
+def test_a_service_is_called_by_an_address_that_can_be_called(host: str, url: str) -> None:
+    assert url_from_here(host, 8765) == url
