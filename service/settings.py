@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,7 +55,8 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database that is used."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'spezia.db'}"
+        # quoted: a ? in the name of a folder would begin the query of the URL
+        return self.database_url or f"sqlite:///{quote(str(self.home.absolute() / 'spezia.db'))}"
 
     @property
     def is_private(self) -> bool:

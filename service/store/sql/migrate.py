@@ -44,5 +44,6 @@ def is_current(connection: Connection) -> bool:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__path__[0])))
+    location = str(Path(migrations.__path__[0]))
+    config.set_main_option("script_location", location.replace("%", "%%"))  # as in a file of settings
     return config

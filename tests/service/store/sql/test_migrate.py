@@ -1,6 +1,8 @@
 """Our schema, and databases that stock Optuna wrote before us."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -146,3 +148,23 @@ def test_another_schema_of_optuna_is_refused(empty_database: str) -> None:
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="neither"):
         open_engine(url)
+
+
+def test_migrations_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    installed = tmp_path / "100%(x)s"
+    installed.mkdir()
+    root = Path(__file__).parent.parent.parent.parent.parent
+    for package in ("service", "spezia", "migrations"):
+        (installed / package).symlink_to(root / package)
+    program = f"""
+import sys
+sys.path.insert(0, {str(installed)!r})
+from pathlib import Path
+import migrations
+from service.app import create_app
+from service.settings import Settings
+assert migrations.__path__[0].startswith({str(installed)!r})
+create_app(Settings(home=Path({str(tmp_path / "home")!r}), n_workers=0)).state.parts.store.close()
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
