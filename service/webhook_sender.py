@@ -28,6 +28,7 @@ SECRET_PREFIX = "whsec_"
 """What the secret of a webhook begins with, by the specification."""
 TIMEOUT_SECONDS = 15.0
 """Time limit from connecting to the answer's status; the specification recommends 15 to 30 s."""
+_MAX_PORT = 65535
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _HOLDS_IPV4 = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 """6to4 and Teredo: what is behind may be any IPv4 address."""
@@ -92,7 +93,7 @@ class WebhookSender:
             status = anyio.run(self._post, url, address, message)
         except TimeoutError:
             return Sent(None, f"no answer within {self._timeout_seconds:g} s")
-        except (ValueError, httpx2.HTTPError, OSError) as error:
+        except Exception as error:  # what escaped would not count as a failure, and hold up every other webhook
             return Sent(None, f"{type(error).__name__}: {error}"[:500])
         return Sent(status, None if 200 <= status < 300 else f"answered {status}; 2xx was expected")
 
@@ -122,6 +123,8 @@ class WebhookSender:
             raise Refused(f"is not a URL: {error}") from None
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise Refused("is not http(s)://host… without user and password")
+        if url.port is not None and not 1 <= url.port <= _MAX_PORT:
+            raise Refused(f"has port {url.port}; ports are 1 to {_MAX_PORT}")
         try:
             address = ip_address(url.host)
         except ValueError:

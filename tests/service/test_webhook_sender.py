@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 import trustme
 
-from service.webhook_sender import Message, Refused, WebhookSender, sign
+from service.webhook_sender import Message, Refused, Sent, WebhookSender, sign
 from tests.service.receiver import Receiver, receiving
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -174,3 +174,17 @@ def test_a_certificate_of_nobody_is_refused() -> None:
         sent = sender.send(message(f"https://hooks.example:{receiver.port}/"))
     assert "CERTIFICATE_VERIFY_FAILED" in str(sent.error)
     assert receiver.got == []
+
+
+def test_whatever_goes_wrong_is_told_and_never_raised() -> None:
+    def broken(host: str, port: int) -> list[str]:
+        raise OverflowError("getaddrinfo() argument must be 0-65535")
+
+    sent = WebhookSender(LOOPBACK, resolve=broken).send(message("https://hooks.example/"))
+    assert sent == Sent(None, "OverflowError: getaddrinfo() argument must be 0-65535")
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
+    with pytest.raises(Refused, match=f"has port {port}; ports are 1 to 65535"):
+        WebhookSender(LOOPBACK).check_url(f"https://hooks.example:{port}/in")
