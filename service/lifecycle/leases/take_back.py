@@ -1,9 +1,13 @@
-"""Take back an attempt that ended without a result: the trial waits again, or fails after its last attempt."""
+"""Take back an attempt that ended without a result: the trial waits again, or fails after its last attempt.
+
+A trial that was told to end early has its result: the decision is final, whoever hears of it.
+"""
 
 from service.lease_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
-from service.store import attempts, studies, trials
+from service.search.results.judge_trial import values_when_pruned
+from service.store import attempts, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -51,7 +55,10 @@ def take_back(
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
     trial = trials.find(tx, study, held.number)
     assert trial is not None
-    if held.is_cancelled:
+    reported = measurements.of_attempt(tx, study.uuid, held.number, held.attempt)
+    if any(row.should_prune for row in reported):
+        trials.finish(tx, study, trial, "PRUNED", values_when_pruned(study.spec, trial.intermediate_values), None)
+    elif held.is_cancelled:
         message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"
         trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
     elif study.state == "stopping":

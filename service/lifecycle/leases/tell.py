@@ -16,7 +16,7 @@ from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import enqueue_first_trials
 from service.search.propose.proposer import Proposer
-from service.search.results.judge_trial import judge_trial
+from service.search.results.judge_trial import judge_trial, values_when_pruned
 from service.search.results.learning_curve import points
 from service.store import artifacts, attempts, leases, measurements, studies, trials
 from service.store.leases import Lease
@@ -24,7 +24,6 @@ from service.store.sql.statements import Row
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from service.store.trials import FrozenTrial
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
 from spezia.contract.protocol import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
@@ -144,7 +143,8 @@ def _accept_trial(
         judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))
         trials.finish(tx, study, trial, outcome.state, judged.values, failure, judged.constraints)
     else:
-        trials.finish(tx, study, trial, outcome.state, _last_value(study, trial, outcome.state), failure)
+        values = values_when_pruned(study.spec, trial.intermediate_values) if outcome.state == "PRUNED" else None
+        trials.finish(tx, study, trial, outcome.state, values, failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
     if has_files:
         keep_models(tx, study, held)
@@ -162,13 +162,6 @@ def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: 
         )
     if outcome.state == "COMPLETE" and was_pruned:
         raise OutcomeRefused("this trial was told that it is pruned, so its outcome must be PRUNED")
-
-
-def _last_value(study: StudyRow, trial: FrozenTrial, state: str) -> list[float] | None:
-    """The last evaluation of a PRUNED trial, as in Optuna, where there is one objective."""
-    if state != "PRUNED" or len(study.spec.objectives) > 1:
-        return None
-    return [trial.intermediate_values[max(trial.intermediate_values)]]
 
 
 def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> float:

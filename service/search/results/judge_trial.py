@@ -1,6 +1,6 @@
 """What a trial's learning curve makes of it: its values, and by how much it misses constraints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.search.results.learning_curve import Point, best_point
@@ -36,6 +36,11 @@ def judge_trial(spec: StudySpec, curve: Sequence[Point], device_seconds: float) 
         values=[_known(one.metric, metrics) for one in spec.objectives],
         constraints={one.name: one.excess(_known(one.metric, metrics)) for one in spec.constraints},
     )
+
+
+def values_when_pruned(spec: StudySpec, intermediate_values: Mapping[int, float]) -> list[float] | None:
+    """Values of a trial that was ended early: as in Optuna its last one, or none if there are several objectives."""
+    return None if len(spec.objectives) > 1 else [intermediate_values[max(intermediate_values)]]
 
 
 def _known(metric: str, metrics: dict[str, float]) -> float:
