@@ -2,9 +2,9 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI
@@ -141,19 +141,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _reap_until(parts: Parts, ended: threading.Event) -> None:
     while True:
-        try:
+        with _next_round_tries_again("reap"):
             reap(parts.store)
             end_orphans(parts.store)
             settle_overdue(parts.store)
+            parts.store.metrics.reaper_success.set_to_current_time()
+        with _next_round_tries_again("tidy up the models"):
             remove_unused_folders(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
-            parts.store.metrics.reaper_success.set_to_current_time()
-        except ServiceError as error:
-            # the next round tries again; the leases keep
-            log.warning("could not reap: %s", error)
-        except Exception:
-            # without its reaper a service would look healthy and never give a dead worker's trial to another
-            log.exception("could not reap")
         if ended.wait(REAP_SECONDS):
             return
 
@@ -161,10 +156,16 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
 def _deliver_until(parts: Parts, ended: threading.Event) -> None:
     with ThreadPoolExecutor(WEBHOOK_THREADS, thread_name_prefix="webhook") as threads:
         while not ended.wait(WEBHOOK_POLL_SECONDS):
-            try:
+            with _next_round_tries_again("deliver webhooks"):
                 deliver_webhooks(parts.store, parts.webhook_sender.send, threads)
-            except ServiceError as error:
-                log.warning("could not deliver webhooks: %s", error)
-            except Exception:
-                # the next round tries again; without it every receiver would hear nothing more
-                log.exception("could not deliver webhooks")
+
+
+@contextmanager
+def _next_round_tries_again(duty: str) -> Iterator[None]:
+    """Log what goes wrong; a thread that it ended would be missed by nobody, while the service looked healthy."""
+    try:
+        yield
+    except ServiceError as error:
+        log.warning("could not %s: %s", duty, error)
+    except Exception:
+        log.exception("could not %s", duty)

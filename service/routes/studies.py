@@ -134,6 +134,6 @@ def get_importances(
 )
 def get_best_model(name: StudyName, parts: PartsDep) -> StreamingResponse:
     """Download the best trial's model, as a tar of a directory that `from_pretrained` opens; of one objective only."""
-    directory = find_model(parts.store, parts.artifacts, name)
+    files = find_model(parts.store, parts.artifacts, name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
-    return StreamingResponse(tar(directory, name), media_type="application/x-tar", headers=headers)
+    return StreamingResponse(tar(files, name), media_type="application/x-tar", headers=headers)

@@ -1,5 +1,6 @@
 """End orphans: RUNNING trials that somebody began with Optuna's own tools, so that no worker will ever end them."""
 
+from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies, trials
 from service.store.store import Store
@@ -12,7 +13,7 @@ def end_orphans(store: Store) -> int:
     """End RUNNING trials that have no lease, so that their studies can end; return how many there were."""
     with store.reading() as tx:
         found = trials.orphans(tx)
-    return sum(_end_one(store, study_uuid, number) for study_uuid, number in found)
+    return sum(one_by_one(found, lambda orphan: _end_one(store, *orphan)))
 
 
 def _end_one(store: Store, study_uuid: str, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 from structlog.contextvars import bound_contextvars
 
@@ -9,6 +10,7 @@ from service.failpoints import failpoint
 from service.lease_terms import OUTAGE_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
+from service.lifecycle.one_by_one import one_by_one
 from service.store import leases, studies, workers
 from service.store.leases import Lease
 from service.store.store import Store
@@ -32,14 +34,14 @@ def reap(store: Store) -> int:
         # in the transaction that knows of no outage: one that begins after it must find nothing expired
         as_of, expired = tx.now, leases.expired(tx)
     failpoint("reap.listed")
-    return sum(_reap_one(store, held, expired_at=as_of) for held in expired)
+    return sum(one_by_one(expired, partial(_reap_one, store, expired_at=as_of)))
 
 
 def reap_worker(store: Store, worker_id: str, *, is_counted: bool = True) -> int:
     """Take back the leases of a worker that was seen to die, expired or not; return how many those were."""
     with store.reading() as tx:
         held = tx.ask(leases.of_worker(worker_id))
-    return sum(_reap_one(store, one, expired_at=None, is_counted=is_counted) for one in held)
+    return sum(one_by_one(held, partial(_reap_one, store, expired_at=None, is_counted=is_counted)))
 
 
 def reap_launched(store: Store, launcher: str) -> int:
@@ -49,7 +51,7 @@ def reap_launched(store: Store, launcher: str) -> int:
     """
     with store.reading() as tx:
         left_behind = workers.launched_by(tx, launcher)
-    return sum(reap_worker(store, worker_id, is_counted=False) for worker_id in left_behind)
+    return sum(one_by_one(left_behind, partial(reap_worker, store, is_counted=False)))
 
 
 def void_leases(store: Store) -> int:
@@ -60,7 +62,7 @@ def void_leases(store: Store) -> int:
     """
     with store.reading() as tx:
         held = leases.all_live(tx)
-    return sum(_reap_one(store, one, expired_at=None, is_counted=False) for one in held)
+    return sum(one_by_one(held, partial(_reap_one, store, expired_at=None, is_counted=False)))
 
 
 def _reap_one(store: Store, held: Lease, *, expired_at: datetime | None, is_counted: bool = True) -> bool:

@@ -12,12 +12,12 @@ from service.store.store import Store
 from spezia.contract.model_files import Artifact, ArtifactList
 
 
-def find_model(store: Store, folder: Path, name: str) -> Path:
-    """Directory of the best trial's model, which ``from_pretrained`` opens.
+def find_model(store: Store, folder: Path, name: str) -> dict[str, Path]:
+    """Paths of the files of the best trial's model by their names in the directory that ``from_pretrained`` opens.
 
     Raises:
         StudyNotFound: There is no such study.
-        NoModel: None is kept, or none yet, or there are several objectives and so no single best.
+        NoModel: None is kept, or none yet, or its files are gone, or several objectives leave no single best.
     """
     with store.reading() as tx:
         study = studies.find(tx, name)
@@ -29,7 +29,8 @@ def find_model(store: Store, folder: Path, name: str) -> Path:
         raise NoModel(
             f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"
         )
-    return folder / models[best.number].lease_id
+    model = models[best.number]
+    return {file: _existing(folder / model.lease_id / file, name, best.number) for file in model.files}
 
 
 def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:
@@ -49,12 +50,12 @@ def find_artifact(store: Store, folder: Path, name: str, number: int, file: str)
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.
-        NoModel: The trial's model is not kept, or has no such file.
+        NoModel: The trial's model is not kept, has no such file, or the file is gone.
     """
     rows = _files_of_trial(store, name, number)
     for row in rows:
         if row.file == file:
-            return folder / str(row.lease_id) / file
+            return _existing(folder / str(row.lease_id) / file, name, number)
     have = ", ".join(row.file for row in rows) or "nothing: training.keep_models says how many models are kept"
     raise NoModel(f"trial {number} of study {name!r} has no file {file!r}; it has {have}")
 
@@ -64,16 +65,26 @@ def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str
 
     Raises:
         LeaseLost: The lease is stale.
-        NoModel: The model has no such file.
+        NoModel: The model has no such file, or the file is gone.
     """
     with store.reading() as tx:
         held = tx.ask(leases.find(lease_id, token))
-        if held is None:
+        study = None if held is None else studies.find_by_uuid(tx, held.study_uuid)
+        if held is None or study is None:
             raise LeaseLost
         model = artifacts.kept_models(tx, held.study_uuid).get(held.number)
     if model is None or file not in model.files:
         raise NoModel(f"the model of trial {held.number} has no file {file!r}")
-    return folder / model.lease_id / file
+    return _existing(folder / model.lease_id / file, study.name, held.number)
+
+
+def _existing(path: Path, name: str, number: int) -> Path:
+    if not path.is_file():
+        raise NoModel(
+            f"the model of trial {number} of study {name!r} was kept, but {path} is gone; "
+            "restore it from a backup, or train that trial's params again"
+        )
+    return path
 
 
 def _files_of_trial(store: Store, name: str, number: int) -> Sequence[Row]:

@@ -1,10 +1,13 @@
 """Write a model card beside the winner's model when a study has ended: only the service knows all its trials."""
 
+import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from service.lifecycle.models.model_card import model_card
+from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import describe_study
 from service.search.results.ranking import leaders
@@ -19,41 +22,65 @@ from spezia.contract.best_trial import ParetoFront
 
 CARD = "README.md"
 
+log = logging.getLogger(__name__)
+
 
 def write_card(store: Store, folder: Path, study_uuid: str) -> None:
     """Write the model card of an ended study that has none; harmless for every other study, and when repeated.
 
-    Of several objectives each model that is kept gets one.
+    Of several objectives each model that is kept gets one. A model whose folder is gone gets none.
+
+    Raises:
+        OSError: A card cannot be written, perhaps because the disk of all models is not there.
     """
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, study_uuid)
         if study is None or not study.has_ended or study.has_card:
             return
         models = _models(tx, study)
-        inputs = [_inputs(tx, study, model) for model in models]
-    if not models:
+        there = [model for model in models if _is_there(study, model, folder)]
+        inputs = [_inputs(tx, study, model) for model in there]
+    if not there:
         _note(store, study_uuid)
         return
     answer = describe_best(store, folder, study.name)
     described = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
-    for model, (shown, params, worker) in zip(models, inputs, strict=True):
+    for model, (shown, params, worker) in zip(there, inputs, strict=True):
         if model.number not in described:
             return  # the study has gone on meanwhile
         content = model_card(shown, described[model.number], params, worker).encode()
-        if not _write(store, folder, study_uuid, models, model, content):
+        if not _write(store, folder, study_uuid, models, model, content, is_last=model == there[-1]):
             return
 
 
 def write_missing_cards(store: Store, folder: Path) -> None:
-    """Write the model cards of studies that no worker's result has ended: stopped, cancelled, or their worker lost."""
+    """Write the model cards of studies that no worker's result has ended: stopped, cancelled, or their worker lost.
+
+    Raises:
+        ExceptionGroup: Some cannot be written, as with `write_card`; all others are.
+    """
     with store.reading() as tx:
         missing = studies.without_card(tx)
-    for study_uuid in missing:
-        write_card(store, folder, study_uuid)
+    one_by_one(missing, partial(write_card, store, folder))
+
+
+def _is_there(study: StudyRow, model: KeptModel, folder: Path) -> bool:
+    if (folder / model.lease_id).is_dir() or not folder.is_dir():  # without that, it is the disk that is missing
+        return True
+    path = folder / model.lease_id
+    log.warning("study %s, trial %d: its model gets no card, because %s is gone", study.name, model.number, path)
+    return False
 
 
 def _write(
-    store: Store, folder: Path, study_uuid: str, models: list[KeptModel], model: KeptModel, content: bytes
+    store: Store,
+    folder: Path,
+    study_uuid: str,
+    models: list[KeptModel],
+    model: KeptModel,
+    content: bytes,
+    *,
+    is_last: bool,
 ) -> bool:
     """Put a card beside one of ``models``; with the last one the study has its cards. Whether they still are."""
     final = folder / model.lease_id / CARD
@@ -67,7 +94,7 @@ def _write(
                 return False
             artifacts.put(tx, model.lease_id, study_uuid, model.number, CARD, size_bytes, sha256)
             artifacts.show(tx, model.lease_id)
-            studies.change(tx, locked, has_card=model == models[-1])
+            studies.change(tx, locked, has_card=is_last)
             rename_durably(partial, final)
     finally:
         partial.unlink(missing_ok=True)

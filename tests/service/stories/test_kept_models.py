@@ -1,6 +1,8 @@
 """The best models are kept while the study runs, the rest goes at once; the winner's gets a card."""
 
 import hashlib
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.models import write_card as write_card_module
 from service.lifecycle.models.write_card import write_missing_cards
+from service.routes.model_tar import tar
 from service.store.store import Store
 from tests.service.hand_worker import HandWorker, spec
 
@@ -169,3 +172,67 @@ def test_study_without_a_model_needs_no_card(
     run(worker, 0.5)
     monkeypatch.setattr(write_card_module, "write_card", lambda *_: pytest.fail("asked again"))
     write_missing_cards(parts.store, parts.artifacts)
+
+
+def stopped_with_a_model(http: TestClient, worker: HandWorker, name: str) -> Path:
+    """The folder of the model of a study that was stopped after its first trial."""
+    assert http.post("/v1/studies", json=spec(name=name)).status_code == 201
+    worker.prepare()
+    run(worker, 0.5)
+    assert http.post(f"/v1/studies/{name}/stop").json()["state"] == "complete"
+    return Path(http.get(f"/v1/studies/{name}/best").json()["model_directory"])
+
+
+def test_a_model_whose_folder_is_gone_keeps_no_other_from_its_card(
+    http: TestClient, worker: HandWorker, app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = app.state.parts
+    gone, there = (stopped_with_a_model(http, worker, name) for name in ("gone", "there"))
+    shutil.rmtree(gone)
+    write_missing_cards(parts.store, parts.artifacts)
+    assert (there / "README.md").is_file()
+    assert not gone.exists()
+    assert [record.message for record in caplog.records if "gets no card" in record.message] == [
+        f"study gone, trial 0: its model gets no card, because {gone} is gone"
+    ]
+    write_missing_cards(parts.store, parts.artifacts)
+    assert caplog.text.count("gets no card") == 1
+
+
+def test_a_disk_of_models_that_is_away_for_a_while_costs_no_card(
+    http: TestClient, worker: HandWorker, app: FastAPI
+) -> None:
+    parts = app.state.parts
+    model = stopped_with_a_model(http, worker, "feedback")
+    parts.artifacts.rename(parts.artifacts.with_name("unmounted"))
+    with pytest.raises(ExceptionGroup, match="failed for 1 of 1"):
+        write_missing_cards(parts.store, parts.artifacts)
+    parts.artifacts.with_name("unmounted").rename(parts.artifacts)
+    write_missing_cards(parts.store, parts.artifacts)
+    assert (model / "README.md").is_file()
+
+
+def test_files_that_are_gone_are_a_problem_and_no_empty_archive(http: TestClient, worker: HandWorker) -> None:
+    begin(http, worker, n_trials=1, data={"train": "train.csv", "test": "test.csv"})
+    run(worker, 0.5)
+    scoring = worker.take()
+    model = Path(http.get("/v1/studies/feedback/best").json()["model_directory"])
+    (model / "weights.bin").unlink()
+    token = {"Lease-Token": scoring["token"]}
+    for answer in (
+        http.get("/v1/studies/feedback/best/model"),
+        http.get("/v1/studies/feedback/trials/0/artifacts/weights.bin"),
+        http.get(f"/v1/leases/{scoring['lease_id']}/model/weights.bin", headers=token),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "no-model")
+        assert f"{model / 'weights.bin'} is gone; restore it from a backup" in answer.json()["detail"]
+    assert http.get("/v1/studies/feedback/trials/0/artifacts/adapter/weights.bin").content == b"lora"
+
+
+def test_an_archive_that_nobody_reads_leaves_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").touch()
+    archive = tar({"weights.bin": tmp_path / "weights.bin"}, "feedback")
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always")
+        del archive
+    assert unclosed == []

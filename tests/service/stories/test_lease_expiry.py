@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from service.lease_terms import LEASE_SECONDS, REAP_SECONDS
 from service.lifecycle.leases.reap import reap, reap_launched, reap_worker
+from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.model_folders import remove_unused_folders
 from service.store import workers
 from service.store.store import Store
@@ -101,3 +103,63 @@ def test_workers_of_an_earlier_launcher_cost_no_attempt(http: TestClient, beatin
         assert worker.take()["number"] == 0
         assert reap_launched(beating_store, "home") == 1
     assert trial(http)["state"] == "WAITING"
+
+
+def test_what_keeps_one_trial_from_being_taken_back_keeps_no_other(
+    http: TestClient,
+    held: dict[str, Any],
+    worker: HandWorker,
+    beating_store: Store,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    HandWorker(http).take()
+    HandWorker(http).take()
+
+    def fail(tx: Any, study: Any, lease: Any, *arguments: Any, **more: Any) -> Any:
+        if lease.number == 1:
+            raise ZeroDivisionError
+        return take_back(tx, study, lease, *arguments, **more)
+
+    monkeypatch.setattr("service.lifecycle.leases.reap.take_back", fail)
+    with pytest.raises(ExceptionGroup, match="failed for 1 of 3"):
+        let_pass(beating_store, clock, LEASE_SECONDS + 1)
+    assert [trial(http, number)["state"] for number in range(3)] == ["WAITING", "RUNNING", "WAITING"]
+
+
+@pytest.mark.parametrize("end", ["reaped", "seen to die", "released", "device error"])
+def test_a_decision_to_prune_outlives_the_worker_that_was_told(
+    http: TestClient, worker: HandWorker, beating_store: Store, clock: FakeClock, end: str
+) -> None:
+    http.post("/v1/studies", json=spec(pruner={"name": "threshold", "options": {"upper": 1.0}}, n_trials=2))
+    worker.prepare()
+    held = worker.take()
+    worker.report(held, 1, 0.5)
+    assert worker.report(held, 2, 9.0)["should_prune"]
+    if end == "reaped":
+        let_pass(beating_store, clock, LEASE_SECONDS + 1)
+    elif end == "seen to die":
+        reap_worker(beating_store, worker.worker_id)
+    elif end == "released":
+        worker.release(held)
+    else:
+        worker.fail(held, "device_error")
+    ended = trial(http)
+    assert (ended["state"], ended["value"], ended["failure"]) == ("PRUNED", 9.0, None)
+    assert len(ended["attempts"]) == 1
+    other = HandWorker(http)
+    assert other.take()["number"] == 1
+    assert http.get("/v1/studies/feedback").json()["trials"]["pruned"] == 1
+
+
+def test_a_trial_that_was_pruned_stays_so_when_its_study_is_cancelled_and_its_worker_lost(
+    http: TestClient, worker: HandWorker, beating_store: Store
+) -> None:
+    http.post("/v1/studies", json=spec(pruner={"name": "threshold", "options": {"upper": 1.0}}))
+    worker.prepare()
+    held = worker.take()
+    assert worker.report(held, 1, 9.0)["should_prune"]
+    http.post("/v1/studies/feedback/cancel")
+    reap_worker(beating_store, worker.worker_id)
+    assert trial(http)["state"] == "PRUNED"
+    assert http.get("/v1/studies/feedback").json()["state"] == "cancelled"

@@ -120,6 +120,19 @@ def test_a_round_of_the_reaper_is_known(app: FastAPI) -> None:
     assert read(TestClient(app, base_url=URL), "spezia_reaper_last_success_timestamp_seconds") > 1.7e9
 
 
+def test_a_round_of_the_reaper_is_known_although_a_card_cannot_be_written(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise FileNotFoundError("no disk")
+
+    monkeypatch.setattr("service.app.write_missing_cards", fail)
+    with TestClient(app, base_url=URL) as http:
+        assert http.get("/healthz").is_success
+    assert read(http, "spezia_reaper_last_success_timestamp_seconds") > 0
+    assert "could not tidy up the models" in caplog.text
+
+
 def test_what_is_rolled_back_was_never_counted(app: FastAPI, http: TestClient) -> None:
     store = app.state.parts.store
     with contextlib.suppress(ZeroDivisionError), store.writing() as tx:
