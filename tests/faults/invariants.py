@@ -128,13 +128,13 @@ def _reports(trial: TrialRow, measured: list[Row[Any]], last: Row[Any] | None) -
         stored = {row.step: row.value for row in own}
         if stored != trial.intermediate_values:
             yield f"I7 Optuna's intermediate values {trial.intermediate_values} are not the reported {stored}"
-    if trial.state in ("WAITING", "COMPLETE") and any(row.should_prune for row in measured):
-        yield f"I9 is {trial.state}, although it was told to end early"
-    if any(row.should_prune and last is not None and row.attempt < last.attempt for row in measured):
-        yield "I9 another attempt was begun after the decision to prune"
-    pruned = [row.step for row in own if row.should_prune]
+    pruned = [row for row in measured if row.should_prune]
     if len(pruned) > 1:
-        yield f"I9 pruned at several steps: {pruned}"
+        yield f"I9 pruned at several steps: {[row.step for row in pruned]}"
+    if pruned and trial.state in ("COMPLETE", "WAITING"):
+        yield f"I9 pruned at step {pruned[0].step}, but {trial.state}"
+    if pruned and last is not None and pruned[0].attempt < last.attempt:
+        yield f"I9 pruned in attempt {pruned[0].attempt}, but attempt {last.attempt} was begun"
     if trial.state == "PRUNED" and not pruned and trial.failure_class not in KEEPS_REPORTS:
         yield "I9 PRUNED without a decision"
 
