@@ -1,5 +1,8 @@
 """End studies whose deadline has passed while no worker asks for work or tells a result."""
 
+from functools import partial
+
+from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.state_machine import settle
 from service.store import studies
 from service.store.store import Store
@@ -9,8 +12,11 @@ def settle_overdue(store: Store) -> None:
     """Settle every study whose deadline has passed: it stops, and it ends once nothing of it runs any more."""
     with store.reading() as tx:
         overdue = studies.overdue(tx)
-    for study_uuid in overdue:
-        with store.writing() as tx:
-            study = studies.lock_by_uuid(tx, study_uuid)
-            if study is not None:
-                settle(tx, study)
+    one_by_one(overdue, partial(_settle, store))
+
+
+def _settle(store: Store, study_uuid: str) -> None:
+    with store.writing() as tx:
+        study = studies.lock_by_uuid(tx, study_uuid)
+        if study is not None:
+            settle(tx, study)
