@@ -19,7 +19,7 @@ _MANY_UNKNOWN = 0.2
 
 
 def check_tokens(inputs: Sequence[Hashable], split: TokenisedSplit, tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """Return warnings of unknown tokens in the training rows.
+    """Return warnings of unknown tokens in the training rows, and of special tokens written out in their texts.
 
     Args:
         inputs: the rows before they were tokenised.
@@ -40,13 +40,22 @@ def check_tokens(inputs: Sequence[Hashable], split: TokenisedSplit, tokenizer: P
             "tokens, so nothing can be learnt from them; check that its files are those that the model was trained "
             "with, or raise data.max_length"
         )
+    warnings = _written_out(inputs, tokenizer) if tokenizer.split_special_tokens else []
     if share < _MANY_UNKNOWN:
-        return []
+        return warnings
     note = (
         f"the model's tokenizer does not know {share:.0%} of the tokens of the training texts, which the model reads "
         "as one and the same; a model for their language may do better"
     )
-    return [note]
+    return [note, *warnings]
+
+
+def _written_out(inputs: Sequence[Hashable], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    tokens = sorted(set(tokenizer.all_special_tokens))
+    found = [token for token in tokens if any(token in text for text in inputs if isinstance(text, str))]
+    if not found:
+        return []
+    return [f"texts hold special tokens of the model ({', '.join(found[:5])}), which are read as text like any other"]
 
 
 def _unknown_share(split: TokenisedSplit, tokenizer: PreTrainedTokenizerBase) -> float:

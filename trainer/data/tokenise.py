@@ -26,11 +26,19 @@ def encode_texts(
         shortened = encode(tokenizer, [texts[row] for row in too_long], truncation=True, max_length=max_length)
         for row, ids_T in zip(too_long, shortened, strict=True):
             ids[row] = ids_T
-    return pack(ids, targets, tokenizer, truncated_rows=len(too_long))
+    nothing = [_stand_in(tokenizer)]
+    return pack([ids_T or nothing for ids_T in ids], targets, tokenizer, truncated_rows=len(too_long))
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that stands where a text has none, as an empty one of GPT-2: a model must read something."""
+    first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
+    token: int = next(token for token in (first, last, tokenizer.pad_token_id) if token is not None)
+    return token
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], **options: bool | int) -> list[list[int]]:
-    """Return the token ids of each text."""
+    """Return the token ids of each text, of which there may be none."""
     # verbose=False: texts longer than the model are expected here, and counted
     encoded = tokenizer(texts, return_attention_mask=False, return_token_type_ids=False, verbose=False, **options)
     ids: list[list[int]] = encoded["input_ids"]

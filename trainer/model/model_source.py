@@ -110,6 +110,8 @@ def _download(name: str, revision: str | None, roots: Sequence[Path]) -> Path:
 
 
 def _check_files(name: str, directory: Path) -> None:
+    if (directory / "adapter_config.json").is_file():
+        raise _adapter(name, directory)
     if not (directory / "config.json").is_file():
         raise ConfigError(f"model.name: {name} has no config.json in {directory}; save it with save_pretrained")
     if not any(directory.glob("*.safetensors")):
@@ -122,11 +124,29 @@ def _check_files(name: str, directory: Path) -> None:
             content = json.loads(file.read_bytes())
         except ValueError as error:
             raise ConfigError(f"model.name: {file} is not JSON ({error}); save the model again") from error
+        if isinstance(content, dict) and "quantization_config" in content:
+            raise _quantised(name, file, content["quantization_config"])
         if _mentions_auto_map(content):
             raise ConfigError(
                 f"model.name: {name} asks to run code of its own (auto_map in {file.name}), which a worker "
                 "never does; take a model whose architecture is part of transformers"
             )
+
+
+def _adapter(name: str, directory: Path) -> ConfigError:
+    if (directory / "config.json").is_file():
+        advice = "which transformers would put into the model beside it; move one of the two to a folder of its own"
+    else:
+        advice = "not a whole model; merge it into its base with peft (merge_and_unload), save that and name it"
+    return ConfigError(f"model.name: {name} holds an adapter (adapter_config.json in {directory}), {advice}")
+
+
+def _quantised(name: str, file: Path, settings: object) -> ConfigError:
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    return ConfigError(
+        f"model.name: {name} is quantised{f' by {method}' if method else ''} (quantization_config in {file.name}), and "
+        "weights of a few bits cannot be fine-tuned here; name the model that it was made from"
+    )
 
 
 def _mentions_auto_map(content: object) -> bool:

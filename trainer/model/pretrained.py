@@ -1,7 +1,8 @@
 """The pretrained model of a study, opened once per process, and a fresh copy of it for every trial."""
 
 import copy
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from trainer.errors import ConfigError
 from trainer.model.class_head import class_axes, has_own_names, match_names, reorder_classes
@@ -65,6 +73,7 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
     """
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        _check_padding(directory, config, task, processor)
         own_classes = tuple(name for _, name in sorted((config.id2label or {}).items()))
         model, report = task.model_class.from_pretrained(
             directory,
@@ -90,6 +99,7 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
             f"{', '.join(sorted(body))}; save the model again"
         )
     missing = frozenset(report["missing_keys"]) | mismatched
+    _check_finite(directory, model, missing)
     pretrained = Pretrained(model=model, processor=processor, missing=missing)
     if not task.class_names or not has_own_names(own_classes):
         return pretrained
@@ -117,6 +127,27 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+def _check_padding(directory: Path, config: PreTrainedConfig, task: AnyTask, processor: Any) -> None:
+    size = None if task.reads_images else getattr(config.get_text_config(), "vocab_size", None)
+    if size is not None and processor.pad_token_id >= size:
+        raise ConfigError(
+            f"model.name: the padding token of the tokenizer in {directory}, {processor.pad_token!r}, is number "
+            f"{processor.pad_token_id}, and the model knows only {size} tokens; resize its embeddings and save it "
+            "again, or choose another padding token"
+        )
+
+
+def _check_finite(directory: Path, model: PreTrainedModel, missing: Collection[str]) -> None:
+    loaded = ((name, parameter) for name, parameter in model.named_parameters() if name not in missing)
+    # A sum is not finite where a number is not; of weights it overflows for no other reason
+    broken = [name for name, parameter in loaded if not bool(parameter.sum().isfinite())]
+    if broken:
+        raise ConfigError(
+            f"model.name: {len(broken)} tensors of {directory} hold numbers that are not finite, such as {broken[0]}, "
+            "so every loss would be NaN; take the model from before it diverged, or save it again in another precision"
+        )
+
+
 def _check_no_experts(directory: Path, model: PreTrainedModel) -> None:
     for name in ("router_aux_loss_coef", "output_router_logits"):
         if hasattr(model.config.get_text_config(), name):
@@ -140,19 +171,33 @@ def load_image_processor(directory: Path) -> Any:
         raise ConfigError(f"model.name: no image processor can be opened in {directory}: {error}") from error
 
 
-def load_tokenizer(directory: Path, max_length: int) -> PreTrainedTokenizerBase:
+def load_tokenizer(directory: Path, max_length: int, *, reads_special_tokens: bool) -> PreTrainedTokenizerBase:
     """Open the tokenizer, which then truncates to ``max_length`` tokens when asked to truncate.
+
+    Args:
+        reads_special_tokens: whether special tokens that stand in a text, such as ``</s>``, are those tokens; if not,
+            they are text like any other.
 
     Raises:
         ConfigError: the directory holds none, or one that cannot pad or leaves no room for text.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            directory, model_max_length=max_length, local_files_only=True, trust_remote_code=False
+            directory,
+            model_max_length=max_length,
+            split_special_tokens=not reads_special_tokens,
+            local_files_only=True,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         if not any(file for pattern in _VOCABULARIES for file in directory.glob(pattern)):
             raise _without_vocabulary(directory) from error
+        if any(directory.glob("*.model")) and importlib.util.find_spec("sentencepiece") is None:
+            raise ConfigError(
+                f"model.name: the tokenizer in {directory} is a SentencePiece model without a tokenizer.json, which "
+                "the worker cannot open as it is: pip install sentencepiece protobuf, or save it with "
+                "tokenizer.save_pretrained where these are installed"
+            ) from error
         raise ConfigError(f"model.name: no tokenizer can be opened in {directory}: {error}") from error
     _check_vocabulary(directory, tokenizer)
     if tokenizer.pad_token_id is None:
@@ -188,10 +233,12 @@ def _without_vocabulary(directory: Path) -> ConfigError:
 
 def max_positions(model: PreTrainedModel) -> int | None:
     """Return the tokens of the longest example that the model can read; ``None`` where nothing limits it."""
+    if not getattr(model.config, "position_biased_input", True):
+        return None  # DeBERTa by distances alone, of which the far ones share a bucket
     limit: int | None = getattr(model.config, "max_position_embeddings", None)
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             # RoBERTa and its kin count positions from behind the padding index
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - reserved
-    return limit
+    return limit if limit is None or limit > 0 else None  # XLNet says -1

@@ -74,7 +74,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if task.reads_images:
         processor = load_image_processor(source.directory)
     else:
-        processor = load_tokenizer(source.directory, spec.data.max_length)
+        processor = load_tokenizer(
+            source.directory, spec.data.max_length, reads_special_tokens=isinstance(task, CausalLm)
+        )
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}

@@ -4,10 +4,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.trainer import tiny
 from tests.trainer.written_rows import TEXTS, PrepareRows, Rows
+from trainer.data.tokenised_split import TokenisedSplit
 from trainer.errors import ConfigError
 from trainer.train.prepare import prepare
 
@@ -59,3 +61,30 @@ def test_a_tokenizer_of_its_single_files_is_whole(root: Path) -> None:
     (root / "old" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     (root / "old" / "vocab.txt").write_text("\n".join(sorted(words, key=lambda word: words[word])))
     assert prepare(tiny.make_spec(model={"name": "old"}), roots=[root], device=tiny.CPU).facts.warnings == []
+
+
+@pytest.mark.parametrize("family", ["bert", "qwen2"])
+def test_a_study_of_empty_validation_texts_runs(root: Path, family: str) -> None:
+    tiny.save_family(root / "other", family)
+    tiny.write_csv(root / "validation.csv", [("", name) for name in tiny.CLASSES])
+    prepared = prepare(tiny.make_spec(model={"name": "other"}), roots=[root], device=tiny.CPU)
+    assert int(prepared.validation.lengths_N.min()) >= 1
+    assert "3 of 3 validation texts are empty; the model can only guess there" in prepared.facts.warnings
+
+
+def test_a_special_token_in_a_text_is_text(prepare_rows: PrepareRows) -> None:
+    rows = rows_of("word1 [SEP] word2 word4 word5 word6 word7 word8", "word2")
+    prepared = prepare_rows("text-classification", rows, rows_of("word3"))
+    assert isinstance(prepared.train, TokenisedSplit)
+    end = prepared.pretrained.processor.sep_token_id
+    assert np.flatnonzero(prepared.train.row(0) == end).tolist() == [len(prepared.train.row(0)) - 1]
+    assert "texts hold special tokens of the model ([SEP]), which are read as text like any other" in (
+        prepared.facts.warnings
+    )
+
+
+def test_a_special_token_in_a_text_to_write_is_that_token(prepare_rows: PrepareRows) -> None:
+    prepared = prepare_rows("causal-lm", [*TEXTS, {"text": "word1 [SEP] word2"}], TEXTS)
+    assert isinstance(prepared.train, TokenisedSplit)
+    assert prepared.train.row(6).tolist()[2] == prepared.pretrained.processor.eos_token_id
+    assert not any("special tokens" in warning for warning in prepared.facts.warnings)

@@ -1,12 +1,20 @@
 """Texts become token ids once, cut where the study says."""
 
 import numpy as np
+import pytest
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from tests.trainer import tiny
 from trainer.data.tokenise import encode_texts
 
 TEXTS = ["word1", "word1 word2 word3 word4 word5", "", "angry unheard word2"]
 TARGETS_N = np.array([1, 2, 0, 1])
+
+
+def without_edges(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", special_tokens=[])
+    return tokenizer
 
 
 def test_rows_are_what_the_tokenizer_makes_of_each_text() -> None:
@@ -23,3 +31,13 @@ def test_only_rows_that_lose_tokens_count_as_truncated() -> None:
     tokenizer = tiny.make_tokenizer()
     truncated = [encode_texts(TEXTS, TARGETS_N, tokenizer, n).truncated_rows for n in (4, 5, 6, 7)]
     assert truncated == [2, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "token"), [(tiny.make_qwen2_tokenizer(), "[SEP]"), (without_edges(tiny.make_tokenizer()), "[PAD]")]
+)
+def test_a_text_without_tokens_gets_one(tokenizer: PreTrainedTokenizerFast, token: str) -> None:
+    assert tokenizer("")["input_ids"] == []
+    split = encode_texts(["", "word1"], np.array([0, 1]), tokenizer, max_length=8)
+    assert tokenizer.convert_ids_to_tokens(split.row(0)) == [token]
+    assert (split.n_targets_N.tolist(), split.truncated_rows) == ([1, 1], 0)

@@ -136,6 +136,22 @@ def test_a_model_that_brings_code_is_refused(tmp_path: Path, config: dict[str, A
         resolve_model("model", None, [tmp_path])
 
 
+@pytest.mark.parametrize("method", ["awq", "bitsandbytes", "gptq"])
+def test_a_quantised_model_is_refused_by_name(tmp_path: Path, method: str) -> None:
+    make_model(tmp_path / "model", quantization_config={"quant_method": method, "bits": 4})
+    with pytest.raises(ConfigError, match=rf"model is quantised by {method} .*; name the model that it was made from"):
+        resolve_model("model", None, [tmp_path])
+
+
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    (make_model(tmp_path / "model") / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"model holds an adapter .* beside it; move one of the two"):
+        resolve_model("model", None, [tmp_path])
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"model holds an adapter .*, not a whole model; merge it into its base"):
+        resolve_model("model", None, [tmp_path])
+
+
 def test_a_tokenizer_that_brings_code_is_refused(tmp_path: Path) -> None:
     make_model(tmp_path / "model")
     (tmp_path / "model" / "tokenizer_config.json").write_text('{"auto_map": {}}')

@@ -1,5 +1,6 @@
 """Checkpoints are opened once; every trial gets a model of its own."""
 
+import importlib.util
 import re
 import shutil
 from dataclasses import replace
@@ -17,6 +18,8 @@ from transformers import (
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
 )
 
 from tests.trainer import tiny
@@ -113,7 +116,7 @@ def test_broken_weights_are_refused(pristine: Path, tmp_path: Path) -> None:
 
 
 def test_tokenizer_truncates_at_the_study_length(pristine: Path) -> None:
-    tokenizer = load_tokenizer(pristine / "model", 5)
+    tokenizer = load_tokenizer(pristine / "model", 5, reads_special_tokens=False)
     assert len(tokenizer("word1 " * 20, truncation=True)["input_ids"]) == 5
 
 
@@ -122,17 +125,17 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="no padding token"):
-        load_tokenizer(tmp_path, 32)
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{tmp_path} lacks the files of its tokenizer")):
-        load_tokenizer(tmp_path, 32)
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
 
 
 def test_a_length_without_room_for_text_is_refused(pristine: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.max_length = 2 leaves no token for text"):
-        load_tokenizer(pristine / "model", 2)
+        load_tokenizer(pristine / "model", 2, reads_special_tokens=False)
 
 
 SMALL: dict[str, Any] = {
@@ -165,3 +168,39 @@ def test_a_mixture_of_experts_is_refused_by_name(prepare_rows: PrepareRows, task
     tiny.save(tiny.make_model(MixtralConfig(**sizes, **heads), MixtralForCausalLM), task_models / "experts")
     with pytest.raises(ConfigError, match=r"is a mixture of experts \(its config has router_aux_loss_coef\)"):
         prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "experts"})
+
+
+def test_positions_limit_nothing_where_a_model_counts_distances() -> None:
+    assert max_positions(tiny.make_family("deberta-v2", position_biased_input=False)) is None
+    sizes = {"vocab_size": 44, "d_model": 32, "n_layer": 1, "n_head": 2, "d_inner": 48}
+    assert max_positions(tiny.make_model(XLNetConfig(**sizes), XLNetForSequenceClassification)) is None
+
+
+def test_weights_that_are_not_finite_are_refused(pristine: Path, tmp_path: Path) -> None:
+    model = BertForSequenceClassification.from_pretrained(pristine / "classifier")
+    torch.nn.init.constant_(model.bert.encoder.layer[1].output.dense.bias, torch.nan)
+    with pytest.raises(
+        ConfigError, match=r"1 tensors of .* not finite, such as bert\.encoder\.layer\.1\.output\.dense\.b"
+    ):
+        load(tiny.save(model, tmp_path / "broken"))
+
+
+def test_a_padding_token_that_the_model_does_not_know_is_refused(pristine: Path) -> None:
+    tokenizer = tiny.make_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    with pytest.raises(
+        ConfigError, match=r"padding token .*, '<pad>', is number 47, and the model knows only 47 tokens"
+    ):
+        load_pretrained(pristine / "model", task=TextClassification(class_names=tiny.CLASSES), processor=tokenizer)
+
+
+def test_a_sentencepiece_model_alone_names_the_packages_that_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.make_family("llama").save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"no model that any package could open")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find_spec(name))
+    with pytest.raises(ConfigError, match="pip install sentencepiece protobuf"):
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
