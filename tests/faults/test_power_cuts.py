@@ -11,6 +11,7 @@ from sqlalchemy import Engine, event
 
 from service.failpoints import armed
 from service.lifecycle.datasets.upload_dataset import upload_dataset
+from service.lifecycle.upload import Upload
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
 from tests.faults.actors import MODEL, uploading
@@ -116,7 +117,10 @@ def test_f34_files_that_the_service_has_taken_survive_a_power_cut(database_url: 
     content = b"text,label\na,b\n"
     with PowerCut.of(disk) as power_cut:
         story.ask(uploading(held, "model.bin"))
-        dataset, _ = upload_dataset(story.world.services[0].store, disk / "datasets", len(content), [content])
+        upload = Upload(disk / "datasets", len(content), "SPEZIA_MAX_DATASET_BYTES")
+        upload.write(content)
+        dataset, _ = upload_dataset(story.world.services[0].store, upload)
+        upload.discard()
         left = power_cut.least(tmp_path / "left")
     assert (left / "datasets" / dataset.sha256).read_bytes() == content
     assert (left / "artifacts" / held.lease_id / "model.bin").read_bytes() == MODEL
