@@ -4,8 +4,12 @@ from rich.console import Console
 from rich.table import Table
 
 from spezia.cli.words import number_words, params_words
+from spezia.contract.advice import Advice
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.study import Study, TrialCounts
+
+MOST_ADVICE = 3
+"""Largest number of pieces of advice on the screen."""
 
 
 def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -> None:
@@ -29,7 +33,7 @@ def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -
         console.print(f"{metric}: {number_words(score)}", highlight=False)
     if best.model_directory:
         console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
-    _show_notes([*study.warnings, *best.warnings], console)
+    _show_notes([*study.warnings, *best.warnings], best.advice, best.study, console)
 
 
 def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
@@ -48,12 +52,18 @@ def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
         if one.model_directory:
             console.print(f"model of trial {one.number}: {one.model_directory}", soft_wrap=True, highlight=False)
     shared = [warning for warning in first.warnings if all(warning in one.warnings for one in front.pareto)]
-    _show_notes([*study.warnings, *shared], console)
+    advice = [one for one in first.advice if one.sentence in shared]
+    _show_notes([*study.warnings, *shared], advice, front.study, console)
 
 
-def _show_notes(warnings: list[str], console: Console) -> None:
-    for warning in dict.fromkeys(warnings):
-        console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
+def _show_notes(warnings: list[str], advice: list[Advice], name: str, console: Console) -> None:
+    sentences = [one.sentence for one in advice]
+    notes = [f"note: {warning}" for warning in dict.fromkeys(warnings) if warning not in sentences]
+    notes += [f"advice: {sentence}" for sentence in sentences[:MOST_ADVICE]]
+    if len(sentences) > MOST_ADVICE:
+        notes.append(f"more advice is in `spezia best {name} --json`: {len(sentences)} in all")
+    for note in notes:
+        console.print(note, soft_wrap=True, style="yellow", markup=False)
 
 
 def _counts(counts: TrialCounts) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from spezia.contract.advice import Advice
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
@@ -66,6 +67,9 @@ class BestTrial(Reply):
     """How well small runs predicted full ones; null where the study has none."""
     warnings: list[str]
     """What to know before using the trial, with what to do about it."""
+    advice: list[Advice] = []
+    """Changes of the spec that the trial advises for the next study, what may gain most first; at most one for each
+    parameter. The sentence of each is among the warnings."""
 
 
 class ParetoFront(Reply):

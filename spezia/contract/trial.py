@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
+from spezia.contract.advice import Advice
 from spezia.contract.failure import Failure
 from spezia.contract.study_spec import Params
 from spezia.contract.wire import Count, Reply, Wire
@@ -147,6 +148,9 @@ class TrialDetail(Trial):
     known."""
     warnings: list[str] = []
     """What the trial's curves say, with the edit of the search space that would help."""
+    advice: list[Advice] = []
+    """Changes of the spec that the trial's curves advise, what may gain most first; at most one for each parameter. The
+    sentence of each is among the warnings."""
     log_tail: list[str] = []
     """Last log lines of a trial that has failed; empty otherwise."""
 

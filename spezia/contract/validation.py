@@ -1,5 +1,6 @@
 """What the service thinks of a spec without starting it: warnings, and the size of the search."""
 
+from spezia.contract.advice import Advice
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.wire import Count, Reply, Text
 
@@ -25,6 +26,8 @@ class Validation(Reply):
     """The spec as it would be stored, defaults and preset filled in."""
     warnings: list[SpecWarning]
     """What is allowed and likely to disappoint."""
+    advice: list[Advice] = []
+    """Changes of the spec that the warnings advise, what may gain most first; at most one for each parameter."""
     n_parameters: Count
     """Number of params that are searched."""
     size_of_space: Count | None

@@ -5,8 +5,8 @@ import secrets
 
 from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
+from service.lifecycle.studies.advise import Adviser
 from service.lifecycle.studies.check_spec import check_spec
-from service.search.lint.lint import lint
 from service.store import datasets, studies
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -32,11 +32,11 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
     spec = check_spec(spec)
     named = spec if spec.name else spec.model_copy(update={"name": _made_up_name()})
     assert named.name is not None
+    warnings = [str(one.finding) for one in Adviser(named).on_spec()]
     with store.writing() as tx:
         existing = _find(tx, named.name)
         failpoint("create.looked")
         _check_uploads(tx, named)
-        warnings = [str(warning) for warning in lint(named)]
         created = studies.create(tx, named, warnings) if existing is None else None
         failpoint("create.before_commit")
         # on PostgreSQL somebody may have been first since we looked

@@ -6,6 +6,7 @@ from typing import Any
 
 from service.errors import NoBest
 from service.lifecycle.pilots.compare_pilots import compare_pilots
+from service.lifecycle.studies.advise import Advised, Adviser
 from service.lifecycle.studies.training_arguments import training_arguments
 from service.search.results.edges import edges
 from service.search.results.explain import explain
@@ -71,6 +72,7 @@ class _Around:
     device_seconds: float
     start_small: SmallRuns | None
     models: dict[int, KeptModel]
+    adviser: Adviser
     warnings: list[str]
 
 
@@ -83,6 +85,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
         device_seconds=attempts.device_seconds(tx, study.uuid),
         start_small=compare_pilots(tx, study, seen),
         models=artifacts.kept_models(tx, study.uuid),
+        adviser=Adviser(study.spec),
         warnings=[*study.warnings, *_warnings(study, found, trial)],
     )
 
@@ -95,6 +98,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
     improvements = None if around.baseline is None else _improvements(study, around.baseline, values)
     model = around.models.get(leader.number)
     path = f"/v1/studies/{study.name}"
+    advised = _advise(around, leader, reported)
     return BestTrial(
         study=study.name,
         number=leader.number,
@@ -115,7 +119,8 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         training_arguments=training_arguments(study, leader),
         generalization_gap=generalization_gap(row.metrics),
         start_small=around.start_small,
-        warnings=[*around.warnings, *_advice(around, leader, reported)],
+        warnings=[*around.warnings, *(str(one.finding) for one in advised)],
+        advice=[one.advice for one in advised if one.advice is not None],
     )
 
 
@@ -149,10 +154,10 @@ def _warnings(study: StudyRow, found: list[FrozenTrial], baseline: FrozenTrial |
     return warnings
 
 
-def _advice(around: _Around, leader: FrozenTrial, reported: list[Any]) -> list[str]:
+def _advise(around: _Around, leader: FrozenTrial, reported: list[Any]) -> list[Advised]:
     """What the leader's curves say, and where its params stopped."""
     study = around.study
     params = trial_params(study.spec, leader.params)
-    advice = explain(study.spec, params, points(reported))
+    findings = explain(study.spec, params, points(reported), study.facts)
     is_early = around.counts.complete < _MIN_TRIALS_FOR_EDGES
-    return advice if is_early else [*advice, *edges(study.spec, params, study.facts)]
+    return around.adviser.on_trial(findings if is_early else [*findings, *edges(study.spec, params, study.facts)])

@@ -1,7 +1,7 @@
 """Say what a study would be and what to think about again, without starting it (POST /v1/studies:validate)."""
 
+from service.lifecycle.studies.advise import Adviser
 from service.lifecycle.studies.check_spec import check_spec
-from service.search.lint.lint import lint
 from service.search.pruning.pruners import longest_schedule
 from service.search.space.space_size import n_searched, space_size, trials_advised
 from spezia.contract.study_spec import StudySpec
@@ -16,9 +16,11 @@ def validate_study(spec: StudySpec) -> Validation:
     """
     filled = check_spec(spec)
     size = space_size(filled)
+    advised = Adviser(filled).on_spec()
     return Validation(
         spec=filled,
-        warnings=lint(filled),
+        warnings=[one.warning for one in advised],
+        advice=[one.advice for one in advised if one.advice is not None],
         n_parameters=n_searched(filled),
         size_of_space=size,
         n_trials=filled.n_trials if size is None else min(size, filled.n_trials),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from service.lifecycle.studies.advise import Adviser
 from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.trials.find_trial import find_trial
 from service.search.results.explain import explain
@@ -32,6 +33,8 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
     summary = describe_trial(study, trial, evaluations[-1] if evaluations else None)
     curve = points(evaluations)
     best = best_point(study.spec, curve) if curve else None
+    findings = explain(study.spec, trial_params(study.spec, trial.params), curve, study.facts)
+    advised = Adviser(study.spec).on_trial(findings) if findings else []
     return TrialDetail(
         **summary.__dict__,
         intermediate_values=[_evaluation(row) for row in evaluations],
@@ -39,7 +42,8 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         decisions=[_decision(row) for row in decided],
         best_step=best.step if best else None,
         generalization_gap=generalization_gap(best.metrics) if best else None,
-        warnings=explain(study.spec, trial_params(study.spec, trial.params), curve),
+        warnings=[str(one.finding) for one in advised],
+        advice=[one.advice for one in advised if one.advice is not None],
         log_tail="".join(log).splitlines()[-LOG_TAIL_LINES:],
     )
 

@@ -6,18 +6,18 @@ of what our own samplers and pruners do; nothing here looks at data or model.
 
 from collections.abc import Callable, Iterator
 
-from service.search.lint.lint_budget import budget_warnings
-from service.search.lint.lint_pruner import pruner_warnings
-from service.search.lint.lint_rate import rate_warnings
-from service.search.lint.lint_training import training_warnings
+from service.search.finding import Finding
+from service.search.lint.lint_budget import budget_findings
+from service.search.lint.lint_pruner import pruner_findings
+from service.search.lint.lint_rate import rate_findings
+from service.search.lint.lint_training import training_findings
 from spezia.contract.study_spec import StudySpec
-from spezia.contract.validation import SpecWarning
 
-_OF_EVERY_STUDY: tuple[Callable[[StudySpec], Iterator[SpecWarning]], ...] = (budget_warnings,)
-_OF_FINE_TUNING = (rate_warnings, pruner_warnings, training_warnings)
+_OF_EVERY_STUDY: tuple[Callable[[StudySpec], Iterator[Finding]], ...] = (budget_findings,)
+_OF_FINE_TUNING = (rate_findings, pruner_findings, training_findings)
 
 
-def lint(spec: StudySpec) -> list[SpecWarning]:
-    """Return the warnings about a spec whose preset is filled in; about a script's own params there are few."""
+def lint(spec: StudySpec) -> list[Finding]:
+    """Return what to think about again in a spec whose preset is filled in; little about a script's own params."""
     rules = _OF_EVERY_STUDY if spec.task == "script" else _OF_EVERY_STUDY + _OF_FINE_TUNING
-    return [warning for rule in rules for warning in rule(spec)]
+    return [finding for rule in rules for finding in rule(spec)]

@@ -1,30 +1,26 @@
-"""Warnings about a number of trials that does not fit the size of the space, or what the sampler needs."""
+"""Whether the number of trials, the size of the space and what the sampler needs fit each other."""
 
 from collections.abc import Iterator
 
+from service.search.edits import drop, fix, lower_field, raise_field, set_field
+from service.search.finding import Finding, Gain, Remedy, listed, some
 from service.search.space.allowed import ranges_of
-from service.search.space.space_size import is_constant, n_advised, n_searched, space_size, trials_advised
+from service.search.space.space_size import (
+    SEARCH_FIRST,
+    is_constant,
+    n_advised,
+    n_searched,
+    space_size,
+    trials_advised,
+)
 from spezia.contract import samplers
+from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices
 from spezia.contract.study_spec import StudySpec
-from spezia.contract.validation import SpecWarning
-
-_FIRST = (
-    "learning_rate",
-    "method",
-    "epochs",
-    "frozen_fraction",
-    "frozen_layers",
-    "lora_rank",
-    "weight_decay",
-    "warmup_ratio",
-    "lr_schedule",
-)
-"""Parameters that are worth searching first when trials are few; dropout, batch and the rest come after."""
 
 
-def budget_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield the warnings about trials, space and sampler that do not fit each other."""
+def budget_findings(spec: StudySpec) -> Iterator[Finding]:
+    """Yield where trials, space and sampler do not fit each other."""
     yield from _constants(spec)
     size = space_size(spec)
     if size is not None and size < spec.n_trials:
@@ -37,84 +33,115 @@ def budget_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
         yield from _startup(spec)
     yield from _cmaes(spec)
     if spec.n_parallel is not None and 1 < spec.n_trials <= spec.n_parallel and _learns(spec):
-        yield SpecWarning(
+        yield Finding(
             field="n_parallel",
             message=f"all {spec.n_trials} trials start at once, so none learns from another",
-            advice=f"lower n_parallel, to {max(1, spec.n_trials // 4)} say, or use sampler random",
+            gain=Gain.EFFECT,
+            remedies=some(lower_field(spec, "n_parallel", max(1, spec.n_trials // 4)), _use_sampler("random")),
         )
 
 
-def _constants(spec: StudySpec) -> Iterator[SpecWarning]:
+def _constants(spec: StudySpec) -> Iterator[Finding]:
     for name in spec.search_space:
         if is_constant(spec, name):
-            yield SpecWarning(
+            fixed = fix(spec, name, _only_value(spec, name), f"move {name} to fixed")
+            yield Finding(
                 field=f"search_space.{name}",
                 message="has one value, so nothing is searched",
-                advice=f"move {name} to fixed, or give it a range",
+                gain=Gain.COST,
+                remedies=some(fixed, Remedy(words="give it more values")),
             )
 
 
-def _small_space(spec: StudySpec, size: int) -> SpecWarning:
+def _only_value(spec: StudySpec, name: str) -> ParamValue:
+    (only,) = ranges_of(spec, name)
+    return only.choices[0] if isinstance(only, Choices) else only.low
+
+
+def _small_space(spec: StudySpec, size: int) -> Finding:
     is_grid = isinstance(spec.sampler, samplers.GridSampler)
     after = "the study ends after them" if is_grid else "the others repeat them"
-    return SpecWarning(
+    fewer = lower_field(spec, "n_trials", size)
+    assert fewer is not None
+    grid = _use_sampler("grid")
+    in_a_grid = Remedy(words=f"{grid.words} with n_trials {size}", changes=grid.changes + fewer.changes)
+    return Finding(
         field="n_trials",
         message=f"the space holds {size} different trials, fewer than n_trials = {spec.n_trials}: {after}",
-        advice=f"lower n_trials to {size}" if is_grid else f"use sampler grid with n_trials {size}, or widen the space",
+        gain=Gain.COST,
+        remedies=(fewer if is_grid else in_a_grid, Remedy(words="widen the space")),
     )
 
 
-def _large_grid(spec: StudySpec, size: int) -> SpecWarning:
-    return SpecWarning(
+def _large_grid(spec: StudySpec, size: int) -> Finding:
+    return Finding(
         field="n_trials",
         message=f"the grid has {size} points and n_trials is {spec.n_trials}: a random part of it is visited",
-        advice=f"raise n_trials to {size}, thin the grid out, or use sampler tpe",
+        gain=Gain.VALUE,
+        remedies=some(raise_field(spec, "n_trials", size), Remedy(words="thin the grid out"), _use_sampler("tpe")),
     )
 
 
-def _few_trials(spec: StudySpec) -> Iterator[SpecWarning]:
+def _few_trials(spec: StudySpec) -> Iterator[Finding]:
     advised = trials_advised(spec)
     if spec.n_trials >= advised:
         return
-    room = n_advised(spec.n_trials)
-    first = [name for name in _FIRST if name in spec.search_space][:room]
-    fewer = f"search only {', '.join(first)}" if first and spec.task != "script" else f"search {room} of them"
-    yield SpecWarning(
+    yield Finding(
         field="n_trials",
         message=f"{n_searched(spec)} parameters are searched with {spec.n_trials} trials, too few to tell them apart",
-        advice=f"raise n_trials to {advised}, or {fewer}",
+        gain=Gain.VALUE,
+        remedies=some(raise_field(spec, "n_trials", advised), _search_fewer(spec)),
     )
 
 
-def _startup(spec: StudySpec) -> Iterator[SpecWarning]:
+def _search_fewer(spec: StudySpec) -> Remedy:
+    room = n_advised(spec.n_trials)
+    first = [name for name in SEARCH_FIRST if name in spec.search_space][:room]
+    if not first or spec.task == "script":
+        return Remedy(words=f"search {room} of them")
+    others = [f"search_space.{name}" for name in spec.search_space if name not in first]
+    return drop(*others, words=f"search only {', '.join(first)}")
+
+
+def _startup(spec: StudySpec) -> Iterator[Finding]:
     match spec.sampler:
         case samplers.TpeSampler(options=options) | samplers.GpSampler(options=options):
-            field, n_random = "n_startup_trials", options.n_startup_trials
+            field, n_random, least = "n_startup_trials", options.n_startup_trials, 1
         case samplers.CmaEsSampler(options=options):
-            field, n_random = "n_startup_trials", options.n_startup_trials
+            field, n_random, least = "n_startup_trials", options.n_startup_trials, 1
         case samplers.Nsga2Sampler(options=options) | samplers.Nsga3Sampler(options=options):
-            field, n_random = "population_size", options.population_size
+            field, n_random, least = "population_size", options.population_size, 2
         case _:
             return
     if n_random >= spec.n_trials > 1 and n_searched(spec) > 0:
         name = spec.sampler.name
-        yield SpecWarning(
+        fewer = max(least, spec.n_trials // 3)
+        yield Finding(
             field=f"sampler.options.{field}",
             message=f"{name} draws its first {n_random} trials by chance and {spec.n_trials} run: it learns nothing",
-            advice=f"lower {field} to {max(1, spec.n_trials // 3)}, or raise n_trials",
+            gain=Gain.EFFECT,
+            remedies=some(
+                lower_field(spec, f"sampler.options.{field}", fewer, f"lower {field} to {fewer}"),
+                Remedy(words="raise n_trials"),
+            ),
         )
 
 
-def _cmaes(spec: StudySpec) -> Iterator[SpecWarning]:
+def _cmaes(spec: StudySpec) -> Iterator[Finding]:
     if not isinstance(spec.sampler, samplers.CmaEsSampler):
         return
     by_chance = [name for name in spec.search_space if any(isinstance(one, Choices) for one in ranges_of(spec, name))]
     if by_chance:
-        yield SpecWarning(
+        yield Finding(
             field="sampler.name",
-            message=f"cmaes models numbers only and draws {', '.join(by_chance)} by chance",
-            advice="use sampler tpe, or give them ranges",
+            message=f"cmaes models numbers only and draws {listed(by_chance)} by chance",
+            gain=Gain.EFFECT,
+            remedies=(_use_sampler("tpe"), Remedy(words="give them ranges")),
         )
+
+
+def _use_sampler(name: str) -> Remedy:
+    return set_field("sampler", {"name": name}, f"use sampler {name}")
 
 
 def _learns(spec: StudySpec) -> bool:

@@ -1,35 +1,39 @@
-"""Warnings about a pruner that can never act, or that compares what cannot be compared."""
+"""What is odd about a pruner that can never act, or that compares what cannot be compared."""
 
 from collections.abc import Iterator
 
+from service.search.edits import fix, lower_field, raise_field, set_field, together
+from service.search.finding import Finding, Gain, Remedy, some
 from service.search.pruning.comparable import n_schedules
 from service.search.pruning.pruners import longest_schedule
+from service.search.space.allowed import largest
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
-from spezia.contract.validation import SpecWarning
 
 _MIN_PEERS = 3
 _SHARES = ("accuracy", "f1_macro", "f1_micro", "subset_accuracy", "span_f1", "span_precision", "span_recall")
 """Metrics that lie between 0 and 1."""
 
 
-def pruner_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield the warnings that no trial will be pruned, or some for the wrong reason."""
+def pruner_findings(spec: StudySpec) -> Iterator[Finding]:
+    """Yield why no trial will be pruned, or some for the wrong reason."""
     if isinstance(spec.pruner, pruners.NoPruner):
         return
     n_evaluations = longest_schedule(spec)
     first = _first_step(spec.pruner)
     if n_evaluations == 1:
-        yield SpecWarning(
+        yield Finding(
             field="pruner.name",
             message="a trial has one evaluation, and the last one is never pruned: the pruner cannot act",
-            advice="raise training.evaluations_per_epoch or epochs, or use pruner none",
+            gain=Gain.EFFECT,
+            remedies=some(_evaluate_more(spec, first), Remedy(words="raise epochs"), _use_pruner("none")),
         )
     elif first >= n_evaluations:
-        yield SpecWarning(
+        yield Finding(
             field="pruner.options",
             message=f"acts from evaluation {first} on; the longest trial has {n_evaluations}, the last never pruned",
-            advice="let it act earlier, or raise training.evaluations_per_epoch",
+            gain=Gain.EFFECT,
+            remedies=some(_act_earlier(spec, n_evaluations), _evaluate_more(spec, first), _use_pruner("none")),
         )
     else:
         yield from _peers(spec)
@@ -44,7 +48,8 @@ def _first_step(pruner: pruners.Pruner) -> int:
         case pruners.ThresholdPruner(options=options):
             return options.n_warmup_steps + 1
         case pruners.SuccessiveHalvingPruner(options=options):
-            return int(options.min_resource * options.reduction_factor**options.min_early_stopping_rate)
+            # no trial has 2**60 evaluations, and larger exponents make numbers that fill a page
+            return int(options.min_resource * options.reduction_factor ** min(options.min_early_stopping_rate, 60))
         case pruners.HyperbandPruner(options=options):
             return options.min_resource
         case pruners.PatientPruner(options=options):
@@ -54,36 +59,80 @@ def _first_step(pruner: pruners.Pruner) -> int:
             raise AssertionError("no pruner has no first step")
 
 
-def _peers(spec: StudySpec) -> Iterator[SpecWarning]:
+def _evaluate_more(spec: StudySpec, first: int) -> Remedy | None:
+    """Evaluate so often that the pruner may act before the last evaluation of the longest trial."""
+    epochs = longest_schedule(spec) // spec.training.evaluations_per_epoch
+    return raise_field(spec, "training.evaluations_per_epoch", first // epochs + 1)
+
+
+def _act_earlier(spec: StudySpec, n_evaluations: int) -> Remedy | None:
+    """Let the pruner act about half-way through the longest trial, or where it knows no such place at once."""
+    match spec.pruner:
+        case pruners.MedianPruner() | pruners.PercentilePruner() | pruners.ThresholdPruner():
+            return lower_field(spec, "pruner.options.n_warmup_steps", n_evaluations // 2 - 1)
+        case pruners.SuccessiveHalvingPruner():
+            return together(
+                lower_field(spec, "pruner.options.min_resource", 1),
+                lower_field(spec, "pruner.options.min_early_stopping_rate", 0),
+            )
+        case pruners.HyperbandPruner():
+            return lower_field(spec, "pruner.options.min_resource", 1)
+        case pruners.PatientPruner():
+            return lower_field(spec, "pruner.options.patience", n_evaluations - 3) if n_evaluations >= 3 else None
+        case pruners.NoPruner():
+            return None
+
+
+def _use_pruner(name: str) -> Remedy:
+    return set_field("pruner", {"name": name}, f"use pruner {name}")
+
+
+def _peers(spec: StudySpec) -> Iterator[Finding]:
     """Those that compare a trial with others need others."""
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         n_startup = spec.pruner.options.n_startup_trials
         if n_startup >= spec.n_trials:
-            yield SpecWarning(
+            fewer = max(1, spec.n_trials // 4)
+            yield Finding(
                 field="pruner.options.n_startup_trials",
                 message=f"{n_startup} trials have to complete first and there are {spec.n_trials}: it cannot act",
-                advice=f"lower it to {max(1, spec.n_trials // 4)}, or raise n_trials",
+                gain=Gain.EFFECT,
+                remedies=some(
+                    lower_field(spec, "pruner.options.n_startup_trials", fewer, f"lower it to {fewer}"),
+                    Remedy(words="raise n_trials"),
+                ),
             )
         elif spec.n_parallel is not None and 2 * spec.n_parallel > spec.n_trials > 1:
-            yield SpecWarning(
+            halving = _use_pruner("successive-halving")
+            yield Finding(
                 field="n_parallel",
                 message=f"{spec.n_parallel} of {spec.n_trials} trials run at once, and {spec.pruner.name} compares "
                 "with completed ones: few are left to prune",
-                advice="lower n_parallel, or use pruner successive-halving, which compares running trials too",
+                gain=Gain.COST,
+                remedies=some(
+                    lower_field(spec, "n_parallel", spec.n_trials // 2),
+                    Remedy(words=f"{halving.words}, which compares running trials too", changes=halving.changes),
+                ),
             )
     elif not isinstance(spec.pruner, pruners.SuccessiveHalvingPruner | pruners.HyperbandPruner):
         return
     n = n_schedules(spec)
     if n > 1 and spec.n_trials < _MIN_PEERS * n:
-        yield SpecWarning(
+        longest = int(largest(spec, "epochs"))
+        yield Finding(
             field="search_space.epochs",
             message=f"a trial is compared only with trials of as many epochs or more, and {spec.n_trials} trials have "
             f"{n} numbers of epochs: the longest have few peers",
-            advice="fix epochs at the largest (the best evaluation counts, not the last), or raise n_trials",
+            gain=Gain.COST,
+            remedies=some(
+                fix(spec, "epochs", longest, f"fix epochs at {longest} (the best evaluation counts, not the last)"),
+                raise_field(spec, "n_trials", _MIN_PEERS * n),
+                Remedy(words="search fewer of them"),
+            ),
         )
 
 
-def _threshold(spec: StudySpec) -> Iterator[SpecWarning]:
+def _threshold(spec: StudySpec) -> Iterator[Finding]:
     """A threshold is on the objective, whatever the loss does."""
     if not isinstance(spec.pruner, pruners.ThresholdPruner):
         return
@@ -91,14 +140,22 @@ def _threshold(spec: StudySpec) -> Iterator[SpecWarning]:
     good, bad = ("upper", "lower") if spec.direction == "maximize" else ("lower", "upper")
     limits = {"lower": options.lower, "upper": options.upper}
     if metric in _SHARES and any(limit is not None and not 0 <= limit <= 1 for limit in limits.values()):
-        yield SpecWarning(
+        yield Finding(
             field="pruner.options",
             message=f"the threshold looks like a loss, but it is compared with the objective {metric}, between 0 and 1",
-            advice=f"give a threshold of {metric}, or make validation_loss the objective",
+            gain=Gain.EFFECT,
+            remedies=(
+                Remedy(words=f"give a threshold of {metric}"),
+                Remedy(words="make validation_loss the objective"),
+            ),
         )
     elif limits[good] is not None:
-        yield SpecWarning(
+        yield Finding(
             field=f"pruner.options.{good}",
             message=f"ends trials whose {metric} is better than {limits[good]:g}",
-            advice=f"use {bad}; to end the study at a value that is good enough, use target_value",
+            gain=Gain.EFFECT,
+            remedies=(
+                Remedy(words=f"use {bad}"),
+                Remedy(words="use target_value, to end the study at a value that is good enough"),
+            ),
         )

@@ -1,12 +1,15 @@
-"""Warnings about everything else that a search leaves to chance while it trains."""
+"""What else a search leaves to chance while it trains."""
 
 import re
 from collections.abc import Iterator
 
-from service.search.space.allowed import choices_of, largest, n_values, ranges_of
+from service.search.edits import drop, fix, lower_high, raise_field, set_choices, set_field
+from service.search.finding import Finding, Gain, Remedy, some
+from service.search.space.allowed import choices_of, edges_of, largest, n_values, nearest, ranges_of
 from service.search.space.space_size import trials_advised
+from spezia.contract.ranges import Choices
+from spezia.contract.space import active_dimension, each_dimension
 from spezia.contract.study_spec import StudySpec
-from spezia.contract.validation import SpecWarning
 
 _MANY_EPOCHS = 10
 _TRIALS_FOR_BATCH = 40
@@ -23,8 +26,8 @@ _DEPTHS = (
 _SAYS_DEPTH = re.compile(r"[-_]L-?(\d{1,2})(?=[-_]|$)")
 
 
-def training_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
-    """Yield the warnings about everything but rate, budget and pruner."""
+def training_findings(spec: StudySpec) -> Iterator[Finding]:
+    """Yield what is odd about everything but rate, budget and pruner."""
     yield from _batch(spec)
     yield from _alpha(spec)
     yield from _frozen(spec)
@@ -34,62 +37,97 @@ def training_warnings(spec: StudySpec) -> Iterator[SpecWarning]:
     yield from _several(spec)
     is_scored = spec.data is not None and spec.data.test is not None and len(spec.objectives) == 1
     if is_scored and spec.training.keep_models == 0:
-        yield SpecWarning(
+        yield Finding(
             field="training.keep_models",
             message="no model is kept, so there is none to score on data.test",
-            advice="set keep_models: 1, or drop data.test",
+            gain=Gain.EFFECT,
+            remedies=(
+                set_field("training.keep_models", 1, "set keep_models: 1"),
+                drop("data.test", words="drop data.test"),
+            ),
         )
 
 
-def _several(spec: StudySpec) -> Iterator[SpecWarning]:
+def _several(spec: StudySpec) -> Iterator[Finding]:
     """What a front has otherwise than a single winner."""
     if len(spec.objectives) == 1:
         return
     if spec.data is not None and spec.data.test is not None:
-        yield SpecWarning(
+        yield Finding(
             field="data.test",
             message="several objectives have no single winner, so no model is scored on it: it stays unseen",
-            advice="choose a trial of the Pareto front, then score its model on the test data yourself",
+            gain=Gain.EFFECT,
+            remedies=(
+                Remedy(words="choose a trial of the Pareto front, then score its model on the test data yourself"),
+            ),
         )
     if spec.training.keep_models == 1:
-        yield SpecWarning(
+        yield Finding(
             field="training.keep_models",
             message=f"of the Pareto front only the model that is best by {spec.metric} is kept",
-            advice="set keep_models to how many models of the front you want to choose from",
+            gain=Gain.EFFECT,
+            remedies=(Remedy(words="set keep_models to how many models of the front you want to choose from"),),
         )
 
 
-def _batch(spec: StudySpec) -> Iterator[SpecWarning]:
+def _batch(spec: StudySpec) -> Iterator[Finding]:
     # where trials are too few for the whole space, that has been said
     is_few_for_batch = trials_advised(spec) <= spec.n_trials < _TRIALS_FOR_BATCH
     if is_few_for_batch and {"batch_size", "learning_rate"} <= spec.search_space.keys():
-        yield SpecWarning(
+        dimension = active_dimension(spec.search_space, "batch_size", spec.fixed)
+        usual = 16 if dimension is None else nearest(dimension.distribution, 16)
+        yield Finding(
             field="search_space.batch_size",
             message="every batch size has its own best learning rate, so searching both multiplies the trials needed",
-            advice=f"fix batch_size (16, say), or raise n_trials to {_TRIALS_FOR_BATCH}; memory never limits it here",
+            gain=Gain.COST,
+            remedies=some(
+                fix(spec, "batch_size", usual, f"fix batch_size at {usual}, say (memory never limits it here)"),
+                raise_field(spec, "n_trials", _TRIALS_FOR_BATCH),
+                Remedy(words="search one of the two alone"),
+            ),
         )
 
 
-def _alpha(spec: StudySpec) -> Iterator[SpecWarning]:
+def _alpha(spec: StudySpec) -> Iterator[Finding]:
     if {"lora_alpha_ratio", "learning_rate"} <= spec.search_space.keys():
-        yield SpecWarning(
+        yield Finding(
             field="search_space.lora_alpha_ratio",
             message="alpha scales what the adapters add, much as the learning rate does: the two trade off",
-            advice="fix lora_alpha_ratio at 2 and search the rate",
+            gain=Gain.COST,
+            remedies=some(
+                fix(spec, "lora_alpha_ratio", 2.0, "fix lora_alpha_ratio at 2 and search the rate"),
+                Remedy(words="search one of them alone"),
+            ),
         )
 
 
-def _frozen(spec: StudySpec) -> Iterator[SpecWarning]:
+def _frozen(spec: StudySpec) -> Iterator[Finding]:
     depth = None if spec.model is None else _known_depth(spec.model.name)
     deepest = largest(spec, "frozen_layers")
     if depth is None or deepest <= depth:
         return
     searched = "frozen_layers" in spec.search_space
-    yield SpecWarning(
+    yield Finding(
         field="search_space.frozen_layers" if searched else "fixed.frozen_layers",
         message=f"up to {deepest:g} blocks are frozen, and by its name this model has {depth}: it will be refused",
-        advice=f"go up to {depth}, or use frozen_fraction, which fits any model",
+        gain=Gain.EFFECT,
+        remedies=some(_freeze_up_to(spec, depth), Remedy(words="use frozen_fraction, which fits any model")),
     )
+
+
+def _freeze_up_to(spec: StudySpec, depth: int) -> Remedy | None:
+    if "frozen_layers" in spec.fixed:
+        return set_field("fixed.frozen_layers", depth)
+    too_deep = [
+        one for one in each_dimension(spec.search_space, "frozen_layers") if max(edges_of(one.distribution)) > depth
+    ]
+    if len(too_deep) != 1:
+        return None
+    (dimension,) = too_deep
+    if isinstance(dimension.distribution, Choices):
+        fitting = [one for one in dimension.distribution.choices if isinstance(one, int) and one <= depth]
+        return set_choices(dimension, list(fitting), f"go up to {depth}") if fitting else None
+    return lower_high(dimension, depth)
 
 
 def _known_depth(model: str) -> int | None:
@@ -99,31 +137,45 @@ def _known_depth(model: str) -> int | None:
     return next((depth for pattern, depth in _DEPTHS if re.search(pattern, model.lower())), None)
 
 
-def _warmup(spec: StudySpec) -> Iterator[SpecWarning]:
+def _warmup(spec: StudySpec) -> Iterator[Finding]:
     if "warmup_ratio" in spec.search_space and choices_of(spec, "lr_schedule") == {"constant"}:
-        yield SpecWarning(
+        yield Finding(
             field="search_space.warmup_ratio",
             message="the schedule constant has no warm-up, so this changes nothing",
-            advice="use lr_schedule constant_with_warmup, or drop warmup_ratio",
+            gain=Gain.EFFECT,
+            remedies=some(
+                set_field("fixed.lr_schedule", "constant_with_warmup", "use lr_schedule constant_with_warmup")
+                if "lr_schedule" in spec.fixed
+                else None,
+                drop("search_space.warmup_ratio", words="drop warmup_ratio"),
+            ),
         )
 
 
-def _dropout(spec: StudySpec) -> Iterator[SpecWarning]:
+def _dropout(spec: StudySpec) -> Iterator[Finding]:
     constant = "fixed" if "dropout" in spec.fixed else "search_space"
     ranges = ranges_of(spec, "dropout")
     if constant == "fixed" or (len(ranges) == 1 and n_values(ranges[0]) == 1):
-        yield SpecWarning(
+        yield Finding(
             field=f"{constant}.dropout",
             message="one value for every dropout of the model replaces the checkpoint's own, which often differ",
-            advice="leave dropout out to keep the checkpoint's own, or search it",
+            gain=Gain.VALUE,
+            remedies=(
+                drop(f"{constant}.dropout", words="leave dropout out to keep the checkpoint's own"),
+                Remedy(words="search it"),
+            ),
         )
 
 
-def _epochs(spec: StudySpec) -> Iterator[SpecWarning]:
+def _epochs(spec: StudySpec) -> Iterator[Finding]:
     most = largest(spec, "epochs")
     if most > _MANY_EPOCHS and spec.training.early_stopping_patience is None:
-        yield SpecWarning(
+        yield Finding(
             field="training.early_stopping_patience",
             message=f"trials run up to {most:g} epochs to the end, however long ago they were best",
-            advice="set early_stopping_patience: 3, or fewer epochs",
+            gain=Gain.COST,
+            remedies=(
+                set_field("training.early_stopping_patience", 3, "set early_stopping_patience: 3"),
+                Remedy(words="take fewer epochs"),
+            ),
         )

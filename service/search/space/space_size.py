@@ -13,6 +13,19 @@ _ENOUGH_FOR_MORE = 40
 al. 2023: below 10 trials search the rate alone, from 10 one more, from 25 more) to fine-tuning, whose defaults are
 better known."""
 
+SEARCH_FIRST = (
+    "learning_rate",
+    "method",
+    "epochs",
+    "frozen_fraction",
+    "frozen_layers",
+    "lora_rank",
+    "weight_decay",
+    "warmup_ratio",
+    "lr_schedule",
+)
+"""Parameters that are worth searching first when trials are few; dropout, batch and the rest come after."""
+
 _MAX_CASES = 10_000
 
 
@@ -52,12 +65,20 @@ def space_size(spec: StudySpec) -> int | None:
 
 def trials_advised(spec: StudySpec) -> int:
     """Return how many trials the search space of a spec deserves; a small discrete one no more than it holds."""
-    searched = n_searched(spec)
-    enough = next((n_trials for up_to, n_trials in _ENOUGH if searched <= up_to), _ENOUGH_FOR_MORE)
+    enough = _enough(n_searched(spec))
     size = space_size(spec)
     return enough if size is None else min(enough, size)
+
+
+def has_room(spec: StudySpec) -> bool:
+    """Return whether the trials of a spec can tell one more parameter apart."""
+    return spec.n_trials >= _enough(n_searched(spec) + 1)
 
 
 def n_advised(n_trials: int) -> int:
     """Return how many parameters ``n_trials`` trials can tell apart."""
     return max(up_to for up_to, enough in _ENOUGH if enough <= n_trials)
+
+
+def _enough(n_parameters: int) -> int:
+    return next((n_trials for up_to, n_trials in _ENOUGH if n_parameters <= up_to), _ENOUGH_FOR_MORE)

@@ -3,6 +3,8 @@
 import pytest
 from fastapi.testclient import TestClient
 
+from spezia.contract.advice import Change, with_changes
+from spezia.contract.study_spec import StudySpec
 from tests.service.hand_worker import HandWorker, spec
 
 
@@ -17,6 +19,21 @@ def test_trial_study_and_best_tell_it(http: TestClient, worker: HandWorker) -> N
     assert listed["generalization_gap"] == pytest.approx(0.1)
     best = http.get("/v1/studies/feedback/best").json()
     assert any("set fixed.epochs to 2" in warning for warning in best["warnings"])
+
+
+def test_advice_is_a_change_that_can_be_posted(http: TestClient, worker: HandWorker) -> None:
+    posted = http.post("/v1/studies", json=spec(n_trials=1, fixed={"epochs": 3})).json()["spec"]
+    worker.prepare()
+    worker.run_trial(0.8, 0.5, 0.9)
+    for path in ("best", "trials/0"):
+        answer = http.get(f"/v1/studies/feedback/{path}").json()
+        (advice,) = answer["advice"]
+        assert advice["sentence"] in answer["warnings"]
+        assert advice["changes"] == [{"field": "fixed.epochs", "value": 2}]
+        changed = with_changes(StudySpec.model_validate(posted), [Change(**one) for one in advice["changes"]])
+        assert changed.fixed == {"epochs": 2}
+    again = changed.model_copy(update={"name": "again"}).model_dump(mode="json")
+    assert http.post("/v1/studies", json=again).status_code == 201
 
 
 def test_failed_trial_shows_class_message_and_last_log_lines(http: TestClient, worker: HandWorker) -> None:

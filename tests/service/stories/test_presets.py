@@ -121,10 +121,10 @@ def test_a_study_of_several_methods_begins_with_the_default_of_its_method(http: 
 def test_validating_starts_nothing_and_shows_what_would_be(http: TestClient) -> None:
     found = http.post("/v1/studies:validate", json=preset_spec()).json()
     assert http.get("/v1/studies").json()["studies"] == []
-    assert found["warnings"] == []
+    assert (found["warnings"], found["advice"]) == ([], [])
     assert found["spec"]["search_space"].keys() > {"learning_rate", "epochs"}
     assert found["spec"]["data"]["max_length"] == 128
-    assert {name: found[name] for name in found if name not in ("spec", "warnings")} == {
+    assert {name: found[name] for name in found if name not in ("spec", "warnings", "advice")} == {
         "n_parameters": 5,
         "size_of_space": None,
         "n_trials": 20,
@@ -145,8 +145,11 @@ def test_validating_counts_a_grid(http: TestClient) -> None:
     assert warning == {
         "field": "n_trials",
         "message": "the space holds 6 different trials, fewer than n_trials = 10: the study ends after them",
-        "advice": "lower n_trials to 6",
+        "advice": "lower n_trials to 6, or widen the space",
     }
+    (advice,) = found["advice"]
+    assert advice["sentence"] == f"{warning['field']}: {warning['message']}; {warning['advice']}"
+    assert advice["changes"] == [{"field": "n_trials", "value": 6}]
 
 
 def test_the_warnings_of_a_validation_are_stored_on_the_study(http: TestClient, worker: HandWorker) -> None:

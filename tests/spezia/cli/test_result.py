@@ -3,7 +3,9 @@ import io
 from rich.console import Console
 
 from spezia.cli.result import show_result
-from tests.service.replies import make_front, make_study
+from spezia.contract.advice import Advice, Change
+from spezia.contract.best_trial import BestTrial, ParetoFront
+from tests.service.replies import make_best, make_front, make_study
 
 
 def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
@@ -19,3 +21,34 @@ def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
     ]
     assert lines[6] == "model of trial 7: /models/toy"
     assert lines[7:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
+
+
+def test_three_pieces_of_advice_are_shown_and_where_the_others_are() -> None:
+    changes = [Change(field="n_trials", value=40)]
+    advice = [Advice(sentence=f"finding {number}; do it", changes=changes) for number in range(5)]
+    best = make_best().model_copy(update={"warnings": ["a fact", *(one.sentence for one in advice)], "advice": advice})
+    assert notes_of(best) == [
+        "note: a fact",
+        "advice: finding 0; do it",
+        "advice: finding 1; do it",
+        "advice: finding 2; do it",
+        "more advice is in `spezia best toy --json`: 5 in all",
+    ]
+    assert notes_of(best.model_copy(update={"advice": advice[:3], "warnings": ["a fact"]}))[3:] == [
+        "advice: finding 2; do it"
+    ]
+
+
+def test_of_a_front_only_the_advice_of_all_its_trials_is_shown() -> None:
+    both, own = (Advice(sentence=sentence, changes=[]) for sentence in ("of both", "of one"))
+    first, second = make_front().pareto
+    first = first.model_copy(update={"warnings": ["of both", "of one"], "advice": [both, own]})
+    second = second.model_copy(update={"warnings": ["of both"], "advice": [both]})
+    assert notes_of(ParetoFront(study="toy", pareto=[first, second])) == ["advice: of both"]
+
+
+def notes_of(best: BestTrial | ParetoFront) -> list[str]:
+    screen = io.StringIO()
+    show_result(best, make_study(), Console(file=screen, width=120))
+    lines = screen.getvalue().splitlines()
+    return [line for line in lines if line.startswith(("note", "advice", "more"))]

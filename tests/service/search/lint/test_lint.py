@@ -124,7 +124,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
             "search_space": SPACE | {"frozen_layers": {"type": "int", "low": 0, "high": 13}},
         },
         "search_space.frozen_layers",
-        "go up to 12",
+        "set search_space.frozen_layers.high to 12",
     ),
     (
         {"search_space": SPACE | {"warmup_ratio": MANY["warmup_ratio"]}, "fixed": {"lr_schedule": "constant"}},

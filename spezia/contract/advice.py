@@ -1,0 +1,50 @@
+"""Advice on a study: changes of its spec that a program can make, each with the reason in words."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.wire import Reply
+
+
+class Change(Reply):
+    """A new value for one field of a spec."""
+
+    field: str
+    """Path of the field in the spec, such as ``search_space.learning_rate.high``; a part that is a number counts the
+    entries of a list, from 0."""
+    value: Any
+    """New value of the field; null takes the field out of the spec, so that it has its default, if it has one."""
+
+
+class Advice(Reply):
+    """One thing to change in the spec of a study, for the next study or before this one starts."""
+
+    sentence: str
+    """What was found, and what to do about it; it is one of the ``warnings`` too."""
+    changes: list[Change]
+    """Changes of the spec that do it, to be made together; the service has checked that it would accept the result."""
+
+
+def with_changes(spec: StudySpec, changes: Iterable[Change]) -> StudySpec:
+    """Return a spec with ``changes`` made.
+
+    Raises:
+        ValidationError: The changed spec is none.
+        KeyError, IndexError, TypeError: A change names a field that cannot be there.
+    """
+    body = spec.model_dump()
+    for change in changes:
+        *folders, last = change.field.split(".")
+        parent: Any = body
+        for part in folders:
+            parent = parent[_key(parent, part)]
+        if change.value is None:
+            parent.pop(last, None)
+        else:
+            parent[_key(parent, last)] = change.value
+    return StudySpec.model_validate(body)
+
+
+def _key(parent: Any, part: str) -> str | int:
+    return int(part) if isinstance(parent, list) else part
