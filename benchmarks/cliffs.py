@@ -61,8 +61,9 @@ from service.lifecycle.trials.list_trials import list_trials
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.proposer import Proposer
 from service.settings import Settings
-from service.store import leases, studies, trials, webhooks
-from service.store.leases import Asker, Lease
+from service.store import attempts, studies, trials, webhooks
+from service.store.attempts import Asker
+from service.store.leases import Lease
 from service.store.optuna import tables as optuna_tables
 from service.store.sql.tables import event, measurement, study_spec, worker
 from service.store.store import Store
@@ -159,7 +160,7 @@ def hold_trial(tx: Transaction, study: StudyRow, worker_id: str) -> Lease:
     proposal = propose(ProposalRequest(spec=random_spec, study_name=study.name, number=number, trials=[]))
     assert proposal is not None
     added = trials.add(tx, study, "RUNNING", proposal.params, proposal.distributions, system_attrs={}, user_attrs={})
-    return leases.grant(tx, study.uuid, "trial", added.number, Asker(worker_id, "cpu"), n_past=0)
+    return attempts.begin(tx, study.uuid, "trial", added.number, Asker(worker_id, "cpu"), n_past=0)
 
 
 def hold(store: Store, name: str) -> Lease:

@@ -163,7 +163,7 @@ def seed(url: str, n_trials: int) -> None:
         create_study(store, StudySpec.model_validate(make_spec("random", MAX_TRIALS)))
         worker_id = registered(store)
         proposer = Proposer(store.metrics)
-        [prepare] = dispatch(store, proposer, worker_id, 1)
+        [prepare] = dispatch(store, proposer, worker_id, 1).assignments
         outcome = PreparedOutcome(kind="prepare", facts=FACTS, device_seconds=1.0)
         tell(store, proposer, Path(), prepare.lease_id, prepare.token, outcome)
         draw = random.Random(0)
@@ -282,7 +282,7 @@ def through_storage(url: str, sampler: str, cycles: int) -> dict[str, Any]:
         def cycle() -> None:
             with timed(times, "trial"):
                 with timed(times, "dispatch"):
-                    [held] = dispatch(store, proposer, worker_id, 1)
+                    [held] = dispatch(store, proposer, worker_id, 1).assignments
                 for step in range(1, REPORTS + 1):
                     body = Report.model_validate(make_report(held.lease_id, held.token, step))
                     with timed(times, "report"):

@@ -126,6 +126,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     threads = [
         threading.Thread(target=_reap_until, args=(parts, ended), name="reaper"),
         threading.Thread(target=_deliver_until, args=(parts, ended), name="webhooks"),
+        threading.Thread(target=parts.store.listen, args=(ended,), name="listener"),
     ]
     for thread in threads:
         thread.start()

@@ -1,16 +1,14 @@
 """Routes of workers: who they are, and the work they get."""
 
-from functools import partial
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Annotated
 
-import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
 from service.dependencies import AdmitAgainDep, Parts, PartsDep, StoreDep
 from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
-from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.leases.dispatch import Found, dispatch
 from service.lifecycle.workers.list_workers import list_workers
 from service.lifecycle.workers.register_worker import register_worker
 from service.routes import examples
@@ -18,13 +16,11 @@ from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
 from service.routes.strict_json import StrictRoute
 from service.routes.threads import FOR_DISPATCH, FOR_WORKERS
-from spezia.contract.protocol import Assignment, Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
+from service.routes.wait_for_work import wait_for_work
+from spezia.contract.protocol import Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from spezia.contract.workers import WorkerList
 
 router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=StrictRoute)
-
-POLL_SECONDS = 0.25
-"""How often a waiting dispatch looks for work again; another process may have made some."""
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
@@ -50,23 +46,22 @@ async def post_dispatch(
     admit_again: AdmitAgainDep,
 ) -> Dispatch:
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
-    until = monotonic() + wanted.wait_seconds
-    look = partial(_look, parts, worker_id, wanted)
-    assignments = await run_sync(look, limiter=FOR_DISPATCH)
-    while not assignments and (left := until - monotonic()) > 0:
-        await anyio.sleep(min(POLL_SECONDS, left))
+
+    async def look(is_first: bool) -> Found:
+        return await run_sync(_look, parts, worker_id, wanted, is_first, limiter=FOR_DISPATCH)
+
+    async def is_gone() -> bool:
         if await request.is_disconnected():
-            break  # its worker asks anew, and what it gets then must stay its own
+            return True
         await admit_again()
-        assignments = await run_sync(partial(look, hands_out_again=False), limiter=FOR_DISPATCH)
-    return Dispatch(assignments=assignments)
+        return False
+
+    return Dispatch(assignments=await wait_for_work(look, parts.store.work, wanted.wait_seconds, is_gone))
 
 
-def _look(parts: Parts, worker_id: str, wanted: DispatchRequest, *, hands_out_again: bool = True) -> list[Assignment]:
+def _look(parts: Parts, worker_id: str, wanted: DispatchRequest, is_first: bool) -> Found:
     began = perf_counter()
-    assignments = dispatch(
-        parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints, hands_out_again=hands_out_again
-    )
-    if assignments:
+    found = dispatch(parts.store, parts.proposer, worker_id, wanted.slots, wanted.checkpoints, hands_out_again=is_first)
+    if found.assignments:
         parts.store.metrics.call_seconds.labels("dispatch").observe(perf_counter() - began)
-    return assignments
+    return found

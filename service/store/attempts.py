@@ -97,6 +97,7 @@ def close(
         outcome=outcome,
     )
     tx.write(closed)
+    tx.make_work()  # there is room for another trial, or this one waits again
     if end not in ("COMPLETE", "PRUNED"):
         tx.after_commit.append(tx.metrics.failures.labels(end).inc)
 

@@ -11,7 +11,7 @@ when the block raises. What the block calls takes ``tx`` and never commits.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from threading import Lock
+from threading import Event, Lock
 from typing import Self
 
 from sqlalchemy import Engine
@@ -20,11 +20,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.store.lease_cache import LeaseCache
-from service.store.optuna.trial_cache import TrialCache
+from service.store.caches import Caches
 from service.store.sql.engine import Clock
+from service.store.sql.listen import listen
 from service.store.sql.sqlite import BUSY_SECONDS, WRITING
 from service.store.transaction import Transaction, Viewer
+from service.work_signal import WorkSignal
 
 
 class Store:
@@ -41,8 +42,8 @@ class Store:
         # trial that ends between two would be cached by halves
         level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
         self._for_reading = engine.execution_options(**level)
-        self.trial_cache = TrialCache()
-        self._lease_cache = LeaseCache()
+        self.caches = Caches()
+        self.work = WorkSignal()
         self._turn = Lock()
         self._viewer: Viewer | None = None
         self._open: Transaction | None = None
@@ -91,7 +92,12 @@ class Store:
 
     def forget(self, study_id: int) -> None:
         """Drop the cached trials of a deleted study; called after the commit of its deletion."""
-        self.trial_cache.forget(study_id)
+        self.caches.trials.forget(study_id)
+
+    def listen(self, ended: Event) -> None:
+        """Wake whoever waits for work when another service on a PostgreSQL makes some, until told to end."""
+        if self._engine.dialect.name == "postgresql":
+            listen(self._engine, lambda name: None if name == self.work.name else self.work.notify(), ended)
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,13 +123,11 @@ class Store:
         try:
             with (self._for_writing if writing else self._for_reading).connect() as connection:
                 with connection.begin():
-                    tx = Transaction(
-                        connection, self._clock, self.trial_cache, self._lease_cache, self.metrics, self._viewer
-                    )
+                    tx = Transaction(connection, self._clock, self.caches, self.work, self.metrics, self._viewer)
                     yield tx
                     tx.runner.commit()
                 for study_id, snapshot in tx.trials.snapshots().items():
-                    self.trial_cache.put(study_id, snapshot)
+                    self.caches.trials.put(study_id, snapshot)
             for act in tx.after_commit:
                 act()
         except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:

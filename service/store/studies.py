@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter, gt, lt
 from typing import Any
 from uuid import uuid4
@@ -18,10 +18,12 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     func,
     insert,
+    null,
     or_,
     select,
     type_coerce,
@@ -33,6 +35,7 @@ from service.store import events
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, study_spec
+from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
 from spezia.contract.event import StudyChanged
 from spezia.contract.facts import Facts
@@ -46,26 +49,29 @@ log = logging.getLogger(__name__)
 ENDED = ("complete", "cancelled", "failed")
 """States of studies that have ended."""
 
-# the facts as text, which is cheaper to compare than to read
-_WANTED = select(
-    *(one for one in study_spec.c if one.name != "facts"),
-    cast(study_spec.c.facts, Text).label("facts"),
-    studies.c.study_name,
-).join(studies, studies.c.study_id == study_spec.c.study_id)
+_ROW = [one for one in study_spec.c if one.name not in ("spec", "posted_spec", "facts")]
+# the facts as text: they are read by pydantic
+_FACTS = cast(study_spec.c.facts, Text)
+_OF_STUDY = studies.c.study_id == study_spec.c.study_id
+_WANTED = select(*_ROW, study_spec.c.spec, _FACTS.label("facts"), studies.c.study_name).join(studies, _OF_STUDY)
 _BY_NAME = _WANTED.where(studies.c.study_name == bindparam("name"))
-_BY_ID = Statement(_WANTED.where(study_spec.c.study_id == bindparam("study_id")))
-_BY_UUID = Statement(_WANTED.where(study_spec.c.uuid == bindparam("uuid")))
 _OVERDUE = (
     select(study_spec.c.uuid)
     .where(study_spec.c.state.in_(("running", "stopping")), study_spec.c.deadline <= bindparam("now"))
     .order_by(study_spec.c.deadline)
 )
-_N_LIVE = select(func.count()).where(lease.c.study_uuid == study_spec.c.uuid).scalar_subquery()
-_OPEN = Statement(
-    _WANTED.where((study_spec.c.state == "running") | (study_spec.c.state == "stopping")).order_by(
-        _N_LIVE, study_spec.c.created_at, study_spec.c.study_id
-    )
-)
+# spec and facts only where this process does not know them: a spec may be a megabyte long
+_IS_KNOWN = study_spec.c.version == bindparam("known")
+_WANTED_IF_NEW = select(
+    *_ROW,
+    case((_IS_KNOWN, null()), else_=study_spec.c.spec).label("spec"),
+    case((_IS_KNOWN, null()), else_=_FACTS).label("facts"),
+    studies.c.study_name,
+).join(studies, _OF_STUDY)
+_UNKNOWN = "unknown"
+"""No version of a study."""
+_BY_ID = Statement(_WANTED_IF_NEW.where(study_spec.c.study_id == bindparam("study_id")))
+_BY_UUID = Statement(_WANTED_IF_NEW.where(study_spec.c.uuid == bindparam("uuid")))
 _LOCK = select(studies.c.study_id).with_for_update(key_share=True)
 _LOCK_BY_ID = Statement(_LOCK.where(studies.c.study_id == bindparam("study_id")))
 _LOCK_BY_NAME = Statement(_LOCK.where(studies.c.study_name == bindparam("name")))
@@ -90,8 +96,6 @@ class StudyRow:
     owner: str | None
     """Name of the key that created the study; ``None``: it was created without one."""
     spec: StudySpec
-    posted_json: str | None
-    """The spec as it was posted, once it has been changed; ``None``: it never was."""
     state: StudyState
     ending: StudyState | None
     """The state that a ``stopping`` study will end in."""
@@ -128,16 +132,16 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
         "uuid": uuid4().hex,
         "study_id": study_id,
         "owner": tx.viewer.owner if tx.viewer else None,
-        "spec": spec.model_dump_json(),
         "state": "running",
         "is_scored": False,
         "warnings": warnings,
         "created_at": tx.now,
-        "deadline": _deadline(tx.now, spec, 0.0),
+        **_spec_columns(spec, tx.now, paused_seconds=0.0),
     }
     tx.connection.execute(insert(study_spec), row)
     created = find(tx, spec.name)
     events.add(tx, created.uuid, created.study_id, StudyChanged(state=created.state))
+    tx.make_work()
     return created
 
 
@@ -148,7 +152,7 @@ def find(tx: Transaction, name: str) -> StudyRow:
         StudyNotFound: The service made no study of this name that the viewer may see.
     """
     row = tx.connection.execute(_BY_NAME, {"name": name}).first()
-    study = None if row is None else _from_row(row)
+    study = None if row is None else _read(tx.caches.studies, None, row)
     if study is None or not is_visible(tx, study):
         raise StudyNotFound(name)
     return study
@@ -156,12 +160,19 @@ def find(tx: Transaction, name: str) -> StudyRow:
 
 def find_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
     """Read a study by its own id; ``None`` if there is none."""
-    return tx.ask(_BY_UUID.first(_from_row, uuid=uuid))
+    known = tx.caches.studies.get(uuid)
+    read = partial(_read, tx.caches.studies, known)
+    return tx.ask(_BY_UUID.first(read, uuid=uuid, known=known.version if known else _UNKNOWN))
 
 
-def by_id(study_id: int) -> Call[StudyRow | None]:
-    """Ask for a study by the id that Optuna gave it; ``None`` if there is none."""
-    return _BY_ID.first(_from_row, study_id=study_id)
+def by_id(cache: StudyCache, study_id: int) -> Call[StudyRow | None]:
+    """Ask for a study by the id that Optuna gave it; ``None`` if there is none.
+
+    Args:
+        cache: What this process knows of studies.
+    """
+    known = cache.get(study_id)
+    return _BY_ID.first(partial(_read, cache, known), study_id=study_id, known=known.version if known else _UNKNOWN)
 
 
 def lock(tx: Transaction, name: str) -> StudyRow:
@@ -183,7 +194,7 @@ def lock_by_uuid(tx: Transaction, uuid: str) -> StudyRow | None:
 def lock_by_id(tx: Transaction, study_id: int) -> StudyRow | None:
     """Take a study's lock, then read the study with all its trials; ``None`` if it has been deleted."""
     tx.lock(_LOCK_BY_ID.rows(study_id=study_id))
-    study, _ = tx.ask(by_id(study_id), tx.trials.loading(study_id))
+    study, _ = tx.ask(by_id(tx.caches.studies, study_id), tx.trials.loading(study_id))
     return study
 
 
@@ -193,13 +204,13 @@ def lock_by_lease(tx: Transaction, lease_id: str, token: str) -> int | None:
     An id does not say that the lease is good: it may be stale all the same, or become so while we wait for the lock. To
     find, renew or end it under the lock tells.
     """
-    known = tx.lease_cache.study_of(lease_id)
+    known = tx.caches.leases.study_of(lease_id)
     if known is not None:
         tx.lock(_LOCK_BY_ID.rows(study_id=known))
         return known
     study_id = tx.lock_for(_LOCK_BY_LEASE.first(attrgetter("study_id"), of_id=lease_id, of_token=token))
     if study_id is not None:
-        tx.lease_cache.put(lease_id, study_id)
+        tx.caches.leases.put(lease_id, study_id)
     return study_id
 
 
@@ -235,17 +246,12 @@ def page(
         wanted = wanted.where(to_json(study_spec.c.spec, JSON)["task"].as_string().in_(tasks))
     if name_prefix:
         wanted = wanted.where(studies.c.study_name.startswith(name_prefix, autoescape=True))
-    return [_from_row(row) for row in tx.connection.execute(wanted)]
+    return [_read(tx.caches.studies, None, row) for row in tx.connection.execute(wanted)]
 
 
 def is_visible(tx: Transaction, study: StudyRow) -> bool:
     """Return whether the viewer may see a study."""
     return tx.viewer is None or tx.viewer.sees_all or study.owner == tx.viewer.owner
-
-
-def open_studies() -> Call[list[StudyRow]]:
-    """Ask for the studies that may have work: those with the fewest live leases first, then the oldest."""
-    return _OPEN.then(lambda rows: [_from_row(row) for row in rows])
 
 
 def counts(tx: Transaction) -> dict[str, int]:
@@ -269,7 +275,10 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
     """Change columns of a locked study and read it again."""
     columns |= _clock(tx, study, columns.get("state", study.state))
     stored = {name: _to_column(value) for name, value in columns.items()}
+    if "facts" in stored:
+        stored["version"] = uuid4().hex
     tx.connection.execute(update(study_spec).where(study_spec.c.uuid == study.uuid).values(**stored))
+    tx.make_work()
     changed = find(tx, study.name)
     if changed.state != study.state:
         events.add(tx, study.uuid, study.study_id, StudyChanged(state=changed.state, failure=changed.failure))
@@ -282,9 +291,15 @@ def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:
 
 def change_spec(tx: Transaction, study: StudyRow, spec: StudySpec) -> StudyRow:
     """Give a locked study another spec, already checked; what was posted stays known beside it."""
-    posted = study.posted_json or study.spec.model_dump_json()
-    deadline = _deadline(study.created_at, spec, study.paused_seconds)
-    return change(tx, study, spec=spec.model_dump_json(), posted_spec=posted, deadline=deadline)
+    posted = func.coalesce(study_spec.c.posted_spec, study_spec.c.spec)
+    columns = _spec_columns(spec, study.created_at, study.paused_seconds)
+    return change(tx, study, **columns, posted_spec=posted)
+
+
+def posted_spec(tx: Transaction, study: StudyRow) -> StudySpec:
+    """Read the spec of a study as it was posted, before any change."""
+    posted = select(func.coalesce(study_spec.c.posted_spec, study_spec.c.spec)).where(study_spec.c.uuid == study.uuid)
+    return StudySpec.model_validate_json(tx.connection.execute(posted).scalar_one())
 
 
 def forget(tx: Transaction, study: StudyRow) -> None:
@@ -320,18 +335,40 @@ def _to_column(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
 
 
-def _from_row(row: Row) -> StudyRow:
+def _spec_columns(spec: StudySpec, created_at: datetime, paused_seconds: float) -> dict[str, Any]:
+    """Columns that a spec decides."""
+    return {
+        "spec": spec.model_dump_json(),
+        "n_trials": spec.n_trials,
+        "n_parallel": spec.n_parallel,
+        "deadline": _deadline(created_at, spec, paused_seconds),
+        "version": uuid4().hex,
+    }
+
+
+def _read(cache: StudyCache, known: Definition | None, row: Row) -> StudyRow:
+    """Make a study of a row, which lacks spec and facts if they are ``known``."""
+    known = known or cache.get(row.study_id)
+    if known is None or known.version != row.version:
+        known = Definition(
+            study_id=row.study_id,
+            uuid=row.uuid,
+            version=row.version,
+            spec=StudySpec.model_validate_json(row.spec),
+            facts=None if row.facts is None else Facts.model_validate_json(row.facts),
+            n_characters=len(row.spec) + len(row.facts or ""),
+        )
+        cache.put(known)
     return StudyRow(
         uuid=row.uuid,
         study_id=row.study_id,
         name=row.study_name,
         owner=row.owner,
-        spec=_spec(row.spec),
-        posted_json=row.posted_spec,
+        spec=known.spec,
         state=row.state,
         ending=row.ending,
         failure=None if row.failure is None else Failure(**row.failure),
-        facts=None if row.facts is None else _facts(row.facts),
+        facts=known.facts,
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,
         has_card=row.has_card,
@@ -342,14 +379,3 @@ def _from_row(row: Row) -> StudyRow:
         paused_at=row.paused_at,
         paused_seconds=row.paused_seconds,
     )
-
-
-# a worker's every call reads its study, and these change hardly ever
-@lru_cache(maxsize=256)
-def _spec(stored: str) -> StudySpec:
-    return StudySpec.model_validate_json(stored)
-
-
-@lru_cache(maxsize=256)
-def _facts(stored: str) -> Facts:
-    return Facts.model_validate_json(stored)

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from service.metrics import Metrics
-from service.store.lease_cache import LeaseCache
+from service.store.caches import Caches
 from service.store.optuna.storage import SqlStorage
-from service.store.optuna.trial_cache import TrialCache
 from service.store.sql.engine import Clock
+from service.store.sql.listen import saying
 from service.store.sql.statements import Call, Runner
+from service.work_signal import WorkSignal
 
 A = TypeVar("A")
 
@@ -39,8 +40,8 @@ class Transaction:
         self,
         connection: Connection,
         clock: Clock,
-        trial_cache: TrialCache,
-        lease_cache: LeaseCache,
+        caches: Caches,
+        work: WorkSignal,
         metrics: Metrics,
         viewer: Viewer | None,
     ) -> None:
@@ -51,9 +52,12 @@ class Transaction:
         self.runner = Runner(connection)
         self.ask = self.runner.ask
         self.write = self.runner.write
-        self.lease_cache = lease_cache
-        self.trials = SqlStorage(self.runner, lambda: self.now, trial_cache)
+        self.caches = caches
+        self.trials = SqlStorage(self.runner, lambda: self.now, caches.trials)
         """Optuna's storage, inside this transaction."""
+        self._work = work
+        self._has_others = connection.dialect.name == "postgresql"
+        """Whether other services may share the database."""
         self._clock = clock
         self._asked_clock = clock.asked_of(connection.dialect.name)
         self._now: datetime | None = None
@@ -71,6 +75,19 @@ class Transaction:
         elif self._now is None:
             self._now = self._clock.now()
         return self._now
+
+    @property
+    def about_now(self) -> datetime:
+        """This process's own time, which need not be asked for: good enough to guess by, not to decide by."""
+        return self._clock.now()
+
+    def make_work(self) -> None:
+        """Wake whoever waits for work, here and in other services, once this is committed."""
+        if self._work.notify in self.after_commit:
+            return
+        self.after_commit.append(self._work.notify)
+        if self._has_others:
+            self.write(saying(self._work.name))
 
     def expect_now(self) -> None:
         """Look at the clock along with the next question, in one round trip instead of two."""

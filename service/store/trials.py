@@ -221,6 +221,8 @@ def _say(
         failure=failure,
     )
     events.add(tx, study.uuid, study.study_id, changed)
+    if state != "RUNNING":
+        tx.make_work()
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:

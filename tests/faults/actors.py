@@ -112,7 +112,7 @@ def registering(worker_id: str) -> Request:
 
 def asking(worker_id: str, slots: int = 1, *, hands_out_again: bool = True) -> Request:
     def call(service: Service) -> Any:
-        return dispatch(service.store, service.proposer, worker_id, slots, hands_out_again=hands_out_again)
+        return dispatch(service.store, service.proposer, worker_id, slots, hands_out_again=hands_out_again).assignments
 
     return Request("dispatch", call)
 

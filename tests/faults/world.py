@@ -15,11 +15,13 @@ from sqlalchemy import Engine, event, select, text
 
 from service.errors import LeaseLost, OutcomeRefused, ServiceError
 from service.failpoints import Injected, armed
+from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
 from service.optuna_private import id_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.curves import Curves
+from service.store import studies
 from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
 from service.store.optuna.summaries import StateCounts
@@ -28,6 +30,7 @@ from service.store.sql.engine import open_engine
 from service.store.sql.tables import lease
 from service.store.store import Store
 from service.store.trials import FailureCounts
+from service.store.work import studies_with_work
 from spezia.contract.protocol import LeaseStatus, ReportReply, Told
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
@@ -98,6 +101,8 @@ class World:
         self.clock = FakeClock()
         self.services = [Service(engine, self.clock, folder) for _ in range(n_services)]
         self.complaints: list[str] = []
+        self._observer = Store(engine, self.clock)
+        """Of a process that does nothing, so that what it reads is in no other one's cache."""
         self._tokens: set[str] = set()
         self._handed_out: set[str] = set()
         self._told: set[str | None] = set()
@@ -194,6 +199,7 @@ class World:
         self._ended = ended
         for service in self.services:
             self._compare_cache(service)
+        self._look_for_work()
 
     def complain(self, words: str) -> None:
         self.complaints.append(words)
@@ -248,12 +254,22 @@ class World:
             rows = connection.execute(select(lease.c.lease_id, lease.c.expires_at))
             return {row.lease_id: row.expires_at for row in rows}
 
+    def _look_for_work(self) -> None:
+        """Complain about a study that has work which nobody finds who looks for some."""
+        with self._observer.reading() as tx:
+            found = {study_id for study_id, _ in tx.ask(studies_with_work(tx.about_now))}
+            for study_id in tx.connection.execute(select(ours.study_spec.c.study_id)).scalars().all():
+                study = tx.ask(studies.by_id(tx.caches.studies, study_id))
+                step = None if study is None else next_step(tx, study)
+                if step is not None and study_id not in found:
+                    self.complain(f"I12 study {study_id} has work ({step}), and nobody finds it")
+
     def _compare_cache(self, service: Service) -> None:
         """What a process keeps is so in the database: of finished trials at any time, of others until an event."""
         with self.engine.connect() as connection:
             last = {row.study_id: row.sequence for row in connection.execute(_LAST_EVENTS)}
             for study_id, revision in last.items():
-                snapshot = service.store.trial_cache.get(study_id)
+                snapshot = service.store.caches.trials.get(study_id)
                 if snapshot is None:
                     continue
                 finished = [one for one in snapshot.trials if id_of(one) not in snapshot.unfinished]

@@ -52,8 +52,9 @@ class HandWorker:
         }
         assert http.post("/v1/workers", json=registration).status_code == 201
 
-    def dispatch(self, slots: int = 1) -> list[dict[str, Any]]:
-        reply = self.http.post(f"/v1/workers/{self.worker_id}/dispatch", json={"slots": slots})
+    def dispatch(self, slots: int = 1, wait_seconds: float = 0.0) -> list[dict[str, Any]]:
+        wanted = {"slots": slots, "wait_seconds": wait_seconds}
+        reply = self.http.post(f"/v1/workers/{self.worker_id}/dispatch", json=wanted)
         assert reply.status_code == 200, reply.text
         assignments: list[dict[str, Any]] = reply.json()["assignments"]
         return assignments

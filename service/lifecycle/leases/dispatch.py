@@ -1,9 +1,9 @@
 """Hand work to a worker, under a lease (POST /v1/workers/{id}/dispatch).
 
-What a worker gets, first to last: its own unfinished assignments, `prepare`, a trial that waits, a new trial,
-`score`. A new trial's params are proposed outside any lock; the transaction that writes it checks that the
-study has not moved on meanwhile, as when another service has got in between, and if it has, the proposal is made
-again at once, under the lock: whoever went to make it outside would be too late again and again.
+A worker gets its own unfinished assignments first, then the next step of the study with the fewest live leases. A look
+that finds nothing has written nothing. A new trial's params are proposed outside any lock; the transaction that writes
+it checks that the study has not moved on meanwhile, as when another service has got in between, and if it has, the
+proposal is made again at once, under the lock: whoever went to make it outside would be too late again and again.
 """
 
 import logging
@@ -17,11 +17,12 @@ from service.errors import WorkerUnknown
 from service.failpoints import failpoint
 from service.lease_terms import HEARTBEAT_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
-from service.lifecycle.leases.propose_next import Next, propose_ahead, propose_locked, propose_next
+from service.lifecycle.leases.next_step import next_step
+from service.lifecycle.leases.propose_next import Next, next_request, propose_ahead, propose_locked, propose_next
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
-from service.lifecycle.pilots.start_pilot import awaits_pilots, start_pilot
-from service.lifecycle.studies.budgets import is_full, is_overdue, seconds_left, seconds_to_reserve
-from service.lifecycle.studies.state_machine import begin_stopping, needs_score, settle
+from service.lifecycle.pilots.start_pilot import start_pilot
+from service.lifecycle.studies.budgets import seconds_left, seconds_to_reserve
+from service.lifecycle.studies.state_machine import begin_stopping, settle
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
@@ -32,6 +33,7 @@ from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from service.store.work import studies_with_work
 from spezia.contract.protocol import (
     Assignment,
     HeldCheckpoint,
@@ -48,8 +50,31 @@ SEEN = timedelta(seconds=HEARTBEAT_SECONDS)
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a look for work has found."""
+
+    assignments: list[Assignment]
+    """Work for the worker, all of one study."""
+    is_left: bool
+    """Whether there may be work for others: more of this, or what this worker may not take."""
+
+
+NOTHING = Found([], is_left=False)
+NOT_FOR_THIS_WORKER = Found([], is_left=True)
+
+
+@dataclass(frozen=True)
 class _Asker(Asker):
+    has_bf16: bool
     checkpoints: Sequence[HeldCheckpoint]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A study that has work, as it was before its lock was taken."""
+
+    proposed: Next | None
+    """The new trial that it would run, if that is its work."""
 
 
 def dispatch(
@@ -60,39 +85,40 @@ def dispatch(
     checkpoints: Sequence[HeldCheckpoint] = (),
     *,
     hands_out_again: bool = True,
-) -> list[Assignment]:
-    """Return up to ``slots`` assignments of one study; none if there is nothing to do now.
+) -> Found:
+    """Find up to ``slots`` assignments of one study; none if there is nothing to do now, which costs no write.
 
     Args:
         checkpoints: Checkpoints of trials that the worker holds, to go on from.
-        hands_out_again: Whether a worker that holds leases gets them again. Not for a poll that has waited: what
-            its worker holds now was granted to a newer request, whose token must stay good.
+        hands_out_again: Whether a worker that holds leases gets them again. Not for a look of a request that has
+            waited: what its worker holds now was granted to a newer request, whose token must stay good.
 
     Raises:
         WorkerUnknown: The worker is not registered.
     """
     with store.reading() as tx:
         tx.expect_now()
-        worker, own, in_turn = tx.ask(workers.find(worker_id), leases.of_worker(worker_id), studies.open_studies())
+        worker, own, in_turn = tx.ask(
+            workers.find(worker_id), leases.of_worker(worker_id), studies_with_work(tx.about_now)
+        )
         if worker is None:
             raise WorkerUnknown
         is_due = tx.now - worker.last_seen_at >= SEEN
-        asker = _Asker(worker_id, str(worker.device["name"])[:256], checkpoints)
-    bf16 = bool(worker.device["bf16"])
+        asker = _Asker(worker_id, str(worker.device["name"])[:256], bool(worker.device["bf16"]), checkpoints)
     if is_due:
         with store.writing() as tx:
             workers.see(tx, worker_id)
     if own and not hands_out_again:
-        return []
+        return NOTHING
     if own and (again := _hand_out_again(store, own[0].study_uuid, worker_id, slots)):
-        return again
-    for study in in_turn:
-        if not bf16 and study.facts is not None and study.facts.precision == "bf16":
-            continue  # its trials would not compare: a worker that cannot keep the pinned precision gets none
-        assignments = _from_study(store, proposer, study, asker, slots)
-        if assignments:
-            return assignments
-    return []
+        return Found(again, is_left=False)
+    is_left = False
+    for study_id, study_uuid in in_turn:
+        found = _from_study(store, proposer, study_id, study_uuid, asker, slots)
+        if found.assignments:
+            return found
+        is_left = is_left or found.is_left
+    return NOT_FOR_THIS_WORKER if is_left else NOTHING
 
 
 def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -> list[Assignment]:
@@ -106,15 +132,19 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
     return again
 
 
-def _from_study(store: Store, proposer: Proposer, seen: StudyRow, asker: _Asker, slots: int) -> list[Assignment]:
+def _from_study(store: Store, proposer: Proposer, study_id: int, study_uuid: str, asker: _Asker, slots: int) -> Found:
     assignments: list[Assignment] = []
-    with proposer.turn(seen.uuid):
+    nothing = NOTHING
+    with proposer.turn(study_uuid):
         while len(assignments) < slots:
-            proposal = propose_next(store, proposer, seen.study_id)
+            seen = _look(store, proposer, study_id, asker)
+            if isinstance(seen, Found):
+                nothing = seen
+                break
             failpoint("dispatch.after_propose")
             with store.writing() as tx:
-                study = studies.lock_by_id(tx, seen.study_id)
-                granted = None if study is None else _grant_next(tx, study, proposal, asker, proposer)
+                study = studies.lock_by_id(tx, study_id)
+                granted = None if study is None else _grant_next(tx, study, seen.proposed, asker, proposer)
                 failpoint("dispatch.before_commit")
             failpoint("dispatch.after_commit")
             if granted == "again":
@@ -124,32 +154,51 @@ def _from_study(store: Store, proposer: Proposer, seen: StudyRow, asker: _Asker,
             assignments.append(granted)
         if assignments:
             propose_ahead(store, proposer, assignments[-1])
-    return assignments
+    return Found(assignments, is_left=True) if assignments else nothing
+
+
+def _look(store: Store, proposer: Proposer, study_id: int, asker: _Asker) -> _Seen | Found:
+    """See whether a study has work, and propose its next trial if that is it; else say whether others may take it."""
+    with store.reading() as tx:
+        study, attrs, _ = tx.ask(
+            studies.by_id(tx.caches.studies, study_id),
+            tx.trials.study_system_attrs(study_id),
+            tx.trials.loading(study_id),
+        )
+        step = None if study is None else next_step(tx, study)
+        if study is None or step is None:
+            return NOTHING
+        if not asker.has_bf16 and study.facts is not None and study.facts.precision == "bf16":
+            return NOT_FOR_THIS_WORKER  # its trials would not compare: it cannot keep the pinned precision
+        request = next_request(tx, study, attrs) if step == "new trial" else None
+    if request is None:
+        return _Seen(None)
+    proposed = propose_next(store, proposer, study.uuid, request)
+    return NOTHING if proposed is None else _Seen(proposed)
 
 
 def _grant_next(
     tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker, proposer: Proposer
 ) -> Assignment | Literal["again"] | None:
-    if study.has_ended or study.state == "paused":
-        return None
-    if study.state == "running" and is_overdue(tx, study):
-        settle(tx, study)
-        return "again"
-    if study.facts is None:
-        return _grant_alone(tx, study, "prepare", 0, asker)
-    if study.state == "running" and not is_full(tx, study):
-        if awaits_pilots(tx, study):
-            pilot = start_pilot(tx, study, asker)
-            return None if pilot is None else _assignment(tx, study, pilot)
-        waiting = start_waiting_trial(tx, study, asker, asker.checkpoints)
-        if waiting is not None:
-            return _assignment(tx, study, waiting)
-        number = trials.counts(tx, study).n_total
-        if number < study.spec.n_trials:
-            if proposed is None or proposed.number != number:
+    match next_step(tx, study):
+        case "prepare":
+            n_past = attempts.count(tx, study.uuid, "prepare", 0)
+            return _grant(tx, study, "prepare", 0, asker, n_past=n_past)
+        case "settle":
+            settle(tx, study)
+            return "again"
+        case "pilot":
+            return _assignment(tx, study, start_pilot(tx, study, asker))
+        case "waiting trial":
+            return _assignment(tx, study, start_waiting_trial(tx, study, asker, asker.checkpoints))
+        case "new trial":
+            if proposed is None or proposed.number != trials.counts(tx, study).n_total:
                 proposed = propose_locked(tx, proposer, study)
             return "again" if proposed is None else _grant_proposed(tx, study, proposed, asker)
-    return _grant_score(tx, study, asker)
+        case "score":
+            return _grant_score(tx, study, asker)
+        case None:
+            return None
 
 
 def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _Asker) -> Assignment | Literal["again"]:
@@ -163,23 +212,14 @@ def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _As
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
-    counts = trials.counts(tx, study)
-    trials_are_over = study.state == "stopping" or counts.n_finished >= study.spec.n_trials
-    if counts.running or counts.waiting or not trials_are_over or not needs_score(tx, study):
-        return None
     best = best_trial(trials.all_of(tx, study), study.spec)
     assert best is not None
     if best.number not in artifacts.kept_models(tx, study.uuid):
         warning = "the winner was not scored on the test split: no model was kept (training.keep_models)"
         settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))
         return None
-    return _grant_alone(tx, study, "score", best.number, asker)
-
-
-def _grant_alone(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker) -> Assignment | None:
-    if leases.of_study(tx, study.uuid):
-        return None
-    return _grant(tx, study, kind, number, asker, n_past=attempts.count(tx, study.uuid, kind, number))
+    n_past = attempts.count(tx, study.uuid, "score", best.number)
+    return _grant(tx, study, "score", best.number, asker, n_past=n_past)
 
 
 def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker, n_past: int) -> Assignment:
@@ -189,7 +229,7 @@ def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, ask
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
-    tx.lease_cache.put(held.lease_id, study.study_id)
+    tx.caches.leases.put(held.lease_id, study.study_id)
     tx.after_commit.append(partial(log.debug, "leased", extra=lease_fields(study, held)))
     common: dict[str, Any] = {
         "lease_id": held.lease_id,

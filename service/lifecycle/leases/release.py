@@ -26,7 +26,7 @@ def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> N
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
             raise LeaseLost
-        study, ended = tx.ask(studies.by_id(study_id), leases.end(lease_id, token))
+        study, ended = tx.ask(studies.by_id(tx.caches.studies, study_id), leases.end(lease_id, token))
         if study is None or ended is None:
             raise LeaseLost
         take_back(tx, study, ended, _FAILURES[reason], is_counted=False)

@@ -54,7 +54,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     # the token is compared behind the study's lock, without which no lease ends or changes hands
     held, study, decided, _ = tx.ask(
         leases.find(lease_id, token),
-        studies.by_id(study_id),
+        studies.by_id(tx.caches.studies, study_id),
         measurements.decided(lease_id, from_step=min(one.step for one in reports)),
         tx.trials.loading(study_id),
     )

@@ -11,18 +11,14 @@ from service.store.transaction import Transaction
 from spezia.contract.protocol import HeldCheckpoint, Resume
 
 
-def start_waiting_trial(
-    tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]
-) -> Lease | None:
-    """Grant a WAITING trial of a locked study; ``None`` if none waits.
+def start_waiting_trial(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]) -> Lease:
+    """Grant a WAITING trial of a locked study that has one.
 
     A trial comes first that the asker holds a checkpoint of. The new attempt keeps what was reported up to the step of
     the checkpoint, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners
     must not judge the attempt by its predecessor. The history stays in `measurement`.
     """
     waiting = trials.waiting(tx, study)
-    if not waiting:
-        return None
     held = {one.number: one for one in checkpoints if one.study_id == study.uuid}
     trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
     assert trial is not None

@@ -46,7 +46,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         if study_id is None:
             return _replay(tx, lease_id, token, outcome)
         study, folders, reported, ended, _ = tx.ask(
-            studies.by_id(study_id),
+            studies.by_id(tx.caches.studies, study_id),
             artifacts.lease_ids(study_id),
             measurements.of_lease(lease_id),
             leases.end(lease_id, token),

@@ -41,6 +41,7 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
         failpoint("create.before_commit")
         # on PostgreSQL somebody may have been first since we looked
         existing = existing or _find(tx, named.name)
+        posted = None if existing is None else studies.posted_spec(tx, existing)
     failpoint("create.after_commit")
     if created is not None:
         log.info("study created", extra={"study": named.name, "task": named.task, "n_trials": named.n_trials})
@@ -50,7 +51,6 @@ def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
             f"the name {named.name!r} is taken, by somebody else's study or one that Optuna made; choose another name"
         )
     differing = different_fields(existing.spec, named)
-    posted = None if existing.posted_json is None else StudySpec.model_validate_json(existing.posted_json)
     if differing and named != posted:
         raise StudyExists(
             f"there is a study {named.name!r} with another {', '.join(differing)}; "

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from service.search.propose.helper import start_helper
 from service.search.propose.propose import Proposal, ProposalRequest, propose
 from service.search.propose.samplers import needs_torch
 
-_MAX_AHEAD = 64
+_MAX_AHEAD = 4096
 """Number of studies for which a proposal is kept."""
 
 
@@ -30,6 +30,7 @@ class Proposer:
         self._lock = threading.Lock()
         self._helper: ProcessPoolExecutor | None = None
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="propose-ahead")
+        self._for_helper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="propose-in-helper")
         self._ahead: OrderedDict[str, tuple[int, Future[Proposal | None]]] = OrderedDict()
         """By study, the number and the proposal of its next trial."""
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -58,10 +59,25 @@ class Proposer:
     def prepare(self, study: str, request: ProposalRequest) -> None:
         """Begin to propose a study's next trial in the background; `prepared` hands it out."""
         with self._lock:
-            self._ahead[study] = (request.number, self._background.submit(self.propose, request))
-            self._ahead.move_to_end(study)
-            if len(self._ahead) > _MAX_AHEAD:
-                self._ahead.popitem(last=False)
+            self._keep(study, request.number, self._background.submit(self.propose, request))
+
+    def prepare_in_helper(self, study: str, request: ProposalRequest, on_ready: Callable[[], None]) -> bool:
+        """Begin to propose a study's next trial in the helper process, unless that goes on already.
+
+        Args:
+            on_ready: Called when `prepared` can hand it out, in whatever thread; not if that goes on already.
+
+        Returns:
+            Whether `prepared` can hand it out now.
+        """
+        with self._lock:
+            number, begun = self._ahead.get(study, (None, None))
+            if begun is not None and number == request.number:
+                return begun.done()
+            proposal = self._for_helper.submit(self.propose, request)
+            self._keep(study, request.number, proposal)
+        proposal.add_done_callback(lambda _: on_ready())
+        return proposal.done()
 
     def prepared(self, study: str, number: int) -> Future[Proposal | None] | None:
         """Take the proposal that was begun for trial ``number`` of a study; ``None`` if there is none."""
@@ -70,12 +86,21 @@ class Proposer:
         return proposal if ahead == number else None
 
     def close(self) -> None:
-        """End the background thread and the helper process. The next proposal of ``gp`` would start another."""
-        self._background.shutdown(cancel_futures=True)
+        """End the background threads and the helper process. The next proposal of ``gp`` would start another."""
+        for threads in (self._background, self._for_helper):
+            threads.shutdown(cancel_futures=True)
         with self._lock:
             helper, self._helper = self._helper, None
         if helper is not None:
             helper.shutdown(cancel_futures=True)
+
+    def _keep(self, study: str, number: int, proposal: Future[Proposal | None]) -> None:
+        _, earlier = self._ahead.pop(study, (None, None))
+        if earlier is not None:
+            earlier.cancel()  # if nobody has begun it
+        self._ahead[study] = (number, proposal)
+        if len(self._ahead) > _MAX_AHEAD:
+            self._ahead.popitem(last=False)
 
     def _propose_in_helper(self, request: ProposalRequest) -> tuple[Proposal | None, float]:
         helper = self._running_helper()

@@ -20,7 +20,7 @@ MAX_CONNECTIONS = 60
 """One for each thread that may ask at the same time (`service/routes/threads.py`, and a few of the background), so that
 no worker waits for a connection that a person's call holds. Most of the time a few are open."""
 
-_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000"}
+_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
 """Seconds for PostgreSQL to accept us and milliseconds to acknowledge what we say, where the URL says nothing else:
 libpq's own default is for ever, and a service cut off from its database would hang instead of answering 503."""
 

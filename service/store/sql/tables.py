@@ -54,6 +54,11 @@ study_spec = Table(
     Column("spec", Text, nullable=False),
     # as it was posted, once a change has made `spec` another; null: never changed
     Column("posted_spec", Text),
+    # of the spec, so that studies with work are found without reading it
+    Column("n_trials", Integer, nullable=False, server_default="0"),
+    Column("n_parallel", Integer),
+    # random, drawn anew with each change of `spec` or `facts`: what was read of a version holds for good
+    Column("version", String(32), nullable=False, server_default=""),
     Column("state", String(16), nullable=False),
     # what a `stopping` study will be when its last trial has ended
     Column("ending", String(16)),

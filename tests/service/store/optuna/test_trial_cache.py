@@ -176,12 +176,12 @@ def test_snapshots_are_kept_up_to_so_many_bytes_those_used_last(store: Store, mo
         add(store, f"study-{number}")
         with store.reading() as tx:
             ids.append(studies.find(tx, f"study-{number}").study_id)
-    assert all(store.trial_cache.get(study_id) for study_id in ids), "however many studies there are"
+    assert all(store.caches.trials.get(study_id) for study_id in ids), "however many studies there are"
     with store.reading() as tx:
         first = trials.all_of(tx, studies.find(tx, "study-0"))
     finish(store, 0, 0.5)
     monkeypatch.setattr(trial_cache, "MAX_BYTES", 1000)
     finish(store, 1, 0.5)
-    assert [study_id for study_id in ids if store.trial_cache.get(study_id)] == [ids[0]], "however large it is"
+    assert [study_id for study_id in ids if store.caches.trials.get(study_id)] == [ids[0]], "however large it is"
     with store.reading() as tx:
         assert trials.all_of(tx, studies.find(tx, "study-0")) == first
