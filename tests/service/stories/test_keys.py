@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from service.app import create_app
 from service.lifecycle.keys.revoke_key import revoke_key
+from service.lifecycle.leases.dispatch import NOTHING, Found
 from service.lifecycle.studies.follow_events import follow_events
 from service.settings import Settings
 from tests.conftest import FakeClock
@@ -101,13 +102,13 @@ def test_a_worker_that_waits_for_work_gets_none_after_its_key_is_revoked(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = make_key(app, "gpu", "worker")
-    monkeypatch.setattr("service.routes.workers.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("service.routes.wait_for_work.POLL_SECONDS", 0.01)
     worker = client(app, key)
     worker_id = HandWorker(worker).worker_id
 
-    def look(*arguments: Any, **more: Any) -> list[Any]:
+    def look(*arguments: Any, **more: Any) -> Found:
         revoke_key(app.state.parts.store, id_of(key))
-        return []
+        return NOTHING
 
     monkeypatch.setattr("service.routes.workers.dispatch", look)
     answer = worker.post(f"/v1/workers/{worker_id}/dispatch", json={"slots": 1, "wait_seconds": 30})

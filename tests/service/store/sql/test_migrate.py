@@ -17,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, column, inspect, select, table, text
 
 import migrations
+from service.store import studies
 from service.store.optuna import tables as optuna_tables
 from service.store.optuna.storage import SqlStorage
 from service.store.sql import webhook_tables
@@ -25,7 +26,11 @@ from service.store.sql.migrate import VERSION_TABLE, is_current, migrate
 from service.store.sql.sqlite import WRITING
 from service.store.sql.statements import Runner
 from service.store.sql.tables import Instant, study_spec
-from tests.conftest import START
+from service.store.store import Store
+from service.store.work import studies_with_work
+from spezia.contract.study_spec import StudySpec
+from tests.conftest import START, FakeClock
+from tests.service.hand_worker import FACTS, spec
 from tests.stock import stock_storage
 
 
@@ -106,7 +111,8 @@ def test_studies_from_before_deadlines_get_theirs(empty_database: str) -> None:
     later = START + timedelta(hours=1)
     with engine.begin() as connection:
         for number, (state, timeout) in enumerate([("running", None), ("running", 60.0), ("paused", 90.5)]):
-            row = {"uuid": str(number), "study_id": number, "spec": json.dumps({"timeout_seconds": timeout})}
+            old_spec = json.dumps({"timeout_seconds": timeout, "n_trials": 3})
+            row = {"uuid": str(number), "study_id": number, "spec": old_spec}
             row |= {"state": state, "is_scored": False, "warnings": [], "created_at": START}
             connection.execute(old_studies.insert(), row)
             for at, kind in ((START, "study"), (later, "study"), (later + timedelta(hours=1), "trial")):
@@ -120,6 +126,35 @@ def test_studies_from_before_deadlines_get_theirs(empty_database: str) -> None:
             (START + timedelta(seconds=60), None, 0.0),
             (START + timedelta(seconds=90.5), later, 0.0),
         ]
+    engine.dispose()
+
+
+def test_studies_from_before_their_limits_had_columns_get_them(empty_database: str, clock: FakeClock) -> None:
+    engine = open_engine(empty_database)
+    migrate_to(engine, "0007")
+    names = ("uuid", "study_id", "spec", "state", "is_scored", "warnings", "created_at", "facts")
+    old_studies = table("study_spec", *(column(name, study_spec.c[name].type) for name in names))
+    common = {"state": "running", "is_scored": False, "warnings": [], "created_at": START}
+    with engine.begin() as connection:
+        for number, changes in enumerate([{"n_trials": 1}, {"n_trials": 7, "n_parallel": 2}]):
+            name = {"study_name": f"study-{number}"}
+            study_id = connection.execute(
+                optuna_tables.studies.insert().values(name).returning(optuna_tables.studies.c.study_id)
+            ).scalar_one()
+            old_spec = StudySpec.model_validate(spec(name=f"study-{number}", **changes)).model_dump_json()
+            row = {"uuid": str(number), "study_id": study_id, "spec": old_spec, "facts": FACTS}
+            connection.execute(old_studies.insert(), row | common)
+    migrate(engine)
+    store = Store(engine, clock)
+    with store.reading() as tx:
+        found = tx.ask(studies_with_work(tx.now))
+        assert [uuid for _, uuid in found] == ["0", "1"]
+        first, second = [tx.ask(studies.by_id(tx.caches.studies, study_id)) for study_id, _ in found]
+        limits = select(study_spec.c["n_trials", "n_parallel"]).order_by(study_spec.c.uuid)
+        assert [tuple(row) for row in tx.connection.execute(limits)] == [(1, None), (7, 2)]
+    assert first is not None
+    assert second is not None
+    assert (first.spec.n_trials, second.spec.n_trials, second.spec.n_parallel) == (1, 7, 2)
     engine.dispose()
 
 
@@ -161,6 +196,7 @@ import sys
 sys.path.insert(0, {str(installed)!r})
 from pathlib import Path
 import migrations
+from service.store import studies
 from service.app import create_app
 from service.settings import Settings
 assert migrations.__path__[0].startswith({str(installed)!r})

@@ -1,0 +1,122 @@
+"""Three hundred open studies: a call costs what it costs beside one, and no work is overlooked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+
+from service.failpoints import armed
+from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.leases.report import report
+from service.lifecycle.leases.tell import tell
+from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.workers.register_worker import register_worker
+from service.search.propose.propose import ProposalRequest, propose
+from service.search.propose.proposer import Proposer
+from service.store import attempts, studies
+from service.store.attempts import Asker
+from service.store.leases import Lease
+from service.store.store import Store
+from service.store.trials import add
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
+from spezia.contract.protocol import Report, TrialOutcome, WorkerRegistration
+from spezia.contract.study_spec import StudySpec
+from tests.conftest import FakeClock
+from tests.faults.actors import DEVICE
+from tests.service.hand_worker import FACTS, spec
+
+N_STUDIES = 300
+WORKER = "f" * 32
+
+
+@pytest.fixture
+def store(fast_engine: Engine, clock: FakeClock) -> Store:
+    store = Store(fast_engine, clock)
+    register(store, WORKER)
+    return store
+
+
+def register(store: Store, worker_id: str) -> None:
+    register_worker(store, WorkerRegistration(worker_id=worker_id, host="here", device=DEVICE, versions={}, protocol=1))
+
+
+def begin_full_study(store: Store, number: int) -> Lease:
+    """A study with a trial that runs, beside which no other may; its worker computes elsewhere."""
+    name = f"study-{number}"
+    create_study(store, StudySpec.model_validate(spec(name=name, n_parallel=1)))
+    with store.writing() as tx:
+        study = studies.change(tx, studies.lock(tx, name), facts=Facts(**FACTS))
+        proposal = propose(ProposalRequest(spec=study.spec, study_name=name, number=0, trials=[]))
+        assert proposal is not None
+        add(tx, study, "RUNNING", proposal.params, proposal.distributions, system_attrs={}, user_attrs={})
+        return attempts.begin(tx, study.uuid, "trial", 0, Asker(f"{number:032x}", "cpu"), n_past=0)
+
+
+@contextmanager
+def counted(engine: Engine) -> Iterator[list[str]]:
+    """The statements that are run meanwhile; of those that the driver runs itself only that there was one."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        with armed("statement", lambda: found.append("")):
+            yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_f65_a_call_costs_beside_300_open_studies_what_it_costs_beside_one(store: Store, fast_engine: Engine) -> None:
+    proposer, steps = Proposer(store.metrics), {}
+
+    def look() -> None:
+        assert dispatch(store, proposer, WORKER, 1).assignments == []
+
+    def report_once(held: Lease) -> None:
+        steps[held.lease_id] = step = steps.get(held.lease_id, 0) + 1
+        values = {"epoch": float(step), "optimizer_steps": step, "value": 1 / step, "final": False}
+        one = Report(
+            lease_id=held.lease_id, token=held.token, step=step, metrics={"validation_loss": 1 / step}, **values
+        )
+        assert [reply.directive for reply in report(store, [one])] == ["continue"]
+
+    def cost(act: Callable[[], None]) -> list[str]:
+        with counted(fast_engine) as statements:
+            act()
+        return statements
+
+    first = begin_full_study(store, 0)
+    report_once(first)
+    look()
+    alone = cost(look), cost(lambda: report_once(first))
+    held = [first, *(begin_full_study(store, number) for number in range(1, N_STUDIES))]
+    for one in held[1:]:
+        report_once(one)
+    writes = n_writes(store)
+    assert cost(look) == alone[0]
+    assert n_writes(store) == writes
+    for one in held[:: N_STUDIES // 10]:
+        assert cost(lambda one=one: report_once(one)) == alone[1]
+    proposer.close()
+
+
+def test_f65_the_work_of_one_among_300_open_studies_is_found(store: Store, tmp_path: Path) -> None:
+    proposer = Proposer(store.metrics)
+    held = [begin_full_study(store, number) for number in range(N_STUDIES)]
+    failure = Failure(failure_class="exception", message="it broke")
+    for number in (271, 13):
+        outcome = TrialOutcome(kind="trial", state="FAIL", failure=failure, device_seconds=1.0)
+        tell(store, proposer, tmp_path, held[number].lease_id, held[number].token, outcome)
+        register(store, held[number].worker_id)
+        [found] = dispatch(store, proposer, held[number].worker_id, 1).assignments
+        assert found.study == f"study-{number}"
+    proposer.close()
+
+
+def n_writes(store: Store) -> float | None:
+    return store.metrics.registry.get_sample_value("spezia_transaction_seconds_count", {"access": "writing"})
