@@ -1,8 +1,8 @@
 """Where a search starts: the params of the baseline, the study's first trial.
 
-The value of each searched parameter is the preset's (`presets.PRESETS`), else the hyperparameter's own default, which
-may depend on the method: the rate of LoRA is in `spezia.contract.hyperparameters.LEARNING_RATES`. A default that the
-study's range does not allow is moved into it, with a warning.
+The numbers are elsewhere. The value of each searched parameter is the preset's (`service/search/presets/presets.py`),
+else the hyperparameter's own default (`spezia/contract/hyperparameters.py`), which may depend on the method, as the
+learning rate of LoRA does. A default that the study's range does not allow is moved into it, with a warning.
 """
 
 from dataclasses import dataclass

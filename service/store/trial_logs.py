@@ -10,7 +10,11 @@ from service.store.transaction import Transaction
 
 
 def append(tx: Transaction, held: Lease, text: str) -> None:
-    """Store a piece of the log of the trial that a lease is for."""
+    """Store a piece of the log of the trial that a lease is for.
+
+    A piece is stored whole: the worker leaves out the middle of a flood (`trainer/supervisor/engine_log.py`), and a
+    body is at most 1 MiB (`service/routes/middleware/body_limit.py`).
+    """
     stored = text.replace("\0", "\ufffd")  # PostgreSQL stores no null characters
     row = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "text": stored}
     tx.connection.execute(insert(trial_log), row)

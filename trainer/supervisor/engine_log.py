@@ -6,7 +6,7 @@ import tempfile
 import weakref
 
 _MAX_BYTES = 256 * 1024
-"""Bytes that are passed on at a time, at most."""
+"""Most bytes of a trial's log that are passed on at a time, every few seconds; the service stores what comes."""
 
 
 class EngineLog:
