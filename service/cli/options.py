@@ -11,6 +11,7 @@ Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; absent: SPEZ
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Local workers; absent: one per GPU, else one per core, at most 4.")
 ]
+DataRoots = Annotated[list[Path] | None, typer.Option(help="Folder that workers may read data and models from.")]
 AllowScripts = Annotated[
     list[Path] | None, typer.Option(help="Folder of Python files that studies of the task script may run.")
 ]

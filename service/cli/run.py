@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from service.cli.local_service import NoLocalService, local_service
-from service.cli.options import AllowScripts, Database, Workers, settings_with
+from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
 from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful, follow
 from spezia.cli.options import AsJson, StudyFile
 from spezia.cli.plain_errors import plain_errors
@@ -29,6 +29,7 @@ def run(
     as_json: AsJson = False,
     new: Annotated[bool, typer.Option("--new", help="Run it afresh, under the next free name.")] = False,
     database: Database = None,
+    data_root: DataRoots = None,
     allow_scripts: AllowScripts = None,
     workers: Workers = None,
 ) -> None:
@@ -38,9 +39,14 @@ def run(
     """
     console = Console(stderr=as_json)
     with plain_errors(NoLocalService):
-        settings = settings_with(database_url=database, n_workers=workers, allow_scripts=allow_scripts)
+        settings = settings_with(
+            database_url=database, n_workers=workers, data_roots=data_root, allow_scripts=allow_scripts
+        )
         spec = load_study_file(study)
         with local_service(settings, [study.absolute().parent]) as (url, is_ours), Client(url) as client:
+            if not is_ours and (data_root or allow_scripts or workers is not None):
+                options = "--data-root, --allow-scripts and --workers"
+                console.print(f"note: the service at {url} runs already, with its own {options}", soft_wrap=True)
             submitted = submit(client, spec, is_new=new)
             try:
                 best = follow(client, submitted, console)

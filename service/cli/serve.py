@@ -1,12 +1,11 @@
 """`spezia serve`: the HTTP service in the foreground, until a signal ends it."""
 
 import signal
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.cli.options import AllowScripts, Database, Workers, settings_with
+from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
 from service.serve import NoKeys
 from service.serve import serve as serve_until_ended
 from spezia.cli.plain_errors import plain_errors
@@ -24,9 +23,7 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free port.")] = None,
     database: Database = None,
-    data_root: Annotated[
-        list[Path] | None, typer.Option(help="Folder that workers may read data and models from.")
-    ] = None,
+    data_root: DataRoots = None,
     allow_scripts: AllowScripts = None,
     workers: Workers = None,
     restored: Annotated[

@@ -16,6 +16,7 @@ from structlog.contextvars import get_contextvars
 from service.errors import Invalid, ServiceError
 from service.routes.problem_document import problem_document, problem_of
 from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
+from spezia.contract.plain_words import plain_errors
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.protocol import TOKEN_HEADER
 from spezia.contract.wire import MAX_EXACT, ONE, SEVERAL
@@ -43,7 +44,7 @@ async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return problem_of(Invalid(*map(_field_problem, error.errors())))
+    return problem_of(Invalid(*_field_problems(error.errors())))
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
@@ -73,24 +74,27 @@ async def _answer_unexpected(_request: Request, error: Exception) -> JSONRespons
     return answer
 
 
-def _field_problem(error: dict[str, Any]) -> FieldProblem:
-    field = _path(error["loc"])
+def _field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
+    inside = [error | {"loc": _inside(error["loc"])} for error in errors]
+    return [_field_problem(_path(loc), message, value) for loc, message, value in plain_errors(inside)]
+
+
+def _field_problem(field: str, message: str, value: Any) -> FieldProblem:
     is_secret = field.rpartition(".")[2].lower() in ("token", TOKEN_HEADER.lower())
-    value = None if is_secret else _shown(error.get("input"))
-    return FieldProblem(field=field, message=_message(error), value=value)
+    return FieldProblem(field=field, message=message, value=None if is_secret else _shown(value))
 
 
-def _path(location: Sequence[str | int]) -> str:
-    parts = list(location[1:]) if location and location[0] in ("body", "query", "path", "header") else list(location)
-    # behind search_space and the like the second part is a name of free choice
-    is_free = bool(parts) and parts[0] != "objective"
+def _inside(location: Sequence[str | int]) -> Sequence[str | int]:
+    """Return the path of a field inside of the part of the request that it is in."""
+    return location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+
+
+def _path(parts: Sequence[str | int]) -> str:
+    # behind search_space and the like the second part is a name of free choice, behind others one of a union's members
+    is_free = bool(parts) and parts[0] not in ("objective", "sampler", "pruner")
+    is_named = len(parts) > 2 and parts[0] in ("sampler", "pruner") and parts[1] not in ("name", "options")
     shown = [part for index, part in enumerate(parts) if (is_free and index == 1) or part not in _UNION_TAGS]
-    return ".".join(map(str, shown)) or "body"
-
-
-def _message(error: dict[str, Any]) -> str:
-    message: str = error["msg"]
-    return message[0].lower() + message[1:]
+    return ".".join(map(str, [*shown[:1], *shown[2:]] if is_named else shown)) or "body"
 
 
 def _shown(value: Any) -> Any:

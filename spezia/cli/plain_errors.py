@@ -10,6 +10,7 @@ from spezia.cli.follow import StudyUnsuccessful
 from spezia.cli.study_file import StudyFileError
 from spezia.client import ClientError
 from spezia.common.extras import MISSING_EXTRA, MissingExtra
+from spezia.contract.plain_words import plain_errors as plain_errors_of
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        problems = [f"{'.'.join(map(str, loc))}: {message}" for loc, message, _ in plain_errors_of(error.errors())]
         typer.echo("spezia: " + "\n".join(problems), err=True)
     except foreseen as error:
         typer.echo(f"spezia: {error}", err=True)

@@ -3,18 +3,17 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from spezia.cli.paths import PathError, with_absolute_paths
+from spezia.cli.shorthand import with_shorthand_expanded
+from spezia.contract.plain_words import plain_errors
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.wire import ONE, SEVERAL
-
-_ELSEWHERE = ("hub://", "sha256:")
-"""Beginnings of data names that are no paths."""
 
 
 class StudyFileError(ValueError):
@@ -40,9 +39,12 @@ def load_study_file(path: Path) -> StudySpec:
     if not isinstance(document, dict):
         raise StudyFileError(f"{path}: a study is a mapping: `task: text-classification`, `model: …`, …")
     try:
-        spec = StudySpec.model_validate(_with_absolute_paths(document, path.absolute().parent))
+        folder = path.absolute().parent
+        spec = StudySpec.model_validate(with_absolute_paths(with_shorthand_expanded(document), folder))
+    except PathError as error:
+        raise StudyFileError(_describe(path, root, error.field.split("."), str(error))) from None
     except ValidationError as error:
-        problems = [_describe(path, root, problem["loc"], problem["msg"]) for problem in error.errors()]
+        problems = [_describe(path, root, loc, message) for loc, message, _ in plain_errors(error.errors())]
         raise StudyFileError("\n".join(problems)) from None
     return spec if spec.name else spec.model_copy(update={"name": _name_after(path)})
 
@@ -58,26 +60,6 @@ def _read(path: Path) -> str:
         raise StudyFileError(f"{path}: not UTF-8: {error}") from None
     except OSError as error:
         raise StudyFileError(f"{path}: {error.strerror}") from None
-
-
-def _with_absolute_paths(document: dict[Any, Any], folder: Path) -> dict[Any, Any]:
-    document = dict(document)
-    data, model = document.get("data"), document.get("model")
-    if isinstance(data, dict):
-        document["data"] = data | {
-            split: _absolute(data[split], folder)
-            for split in ("train", "validation", "test")
-            if isinstance(data.get(split), str)
-        }
-    if isinstance(document.get("script"), str):
-        document["script"] = _absolute(document["script"], folder)
-    if isinstance(model, dict) and isinstance(model.get("name"), str) and (folder / model["name"]).is_dir():
-        document["model"] = model | {"name": str(folder / model["name"])}
-    return document
-
-
-def _absolute(name: str, folder: Path) -> str:
-    return name if not name or name.startswith(_ELSEWHERE) else str(folder / name)
 
 
 def _describe_syntax(path: Path, error: MarkedYAMLError) -> str:

@@ -6,6 +6,7 @@ A function ``…_errors`` returns one error for each violation, with the path of
 from collections.abc import Iterator, Mapping
 
 from spezia.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
+from spezia.contract.other_names import HYPERPARAMETER_NAMES, HYPERPARAMETER_NOTES
 from spezia.contract.ranges import Choices, Condition, Distribution, FloatRange, SearchSpace, value_problem
 from spezia.contract.space import MAX_DEPTH, Dimension, active_dimension, depth_of, each_dimension, values_of
 from spezia.contract.wire import MAX_EXACT, FieldError, nearest_name_hint
@@ -86,6 +87,9 @@ def unknown_hyperparameter(name: str) -> str:
             "a seed is no hyperparameter: a search over it picks the luckiest seed for the validation split "
             "(Dodge et al. 2020); set the study's own `seed`, which decides all randomness"
         )
+    if (lower := name.lower()) in HYPERPARAMETER_NAMES:
+        note = f", {HYPERPARAMETER_NOTES[lower]}" if lower in HYPERPARAMETER_NOTES else ""
+        return f"unknown hyperparameter; here it is {HYPERPARAMETER_NAMES[lower]!r}{note}"
     return f"unknown hyperparameter{nearest_name_hint(name, HYPERPARAMETERS)}"
 
 

@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from spezia.contract.other_names import FIELD_NAMES, HYPERPARAMETER_NAMES
+
 FieldError = tuple[tuple[str | int, ...], str, Any]
 """A refused field: its path inside the body, what is wrong with it and what to do, and the refused value."""
 
@@ -97,13 +99,21 @@ def nearest_name_hint(name: str, known: Iterable[str]) -> str:
 
 def _with_nearest_name(error: Any, known: list[str]) -> InitErrorDetails:
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        hint = nearest_name_hint(str(error["loc"][0]), known)
-        kind: str | PydanticCustomError = _custom_error("unknown_field", f"unknown field{hint}")
+        kind: str | PydanticCustomError = _custom_error("unknown_field", _unknown_field(str(error["loc"][0]), known))
     elif error["type"] in ("rule", "unknown_field"):
         kind = _custom_error(error["type"], error["msg"])
     else:
         kind = error["type"]
     return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
+
+
+def _unknown_field(name: str, known: list[str]) -> str:
+    if FIELD_NAMES.get(name.lower()) in known:
+        return f"unknown field; here it is {FIELD_NAMES[name.lower()]!r}"
+    if name.lower() in HYPERPARAMETER_NAMES and "search_space" in known:
+        ours = HYPERPARAMETER_NAMES[name.lower()]
+        return f"unknown field; it is a hyperparameter: search it as search_space.{ours}, or set it as fixed.{ours}"
+    return f"unknown field{nearest_name_hint(name, known)}"
 
 
 def _custom_error(kind: str, message: str) -> PydanticCustomError:

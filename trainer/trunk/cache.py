@@ -141,7 +141,7 @@ class TrunkCache:
         if used + size_bytes > self._max_bytes:
             raise CacheUnavailable(
                 f"{size_bytes} bytes more do not fit into a budget of {self._max_bytes}, {used} of which are "
-                "taken; raise --cache-bytes"
+                "taken; raise --cache-bytes of spezia-worker, or SPEZIA_CACHE_BYTES of the service"
             )
         if size_bytes > self._free_bytes():
             raise CacheUnavailable(f"the disk of {self._folder} has no room for {size_bytes} bytes; free some")

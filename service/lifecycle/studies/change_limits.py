@@ -10,6 +10,7 @@ from service.store import studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from spezia.contract.plain_words import plain_message
 from spezia.contract.problem import FieldProblem
 from spezia.contract.study_spec import StudyChange, StudySpec
 
@@ -59,5 +60,5 @@ def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> St
         spec = StudySpec.model_validate(study.spec.model_dump() | given)
     except ValidationError as refused:
         first = refused.errors(include_url=False)[0]
-        raise Invalid(FieldProblem(field=".".join(map(str, first["loc"])), message=first["msg"])) from None
+        raise Invalid(FieldProblem(field=".".join(map(str, first["loc"])), message=plain_message(first))) from None
     return study if spec == study.spec else studies.change_spec(tx, study, spec)

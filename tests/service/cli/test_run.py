@@ -9,7 +9,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import typer
+from typer.main import get_command
 
+from service.cli.run import app as run_app
+from service.cli.serve import app as serve_app
 from spezia.contract.failure import Failure
 from spezia.contract.problem import Code
 from spezia.contract.study import TrialCounts
@@ -142,3 +146,17 @@ def test_a_service_of_another_database_is_not_used(spezia: Spezia, tmp_path: Pat
     result = spezia("run", tmp_path / "toy.yaml", "--database", f"sqlite:///{tmp_path / 'other.db'}")
     assert result.exit_code == 1
     assert "uses another database" in result.stderr
+
+
+def test_options_that_a_living_service_cannot_heed_are_told(spezia: Spezia, tmp_path: Path, url: str) -> None:
+    result = spezia("run", tmp_path / "toy.yaml", "--data-root", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert f"note: the service at {url} runs already, with its own --data-root" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("option", ["--data-root", "--allow-scripts"])
+@pytest.mark.parametrize("app", [run_app, serve_app], ids=["run", "serve"])
+def test_what_a_workers_message_advises_is_an_option_of_what_starts_local_workers(
+    app: typer.Typer, option: str
+) -> None:
+    assert option in {name for param in get_command(app).params for name in param.opts}

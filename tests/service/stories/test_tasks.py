@@ -38,7 +38,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "data.columns",
         "these columns cannot be combined; give text, or prompt and completion",
     ),
-    (spec(data={"train": "a", "columns": "b"}), "data.columns", "valid dictionary"),
+    (spec(data={"train": "a", "columns": "b"}), "data.columns", "must be a mapping"),
     (
         spec(task="text-regression", data={"train": "a", "label_separator": "|"}),
         "data.label_separator",
