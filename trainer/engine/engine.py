@@ -6,6 +6,7 @@ It imports torch once and keeps the data and models of the last studies warm bet
 import argparse
 import errno
 import logging
+import os
 import platform
 import signal
 import traceback
@@ -35,7 +36,7 @@ from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.script import run_script
-from trainer.train.script_file import load_script
+from trainer.train.script_file import open_script
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
@@ -115,15 +116,15 @@ class Engine:
     def _end_of_script(self, assignment: Assignment) -> messages.Ended:
         assert assignment.spec.script is not None
         facts = None if isinstance(assignment, PrepareAssignment) else assignment.facts
-        script = load_script(assignment.spec.script, self._script_folders, facts)
-        if not isinstance(assignment, TrialAssignment):
-            return messages.Ended(facts=script.facts)
-        with closing(run_script(script.train, assignment.params, assignment.spec.wanted_metrics)) as evaluations:
-            for evaluation in evaluations:
-                if self._channel.stop_wanted.is_set():
-                    raise Preempted
-                if not self._ask(evaluation).go_on:
-                    break
+        with open_script(assignment.spec.script, self._script_folders, facts) as script:
+            if not isinstance(assignment, TrialAssignment):
+                return messages.Ended(facts=script.facts)
+            with closing(run_script(script.train, assignment.params, assignment.spec.wanted_metrics)) as evaluations:
+                for evaluation in evaluations:
+                    if self._channel.stop_wanted.is_set():
+                        raise Preempted
+                    if not self._ask(evaluation).go_on:
+                        break
         return messages.Ended()
 
     def _prepared(self, assignment: Assignment) -> Prepared:
@@ -223,7 +224,7 @@ def main() -> None:
     end_by_kernel(options.parent, signal.SIGKILL)  # its stdin is the pipe that commands come by
     # Whoever ends a whole group of processes: the supervisor asks for a checkpoint, and ends this one after that
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+        _ignore_here(number)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     channel = Channel()
     channel.start()
@@ -240,6 +241,12 @@ def main() -> None:
         cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,
         script_folders=options.allow_scripts,
     ).run()
+
+
+def _ignore_here(number: int) -> None:
+    """Ignore a signal in this process alone: a script's process pool ends its processes by SIGTERM, and waits."""
+    signal.signal(number, lambda *_: None)  # unlike SIG_IGN not inherited by another program
+    os.register_at_fork(after_in_child=lambda: signal.signal(number, signal.SIG_DFL))
 
 
 def _class_of(error: Exception) -> str:

@@ -5,6 +5,7 @@ only one of the two threads runs at a time.
 """
 
 import math
+import operator
 import queue
 import threading
 from collections.abc import Generator, Mapping, Sequence
@@ -31,7 +32,8 @@ def run_script(
     """Run ``train`` and yield what it reports; the caller may close this after any evaluation.
 
     ``report(step=1, validation_loss=0.7, …)`` takes numbers by name, the study's ``wanted`` metrics among them, and
-    optionally ``step``: counted from 1 and rising, the next one if left out.
+    optionally ``step``: rising, and the next one if left out. ``report({"validation_loss": 0.7})`` does the same, and
+    scalars of numpy and torch are numbers, too. Steps count from 1; those of a script that begins with 0 are one more.
 
     Args:
         wanted: names of the metrics that the study goes by, that of the first objective first.
@@ -39,7 +41,8 @@ def run_script(
 
     Raises:
         Diverged: a reported number is not finite.
-        ConfigError: ``report`` was called without a wanted metric, or with a step that does not rise.
+        ConfigError: ``report`` was called without a wanted metric, with a step that does not rise, or with a metric
+            that is no number.
         NoMetric: the function returned without a report.
         ScriptStuck: it did not end when this was closed.
         Exception: whatever the function raises.
@@ -65,6 +68,7 @@ class _Desk:
         self._params = dict(params)
         self._wanted = wanted
         self._step = 0
+        self._first = 1
         self._reports: queue.SimpleQueue[Evaluation | None] = queue.SimpleQueue()
         self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._is_closed = False
@@ -104,18 +108,17 @@ class _Desk:
             self._error = error
         self._reports.put(None)
 
-    def _report(self, *, step: int | None = None, **metrics: float) -> None:
+    def _report(self, metrics: Mapping[str, object] | None = None, /, **named: object) -> None:
         if self._is_closed:
             raise TrialPruned
-        step = self._step + 1 if step is None else step
-        if isinstance(step, bool) or not isinstance(step, int) or step <= self._step:
-            raise ConfigError(f"report: step = {step!r} must be a whole number above {self._step}, the step before")
-        if missing := missing_metrics(self._wanted, metrics):
-            given = ", ".join(metrics) or "none"
+        reported = dict(metrics or {}) | named
+        step = self._checked_step(reported.pop("step", None))
+        values = {name: _number(name, value) for name, value in reported.items()}
+        if missing := missing_metrics(self._wanted, values):
+            given = ", ".join(values) or "none"
             raise ConfigError(
                 f"report: {', '.join(missing)} is missing, which an objective or constraint needs; given are {given}"
             )
-        values = {name: float(value) for name, value in metrics.items()}
         for name, value in values.items():
             if not math.isfinite(value):
                 raise Diverged(f"the script reported {name} = {value}")
@@ -133,3 +136,29 @@ class _Desk:
         )
         if not self._go_on.get():
             raise TrialPruned
+
+    def _checked_step(self, step: object) -> int:
+        """Return ``step`` as counted from 1; a script whose first step is 0 counts from 0."""
+        if step is None:
+            return self._step + 1
+        before = self._step - 1 + self._first
+        try:
+            number = operator.index(step)  # type: ignore[arg-type]  # raises for what is none
+        except TypeError:
+            raise ConfigError(f"report: step = {step!r} must be a whole number") from None
+        if self.n_reports == 0 and number == 0:
+            self._first = 0
+            before = -1
+        if isinstance(step, bool) or number <= before:
+            raise ConfigError(f"report: step = {step!r} must be a whole number above {before}, the step before")
+        return number + 1 - self._first
+
+
+def _number(name: str, value: object) -> float:
+    """Return a metric as a number; it may be a scalar of numpy or torch, or an array of one element."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]  # raises for what is none
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ConfigError(f"report: {name} = {value!r} is not a number; report one number for each metric") from None

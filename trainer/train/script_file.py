@@ -1,9 +1,12 @@
 """Finds and loads the ``train`` function of a ``script`` study. Loading a script is running it."""
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,13 @@ class Script:
     """What is known about it: its hash."""
 
 
-def load_script(name: str, folders: Sequence[Path], facts: Facts | None = None) -> Script:
-    """Run the file ``name``, absolute or relative to one of ``folders``, and return its function ``train``.
+@contextmanager
+def open_script(name: str, folders: Sequence[Path], facts: Facts | None = None) -> Iterator[Script]:
+    """Run the file ``name``, absolute or relative to one of ``folders``, and give its function ``train``.
+
+    In the meantime it is a module like any other: it can be imported by the name of its file, its folder is the working
+    directory and the first place where modules are looked for. Afterwards all modules of that folder are forgotten, so
+    that the next study, or the next trial, loads its own.
 
     Args:
         folders: folders that the worker's ``--allow-scripts`` names.
@@ -45,7 +53,22 @@ def load_script(name: str, folders: Sequence[Path], facts: Facts | None = None) 
             f"script: {name} changed since the study was prepared, so its trials could not be compared; restore it, "
             "or create a new study"
         )
-    return Script(train=_train_function(name, path), facts=facts or _facts(sha256))
+    with _at_home(path):
+        yield Script(train=_train_function(name, path), facts=facts or _facts(sha256))
+
+
+@contextmanager
+def _at_home(path: Path) -> Iterator[None]:
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
+    try:
+        with contextlib.chdir(folder):
+            yield
+    finally:
+        sys.path.remove(folder)
+        for name, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "").is_relative_to(folder):
+                del sys.modules[name]
 
 
 def _find(name: str, folders: Sequence[Path]) -> Path:
@@ -63,14 +86,22 @@ def _find(name: str, folders: Sequence[Path]) -> Path:
 
 
 def _train_function(name: str, path: Path) -> Train:
-    spec = importlib.util.spec_from_file_location("spezia_script", path)
+    if path.stem in sys.modules or path.stem in sys.stdlib_module_names:
+        raise ConfigError(f"script: {name} has the name of another Python module, {path.stem}; rename it")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"script: {name} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:
         raise ConfigError(f"script: {name} cannot be loaded: {error}") from error
+    except SystemExit as error:
+        raise ConfigError(
+            f"script: {name} ends itself while it is loaded ({error!r}), as argparse and sys.exit do; put that below "
+            'if __name__ == "__main__", and take what you need from params'
+        ) from error
     train = getattr(module, "train", None)
     if not callable(train):
         raise ConfigError(f"script: {name} defines no function train(params, report); add it")

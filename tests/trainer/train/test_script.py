@@ -1,15 +1,19 @@
 """A person's own training function, in the shape of our loop."""
 
 import re
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from service.launch.local import WorkerPlan
+from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
 from tests.fake_service import assignment
 from tests.trainer import tiny
@@ -17,8 +21,9 @@ from trainer import messages
 from trainer.cli import engine_command
 from trainer.engine.engine import Engine
 from trainer.errors import ConfigError, Diverged, NoMetric
+from trainer.supervisor.engine_process import EngineProcess
 from trainer.train.script import ScriptStuck, TrialPruned, run_script
-from trainer.train.script_file import load_script
+from trainer.train.script_file import open_script
 
 Report = Callable[..., None]
 
@@ -37,6 +42,25 @@ def test_reports_become_evaluations() -> None:
     assert run(train) == [(1, 3.0), (4, 2.0), (5, 1.5)]
     first = next(run_script(train, {"depth": 3}, ["accuracy"]))
     assert (first.value, first.metrics, first.final) == (0.5, {"loss": 3.0, "accuracy": 0.5}, False)
+
+
+def test_scalars_and_dictionaries_are_reports() -> None:
+    def train(params: dict[str, Any], report: Report) -> None:
+        report({"loss": np.float32(0.5), "step": np.int64(2)})
+        report({"loss": torch.tensor([0.25])}, step=torch.tensor(3))
+
+    assert run(train) == [(2, 0.5), (3, 0.25)]
+
+
+def test_steps_that_begin_with_0_are_counted_from_1() -> None:
+    def train(params: dict[str, Any], report: Report) -> None:
+        for step in range(3):
+            report(step=step, loss=step)
+        report(loss=9)
+
+    assert run(train) == [(1, 0.0), (2, 1.0), (3, 2.0), (4, 9.0)]
+    with pytest.raises(ConfigError, match="step = 1 must be a whole number above 1, the step before"):
+        run(lambda params, report: [report(step=step, loss=1.0) for step in (0, 1, 1)])
 
 
 def test_a_script_stands_still_until_its_report_is_dealt_with() -> None:
@@ -110,7 +134,11 @@ def broken(params: dict[str, Any], report: Report) -> None:
             "report: loss is missing, which an objective or constraint needs; given are accuracy",
         ),
         (reports(), ConfigError, "loss is missing, which an objective or constraint needs; given are none"),
-        (reports(loss=1.0, step=0), ConfigError, "report: step = 0 must be a whole number above 0, the step before"),
+        (reports(loss=1.0, step=-1), ConfigError, "report: step = -1 must be a whole number above 0, the step before"),
+        (reports(loss=1.0, step=True), ConfigError, "report: step = True must be a whole number"),
+        (reports(loss="much"), ConfigError, "report: loss = 'much' is not a number; report one number for each metric"),
+        (reports(loss=1.0, grid=[1, 2]), ConfigError, "report: grid = [1, 2] is not a number"),
+        (reports(loss=torch.ones(2)), ConfigError, "report: loss = tensor([1., 1.]) is not a number"),
         (reports(loss=1.0, step=1.5), ConfigError, "report: step = 1.5 must be a whole number"),
         (reports(loss=float("nan")), Diverged, "the script reported loss = nan"),
         (reports(loss=1.0, other=float("inf")), Diverged, "the script reported other = inf"),
@@ -138,13 +166,24 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "scripts"
 
 
+def open_anyway(name: str, folders: Sequence[Path], facts: Facts | None = None) -> None:
+    with open_script(name, folders, facts):
+        pass
+
+
+def facts_of(folder: Path) -> Facts:
+    with open_script("good.py", [folder]) as script:
+        return script.facts
+
+
 def test_facts_of_a_script_are_its_hash(folder: Path) -> None:
-    facts = load_script("good.py", [folder]).facts
+    facts = facts_of(folder)
     assert (facts.classes, facts.train_rows, facts.model_sha256) == ([], 0, "")
-    assert load_script("good.py", [folder], facts).facts is facts
+    with open_script("good.py", [folder], facts) as script:
+        assert script.facts is facts
     (folder / "good.py").write_text(GOOD + "# changed\n")
     with pytest.raises(ConfigError, match=r"script: good\.py changed since the study was prepared"):
-        load_script("good.py", [folder], facts)
+        open_anyway("good.py", [folder], facts)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +191,13 @@ def test_facts_of_a_script_are_its_hash(folder: Path) -> None:
     [
         ("bad.py", "def train(:", "script: bad.py cannot be loaded: invalid syntax"),
         ("bad.py", "import nowhere_to_be_found", "script: bad.py cannot be loaded: No module named"),
+        ("bad.py", "import sys; sys.exit('no')", "bad.py ends itself while it is loaded (SystemExit('no'))"),
+        (
+            "bad.py",
+            "import argparse; argparse.ArgumentParser().parse_args(['--lr', '1'])",
+            "bad.py ends itself while it is loaded (SystemExit(2)), as argparse and sys.exit do; put that below if",
+        ),
+        ("json.py", GOOD, "script: json.py has the name of another Python module, json; rename it"),
         ("bad.py", "train = 3", "script: bad.py defines no function train(params, report); add it"),
         ("bad.py", "def train(params): pass", "script: train in bad.py must take (params, report): too many"),
         ("bad.txt", "", "script: bad.txt is no Python file; its name must end in .py"),
@@ -163,14 +209,14 @@ def test_what_is_no_script_is_refused(folder: Path, name: str, content: str | No
     if content is not None:
         (folder / name).write_text(content)
     with pytest.raises(ConfigError, match=re.escape(message.format(folder=folder))):
-        load_script(name, [folder])
+        open_anyway(name, [folder])
 
 
 def test_without_an_allowed_folder_nothing_runs(folder: Path) -> None:
     with pytest.raises(ConfigError, match="this worker runs no scripts; start it with --allow-scripts"):
-        load_script(str(folder / "good.py"), [])
+        open_anyway(str(folder / "good.py"), [])
     with pytest.raises(ConfigError, match=f"or start the worker with --allow-scripts {folder}"):
-        load_script(str(folder / "good.py"), [folder / "other"])
+        open_anyway(str(folder / "good.py"), [folder / "other"])
 
 
 class Commands:
@@ -205,7 +251,7 @@ def work(folder: Path, kind: str) -> messages.Work:
     spec = StudySpec.model_validate(body | {"objective": {"metric": "loss", "direction": "minimize"}})
     changes: dict[str, Any] = {"spec": spec, "token": ""}
     if kind == "trial":
-        changes |= {"params": {"start": 6}, "facts": load_script("good.py", [folder]).facts}
+        changes |= {"params": {"start": 6}, "facts": facts_of(folder)}
     return messages.Work(assignment=assignment(kind, **changes), directory="")
 
 
@@ -219,7 +265,7 @@ def test_allowed_folders_reach_the_engine(tmp_path: Path) -> None:
 def test_an_engine_runs_a_script(folder: Path) -> None:
     go_on = messages.Answer(go_on=True, keep_model=True)
     (prepared,) = play(folder, work(folder, "prepare"))
-    assert prepared.facts == load_script("good.py", [folder]).facts
+    assert prepared.facts == facts_of(folder)
     *evaluated, ended = play(folder, work(folder, "trial"), go_on, go_on, go_on)
     assert [(event.step, event.value) for event in evaluated] == [(1, 6.0), (2, 3.0), (3, 2.0)]
     assert ended == messages.Ended()
@@ -229,3 +275,90 @@ def test_an_engine_stops_a_script_when_told_to(folder: Path) -> None:
     evaluated, ended = play(folder, work(folder, "trial"), messages.Answer(go_on=False))
     assert (evaluated.step, ended) == (1, messages.Ended())
     assert play(folder, work(folder, "trial"), stop=True) == [messages.Preempted()]
+
+
+LIKE_ANY_FILE = """
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import beside
+
+if __name__ == "__main__":
+    sys.exit("only by hand")
+
+
+@dataclass
+class Point:
+    x: int
+
+
+def double(n):
+    return 2 * n
+
+
+def train(params, report):
+    point = pickle.loads(pickle.dumps(Point(beside.ONE)))
+    report(loss=point.x, held=float(Path("held.txt").read_text()))
+    for method in ("fork", "spawn"):
+        context = multiprocessing.get_context(method)
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            report(loss=sum(pool.map(double, [1, 2])))
+        with context.Pool(1) as pool:
+            report(loss=sum(pool.map(double, [1, 3])))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_script_is_a_file_like_any_other(folder: Path) -> None:
+    (folder / "whole.py").write_text(LIKE_ANY_FILE)
+    (folder / "beside.py").write_text("ONE = 1")
+    (folder / "held.txt").write_text("0.5")
+    before = Path.cwd(), list(sys.path), set(sys.modules)
+    with open_script("whole.py", [folder]) as script:
+        assert Path.cwd() == folder
+        evaluations = list(run_script(script.train, {}, ["loss"]))
+    assert [evaluation.value for evaluation in evaluations] == [1.0, 6.0, 8.0, 6.0, 8.0]
+    assert evaluations[0].metrics["held"] == 0.5
+    assert (Path.cwd(), list(sys.path)) == before[:2]
+    assert {"whole", "beside"}.isdisjoint(sys.modules)
+
+
+def test_two_scripts_have_modules_of_one_name(folder: Path, tmp_path: Path) -> None:
+    values = []
+    for number in (1, 2):
+        other = tmp_path / str(number)
+        other.mkdir()
+        (other / "helper.py").write_text(f"VALUE = {number}")
+        (other / "script.py").write_text("import helper\ndef train(params, report): report(loss=helper.VALUE)")
+        with open_script("script.py", [other]) as script:
+            values += [evaluation.value for evaluation in run_script(script.train, {}, ["loss"])]
+    assert values == [1.0, 2.0]
+
+
+@pytest.mark.slow
+def test_process_pools_of_a_script_end_in_the_engines_own_process(folder: Path) -> None:
+    """A pool ends its processes by SIGTERM, which the engine ignores, and waits for them."""
+    (folder / "beside.py").write_text("ONE = 1")
+    (folder / "held.txt").write_text("0.5")
+    (folder / "good.py").write_text(LIKE_ANY_FILE)
+    command = engine_command(f"{sys.executable} -P -m trainer.engine", data_roots=[], threads=1, allow_scripts=[folder])
+    engine = EngineProcess(command)
+    try:
+        assert isinstance(engine.inbox.get(timeout=120), messages.Hello)
+        engine.send(work(folder, "trial"))
+        values = []
+        while not isinstance(event := engine.inbox.get(timeout=60), messages.Ended):
+            if isinstance(event, messages.Evaluated):
+                values.append(event.value)
+                engine.send(messages.Answer(go_on=True))
+            else:
+                assert isinstance(event, messages.Alive), event
+        assert values == [1.0, 6.0, 8.0, 6.0, 8.0]
+    finally:
+        engine.kill()
