@@ -24,9 +24,22 @@ def address(server: str | None) -> str:
     Raises:
         ValidationError: SPEZIA_PORT is no number.
     """
+    local = _local()
+    return known_address(server) or url_from_here(local.host, local.port)
+
+
+def known_address(server: str | None) -> str | None:
+    """URL of the given service, else of the one that runs on the home folder; ``None`` if none runs there.
+
+    Raises:
+        ValidationError: SPEZIA_PORT is no number.
+    """
     if server:
         return server
+    running = find(_local().home)
+    return running.url if running else None
+
+
+def _local() -> _Local:
     variables = {name: f"SPEZIA_{name.upper()}" for name in _Local.model_fields}
-    local = _Local.model_validate({name: os.environ[key] for name, key in variables.items() if key in os.environ})
-    running = find(local.home)
-    return running.url if running else url_from_here(local.host, local.port)
+    return _Local.model_validate({name: os.environ[key] for name, key in variables.items() if key in os.environ})

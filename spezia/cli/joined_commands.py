@@ -1,6 +1,7 @@
 """Commands that other packages join to `spezia`, each imported only when it is asked for."""
 
 from collections import UserDict
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -11,11 +12,33 @@ from typer.main import get_command
 
 from spezia.cli.plain_errors import plain_errors
 from spezia.common.extras import MissingExtra
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.validation import Validation
 
 GROUP = "spezia.commands"
 """Group of the entry points that are joined; each is a Typer app."""
 
 _OURS = ("spezia", "service", "trainer", "migrations")
+
+
+CHECKS = "spezia.checks"
+"""Group of the entry point ``validate``: the check of a spec that a service makes, as a function."""
+
+
+def local_check() -> Callable[[StudySpec], Validation] | None:
+    """Return the check of a spec that a service would make; ``None`` where packages of a service are not installed.
+
+    The check raises `StudyFileError` where a service would refuse the spec.
+    """
+    for entry in entry_points(group=CHECKS, name="validate"):
+        try:
+            check: Callable[[StudySpec], Validation] = entry.load()
+        except ModuleNotFoundError as error:
+            if str(error.name).split(".")[0] in _OURS:
+                raise
+        else:
+            return check
+    return None
 
 
 class WithJoinedCommands(TyperGroup):

@@ -6,15 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from spezia.cli.address import address
+from spezia.cli.address import address, known_address
 from spezia.cli.follow import INTERRUPTED, follow
-from spezia.cli.joined_commands import WithJoinedCommands
+from spezia.cli.joined_commands import WithJoinedCommands, local_check
 from spezia.cli.options import AsJson, Name, Server, StudyFile
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.result import show_result
 from spezia.cli.study_file import load_study_file
 from spezia.cli.tables import preset_table, presets_table, show_validation, trials_table
-from spezia.client import Client
+from spezia.client import Client, Unreachable
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
 from spezia.contract.wire import nearest_name_hint
@@ -39,9 +39,21 @@ def submit_study(study: StudyFile, server: Server = None) -> None:
 
 @app.command()
 def validate(study: StudyFile, server: Server = None) -> None:
-    """Check a study without starting it: ranges, budget, and what to think about again."""
-    with plain_errors(), Client(address(server)) as client:
-        show_validation(client.validate(load_study_file(study)), Console())
+    """Check a study without starting it: ranges, budget, and what to think about again.
+
+    No service is needed where spezia\\[service] is installed; one that is named, or runs here, is asked.
+    """
+    with plain_errors():
+        spec = load_study_file(study)
+        check = None if known_address(server) else local_check()
+        if check is not None:
+            show_validation(check(spec), Console())
+            return
+        with Client(address(server)) as client:
+            try:
+                show_validation(client.validate(spec), Console())
+            except Unreachable as nobody:
+                raise Unreachable(f"{nobody}, or check it without one: pip install 'spezia[service]'") from None
 
 
 @app.command()

@@ -99,6 +99,8 @@ def plain_message(error: Mapping[str, Any]) -> str:
     if kind in _OURS:
         message: str = error["msg"]
         return message
+    if kind in ("value_error", "assertion_error"):
+        return str(context["error"])
     loc = error["loc"]
     if kind in ("union_tag_not_found", "union_tag_invalid", "model_attributes_type", "model_type", "dict_type"):
         return _shape(loc, value, context)
