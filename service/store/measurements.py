@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, func, insert, select
 
 from service.store.leases import Lease
+from service.store.optuna.tables import trials
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import lease, measurement
+from service.store.sql.tables import lease, measurement, study_spec
 from service.store.transaction import Transaction
 from spezia.contract.protocol import Report
 
@@ -112,10 +113,17 @@ def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
 
 def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row]:
     """Return the last evaluation of the last attempt of each of some trials, by number."""
+    # from one row a trial, so that the primary key finds the one evaluation of each, however many there are
+    same = (measurement.c.study_uuid == study_spec.c.uuid, measurement.c.number == trials.c.number)
+    last_attempt = select(func.max(measurement.c.attempt)).where(*same).correlate(study_spec, trials).scalar_subquery()
+    in_last = measurement.c.attempt == last_attempt
+    last_step = select(func.max(measurement.c.step)).where(*same, in_last).correlate(study_spec, trials)
     wanted = (
         select(measurement)
-        .where(measurement.c.study_uuid == study_uuid, measurement.c.number.in_(numbers))
-        .order_by(measurement.c.number, measurement.c.attempt, measurement.c.step)
+        .select_from(study_spec)
+        .join(trials, trials.c.study_id == study_spec.c.study_id)
+        .join(measurement, and_(*same, in_last, measurement.c.step == last_step.scalar_subquery()))
+        .where(study_spec.c.uuid == study_uuid, trials.c.number.in_(numbers))
     )
     return {row.number: row for row in tx.connection.execute(wanted)}
 

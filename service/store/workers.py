@@ -3,13 +3,16 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from service.store.sql.statements import Call, Row, Statement, as_it_is
-from service.store.sql.tables import service_beat, worker
+from service.store.sql.tables import lease, service_beat, worker
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
 from spezia.contract.protocol import WorkerRegistration
+
+KEPT = timedelta(days=30)
+"""How long a worker is known after it was last heard of."""
 
 _FIND = Statement(
     select(worker).where(worker.c.worker_id == bindparam("of_worker"), worker.c.registered_at.is_not(None))
@@ -19,7 +22,7 @@ _SEE = Statement(update(worker).where(worker.c.worker_id == bindparam("of_worker
 
 def announce(tx: Transaction, worker_id: str, launcher: str) -> None:
     """Note a worker before it is started, so that its launcher's successor knows of it."""
-    tx.connection.execute(insert(worker), {"worker_id": worker_id, "launcher": launcher})
+    tx.connection.execute(insert(worker), {"worker_id": worker_id, "launcher": launcher, "last_seen_at": tx.now})
 
 
 def register(tx: Transaction, registration: WorkerRegistration) -> None:
@@ -57,10 +60,22 @@ def kinds_seen_within(tx: Transaction, seconds: float) -> list[str]:
     return [device["kind"] for device in tx.connection.execute(select(worker.c.device).where(*lately)).scalars()]
 
 
-def launched_by(tx: Transaction, launcher: str) -> list[str]:
-    """Return the ids of the workers that a launcher has announced."""
-    wanted = select(worker.c.worker_id).where(worker.c.launcher == launcher)
-    return list(tx.connection.execute(wanted).scalars())
+def launched_with_leases(tx: Transaction, launcher: str) -> list[str]:
+    """Return the ids of the workers that a launcher has announced and that hold leases."""
+    wanted = select(lease.c.worker_id).join(worker, worker.c.worker_id == lease.c.worker_id)
+    return list(tx.connection.execute(wanted.where(worker.c.launcher == launcher).distinct()).scalars())
+
+
+def forget_old(tx: Transaction) -> int:
+    """Drop workers that were not heard of for 30 days and hold no lease; return how many.
+
+    One that comes back registers again.
+
+    Before its first word a worker counts as heard of when it was announced.
+    """
+    old = or_(worker.c.last_seen_at.is_(None), worker.c.last_seen_at < tx.now - KEPT)
+    holds = exists().where(lease.c.worker_id == worker.c.worker_id)
+    return tx.connection.execute(delete(worker).where(old, ~holds)).rowcount
 
 
 def last_alive_at(tx: Transaction) -> datetime | None:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 def reap(store: Store) -> int:
     """Note that this service lives, then take back the leases that have expired; return how many those were.
 
+    Workers that were not heard of for 30 days are forgotten.
+
     After an outage of the service, or when the database's clock has jumped, every live lease gets a term of grace
     instead.
     """
@@ -31,6 +33,7 @@ def reap(store: Store) -> int:
         if last is None or not timedelta(0) <= tx.now - last <= timedelta(seconds=OUTAGE_SECONDS):
             leases.restart_terms(tx)
             return 0
+        workers.forget_old(tx)
         # in the transaction that knows of no outage: one that begins after it must find nothing expired
         as_of, expired = tx.now, leases.expired(tx)
     failpoint("reap.listed")
@@ -50,7 +53,7 @@ def reap_launched(store: Store, launcher: str) -> int:
     They do not count as attempts: the workers ended because their launcher did.
     """
     with store.reading() as tx:
-        left_behind = workers.launched_by(tx, launcher)
+        left_behind = workers.launched_with_leases(tx, launcher)
     return sum(one_by_one(left_behind, partial(reap_worker, store, is_counted=False)))
 
 

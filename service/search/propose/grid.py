@@ -17,7 +17,7 @@ from service.search.space.allowed import n_values
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices, Distribution, IntRange
 from spezia.contract.space import dimensions
-from spezia.contract.study_spec import MAX_TRIALS, Params, StudySpec
+from spezia.contract.study_spec import Params, StudySpec
 
 Space = dict[str, Distribution]
 """The range of each parameter of a grid by its name."""
@@ -57,17 +57,15 @@ def _points(space: Space, seed: int) -> Iterator[Point]:
 
 
 def _visiting_order(size: int, seed: int) -> Iterator[int]:
+    """Yield 0 to ``size - 1`` in random order; what it takes in time and memory depends on how many are asked for."""
     rng = random.Random(seed)
-    if size <= 2 * MAX_TRIALS:
-        yield from rng.sample(range(size), size)
-        return
-    # a study visits at most half of these, so drawing again is rare and nothing big is listed
-    seen: set[int] = set()
-    while len(seen) < size:
-        index = rng.randrange(size)
-        if index not in seen:
-            seen.add(index)
-            yield index
+    # Fisher-Yates on a list that is only written where it differs from 0, 1, 2, …
+    moved: dict[int, int] = {}
+    for place in range(size):
+        drawn = rng.randrange(place, size)
+        yield moved.pop(drawn, drawn)
+        if drawn != place:
+            moved[drawn] = moved.pop(place, place)
 
 
 def _params(space: Space, point: Point) -> Params:

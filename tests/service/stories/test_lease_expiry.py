@@ -99,8 +99,10 @@ def test_workers_of_an_earlier_launcher_cost_no_attempt(http: TestClient, beatin
         worker = HandWorker(http)
         with beating_store.writing() as tx:
             tx.connection.exec_driver_sql(f"UPDATE worker SET launcher = 'home' WHERE worker_id = '{worker.worker_id}'")
-            assert worker.worker_id in workers.launched_by(tx, "home")
+            assert workers.launched_with_leases(tx, "home") == []
         assert worker.take()["number"] == 0
+        with beating_store.reading() as tx:
+            assert workers.launched_with_leases(tx, "home") == [worker.worker_id]
         assert reap_launched(beating_store, "home") == 1
     assert trial(http)["state"] == "WAITING"
 
@@ -163,3 +165,24 @@ def test_a_trial_that_was_pruned_stays_so_when_its_study_is_cancelled_and_its_wo
     reap_worker(beating_store, worker.worker_id)
     assert trial(http)["state"] == "PRUNED"
     assert http.get("/v1/studies/feedback").json()["state"] == "cancelled"
+
+
+def test_a_worker_is_forgotten_30_days_after_it_was_last_heard_of_and_may_come_back(
+    http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store, clock: FakeClock
+) -> None:
+    """One that holds a lease is known as long as it does."""
+    idle = HandWorker(http)
+
+    def known() -> set[str]:
+        reap(beating_store)
+        reap(beating_store)  # the first one after a silence of the service spares everybody
+        with beating_store.reading() as tx:
+            return {one.worker_id for one in (worker, idle) if tx.ask(workers.find(one.worker_id)) is not None}
+
+    clock.advance(30 * 24 * 3600)
+    assert known() == {worker.worker_id, idle.worker_id}
+    assert worker.heartbeat(held) == "continue"
+    clock.advance(1)
+    assert known() == {worker.worker_id}
+    answer = http.post(f"/v1/workers/{idle.worker_id}/dispatch", json={"slots": 1})
+    assert (answer.status_code, answer.json()["code"]) == (404, "worker-unknown")

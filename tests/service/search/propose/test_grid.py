@@ -1,5 +1,7 @@
+import random
 from itertools import product
 
+import pytest
 from optuna.trial import TrialState
 
 from tests.service.search.builders import GRID, History, freeze, make_spec, make_trial, params_of
@@ -73,3 +75,18 @@ def test_the_seed_decides_the_order() -> None:
     orders = [params_of(visited(seed).trials) for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     assert sorted(orders[0]) == sorted(orders[2])
+
+
+def test_the_order_of_a_grid_is_drawn_as_far_as_it_is_visited(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    whole = random.Random.randrange
+
+    def noted(self: random.Random, *bounds: int) -> int:
+        drawn.append(bounds)
+        return whole(self, *bounds)
+
+    monkeypatch.setattr(random.Random, "randrange", noted)
+    space = {name: {"type": "int", "low": 1, "high": 400} for name in ("batch_size", "epochs")}
+    history = History(make_spec(search_space=space, sampler={"name": "grid"}))
+    history.run(3, lambda params: 0.5)
+    assert len(drawn) == 1 + 2 + 3
