@@ -23,18 +23,25 @@ class Table:
     """Values of the columns."""
     notes: tuple[str, ...] = ()
     """What is odd about the file, in words; the study shows them as warnings."""
+    separator: str = ","
+    """Character between the values of a row in a CSV file."""
+
+
+class MissingColumn(DataError):
+    """A table lacks a column that the study reads."""
 
 
 def check_columns(source: str, names: list[str], columns: Columns) -> None:
     """Check that all ``columns`` are among the ``names`` of a table's columns, once each.
 
     Raises:
-        DataError: a column is missing, or there are several of its name.
+        MissingColumn: a column is missing.
+        DataError: there are several of its name.
     """
     for field, wanted in columns.items():
         if wanted not in names:
             near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(wanted, names, n=1))
             listed = ", ".join(map(repr, names[:20]))
-            raise DataError(f"{source} has no column {wanted!r}, only {listed}; set data.columns.{field}{near}")
+            raise MissingColumn(f"{source} has no column {wanted!r}, only {listed}; set data.columns.{field}{near}")
         if names.count(wanted) > 1:
             raise DataError(f"{source} has {names.count(wanted)} columns {wanted!r}; rename all but one")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,6 +71,7 @@ def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: S
     for source in (data.validation, data.test):
         if source is not None and source not in sources:
             sources[source] = read_table(source, data.columns, roots)
+    sources = {source: _with_decimal_points(task, source, read) for source, read in sources.items()}
     rows = {source: _check_rows(task, source, read) for source, read in sources.items()}
     train = rows[data.train]
     held_out = [None if source is None else rows[source] for source in (data.validation, data.test)]
@@ -116,6 +118,18 @@ def _check_rows(task: AnyRules, source: str, table: Table) -> AnyRows:
         inputs.append(example)
         targets.append(target)
     return Rows(source=source, inputs=inputs, targets=targets)
+
+
+def _with_decimal_points(task: AnyRules, source: str, table: Table) -> Table:
+    """Read ``3,14`` as 3.14 where commas do not separate values and no number of the file says otherwise."""
+    labels = table.values.get("label", [])
+    if not task.reads_numbers or table.separator == "," or not any("," in str(label) for label in labels):
+        return table
+    if not all(re.fullmatch(r"\s*[+-]?\d+(,\d+)?\s*", str(label)) for label in labels if label):
+        return table
+    points = [label.replace(",", ".") for label in labels]
+    note = f"{source}: commas in the label are taken for decimal points"
+    return replace(table, values=table.values | {"label": points}, notes=(*table.notes, note))
 
 
 def _blank_classes(source: str, table: Table) -> list[str]:

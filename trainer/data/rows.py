@@ -73,6 +73,8 @@ class RowRules(ABC, Generic[Input, Target]):
     """Word for the task's inputs in messages."""
     min_classes: ClassVar[int] = 0
     """Smallest number of classes that the training data may have."""
+    reads_numbers: ClassVar[bool] = False
+    """Whether labels are numbers to learn, not names."""
     may_number_classes: ClassVar[bool] = True
     """Whether classes may have numbers for names; where names say what a class means, they may not."""
 

@@ -1,11 +1,15 @@
 """Reads the columns of a CSV, JSONL or Parquet file. What is in them is the task's to check."""
 
 import csv
+import gzip
 import io
 import json
+import re
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
+from typing import IO, Any
 
 import datasets
 import pyarrow
@@ -17,6 +21,9 @@ from trainer.data.columns import Columns, Table, Values, check_columns
 from trainer.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SEPARATORS = (",", ";", "\t", "|")
+_MAX_BYTES = 2**31 - 1
+"""Largest block that pyarrow reads, so largest content of an archive."""
 
 
 def parse_file(source: str, content: bytes, columns: Columns) -> Table:
@@ -29,7 +36,8 @@ def parse_file(source: str, content: bytes, columns: Columns) -> Table:
     Raises:
         DataError: unknown suffix, empty, not UTF-8, malformed, or without one of the columns.
     """
-    suffix = PurePath(source).suffix.lower()
+    name, content = _unpack(source, content)
+    suffix = PurePath(name).suffix.lower()
     if suffix not in _PARSERS:
         hint = "; save one JSON object a line and call it .jsonl" if suffix == ".json" else ""
         raise DataError(f"{source}: unknown suffix {suffix!r}; use {', '.join(_PARSERS)}{hint}")
@@ -39,11 +47,44 @@ def parse_file(source: str, content: bytes, columns: Columns) -> Table:
     return _PARSERS[suffix](source, content, columns)
 
 
+def _unpack(source: str, content: bytes) -> tuple[str, bytes]:
+    """Return the name and the content of the only file in a .gz or .zip; others stay as they are.
+
+    Raises:
+        DataError: the archive is broken, too large, or holds several files.
+    """
+    path = PurePath(source)
+    packed = path.suffix.lower()
+    try:
+        if packed == ".gz":
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+                return path.stem, _read_all(source, unpacked)
+        if packed == ".zip":
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                # Archives of macOS hold a second file for each, of its attributes
+                names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
+                if len(names) != 1:
+                    raise DataError(f"{source} holds {len(names)} files; pack one file, or give the files themselves")
+                with archive.open(names[0]) as stream:
+                    return names[0], _read_all(source, stream)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{source} cannot be unpacked ({error}); pack it again, or give the file itself") from error
+    return source, content
+
+
+def _read_all(source: str, stream: IO[bytes] | gzip.GzipFile) -> bytes:
+    content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise DataError(f"{source} holds more than {_MAX_BYTES} bytes; give the unpacked file, or Parquet")
+    return content
+
+
 def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
     _check_utf8(source, content)
+    content, separator, notes = _separator(source, content, columns)
     # One block: a quoted text may be longer than the default megabyte. Newlines inside quotes are text
-    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, 2**31 - 1))
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    read = pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, _MAX_BYTES))
+    parse = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     try:
         names = pyarrow.csv.open_csv(pyarrow.BufferReader(content), read, parse).schema.names
         check_columns(source, names, columns)
@@ -57,10 +98,35 @@ def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{source} is not a well-formed CSV file: {error}. Row 1 is the header") from error
     values = {field: table[name].to_pylist() for field, name in columns.items()}
-    return Table(values=values, notes=_swallowed_rows(source, content, names, columns, values))
+    notes += _swallowed_rows(source, content, separator, names, columns, values)
+    return Table(values=values, notes=notes, separator=separator)
 
 
-def _swallowed_rows(source: str, content: bytes, names: list[str], columns: Columns, values: Values) -> tuple[str, ...]:
+def _separator(source: str, content: bytes, columns: Columns) -> tuple[bytes, str, tuple[str, ...]]:
+    """Find what separates the values of a row: the comma, unless another character gives the columns that are wanted.
+
+    Returns:
+        The content without a line ``sep=…``, by which Excel is told, the separator, and a note if it is no comma.
+    """
+    first, _, rest = content.partition(b"\n")
+    told = re.fullmatch(rb'"?sep=(.)"?\s*', first, flags=re.IGNORECASE)
+    if told is not None:
+        content, found = rest, [told[1].decode()]
+    else:
+        found = [
+            each
+            for each in _SEPARATORS
+            if set(columns.values()) <= set(next(csv.reader([first.decode().strip()], delimiter=each)))
+        ]
+    separator = found[0] if found else ","
+    if separator == ",":
+        return content, separator, ()
+    return content, separator, (f"{source}: its values are taken to be separated by {separator!r}, not by commas",)
+
+
+def _swallowed_rows(
+    source: str, content: bytes, separator: str, names: list[str], columns: Columns, values: Values
+) -> tuple[str, ...]:
     """Warn where a lone quote made one text of several rows: it swallows everything up to the next quote."""
     label = columns.get("label")
     known = set(values.get("label", ()))
@@ -69,9 +135,11 @@ def _swallowed_rows(source: str, content: bytes, names: list[str], columns: Colu
         for row, texts in enumerate(
             zip(*(values[field] for field in columns if field != "label"), strict=True), start=1
         )
-        if any("\n" in text and _holds_row(text, names, label, known) for text in texts)
+        if any("\n" in text and _holds_row(text, separator, names, label, known) for text in texts)
     ]
-    has_broken_quotes = any("\n" in text for texts in values.values() for text in texts) and _has_broken_quotes(content)
+    has_broken_quotes = any("\n" in text for texts in values.values() for text in texts) and _has_broken_quotes(
+        content, separator
+    )
     if not suspects and not has_broken_quotes:
         return ()
     n_lines, n_rows = content.strip().count(b"\n"), len(next(iter(values.values())))
@@ -83,23 +151,23 @@ def _swallowed_rows(source: str, content: bytes, names: list[str], columns: Colu
     return (note,)
 
 
-def _holds_row(text: str, names: list[str], label: str | None, known: set[str]) -> bool:
+def _holds_row(text: str, separator: str, names: list[str], label: str | None, known: set[str]) -> bool:
     """Whether ``text`` seems to hold the end of one row and the beginning of the next: a class beside a separator."""
     lines = text.split("\n")
     if label == names[-1]:
-        found = [(end, separator) for _, separator, end in (line.rpartition(",") for line in lines[:-1])]
+        found = [(end, between) for _, between, end in (line.rpartition(separator) for line in lines[:-1])]
     elif label == names[0]:
-        found = [(start, separator) for start, separator, _ in (line.partition(",") for line in lines[1:])]
+        found = [(start, between) for start, between, _ in (line.partition(separator) for line in lines[1:])]
     else:
         return False
-    return any(separator and name.strip() in known for name, separator in found)
+    return any(between and name.strip() in known for name, between in found)
 
 
-def _has_broken_quotes(content: bytes) -> bool:
+def _has_broken_quotes(content: bytes, separator: str) -> bool:
     """Whether something follows a closing quote that is neither a separator nor the end of a line."""
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(_MAX_BYTES)
     try:
-        for _ in csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True):
+        for _ in csv.reader(io.StringIO(content.decode("utf-8"), newline=""), delimiter=separator, strict=True):
             pass
     except csv.Error:
         return True
@@ -150,6 +218,7 @@ def _check_utf8(source: str, content: bytes) -> None:
 
 _PARSERS: dict[str, Callable[[str, bytes, Columns], Table]] = {
     ".csv": _parse_csv,
+    ".tsv": _parse_csv,
     ".jsonl": _parse_jsonl,
     ".parquet": _parse_parquet,
 }

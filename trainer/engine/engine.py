@@ -244,9 +244,19 @@ def main() -> None:
 
 
 def _ignore_here(number: int) -> None:
-    """Ignore a signal in this process alone: a script's process pool ends its processes by SIGTERM, and waits."""
+    """Ignore a signal in this process alone: a script may end processes of its own by it, and wait for them."""
     signal.signal(number, lambda *_: None)  # unlike SIG_IGN not inherited by another program
-    os.register_at_fork(after_in_child=lambda: signal.signal(number, signal.SIG_DFL))
+    # Held back while a process forks, so that none is lost that comes before the child has its own way with it
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {number}),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {number}),
+        after_in_child=lambda: _obey(number),
+    )
+
+
+def _obey(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
 
 
 def _class_of(error: Exception) -> str:

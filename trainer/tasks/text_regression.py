@@ -24,6 +24,7 @@ class TextRegression(Task[str, float]):
     """Examples are texts, each with its number."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
+    reads_numbers = True
     metric_names = ("mse", "mae", "pearson", "spearman")
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[str, float]:

@@ -1,6 +1,7 @@
 """Prepares what the trials of a study share, once per study and process: data, model, facts."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from spezia.contract.data import Data
 from spezia.contract.facts import Facts
 from spezia.contract.objectives import BESIDE
 from spezia.contract.study_spec import Model, StudySpec
+from spezia.contract.tasks import TASKS
+from spezia.contract.tasks import Task as TaskName
+from trainer.data.columns import MissingColumn, Table
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
 from trainer.data.token_checks import check_tokens
@@ -62,9 +66,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     assert spec.model is not None
     assert spec.data is not None
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
-    table = read_table(spec.data.train, spec.data.columns, roots)
-    task = choose_task(spec.task, spec.data, table.values)
-    splits = read_splits(task, spec.data, table, seed=spec.seed, roots=roots)
+    data, table = _read_train(spec.task, spec.data, roots)
+    task = choose_task(spec.task, data, table.values)
+    splits = read_splits(task, data, table, seed=spec.seed, roots=roots)
     task = replace(task, class_names=splits.class_names)
     _check_metrics(spec, task)
     revision = facts.model_commit if facts and facts.model_commit else spec.model.revision
@@ -104,6 +108,23 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         validation=encoded["validation"],
         test=encoded.get("test"),
     )
+
+
+def _read_train(task: TaskName, data: Data, roots: Sequence[Path]) -> tuple[Data, Table]:
+    """Read the training data; by another set of the task's columns where only the first one, the default, is absent."""
+    default, *others = TASKS[task].columns
+    try:
+        return data, read_table(data.train, data.columns, roots)
+    except MissingColumn:
+        if data.columns != {name: name for name in default}:
+            raise
+        for names in others:
+            other = data.model_copy(update={"columns": {name: name for name in names}})
+            with suppress(MissingColumn):
+                table = read_table(other.train, other.columns, roots)
+                note = f"{data.train} has no {' and '.join(default)}, so its {' and '.join(names)} are read"
+                return other, replace(table, notes=(note, *table.notes))
+        raise
 
 
 def _check_metrics(spec: StudySpec, task: AnyTask) -> None:

@@ -1,6 +1,9 @@
 """Good tables are read as they are written; bad ones are named with their line or row."""
 
+import gzip
+import io
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +129,10 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("train.json", "unknown suffix '.json'; use .csv, .jsonl, .parquet; save one"), ("train", "unknown suffix ''")],
+    [
+        ("train.json", "unknown suffix '.json'; use .csv, .tsv, .jsonl, .parquet; save one"),
+        ("train", "unknown suffix ''"),
+    ],
 )
 def test_unknown_suffix_is_refused(tmp_path: Path, name: str, message: str) -> None:
     write(tmp_path, "[]", name)
@@ -139,3 +145,68 @@ def test_a_parquet_file_keeps_the_names_of_its_classes(with_validation: Path) ->
     rows = {"text": [text for text, _ in GOOD], "label": [1, 0, 1, 0]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(with_validation / "train.parquet")
     assert pairs(read(with_validation, train="train.parquet", validation="validation.csv").train) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "note"),
+    [
+        ("id;text;label\n1;a, b;x\n2;c;y\n", "train.csv", "';'"),
+        ("text\tlabel\na, b\tx\nc\ty\n", "train.csv", r"'\\t'"),
+        ("text\tlabel\r\na, b\tx\r\nc\ty\r\n", "train.tsv", r"'\\t'"),
+        ("\ufefftext|label\na, b|x\nc|y\n", "train.csv", r"'\|'"),
+        ("sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n", "train.csv", "';'"),
+    ],
+)
+def test_another_separator_is_found_and_told(with_validation: Path, content: str, name: str, note: str) -> None:
+    write(with_validation, content, name)
+    splits = read(with_validation, train=name, validation="validation.csv")
+    assert pairs(splits.train) == [("a, b", "x"), ("c", "y")]
+    (found,) = splits.notes
+    assert re.fullmatch(rf"{name}: its values are taken to be separated by {note}, not by commas", found)
+
+
+def test_commas_separate_where_they_give_the_columns(with_validation: Path) -> None:
+    write(with_validation, "text,label\na;b,x\nc|d,y\n")
+    splits = read(with_validation, validation="validation.csv")
+    assert (pairs(splits.train), splits.notes) == ([("a;b", "x"), ("c|d", "y")], ())
+
+
+def zipped(**files: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("_dot_", "."), content)
+    return stream.getvalue()
+
+
+CSV = b"text,label\na,x\nb,y\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("train.csv.gz", gzip.compress(CSV)),
+        ("train.zip", zipped(inside_dot_csv=CSV)),
+        ("train.csv.zip", zipped(**{"folder/inside.csv": CSV, "__MACOSX/folder/._inside.csv": b"junk"})),
+        ("train.jsonl.gz", gzip.compress(b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}')),
+    ],
+)
+def test_an_archive_of_one_file_is_read(with_validation: Path, name: str, content: bytes) -> None:
+    write(with_validation, content, name)
+    assert pairs(read(with_validation, train=name, validation="validation.csv").train) == [("a", "x"), ("b", "y")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.zip", zipped(a_dot_csv=CSV, b_dot_csv=CSV), "train.zip holds 2 files; pack one file"),
+        ("train.zip", b"PK\3\4", "train.zip cannot be unpacked (File is not a zip file)"),
+        ("train.csv.gz", gzip.compress(CSV)[:-9], "train.csv.gz cannot be unpacked (Compressed file ended before"),
+        ("train.csv.gz", CSV, "train.csv.gz cannot be unpacked (Not a gzipped file"),
+        ("train.gz", gzip.compress(CSV), "train.gz: unknown suffix ''"),
+    ],
+)
+def test_a_bad_archive_is_refused(with_validation: Path, name: str, content: bytes, message: str) -> None:
+    write(with_validation, content, name)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(with_validation, train=name, validation="validation.csv")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer import tiny
-from tests.trainer.written_rows import MULTI, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
+from tests.trainer.written_rows import MULTI, NUMBERS, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
 from trainer.errors import ConfigError, DataError
 
 
@@ -89,3 +89,23 @@ def test_a_csv_of_several_classes_needs_a_separator(prepare_rows: PrepareRows, t
 def test_a_metric_of_other_labels_is_refused(prepare_rows: PrepareRows, train: Rows, metric: str, known: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"objective.metric = {metric}: {known}")):
         prepare_rows("text-classification", train, train, objective={"metric": metric})
+
+
+def test_decimal_commas_are_read_and_told(prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text;label\nword1;3,5\nword2;-2\nword3;0,25\n")
+    prepared = prepare_rows("text-regression", NUMBERS, data={"train": "train.csv", "validation": "train.csv"})
+    assert prepared.train.targets.tolist() == [3.5, -2.0, 0.25]
+    assert "train.csv: commas in the label are taken for decimal points" in prepared.facts.warnings
+    (tmp_path / "train.csv").write_text("text;label\nword1;3,5\nword2;2.5\n")
+    with pytest.raises(DataError, match="row 1: the label '3,5' is not a number"):
+        prepare_rows("text-regression", NUMBERS, data={"train": "train.csv", "validation": "train.csv"})
+
+
+def test_prompts_and_completions_are_found_without_being_named(prepare_rows: PrepareRows) -> None:
+    prepared, named = (
+        prepare_rows("causal-lm", PROMPTS, PROMPTS),
+        prepare_rows("causal-lm", PROMPTS, PROMPTS, **PROMPTED),
+    )
+    assert prepared.facts.data_sha256 == named.facts.data_sha256
+    (warning,) = set(prepared.facts.warnings) - set(named.facts.warnings)
+    assert warning == "train.jsonl has no text, so its prompt and completion are read"

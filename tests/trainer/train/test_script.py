@@ -283,6 +283,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -309,8 +310,11 @@ def train(params, report):
         context = multiprocessing.get_context(method)
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             report(loss=sum(pool.map(double, [1, 2])))
-        with context.Pool(1) as pool:
-            report(loss=sum(pool.map(double, [1, 3])))
+        process = context.Process(target=time.sleep, args=(60,))
+        process.start()
+        process.terminate()
+        process.join(30)
+        report(loss=process.exitcode)
 """
 
 
@@ -323,7 +327,7 @@ def test_a_script_is_a_file_like_any_other(folder: Path) -> None:
     with open_script("whole.py", [folder]) as script:
         assert Path.cwd() == folder
         evaluations = list(run_script(script.train, {}, ["loss"]))
-    assert [evaluation.value for evaluation in evaluations] == [1.0, 6.0, 8.0, 6.0, 8.0]
+    assert [evaluation.value for evaluation in evaluations] == [1.0, 6.0, -15.0, 6.0, -15.0]
     assert evaluations[0].metrics["held"] == 0.5
     assert (Path.cwd(), list(sys.path)) == before[:2]
     assert {"whole", "beside"}.isdisjoint(sys.modules)
@@ -342,8 +346,7 @@ def test_two_scripts_have_modules_of_one_name(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_process_pools_of_a_script_end_in_the_engines_own_process(folder: Path) -> None:
-    """A pool ends its processes by SIGTERM, which the engine ignores, and waits for them."""
+def test_processes_of_a_script_end_by_the_signal_that_the_engine_ignores(folder: Path) -> None:
     (folder / "beside.py").write_text("ONE = 1")
     (folder / "held.txt").write_text("0.5")
     (folder / "good.py").write_text(LIKE_ANY_FILE)
@@ -359,6 +362,6 @@ def test_process_pools_of_a_script_end_in_the_engines_own_process(folder: Path) 
                 engine.send(messages.Answer(go_on=True))
             else:
                 assert isinstance(event, messages.Alive), event
-        assert values == [1.0, 6.0, 8.0, 6.0, 8.0]
+        assert values == [1.0, 6.0, -15.0, 6.0, -15.0]
     finally:
         engine.kill()
