@@ -89,7 +89,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "search_space.learning_rate.1.low",
         "lies above high",
     ),
-    (space(weight_decay=[DECAY | LORA]), "search_space.weight_decay", "at least 2"),
+    (space(weight_decay=[DECAY | LORA]), "search_space.weight_decay", "2 entries or more"),
     (
         space(frozen_layers={"type": "int", "low": 0, "high": 2}, frozen_fraction=DECAY),
         "search_space.frozen_fraction",

@@ -54,7 +54,7 @@ def trial(http: TestClient, number: int) -> Any:
 # what a study may ask for
 
 REFUSED = [
-    ({"objective": [TWO[0]]}, "objective", "at least 2 items"),
+    ({"objective": [TWO[0]]}, "objective", "2 entries or more"),
     ({"objective": [*TWO, {"metric": "acuracy"}]}, "objective.2.metric", "unknown metric; did you mean 'accuracy'?"),
     ({"objective": [*TWO, TWO[1]]}, "objective.2.metric", "listed twice"),
     ({"objective": [TWO[0], {"metric": "accuracy", "direction": "minimize"}]}, "objective.1.direction", "is maximize"),
