@@ -25,8 +25,9 @@ class Data(Wire):
     label_separator: Annotated[Text, Field(max_length=8)] | None = None
     """Text between the classes of a row of text-classification that has several, as a CSV file needs it; JSONL and
     Parquet files hold lists of classes and need none."""
-    max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 128
-    """Longest example in tokens; longer ones are truncated, and counted in the study's facts."""
+    max_length: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Longest example in tokens; longer ones are truncated, and counted in the study's facts. When absent, it is 128,
+    or what the model reads at most if that is less."""
 
 
 def column_errors(task: Task, data: Data) -> list[FieldError]:

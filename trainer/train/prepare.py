@@ -33,6 +33,9 @@ from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
 from trainer.train.linear_probe import with_linear_probe
 
+_DEFAULT_LENGTH = 128
+"""Tokens of the longest example where a study asks for no length."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -79,14 +82,18 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         processor = load_image_processor(source.directory)
     else:
         processor = load_tokenizer(
-            source.directory, spec.data.max_length, reads_special_tokens=isinstance(task, CausalLm)
+            source.directory, spec.data.max_length or _DEFAULT_LENGTH, reads_special_tokens=isinstance(task, CausalLm)
         )
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
-    encoded = {name: task.encode(rows, processor, spec.data.max_length) for name, rows in named.items()}
+    max_length = _max_length(spec.model, spec.data, pretrained)
+    if not task.reads_images:
+        processor.model_max_length = max_length  # the saved tokenizer truncates where training did
+    encoded = {name: task.encode(rows, processor, max_length) for name, rows in named.items()}
     warnings = [*data_warnings(task, splits), *pretrained.notes]
     if not task.reads_images:
-        _check_fits(spec.model, spec.data, pretrained, encoded)
+        _check_fits(spec.model, pretrained, encoded)
+        warnings += _adapted_length(spec.data, max_length)
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
     if isinstance(task, CausalLm):
@@ -153,12 +160,25 @@ def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any,
             )
 
 
-def _check_fits(model: Model, data: Data, pretrained: Pretrained, encoded: dict[str, Split]) -> None:
+def _max_length(model: Model, data: Data, pretrained: Pretrained) -> int:
+    """Return the tokens of the longest example: what the study asks for, or what the model reads of the default."""
     limit = max_positions(pretrained.model)
+    if data.max_length is None:
+        return _DEFAULT_LENGTH if limit is None else min(_DEFAULT_LENGTH, limit)
     if limit is not None and data.max_length > limit:
         raise ConfigError(
             f"data.max_length = {data.max_length}: {model.name} reads {limit} tokens; use at most {limit}"
         )
+    return data.max_length
+
+
+def _adapted_length(data: Data, max_length: int) -> list[str]:
+    if data.max_length is not None or max_length == _DEFAULT_LENGTH:
+        return []
+    return [f"data.max_length is not given and is {max_length}, since the model reads no more tokens"]
+
+
+def _check_fits(model: Model, pretrained: Pretrained, encoded: dict[str, Split]) -> None:
     n_embeddings = pretrained.model.get_input_embeddings().num_embeddings
     largest = max(int(split.tokens_S.max()) for split in encoded.values() if isinstance(split, TokenisedSplit))
     if largest >= n_embeddings:

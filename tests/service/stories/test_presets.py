@@ -123,7 +123,7 @@ def test_validating_starts_nothing_and_shows_what_would_be(http: TestClient) -> 
     assert http.get("/v1/studies").json()["studies"] == []
     assert (found["warnings"], found["advice"]) == ([], [])
     assert found["spec"]["search_space"].keys() > {"learning_rate", "epochs"}
-    assert found["spec"]["data"]["max_length"] == 128
+    assert found["spec"]["data"]["max_length"] is None
     assert {name: found[name] for name in found if name not in ("spec", "warnings", "advice")} == {
         "n_parameters": 5,
         "size_of_space": None,

@@ -180,3 +180,15 @@ def test_a_tokenizer_of_another_model_is_refused(root: Path) -> None:
     tiny.save_bert(root / "narrow", vocab_size=30)
     with pytest.raises(ConfigError, match="the tokenizer of narrow knows token 4"):
         prepare(tiny.make_spec(model={"name": "narrow"}), roots=[root], device=tiny.CPU)
+
+
+def test_a_length_that_nobody_asked_for_is_what_the_model_reads(root: Path) -> None:
+    tiny.write_csv(root / "train.csv", [(f"{name} " * 200, name) for name in tiny.CLASSES * 8])
+    prepared = prepare(tiny.make_spec(data={"max_length": None}), roots=[root], device=tiny.CPU)
+    assert (prepared.facts.max_tokens, prepared.pretrained.processor.model_max_length) == (64, 64)
+    told = "data.max_length is not given and is 64, since the model reads no more tokens"
+    assert told in prepared.facts.warnings
+    tiny.save_bert(root / "model", max_position_embeddings=256)
+    prepared = prepare(tiny.make_spec(data={"max_length": None}), roots=[root], device=tiny.CPU)
+    assert prepared.facts.max_tokens == 128
+    assert not any("is not given" in warning for warning in prepared.facts.warnings)
