@@ -12,6 +12,8 @@ from service.store.sql.migrate import migrate
 from service.store.store import Store
 from tests import postgres
 
+pytest_plugins = ["tests.hangs"]
+
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
