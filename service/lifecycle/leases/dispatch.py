@@ -45,6 +45,10 @@ from spezia.contract.protocol import (
 
 log = logging.getLogger(__name__)
 
+MAX_AGAIN = 20
+"""How often one dispatch looks at a study anew because that has moved on meanwhile. It does so a few times when many
+workers ask at once; more often only by a mistake of ours, which must not hold a thread and the lock for ever."""
+
 SEEN = timedelta(seconds=HEARTBEAT_SECONDS)
 """How often it is noted that a worker which waits for work is there."""
 
@@ -135,8 +139,9 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
 def _from_study(store: Store, proposer: Proposer, study_id: int, study_uuid: str, asker: _Asker, slots: int) -> Found:
     assignments: list[Assignment] = []
     nothing = NOTHING
+    n_again = 0
     with proposer.turn(study_uuid):
-        while len(assignments) < slots:
+        while len(assignments) < slots and n_again < MAX_AGAIN:
             seen = _look(store, proposer, study_id, asker)
             if isinstance(seen, Found):
                 nothing = seen
@@ -148,10 +153,14 @@ def _from_study(store: Store, proposer: Proposer, study_id: int, study_uuid: str
                 failpoint("dispatch.before_commit")
             failpoint("dispatch.after_commit")
             if granted == "again":
+                n_again += 1
                 continue
             if granted is None:
                 break
+            n_again = 0
             assignments.append(granted)
+        if n_again == MAX_AGAIN:
+            _complain(store, study_id)
         if assignments:
             propose_ahead(store, proposer, assignments[-1])
     return Found(assignments, is_left=True) if assignments else nothing
@@ -175,6 +184,18 @@ def _look(store: Store, proposer: Proposer, study_id: int, asker: _Asker) -> _Se
         return _Seen(None)
     proposed = propose_next(store, proposer, study.uuid, request)
     return NOTHING if proposed is None else _Seen(proposed)
+
+
+def _complain(store: Store, study_id: int) -> None:
+    """Log what a study looks like of which a dispatch could make nothing; its worker asks again soon."""
+    with store.reading() as tx:
+        study, _ = tx.ask(studies.by_id(tx.caches.studies, study_id), tx.trials.loading(study_id))
+        if study is None:
+            return
+        seen = (
+            f"{study.state}, {trials.counts(tx, study)} of {study.spec.n_trials} trials, next: {next_step(tx, study)}"
+        )
+    log.error("gave out nothing of study %s, looked at %d times in a row: %s", study.name, MAX_AGAIN, seen)
 
 
 def _grant_next(

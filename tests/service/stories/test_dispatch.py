@@ -1,7 +1,9 @@
 """Which work a worker gets."""
 
+import pytest
 from fastapi.testclient import TestClient
 
+from service.lifecycle.leases import dispatch
 from tests.service.hand_worker import FACTS, HandWorker, spec
 
 
@@ -36,6 +38,21 @@ def test_the_study_with_the_fewest_leased_trials_comes_first(http: TestClient, w
         preparer.tell(held, {"kind": "prepare", "facts": FACTS, "device_seconds": 1.0})
     taken = [HandWorker(http).take()["study"] for _ in range(4)]
     assert taken == ["older", "younger", "older", "younger"]
+
+
+def test_a_study_that_never_comes_to_rest_holds_up_no_dispatch(
+    http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    http.post("/v1/studies", json=spec(n_trials=2))
+    worker.prepare()
+    held = worker.take()
+    monkeypatch.setattr(dispatch, "_grant_next", lambda *_: "again")
+    assert HandWorker(http).dispatch() == []
+    (complaint,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert complaint.startswith("gave out nothing of study feedback, looked at 20 times in a row: running, waiting=0 ")
+    assert complaint.endswith(" of 2 trials, next: new trial")
+    worker.report(held, 1, 0.5, final=True)
+    assert worker.finish(held).status_code == 200
 
 
 def test_an_unknown_worker_is_told_to_register(http: TestClient) -> None:
