@@ -30,8 +30,9 @@ _MAY_BE_LATE = problems(StudyNotFound, KeyReused, StudyEnded)
 def patch_study(
     name: StudyName, change: Annotated[StudyChange, examples.body(longer=examples.LIMITS)], store: StoreDep
 ) -> Study:
-    """Change limits, up or down; raising a budget of a `complete` or `cancelled` study lets it go on.
+    """Change limits, up or down.
 
+    Raising a budget of a `complete` or `cancelled` study lets it go on, if that leaves it more trials to run.
     `n_trials` cannot fall below the number of trials that exist (422). A trial that runs keeps the time that it was
     given. The spec shows the new limits; both it and the spec as it was posted are still answered 200 by
     `POST /v1/studies`.

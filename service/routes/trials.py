@@ -79,7 +79,8 @@ def post_trial(
     parts: PartsDep,
     idempotency: IdempotencyDep,
 ) -> Response:
-    """Try given params next; what they leave out is drawn. `n_trials` grows by one, and an ended study goes on."""
+    """Try given params next; what they leave out is drawn. `n_trials` grows by one, and an ended study goes on
+    for this one trial."""
 
     def act(store: Store) -> tuple[int, TrialDetail, str]:
         return _made(enqueue_trial(store, parts.proposer, name, wanted.params), status.HTTP_201_CREATED)
@@ -117,7 +118,11 @@ def post_trial_cancel(name: StudyName, number: Number, idempotency: IdempotencyD
     | created("The new trial, which waits.", status.HTTP_202_ACCEPTED, **_LINKS),
 )
 def post_trial_retry(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
-    """Run the params of a FAIL trial again, as a new trial: the answer. `n_trials` grows by one."""
+    """Run the params of a FAIL trial again, as a new trial: the answer. `n_trials` grows by one.
+
+    An ended study goes on for this one trial; trials that it was stopped or cancelled before stay undone, until
+    `n_trials` is raised by PATCH.
+    """
     return idempotency.answer(lambda store: _made(retry_trial(store, name, number), status.HTTP_202_ACCEPTED))
 
 

@@ -22,7 +22,7 @@ from service.lifecycle.leases.propose_next import Next, next_request, propose_ah
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
 from service.lifecycle.pilots.start_pilot import start_pilot
 from service.lifecycle.studies.budgets import seconds_left, seconds_to_reserve
-from service.lifecycle.studies.state_machine import begin_stopping, settle
+from service.lifecycle.studies.state_machine import begin_stopping, drop_score, settle
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
@@ -211,6 +211,7 @@ def _grant_next(
         case "pilot":
             return _assignment(tx, study, start_pilot(tx, study, asker))
         case "waiting trial":
+            study = drop_score(tx, study)
             return _assignment(tx, study, start_waiting_trial(tx, study, asker, asker.checkpoints))
         case "new trial":
             if proposed is None or proposed.number != trials.counts(tx, study).n_total:
@@ -229,7 +230,7 @@ def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _As
         settle(tx, begin_stopping(tx, study, "complete"))
         return "again"
     trial = add_proposed(tx, study, "RUNNING", proposal, {})
-    return _grant(tx, study, "trial", trial.number, asker, n_past=0)
+    return _grant(tx, drop_score(tx, study), "trial", trial.number, asker, n_past=0)
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:

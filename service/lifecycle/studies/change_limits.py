@@ -21,6 +21,8 @@ BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")
 def change_limits(store: Store, name: str, change: StudyChange) -> None:
     """Change the limits of a study, up or down; trials that run keep the time that they were given.
 
+    An ended study goes on when a budget is raised, if the limits leave it more trials to run.
+
     Raises:
         StudyNotFound: There is no study of this name.
         StudyEnded: A budget is raised, but the study cannot go on.
@@ -33,17 +35,21 @@ def change_limits(store: Store, name: str, change: StudyChange) -> None:
         study = studies.lock(tx, name)
         is_raised = any(_is_raised(study.spec, field, given) for field in BUDGETS)
         study = _store_limits(tx, study, given)
-        settle(tx, reopen(tx, study) if is_raised and study.has_ended else study)
+        goes_on = is_raised and study.has_ended and trials.counts(tx, study).n_total < study.spec.n_trials
+        settle(tx, reopen(tx, study) if goes_on else study)
 
 
 def allow_one_more_trial(tx: Transaction, study: StudyRow) -> StudyRow:
-    """Raise ``n_trials`` of a locked study by one and let the study go on if it has ended.
+    """Raise ``n_trials`` of a locked study by one, and let a study that has ended go on for that one trial.
+
+    Trials that it was stopped or cancelled before are not made up for: ``n_trials`` becomes one more than there are.
 
     Raises:
         StudyEnded: The study cannot go on.
         Invalid: A study cannot hold more trials.
     """
-    return reopen(tx, _store_limits(tx, study, {"n_trials": study.spec.n_trials + 1}))
+    before = trials.counts(tx, study).n_total if study.has_ended else study.spec.n_trials
+    return reopen(tx, _store_limits(tx, study, {"n_trials": before + 1}))
 
 
 def _is_raised(spec: StudySpec, field: str, given: dict[str, Any]) -> bool:

@@ -107,6 +107,8 @@ def cancel(store: Store, name: str) -> None:
 def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
     """Let a locked study start more trials; one that has not ended is returned as it is.
 
+    Its winner's score on the test split stands until a trial starts, as none may.
+
     Raises:
         StudyEnded: The study is stopping, has failed, or has used up a budget; the reason says what to do.
     """
@@ -120,19 +122,15 @@ def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
         )
     if reason := spent_budget(tx, study):
         raise StudyEnded(f"study {study.name!r} cannot go on: {reason}")
+    return studies.change(tx, study, state="running", ending=None, failure=None, finished_at=None, has_card=False)
+
+
+def drop_score(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Forget the winner's score of a locked study in which a trial is about to start; harmless if there is none."""
+    if not study.is_scored:
+        return study
     warnings = study.warnings if study.test_metrics is None else [*study.warnings, _TEST_SPLIT_WAS_USED]
-    return studies.change(
-        tx,
-        study,
-        state="running",
-        ending=None,
-        failure=None,
-        finished_at=None,
-        is_scored=False,
-        has_card=False,
-        test_metrics=None,
-        warnings=warnings,
-    )
+    return studies.change(tx, study, is_scored=False, test_metrics=None, warnings=warnings)
 
 
 def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure: Failure | None = None) -> StudyRow:

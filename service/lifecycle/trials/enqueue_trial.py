@@ -16,7 +16,7 @@ from spezia.contract.trial import TrialDetail
 def enqueue_trial(store: Store, proposer: Proposer, name: str, params: Params) -> TrialDetail:
     """Add a WAITING trial of ``params``; what they leave out is drawn at random (in a grid: the next point).
 
-    ``n_trials`` grows by one, and an ended study goes on.
+    ``n_trials`` grows by one, and an ended study goes on for this one trial.
 
     Raises:
         StudyNotFound: There is no study of this name.

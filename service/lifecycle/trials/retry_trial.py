@@ -10,7 +10,9 @@ from spezia.contract.trial import TrialDetail
 
 
 def retry_trial(store: Store, name: str, number: int) -> TrialDetail:
-    """Add a WAITING trial with the params of a FAIL trial; ``n_trials`` grows by one, and an ended study goes on.
+    """Add a WAITING trial with the params of a FAIL trial; ``n_trials`` grows by one.
+
+    An ended study goes on for this one trial.
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.

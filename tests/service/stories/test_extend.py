@@ -15,6 +15,16 @@ def patch(http: TestClient, **change: Any) -> Any:
     return http.patch(STUDY, json=change)
 
 
+def scored(worker: HandWorker) -> None:
+    """One trial, and the score of its model on the test split."""
+    worker.prepare()
+    held = worker.take()
+    worker.report(held, 1, 0.5, final=True)
+    worker.upload(held, "weights.bin", b"model")
+    worker.finish(held)
+    worker.tell(worker.take(), {"kind": "score", "metrics": {"test_accuracy": 0.75}, "device_seconds": 1.0})
+
+
 def run_study(http: TestClient, worker: HandWorker, n_trials: int, **changes: Any) -> None:
     assert http.post("/v1/studies", json=spec(n_trials=n_trials, **changes)).status_code == 201
     worker.prepare()
@@ -133,17 +143,69 @@ def test_both_the_posted_and_the_changed_spec_join_the_study(http: TestClient) -
 
 def test_extending_after_the_test_split_was_seen_is_said(http: TestClient, worker: HandWorker) -> None:
     http.post("/v1/studies", json=spec(n_trials=1, data={"train": "train.csv", "test": "test.csv"}))
-    worker.prepare()
-    held = worker.take()
-    worker.report(held, 1, 0.5, final=True)
-    worker.upload(held, "weights.bin", b"model")
-    worker.finish(held)
-    worker.tell(worker.take(), {"kind": "score", "metrics": {"test_accuracy": 0.75}, "device_seconds": 1.0})
-    study = patch(http, n_trials=2).json()
-    assert any("test split" in warning for warning in study["warnings"])
-    assert "test_accuracy" not in http.get(f"{STUDY}/best").json()["metrics"]
+    scored(worker)
+    assert patch(http, n_trials=2).json()["state"] == "running"
+    assert http.get(f"{STUDY}/best").json()["metrics"]["test_accuracy"] == 0.75
     worker.run_trial(0.9)
+    assert any("test split" in warning for warning in http.get(STUDY).json()["warnings"])
+    assert "test_accuracy" not in http.get(f"{STUDY}/best").json()["metrics"]
     assert worker.take()["kind"] == "score"
+
+
+@pytest.mark.parametrize("change", [{"timeout_seconds": 200.0}, {"device_seconds": 2e6}, {"timeout_seconds": None}])
+def test_a_limit_that_lets_no_trial_run_changes_nothing_else(
+    http: TestClient, worker: HandWorker, change: dict[str, Any]
+) -> None:
+    limits = {"timeout_seconds": 100.0, "device_seconds": 1e6}
+    http.post("/v1/studies", json=spec(n_trials=1, data={"train": "train.csv", "test": "test.csv"}, **limits))
+    scored(worker)
+    before, best = http.get(STUDY).json(), http.get(f"{STUDY}/best").json()
+    assert patch(http, **change).json() == before | {"spec": before["spec"] | change}
+    assert worker.dispatch() == []
+    assert http.get(f"{STUDY}/best").json() == best
+    assert best["metrics"]["test_accuracy"] == 0.75
+
+
+def test_a_score_outlives_a_trial_that_was_added_and_cancelled_before_it_began(
+    http: TestClient, worker: HandWorker
+) -> None:
+    http.post("/v1/studies", json=spec(n_trials=1, data={"train": "train.csv", "test": "test.csv"}))
+    scored(worker)
+    assert http.post(f"{STUDY}/trials", json={"params": {}}).status_code == 201
+    assert http.post(f"{STUDY}/trials/1/cancel").status_code == 202
+    assert http.get(STUDY).json()["state"] == "complete"
+    assert http.get(f"{STUDY}/best").json()["metrics"]["test_accuracy"] == 0.75
+
+
+def test_a_grid_that_has_no_point_left_keeps_its_score(http: TestClient, worker: HandWorker) -> None:
+    one_point = {"learning_rate": {"type": "categorical", "choices": [1e-4]}}
+    grid = {"search_space": one_point, "sampler": {"name": "grid"}, "n_trials": 5, "timeout_seconds": 100.0}
+    http.post("/v1/studies", json=spec(data={"train": "train.csv", "test": "test.csv"}, **grid))
+    scored(worker)
+    assert patch(http, timeout_seconds=200.0).json()["state"] == "running"
+    assert worker.dispatch() == []
+    assert http.get(STUDY).json()["state"] == "complete"
+    assert http.get(f"{STUDY}/best").json()["metrics"]["test_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("end", ["cancel", "stop"])
+@pytest.mark.parametrize("verb", ["retry", "enqueue"])
+def test_a_trial_added_to_an_ended_study_runs_and_no_other(
+    http: TestClient, worker: HandWorker, end: str, verb: str
+) -> None:
+    http.post("/v1/studies", json=spec(n_trials=20))
+    worker.prepare()
+    worker.run_trial(0.5)
+    worker.fail(worker.take())
+    http.post(f"{STUDY}/{end}")
+    path, body = ("trials/1/retry", None) if verb == "retry" else ("trials", {"params": {}})
+    assert http.post(f"{STUDY}/{path}", json=body).json()["number"] == 2
+    assert http.get(STUDY).json()["spec"]["n_trials"] == 3
+    assert worker.run_trial(0.5)["number"] == 2
+    assert worker.dispatch() == []
+    assert http.get(STUDY).json()["state"] == "complete"
+    assert patch(http, n_trials=20).json()["state"] == "running"
+    assert worker.take()["number"] == 3
 
 
 def test_an_unknown_limit_or_one_beyond_all_dates_is_refused(http: TestClient) -> None:
