@@ -6,20 +6,39 @@ Events are kept as long as their study.
 
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import String, bindparam, delete, func, insert, select
 
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import event
+from service.store.sql.upsert import insert_into
+from service.store.sql.webhook_tables import webhook, webhook_progress
 from service.store.transaction import Transaction
-from spezia.contract.event import Event
+from spezia.contract.event import Event, StudyChanged, TrialChanged
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
+
+
+def _note_pending(database: str) -> Any:
+    """Note for each webhook of a study that its last event may have to be told; a webhook hears of no event before."""
+    latest = select(func.max(event.c.sequence)).where(event.c.study_uuid == bindparam("of_study")).scalar_subquery()
+    of_study = (webhook.c.study_uuid.is_(None)) | (webhook.c.study_uuid == bindparam("of_study"))
+    progress = select(webhook.c.webhook_id, bindparam("of_study", type_=String()), latest - 1, latest).where(of_study)
+    columns = ["webhook_id", "study_uuid", "sequence", "latest"]
+    statement = insert_into(webhook_progress, database).from_select(columns, progress)
+    return statement.on_conflict_do_update(
+        index_elements=["webhook_id", "study_uuid"], set_={"latest": statement.excluded.latest}
+    )
+
+
+_NOTE_PENDING = Statement(_note_pending)
 
 
 def add(tx: Transaction, study_uuid: str, study_id: int, new: Event) -> None:
     """Store what has happened in a study, under the study's lock."""
     row = {"study_uuid": study_uuid, "kind": new.kind, "payload": _payload(new), "at": tx.now}
     tx.write(_ADD.first(tx.trials.noting_event(study_id), **row))
+    if isinstance(new, StudyChanged) or (isinstance(new, TrialChanged) and new.state not in ("RUNNING", "WAITING")):
+        tx.write(_NOTE_PENDING.rows(of_study=study_uuid))
 
 
 def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[Row]:

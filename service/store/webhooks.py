@@ -9,12 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, insert, or_, select, update
 
 from service.store.optuna.tables import studies
 from service.store.sql.tables import event, study_spec
-from service.store.sql.upsert import upsert
-from service.store.sql.webhook_tables import webhook, webhook_delivery, webhook_progress
+from service.store.sql.webhook_tables import PENDING, webhook, webhook_delivery, webhook_progress
 from service.store.transaction import Transaction
 from spezia.contract.webhook import EventType
 
@@ -71,11 +70,6 @@ def add(tx: Transaction, url: str, secret: str, events: list[EventType], study_u
         "next_attempt_at": tx.now,
     }
     tx.connection.execute(insert(webhook), row)
-    latest = select(literal(webhook_id), event.c.study_uuid, func.max(event.c.sequence)).group_by(event.c.study_uuid)
-    if study_uuid is not None:
-        latest = latest.where(event.c.study_uuid == study_uuid)
-    columns = ["webhook_id", "study_uuid", "sequence"]
-    tx.connection.execute(insert(webhook_progress).from_select(columns, latest))
     added = find(tx, webhook_id)
     assert added is not None
     return added
@@ -95,10 +89,12 @@ def page(tx: Transaction, limit: int, after: str) -> list[WebhookRow]:
 
 def remove(tx: Transaction, webhook_id: str) -> bool:
     """Drop a webhook; ``False`` if there is none."""
+    # the webhook first, as whoever delivers it does, so that the two cannot wait for each other
+    gone = delete(webhook).where(webhook.c.webhook_id == webhook_id).returning(webhook.c.webhook_id)
+    was_there = tx.connection.execute(gone).first() is not None
     for table in (webhook_progress, webhook_delivery):
         tx.connection.execute(delete(table).where(table.c.webhook_id == webhook_id))
-    gone = delete(webhook).where(webhook.c.webhook_id == webhook_id).returning(webhook.c.webhook_id)
-    return tx.connection.execute(gone).first() is not None
+    return was_there
 
 
 def enable(tx: Transaction, webhook_id: str) -> WebhookRow | None:
@@ -117,7 +113,9 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 
 def due(tx: Transaction) -> list[str]:
     """Return the ids of webhooks that nobody delivers now, that may be tried, and that have something to tell."""
-    wanted = select(webhook.c.webhook_id).where(*_is_free(tx), exists(_pending()))
+    wanted = select(webhook.c.webhook_id).where(
+        *_is_free(tx), exists().where(webhook_progress.c.webhook_id == webhook.c.webhook_id, PENDING)
+    )
     return list(tx.connection.execute(wanted.order_by(webhook.c.next_attempt_at)).scalars())
 
 
@@ -140,24 +138,30 @@ def release(tx: Transaction, webhook_id: str, claim: str) -> None:
 
 def next_events(tx: Transaction, webhook_id: str, limit: int) -> list[Row[Any]]:
     """Return the next rows of events of one study, in order, that are to be told; none if all have been."""
-    study_uuid = tx.connection.execute(_pending().where(webhook.c.webhook_id == webhook_id).limit(1)).scalar()
-    if study_uuid is None:
-        return []
-    reached = select(webhook_progress.c.sequence).where(
-        webhook_progress.c.webhook_id == webhook_id, webhook_progress.c.study_uuid == study_uuid
+    pending = (
+        select(webhook_progress)
+        .where(webhook_progress.c.webhook_id == webhook_id, PENDING)
+        .order_by(webhook_progress.c.study_uuid)
+        .limit(1)
     )
+    progress = tx.connection.execute(pending).first()
+    if progress is None:
+        return []
     wanted = select(event).where(
-        event.c.study_uuid == study_uuid,
-        event.c.sequence > func.coalesce(reached.scalar_subquery(), 0),
+        event.c.study_uuid == progress.study_uuid,
+        event.c.sequence > progress.sequence,
         event.c.kind.in_(_TOLD),
     )
-    return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
+    found = list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
+    if not found:
+        advance(tx, webhook_id, progress.study_uuid, progress.latest)  # its events are gone
+    return found
 
 
 def advance(tx: Transaction, webhook_id: str, study_uuid: str, sequence: int) -> None:
     """Note that all events of a study up to ``sequence`` have been told; for the holder of the claim."""
-    row = {"webhook_id": webhook_id, "study_uuid": study_uuid, "sequence": sequence}
-    tx.write(upsert(webhook_progress, "webhook_id", "study_uuid").rows(**row))
+    mine = (webhook_progress.c.webhook_id == webhook_id, webhook_progress.c.study_uuid == study_uuid)
+    tx.connection.execute(update(webhook_progress).where(*mine).values(sequence=sequence))
 
 
 def note(tx: Transaction, webhook_id: str, attempt: Attempt) -> None:
@@ -199,20 +203,3 @@ def _wanted() -> Any:
 def _is_free(tx: Transaction) -> tuple[Any, ...]:
     unclaimed = or_(webhook.c.claimed_until.is_(None), webhook.c.claimed_until < tx.now)
     return webhook.c.disabled_reason.is_(None), webhook.c.next_attempt_at <= tx.now, unclaimed
-
-
-def _pending() -> Any:
-    """Studies of a webhook in which something is yet to be told."""
-    reached = select(webhook_progress.c.sequence).where(
-        webhook_progress.c.webhook_id == webhook.c.webhook_id, webhook_progress.c.study_uuid == study_spec.c.uuid
-    )
-    untold = exists().where(
-        event.c.study_uuid == study_spec.c.uuid,
-        event.c.kind.in_(_TOLD),
-        event.c.sequence > func.coalesce(reached.correlate(webhook, study_spec).scalar_subquery(), 0),
-    )
-    return (
-        select(study_spec.c.uuid)
-        .where(or_(webhook.c.study_uuid.is_(None), webhook.c.study_uuid == study_spec.c.uuid), untold)
-        .order_by(study_spec.c.study_id)
-    )

@@ -11,7 +11,7 @@ from service.store.sql.statements import Statement
 
 def insert_of(connection: Connection, table: Table) -> Any:
     """Return the INSERT into a table that has ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
-    return _insert(table, connection.dialect.name)
+    return insert_into(table, connection.dialect.name)
 
 
 @cache
@@ -24,11 +24,12 @@ def upsert(table: Table, *keys: str) -> Statement:
 
 
 def _upsert(table: Table, keys: tuple[str, ...], database: str) -> Any:
-    statement = _insert(table, database)
+    statement = insert_into(table, database)
     others = [column for column in table.c if column.name not in keys and not column.primary_key]
     set_ = {column.name: statement.excluded[column.name] for column in others}
     return statement.on_conflict_do_update(index_elements=list(keys), set_=set_)
 
 
-def _insert(table: Table, database: str) -> Any:
+def insert_into(table: Table, database: str) -> Any:
+    """Return the same for a kind of database, by its name."""
     return (postgresql if database == "postgresql" else sqlite).insert(table)

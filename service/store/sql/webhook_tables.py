@@ -10,6 +10,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from service.store.sql.tables import Instant, metadata
@@ -36,6 +37,9 @@ webhook = Table(
 )
 
 
+PENDING = text("latest > sequence")
+"""What the index is of; a query that says it in the same words uses it."""
+
 # How far a webhook has come in each study: sequences are in the order of commits within a study only.
 webhook_progress = Table(
     "webhook_progress",
@@ -43,6 +47,9 @@ webhook_progress = Table(
     Column("webhook_id", String(32), primary_key=True),
     Column("study_uuid", String(32), primary_key=True, index=True),
     Column("sequence", BigInteger, nullable=False),
+    # the last event of the study that may have to be told
+    Column("latest", BigInteger, nullable=False, server_default="0"),
+    Index("webhook_progress_pending", "webhook_id", sqlite_where=PENDING, postgresql_where=PENDING),
 )
 
 

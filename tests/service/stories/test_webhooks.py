@@ -140,11 +140,16 @@ def test_what_commits_late_under_a_low_sequence_is_told(
     with store.writing() as tx:  # as PostgreSQL would show them: the event of `a` is not committed yet
         of_a = "(SELECT min(sequence) FROM event)"
         tx.connection.execute(text("CREATE TABLE late AS SELECT * FROM event WHERE sequence = " + of_a))
+        of_study = "WHERE study_uuid = (SELECT study_uuid FROM late)"
+        tx.connection.execute(text("CREATE TABLE late_progress AS SELECT * FROM webhook_progress " + of_study))
+        tx.connection.execute(text("DELETE FROM webhook_progress " + of_study))
         tx.connection.execute(text("DELETE FROM event WHERE sequence = " + of_a))
     assert deliver() == 1
     with store.writing() as tx:
         tx.connection.execute(text("INSERT INTO event SELECT * FROM late"))
+        tx.connection.execute(text("INSERT INTO webhook_progress SELECT * FROM late_progress"))
         tx.connection.execute(text("DROP TABLE late"))
+        tx.connection.execute(text("DROP TABLE late_progress"))
     assert deliver() == 1
     assert [study for _, study, _ in receiver.told()] == ["b", "a"]
 

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, column, inspect, select, table, text
 
 import migrations
-from service.store import studies
+from service.store import studies, webhooks
 from service.store.optuna import tables as optuna_tables
 from service.store.optuna.storage import SqlStorage
 from service.store.sql import webhook_tables
@@ -158,6 +158,32 @@ def test_studies_from_before_their_limits_had_columns_get_them(empty_database: s
     engine.dispose()
 
 
+def test_webhooks_from_before_know_what_they_have_yet_to_tell(empty_database: str, clock: FakeClock) -> None:
+    """One study was told of in part, one not at all, one to its end."""
+    engine = open_engine(empty_database)
+    migrate_to(engine, "0008")
+    with engine.begin() as connection:
+        for number, name in enumerate(("some", "none", "all")):
+            row = f"'{name}', {number}, '{{}}', 'running', false, '[]', '2026-11-22 12:00:00'"
+            columns = "uuid, study_id, spec, state, is_scored, warnings, created_at"
+            connection.execute(text(f"INSERT INTO study_spec ({columns}) VALUES ({row})".replace(":", "\\:")))
+            for kind in ("study", "trial", "value"):
+                event = f"'{name}', '{kind}', '{{}}', '2026-11-22 12:00:00'"
+                columns = "study_uuid, kind, payload, at"
+                connection.execute(text(f"INSERT INTO event ({columns}) VALUES ({event})".replace(":", "\\:")))
+        added = "'w', 'https://example.org', 's', '[]', '2026-11-22 12:00:00', 0, '2026-11-22 12:00:00'"
+        columns = "webhook_id, url, secret, events, created_at, n_failures, next_attempt_at"
+        connection.execute(text(f"INSERT INTO webhook ({columns}) VALUES ({added})".replace(":", "\\:")))
+        connection.execute(text("INSERT INTO webhook_progress VALUES ('w', 'some', 1), ('w', 'all', 9)"))
+    migrate(engine)
+    with engine.connect() as connection:
+        known = text("SELECT study_uuid, sequence, latest FROM webhook_progress ORDER BY study_uuid")
+        assert [tuple(row) for row in connection.execute(known)] == [("all", 9, 8), ("none", 0, 5), ("some", 1, 2)]
+    with Store(engine, clock).reading() as tx:
+        assert webhooks.due(tx) == ["w"]
+    engine.dispose()
+
+
 def test_duplicate_trial_numbers_are_named(empty_database: str) -> None:
     write_with_stock_optuna(empty_database)
     engine = open_engine(empty_database)
@@ -196,7 +222,7 @@ import sys
 sys.path.insert(0, {str(installed)!r})
 from pathlib import Path
 import migrations
-from service.store import studies
+from service.store import studies, webhooks
 from service.app import create_app
 from service.settings import Settings
 assert migrations.__path__[0].startswith({str(installed)!r})
