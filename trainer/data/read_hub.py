@@ -5,9 +5,9 @@ from typing import Any
 
 import datasets
 
-from trainer.data.class_labels import named_values
-from trainer.data.columns import Columns, Values, check_columns
+from trainer.data.column_checks import Columns, Values, check_columns
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
+from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
 
 PREFIX = "hub://"

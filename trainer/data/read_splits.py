@@ -14,7 +14,7 @@ import numpy as np
 from spezia.contract.data import Data
 from spezia.contract.wire import nearest_name_hint
 from trainer.data.allowed_paths import describe_search, find_allowed
-from trainer.data.columns import Columns, Table
+from trainer.data.column_checks import Columns, Table
 from trainer.data.image_files import ImageFile, find_image, read_class_folders
 from trainer.data.read_hub import PREFIX, read_hub
 from trainer.data.rows import AnyRules, BadRow, Rows, Splits

@@ -16,8 +16,8 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from trainer.data.class_labels import named_values
-from trainer.data.columns import Columns, Table, Values, check_columns
+from trainer.data.column_checks import Columns, Table, Values, check_columns
+from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

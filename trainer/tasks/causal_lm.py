@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from trainer.data.row_checks import check_text
+from trainer.data.label_and_text_checks import check_text
 from trainer.data.rows import Rows
 from trainer.data.tokenise import encode, pack_labelled
 from trainer.data.tokenised_split import IGNORED, TokenisedSplit

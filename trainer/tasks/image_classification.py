@@ -7,7 +7,7 @@ from transformers import AutoModelForImageClassification
 
 from trainer.data.image_files import ImageFile
 from trainer.data.image_split import ImageSplit, encode_images
-from trainer.data.row_checks import check_label
+from trainer.data.label_and_text_checks import check_label
 from trainer.data.rows import Rows
 from trainer.tasks.one_class import OneClassTask
 

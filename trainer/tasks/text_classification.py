@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from transformers import AutoModelForSequenceClassification
 
-from trainer.data.row_checks import check_label, check_text
+from trainer.data.label_and_text_checks import check_label, check_text
 from trainer.data.rows import Rows
 from trainer.data.tokenise import encode_texts
 from trainer.data.tokenised_split import TokenisedSplit

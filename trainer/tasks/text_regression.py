@@ -13,7 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.data.row_checks import check_number, check_text
+from trainer.data.label_and_text_checks import check_number, check_text
 from trainer.data.rows import Rows
 from trainer.data.tokenise import encode_texts
 from trainer.data.tokenised_split import TokenisedSplit

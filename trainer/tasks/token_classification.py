@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForTokenClassification
 
-from trainer.data.row_checks import check_label, check_text
+from trainer.data.label_and_text_checks import check_label, check_text
 from trainer.data.rows import BadRow, Rows
 from trainer.data.tokenise import pack_labelled
 from trainer.data.tokenised_split import IGNORED, TokenisedSplit

@@ -14,7 +14,7 @@ from spezia.contract.objectives import BESIDE
 from spezia.contract.study_spec import Model, StudySpec
 from spezia.contract.tasks import TASKS
 from spezia.contract.tasks import Task as TaskName
-from trainer.data.columns import MissingColumn, Table
+from trainer.data.column_checks import MissingColumn, Table
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
 from trainer.data.token_checks import check_tokens
