@@ -81,14 +81,14 @@ MUTANTS: dict[str, list[Cut | Swap]] = {
             """                yield tx
                 tx.runner.commit()
             for study_id, snapshot in tx.trials.snapshots().items():
-                self.trial_cache.put(study_id, snapshot)
+                self.caches.trials.put(study_id, snapshot)
 """,
             """                try:
                     yield tx
                     tx.runner.commit()
                 finally:
                     for study_id, snapshot in tx.trials.snapshots().items():
-                        self.trial_cache.put(study_id, snapshot)
+                        self.caches.trials.put(study_id, snapshot)
 """,
         )
     ],
