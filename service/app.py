@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from service.dependencies import Parts
 from service.errors import ServiceError
 from service.gate import Gate
-from service.lease_terms import REAP_SECONDS
+from service.lease_and_heartbeat_terms import REAP_SECONDS
 from service.lifecycle.leases.end_orphans import end_orphans
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.model_folders import remove_unused_folders

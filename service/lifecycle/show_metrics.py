@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 from service.errors import Unavailable
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.metrics import Fleet, render
 from service.store import leases, studies, trials, workers
 from service.store.store import Store

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from service.lease_terms import GRACE_SECONDS, LEASE_SECONDS
+from service.lease_and_heartbeat_terms import GRACE_SECONDS, LEASE_SECONDS
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease
 from service.store.transaction import Transaction

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import LeaseLost, OutcomeRefused
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from service.lifecycle.trials.show_trial import show_trial
 from spezia.contract.protocol import Told

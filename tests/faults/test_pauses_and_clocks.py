@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.errors import LeaseLost
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap, void_leases
 from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.lifecycle.studies.state_machine import pause, resume

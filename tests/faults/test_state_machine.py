@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 
 from service.errors import LeaseLost, OutcomeRefused, ReportConflict
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.state_machine import cancel
 from spezia.contract.protocol import Assignment, Told

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from service.lease_terms import REAP_SECONDS
+from service.lease_and_heartbeat_terms import REAP_SECONDS
 from service.lifecycle.leases.reap import reap
 from service.store.store import Store
 from tests.conftest import FakeClock

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
-from service.lease_terms import HEARTBEAT_SECONDS
+from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.propose_next import Next, next_request, propose_ahead, propose_locked, propose_next

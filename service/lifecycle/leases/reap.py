@@ -7,7 +7,7 @@ from functools import partial
 from structlog.contextvars import bound_contextvars
 
 from service.failpoints import failpoint
-from service.lease_terms import OUTAGE_SECONDS
+from service.lease_and_heartbeat_terms import OUTAGE_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.one_by_one import one_by_one

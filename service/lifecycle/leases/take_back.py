@@ -3,7 +3,7 @@
 A trial that was told to end early has its result: the decision is final, whoever hears of it.
 """
 
-from service.lease_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
+from service.lease_and_heartbeat_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.search.results.judge_trial import values_when_pruned

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from service.lease_terms import SCORE_WAIT_SECONDS
+from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.search.results.ranking import best_trial, first_value
 from service.store import attempts, leases, trials
 from service.store.leases import Lease

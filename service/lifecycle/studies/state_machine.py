@@ -25,7 +25,7 @@ Each of these changes holds the lock of the study, and each change to its trials
 import math
 
 from service.errors import StudyEnded
-from service.lease_terms import SCORE_WAIT_SECONDS
+from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.lifecycle.studies.budgets import is_score_overdue, spent_budget
 from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials

@@ -1,6 +1,6 @@
 """List the workers that are connected, and what they do (GET /v1/workers)."""
 
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.store import leases, studies, workers
 from service.store.store import Store
 from spezia.contract.protocol import Device

@@ -2,7 +2,7 @@
 
 from service.errors import ProtocolTooOld
 from service.failpoints import failpoint
-from service.lease_terms import HEARTBEAT_SECONDS, LEASE_SECONDS
+from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS, LEASE_SECONDS
 from service.store import workers
 from service.store.store import Store
 from spezia.contract.protocol import PROTOCOL, WorkerRegistration, WorkerTerms

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.store.store import Store
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker

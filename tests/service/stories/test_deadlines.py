@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from rich.console import Console
 
-from service.lease_terms import SCORE_WAIT_SECONDS
+from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.store import studies

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.lease_terms import LEASE_SECONDS, REAP_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS, REAP_SECONDS
 from service.lifecycle.leases.reap import reap, reap_launched, reap_worker
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.model_folders import remove_unused_folders

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.lease_terms import LEASE_SECONDS
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker
