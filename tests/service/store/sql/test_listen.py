@@ -14,6 +14,7 @@ from service.store.sql import listen
 from service.store.sql.engine import open_engine
 from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
+from tests import postgres
 from tests.conftest import FakeClock
 from tests.service.hand_worker import spec
 
@@ -21,10 +22,10 @@ SECONDS = 30.0
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str:
-    """Only PostgreSQL carries words."""
-    url: str = request.getfixturevalue("migrated_postgres")
-    return url
+def database_url(postgres_server: str, migrated_postgres: str) -> Iterator[str]:
+    """A database of PostgreSQL, which alone carries words."""
+    with postgres.database(postgres_server, template=migrated_postgres) as url:
+        yield url
 
 
 @contextmanager
