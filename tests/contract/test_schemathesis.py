@@ -7,6 +7,7 @@ end: `tests/service/stories/test_events.py` reads it.
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.app import create_app
 from service.lifecycle.keys.create_key import create_key
+from service.routes.wait_for_work import wait_for_work
 from service.settings import Settings
 from spezia.contract import key as keys
 
@@ -69,7 +71,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     app = create_app(Settings(home=tmp_path, n_workers=0, requests_per_minute=10**6, worker_requests_per_minute=10**6))
     api = Transport(app, create_key(app.state.parts.store, "schemathesis", [keys.Scope.ADMIN]))
     # a dispatch that finds nothing does not wait
-    monkeypatch.setattr("service.routes.workers.monotonic", itertools.count(step=100).__next__)
+    at_once = partial(wait_for_work, timer=itertools.count(step=100).__next__)
+    monkeypatch.setattr("service.routes.workers.wait_for_work", at_once)
     yield api
     app.state.parts.proposer.close()
     app.state.parts.store.close()
