@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from typer.testing import CliRunner, Result
 
 from service.settings import Settings
@@ -29,7 +29,8 @@ Spezia = Callable[..., Result]
 """Runs the command with these arguments."""
 
 
-def service_of_toy() -> ScriptedService:
+@pytest.fixture
+def service() -> ScriptedService:
     """A service that knows one finished study, ``toy``."""
     trials = [
         make_trial_reply(0),
@@ -46,9 +47,9 @@ def service_of_toy() -> ScriptedService:
     )
 
 
-@contextmanager
-def listening(service: ScriptedService) -> Iterator[str]:
-    """Put a scripted service behind a socket; yield its address."""
+@pytest.fixture
+def url(service: ScriptedService) -> Iterator[str]:
+    """The address of the scripted service behind a socket."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -76,11 +77,11 @@ def listening(service: ScriptedService) -> Iterator[str]:
     server.server_close()
 
 
-@contextmanager
-def command_beside(url: str, folder: Path) -> Iterator[Spezia]:
-    """Let the service at ``url`` hold the home in ``folder``, which has a study file too; yield the command."""
-    settings = Settings(home=folder / "home")
-    (folder / "toy.yaml").write_text(STUDY)
+@pytest.fixture
+def spezia(url: str, tmp_path: Path) -> Iterator[Spezia]:
+    """The command, beside a study file; the scripted service holds its home."""
+    settings = Settings(home=tmp_path / "home")
+    (tmp_path / "toy.yaml").write_text(STUDY)
 
     def invoke(*arguments: object) -> Result:
         environment = {"SPEZIA_HOME": str(settings.home), "COLUMNS": "120"}
