@@ -56,6 +56,7 @@ from service.lifecycle.leases.reap import reap_launched
 from service.lifecycle.leases.report import report
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.list_studies import list_studies
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.state_machine import pause
 from service.lifecycle.trials.list_trials import list_trials
 from service.search.propose.propose import ProposalRequest, propose
@@ -144,7 +145,7 @@ def spec(name: str, **changes: Any) -> StudySpec:
 
 def add_study(store: Store, name: str, n_trials: int = 0, precision: str = "fp32", **changes: Any) -> None:
     """A prepared study with so many finished trials."""
-    create_study(store, spec(name, **changes))
+    create_study(store, plan_study(spec(name, **changes)))
     draw = random.Random(name)
     with store.writing() as tx:
         study = studies.lock(tx, name)

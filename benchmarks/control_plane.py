@@ -45,6 +45,7 @@ from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.workers.register_worker import register_worker
 from service.metrics import Metrics
 from service.search.propose.propose import Proposal, ProposalRequest
@@ -160,7 +161,7 @@ class PostgresServer:
 def seed(url: str, n_trials: int) -> None:
     """Make a study with ``n_trials`` finished trials of five evaluations each, some of them pruned."""
     with opened(url) as store:
-        create_study(store, StudySpec.model_validate(make_spec("random", MAX_TRIALS)))
+        create_study(store, plan_study(StudySpec.model_validate(make_spec("random", MAX_TRIALS))))
         worker_id = registered(store)
         proposer = Proposer(store.metrics)
         [prepare] = dispatch(store, proposer, worker_id, 1).assignments

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, Response, status
 from fastapi.responses import FileResponse
 
@@ -48,7 +47,7 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
     """
     upload = Upload(parts.datasets, parts.max_dataset_bytes, "SPEZIA_MAX_DATASET_BYTES")
     async with receive_file(request, upload):
-        dataset, is_new = await run_sync(upload_dataset, parts.store, upload, limiter=FOR_UPLOADS)
+        dataset, is_new = await FOR_UPLOADS.run(upload_dataset, parts.store, upload)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     response.headers["Location"] = f"/v1/datasets/{dataset.sha256}"
     return dataset

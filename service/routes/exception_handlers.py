@@ -16,6 +16,7 @@ from structlog.contextvars import get_contextvars
 from service.errors import Invalid, ServiceError
 from service.routes.problem_document import problem_document, problem_of
 from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
+from service.routes.strict_json import BodyInvalid
 from spezia.contract.plain_words import plain_errors
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.protocol import TOKEN_HEADER
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 408: Code.TOO_SLOW, 413: Code.TOO_LARGE}
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_MAX_SHOWN = 10_000
+"""Characters of a path or a message that are answered: both may quote what was sent."""
 _UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
 
@@ -33,6 +36,7 @@ def add_exception_handlers(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem document."""
     app.add_exception_handler(ServiceError, _answer_ours)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(BodyInvalid, _answer_invalid_body)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_unexpected)
 
@@ -45,6 +49,11 @@ async def _answer_ours(_request: Request, error: Exception) -> JSONResponse:
 async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     return problem_of(Invalid(*_field_problems(error.errors())))
+
+
+async def _answer_invalid_body(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, BodyInvalid)
+    return problem_of(Invalid(*_field_problems(error.errors)))
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
@@ -81,7 +90,8 @@ def _field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
 
 def _field_problem(field: str, message: str, value: Any) -> FieldProblem:
     is_secret = field.rpartition(".")[2].lower() in ("token", TOKEN_HEADER.lower())
-    return FieldProblem(field=field, message=message, value=None if is_secret else _shown(value))
+    shown = None if is_secret else _shown(value)
+    return FieldProblem(field=field[:_MAX_SHOWN], message=message[:_MAX_SHOWN], value=shown)
 
 
 def _inside(location: Sequence[str | int]) -> Sequence[str | int]:

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import FileResponse
 
@@ -20,7 +19,7 @@ from service.routes import examples
 from service.routes.parameters import LeaseId, ModelFile
 from service.routes.receive_file import receive_file
 from service.routes.responses import problems
-from service.routes.strict_json import StrictRoute
+from service.routes.strict_json import WorkerRoute
 from service.routes.threads import FOR_UPLOADS, FOR_WORKERS
 from spezia.contract.protocol import (
     HeartbeatReply,
@@ -32,7 +31,7 @@ from spezia.contract.protocol import (
     Told,
 )
 
-router = APIRouter(prefix="/v1/leases", tags=["for workers"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/leases", tags=["for workers"], route_class=WorkerRoute)
 
 _FILE = {
     "requestBody": {
@@ -48,7 +47,7 @@ async def post_heartbeat(
 ) -> HeartbeatReply:
     """Renew leases; the reply says for each whether to go on."""
     with store.metrics.call_seconds.labels("heartbeat").time():
-        return HeartbeatReply(leases=await run_sync(heartbeat, store, request.leases, limiter=FOR_WORKERS))
+        return HeartbeatReply(leases=await FOR_WORKERS.run(heartbeat, store, request.leases))
 
 
 @router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
@@ -57,7 +56,7 @@ async def post_report(
 ) -> ReportReplies:
     """Report evaluations; the reply says for each whether the trial is pruned."""
     with store.metrics.call_seconds.labels("report").time():
-        return ReportReplies(replies=await run_sync(report, store, request.reports, limiter=FOR_WORKERS))
+        return ReportReplies(replies=await FOR_WORKERS.run(report, store, request.reports))
 
 
 @router.post("/{lease_id}/tell", responses=problems(LeaseLost, OutcomeRefused))
@@ -70,7 +69,7 @@ async def post_tell(
     """Tell the result of an assignment; it is accepted once, and telling it again is harmless."""
     with parts.store.metrics.call_seconds.labels("tell").time():
         accept = partial(tell, parts.store, parts.proposer, parts.artifacts)
-        return await run_sync(accept, lease_id, lease_token, outcome, limiter=FOR_WORKERS)
+        return await FOR_WORKERS.run(accept, lease_id, lease_token, outcome)
 
 
 @router.post("/{lease_id}/release", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
@@ -81,7 +80,7 @@ async def post_release(
     store: StoreDep,
 ) -> None:
     """Give an assignment back; the attempt does not count."""
-    await run_sync(release, store, lease_id, lease_token, given_back.reason, limiter=FOR_WORKERS)
+    await FOR_WORKERS.run(release, store, lease_id, lease_token, given_back.reason)
 
 
 @router.put(
@@ -95,9 +94,9 @@ async def put_artifact(
 ) -> None:
     """Upload one file of a trial's model; it is visible once the trial's result is accepted."""
     begin = partial(begin_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes)
-    upload = await run_sync(begin, lease_id, lease_token, file, limiter=FOR_WORKERS)
+    upload = await FOR_WORKERS.run(begin, lease_id, lease_token, file)
     async with receive_file(request, upload):
-        await run_sync(upload_model_file, parts.store, upload, lease_id, lease_token, file, limiter=FOR_UPLOADS)
+        await FOR_UPLOADS.run(upload_model_file, parts.store, upload, lease_id, lease_token, file)
 
 
 @router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
@@ -108,11 +107,11 @@ async def put_log(
     store: StoreDep,
 ) -> None:
     """Append lines to the log of the trial that a lease is for."""
-    await run_sync(append_log, store, lease_id, lease_token, lines, limiter=FOR_WORKERS)
+    await FOR_WORKERS.run(append_log, store, lease_id, lease_token, lines)
 
 
 @router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
 async def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
     """Download one file of the model that a `score` assignment is about."""
     find = partial(find_leased_model_file, parts.store, parts.artifacts)
-    return FileResponse(await run_sync(find, lease_id, lease_token, file, limiter=FOR_WORKERS))
+    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token, file))

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import CancelScope
-from anyio.to_thread import run_sync
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
@@ -26,12 +25,12 @@ async def receive_file(request: Request, upload: Upload) -> AsyncIterator[None]:
         async for chunk in request.stream():
             piece += chunk
             if len(piece) >= PIECE_BYTES:
-                await run_sync(upload.write, bytes(piece), limiter=FOR_UPLOADS)
+                await FOR_UPLOADS.run(upload.write, bytes(piece))
                 piece.clear()
-        await run_sync(upload.write, bytes(piece), limiter=FOR_UPLOADS)
+        await FOR_UPLOADS.run(upload.write, bytes(piece))
         yield
     except ClientDisconnect:
         raise HTTPException(400, "the connection ended before the whole file had come; send it again") from None
     finally:
         with CancelScope(shield=True):
-            await run_sync(upload.discard, limiter=FOR_UPLOADS)
+            await FOR_UPLOADS.run(upload.discard)

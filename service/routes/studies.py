@@ -12,6 +12,7 @@ from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.studies.list_studies import list_studies
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.show_importances import Evaluator, show_importances
 from service.lifecycle.studies.validate_study import validate_study
 from service.routes import examples
@@ -24,7 +25,7 @@ from service.store.store import Store
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.importances import Importances
 from spezia.contract.study import Study, StudyList, StudyOrder, StudyState
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import CheckedSpec
 from spezia.contract.tasks import Task
 from spezia.contract.validation import Validation
 
@@ -66,12 +67,13 @@ _LINKS = {
     | {200: {"description": "The same study, as it is now: it was posted before.", "model": Study}},
 )
 def post_study(
-    spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)], idempotency: IdempotencyDep
+    spec: Annotated[CheckedSpec, examples.body(classification=examples.STUDY)], idempotency: IdempotencyDep
 ) -> Response:
     """Create a study and start it. The same name and spec again answers 200 with the study as it is."""
+    planned = plan_study(spec)
 
     def act(store: Store) -> tuple[int, Study, str]:
-        name, is_new = create_study(store, spec)
+        name, is_new = create_study(store, planned)
         code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return code, show_study(store, name), f"/v1/studies/{name}"
 
@@ -79,7 +81,7 @@ def post_study(
 
 
 @router.post(":validate", responses=problems(Invalid))
-def post_validate(spec: Annotated[StudySpec, examples.body(classification=examples.STUDY)]) -> Validation:
+def post_validate(spec: Annotated[CheckedSpec, examples.body(classification=examples.STUDY)]) -> Validation:
     """Check a spec without starting it: defaults and preset filled in, and what to think about again."""
     return validate_study(spec)
 

@@ -3,7 +3,6 @@
 from time import perf_counter
 from typing import Annotated
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Request, status
 
 from service.dependencies import AdmitAgainDep, Parts, PartsDep, StoreDep
@@ -14,13 +13,13 @@ from service.lifecycle.workers.register_worker import register_worker
 from service.routes import examples
 from service.routes.parameters import Limit, PageToken
 from service.routes.responses import problems
-from service.routes.strict_json import StrictRoute
+from service.routes.strict_json import WorkerRoute
 from service.routes.threads import FOR_DISPATCH, FOR_WORKERS
 from service.routes.wait_for_work import wait_for_work
 from spezia.contract.protocol import Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from spezia.contract.workers import WorkerList
 
-router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=WorkerRoute)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
@@ -28,7 +27,7 @@ async def post_worker(
     registration: Annotated[WorkerRegistration, examples.body(gpu=examples.WORKER)], store: StoreDep
 ) -> WorkerTerms:
     """Register a worker, which does so when it starts, and again when the service does not know it."""
-    return await run_sync(register_worker, store, registration, limiter=FOR_WORKERS)
+    return await FOR_WORKERS.run(register_worker, store, registration)
 
 
 @router.get("", responses=problems(Invalid))
@@ -48,7 +47,7 @@ async def post_dispatch(
     """Wait for work, holding neither a thread nor a connection; the worker's own unfinished work comes first."""
 
     async def look(is_first: bool) -> Found:
-        return await run_sync(_look, parts, worker_id, wanted, is_first, limiter=FOR_DISPATCH)
+        return await FOR_DISPATCH.run(_look, parts, worker_id, wanted, is_first)
 
     async def is_gone() -> bool:
         if await request.is_disconnected():

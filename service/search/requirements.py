@@ -2,9 +2,9 @@
 
 from importlib.util import find_spec
 
-from service.search.propose.samplers import build_sampler
+from service.search.propose.samplers import build_unbound_sampler
 from service.search.pruning.pruners import build_pruner
-from spezia.contract.samplers import GridSampler
+from spezia.contract.samplers import GpSampler, GridSampler, RandomSampler
 from spezia.contract.study_spec import StudySpec
 
 _PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
@@ -24,8 +24,9 @@ def missing_requirement(spec: StudySpec) -> str | None:
 def refused_options(spec: StudySpec) -> tuple[str, str] | None:
     """Return the field and the reason where Optuna refuses a combination of options, or ``None``."""
     try:
-        if not isinstance(spec.sampler, GridSampler):
-            build_sampler(spec, 0, trials=[])
+        # without the search space, of which Optuna's form would be kept: most specs that are checked become no study
+        if not isinstance(spec.sampler, GridSampler | GpSampler | RandomSampler):
+            build_unbound_sampler(spec, seed=0)
     except ValueError as refused:
         return "sampler.options", str(refused)
     try:

@@ -1,6 +1,8 @@
 """What a worker found out about data and model when it prepared a study, before the first trial."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from spezia.contract.wire import Count, Reply
 
@@ -27,7 +29,7 @@ class Facts(Reply):
     """Number of validation rows."""
     test_rows: Count | None
     """Number of test rows; null where the study has no test data."""
-    classes: list[str]
+    classes: Annotated[list[str], Field(fail_fast=True)]
     """Names of the classes, in the order of the model's outputs; empty where the task has none."""
     max_tokens: Count
     """Length of the longest example in tokens, after truncation."""
@@ -50,5 +52,5 @@ class Facts(Reply):
     similarity: Similarity | None = None
     """How close the task is to what the checkpoint has learnt already; null where the study does not ask for it or
     it cannot be measured."""
-    warnings: list[str] = []
+    warnings: Annotated[list[str], Field(fail_fast=True)] = []
     """What is unusual about the data or the model, with what to do about it."""

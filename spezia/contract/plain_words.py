@@ -116,13 +116,13 @@ def plain_message(error: Mapping[str, Any]) -> str:
 def range_from(name: str, value: Any) -> dict[str, Any] | None:
     """Return the range of a parameter that other tools' spelling means; ``None`` where it means none for certain."""
     if isinstance(value, list):
-        return {"type": "categorical", "choices": value} if value else None
+        return _choice(value)
     if not isinstance(value, dict):
         return None
     choices = next((value[name] for name in _CHOICES if isinstance(value.get(name), list)), None)
     if choices is not None:
-        return {"type": "categorical", "choices": choices}
-    named = [str(value.get(key, "")).lower().rpartition(".")[2] for key in ("type", "distribution", "name")]
+        return _choice(choices)
+    named = [str(value.get(key, ""))[:64].lower().rpartition(".")[2] for key in ("type", "distribution", "name")]
     named += [key for key in value if isinstance(value[key], list) and len(value[key]) == 2]
     kind, is_log = next((_DISTRIBUTIONS[name] for name in named if name in _DISTRIBUTIONS), ("", False))
     pair = next((value[key] for key in value if key in _DISTRIBUTIONS and isinstance(value[key], list)), [None, None])
@@ -140,6 +140,10 @@ def range_from(name: str, value: Any) -> dict[str, Any] | None:
         kind = "float" if is_float else "int"
     log = {"log": True} if is_log or value.get("log") is True else {}
     return {"type": kind, "low": low, "high": high} | log
+
+
+def _choice(values: list[Any]) -> dict[str, Any] | None:
+    return {"type": "categorical", "choices": values} if 0 < len(values) <= 64 else None
 
 
 def _shape(loc: Sequence[str | int], value: Any, context: Mapping[str, Any]) -> str:

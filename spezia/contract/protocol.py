@@ -255,7 +255,7 @@ class Report(HeldLease):
 class ReportRequest(Wire):
     """Evaluations of one or more trials."""
 
-    reports: Annotated[list[Report], Field(min_length=1, max_length=1_000)]
+    reports: Annotated[list[Report], Field(min_length=1, max_length=1_000, fail_fast=True)]
     """Evaluations in the order in which they were made."""
 
 

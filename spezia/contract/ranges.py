@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from spezia.contract.hyperparameters import ParamValue
-from spezia.contract.wire import ONE, SEVERAL, ExactInt, PositiveInt, Wire, one_or_several, refuse
+from spezia.contract.wire import ONE, SEVERAL, AtMost, ExactInt, PositiveInt, Wire, listed, one_or_several, refuse
 
 MAX_CHOICES = 64
 """Largest number of choices of a categorical range, of ranges of a parameter, and of values of a condition."""
@@ -16,12 +16,12 @@ MAX_STEPS = 2**60
 """Largest number of values of a float range with a step: more than any float tells apart, and few enough that Optuna's
 decimals of 28 digits can divide."""
 
-Condition = ParamValue | Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
+Condition = ParamValue | Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True)]
 """Value or values of a parameter under which a range is active."""
 
 
 class _Conditional(Wire):
-    when: Annotated[dict[str, Condition], Field(max_length=8)] = {}
+    when: Annotated[dict[str, Condition], AtMost(8)] = {}
     """Condition of the range: values of other parameters by name, each one value or a list of values. Only trials in
     which every parameter named here has such a value have a parameter in this range; empty: all trials do."""
 
@@ -91,7 +91,7 @@ class Choices(_Conditional):
 
     type: Literal["categorical"]
     """Type of the range."""
-    choices: Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES)]
+    choices: Annotated[list[ParamValue], Field(min_length=1, max_length=MAX_CHOICES, fail_fast=True)]
     """Values to choose from, all of one type."""
 
     @model_validator(mode="after")
@@ -114,7 +114,7 @@ SearchSpace = dict[
     str,
     Annotated[
         Annotated[Distribution, Tag(ONE)]
-        | Annotated[list[Distribution], Field(min_length=2, max_length=MAX_CHOICES), Tag(SEVERAL)],
+        | Annotated[list[Distribution], Field(min_length=2, max_length=MAX_CHOICES, fail_fast=True), Tag(SEVERAL)],
         Discriminator(one_or_several),
     ],
 ]
@@ -124,8 +124,10 @@ SearchSpace = dict[
 def value_problem(distribution: Distribution, value: object) -> str | None:
     """Say what ``value`` must be to lie inside ``distribution``; ``None`` if it does."""
     if isinstance(distribution, Choices):
-        inside = any(type(value) is type(choice) and value == choice for choice in distribution.choices)
-        return None if inside else f"must be one of {', '.join(map(str, distribution.choices))}"
+        choices = distribution.choices
+        # no two choices are equal, and in Python 1, 1.0 and True are
+        inside = value in choices and type(choices[choices.index(value)]) is type(value)
+        return None if inside else f"must be one of {listed(choices)}"
     if _is_inside(distribution, value):
         return None
     whole = isinstance(distribution, IntRange)

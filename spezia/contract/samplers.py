@@ -3,14 +3,20 @@
 The classes of the options say in Optuna's words what each option does; optuna.samplers documents the algorithms.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spezia.contract.options import CountInt, NoOptions
 from spezia.contract.ranges import FloatRange, SearchSpace
-from spezia.contract.space import dimensions, is_conditional
+from spezia.contract.space import each_dimension, is_conditional
 from spezia.contract.wire import FieldError, PositiveInt, Wire
+
+MAX_CANDIDATES = 1_000
+"""Largest ``n_ei_candidates`` that may be posted: TPE makes a table of them by all trials for each parameter."""
+MAX_REFERENCE_NUMBERS = 1_000_000
+"""Largest product of reference points and divisions of NSGA-III that may be posted: Optuna lists so many numbers."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 """A probability, from 0 to 1."""
@@ -168,6 +174,20 @@ Sampler = Annotated[
 """Any sampler, told apart by its ``name``."""
 
 
+def cost_errors(sampler: Sampler, n_objectives: int) -> list[FieldError]:
+    """Find options with which a sampler would take minutes or gigabytes for each proposal."""
+    if isinstance(sampler, TpeSampler) and sampler.options.n_ei_candidates > MAX_CANDIDATES:
+        message = f"tpe compares all candidates with all trials; lower n_ei_candidates to {MAX_CANDIDATES} at most"
+        return [(("sampler", "options", "n_ei_candidates"), message, sampler.options.n_ei_candidates)]
+    if isinstance(sampler, Nsga3Sampler):
+        divisions = sampler.options.dividing_parameter
+        n_points = math.comb(divisions + n_objectives - 1, divisions)
+        if n_points * divisions > MAX_REFERENCE_NUMBERS:
+            message = f"nsga3 would compare trials with {n_points} reference points; lower dividing_parameter"
+            return [(("sampler", "options", "dividing_parameter"), message, divisions)]
+    return []
+
+
 def sampler_errors(sampler: Sampler, space: SearchSpace) -> list[FieldError]:
     """Find what the sampler cannot do with the search space."""
     if is_conditional(space):
@@ -182,7 +202,7 @@ def sampler_errors(sampler: Sampler, space: SearchSpace) -> list[FieldError]:
     if not isinstance(sampler, GridSampler):
         return []
     message = "a grid needs a step for a float range (without log); give one, or list choices"
-    ranges = [(one.path, one.distribution) for one in dimensions(space)]
+    ranges = [(one.path, one.distribution) for one in each_dimension(space)]
     return [
         ((*path, "step"), message, None)
         for path, one in ranges

@@ -56,8 +56,13 @@ def plain_name(key: str) -> str:
 # every proposal needs them several times, and finding out which depends on which takes longer than drawing the params
 @remember(256)
 def dimensions(space: SearchSpace) -> Sequence[Dimension]:
-    """Return all ranges in the order of ``space``, but each after those that it depends on; ``space`` never changes."""
-    depths = {name: depth_of(space, name) for name in space}
+    """Return what `in_order` does, and keep it: ``space`` is that of a study, and never changes."""
+    return in_order(space)
+
+
+def in_order(space: SearchSpace) -> Sequence[Dimension]:
+    """Return all ranges in the order of ``space``, but each after those that it depends on."""
+    depths = depths_of(space)
     return tuple(sorted(each_dimension(space), key=lambda dimension: depths[dimension.name]))
 
 
@@ -68,14 +73,13 @@ def active_dimension(space: SearchSpace, name: str, params: _Params) -> Dimensio
 
 def is_conditional(space: SearchSpace) -> bool:
     """Whether trials differ in which parameters they have."""
-    return any(dimension.distribution.when for dimension in dimensions(space))
+    return any(dimension.distribution.when for dimension in each_dimension(space))
 
 
 def each_dimension(space: SearchSpace, name: str | None = None) -> Iterator[Dimension]:
     """Yield the ranges of ``space``, or only those of the parameter ``name``, in the order of ``space``."""
-    for own, entry in space.items():
-        if name not in (None, own):
-            continue
+    for own in space if name is None else [name]:
+        entry = space.get(own, [])
         if isinstance(entry, list):
             for index, one in enumerate(entry):
                 yield Dimension(name=own, distribution=one, path=("search_space", own, index))
@@ -83,12 +87,19 @@ def each_dimension(space: SearchSpace, name: str | None = None) -> Iterator[Dime
             yield Dimension(name=own, distribution=entry, path=("search_space", own))
 
 
-def depth_of(space: SearchSpace, name: str, above: int = 0) -> int:
-    """Return the length of the longest chain of parameters that ``name`` depends on; over ``MAX_DEPTH`` in a circle."""
-    if above > MAX_DEPTH:
-        return 1
-    parents = {parent for dimension in each_dimension(space, name) for parent in dimension.distribution.when}
-    return max((1 + depth_of(space, parent, above + 1) for parent in parents), default=0)
+def depths_of(space: SearchSpace) -> Mapping[str, int]:
+    """Return for each parameter the length of the longest chain of parameters that it depends on.
+
+    ``MAX_DEPTH + 1`` stands for every longer chain, and for a circle.
+    """
+    parents: dict[str, set[str]] = {name: set() for name in space}
+    for dimension in each_dimension(space):
+        parents[dimension.name].update(dimension.distribution.when)
+    depths = dict.fromkeys(space, 0)
+    # each round tells a parameter the depth that its parents had in the round before
+    for _ in range(MAX_DEPTH + 1):
+        depths = {name: max((1 + depths.get(one, 0) for one in parents[name]), default=0) for name in space}
+    return depths
 
 
 def values_of(condition: Condition) -> list[ParamValue]:

@@ -3,81 +3,76 @@
 A function ``…_errors`` returns one error for each violation, with the path of the field in the spec.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from spezia.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
 from spezia.contract.other_names import HYPERPARAMETER_NAMES, HYPERPARAMETER_NOTES
 from spezia.contract.ranges import Choices, Condition, Distribution, FloatRange, SearchSpace, value_problem
-from spezia.contract.space import MAX_DEPTH, Dimension, active_dimension, depth_of, each_dimension, values_of
-from spezia.contract.wire import MAX_EXACT, FieldError, nearest_name_hint
+from spezia.contract.space import MAX_DEPTH, Dimension, depths_of, each_dimension, in_order, values_of
+from spezia.contract.wire import MAX_EXACT, FieldError, first_errors, first_found, listed, nearest_name_hint
 
 _Params = Mapping[str, ParamValue]
+_Conditions = Mapping[str, frozenset[ParamValue]]
+_ConditionItems = Iterable[tuple[str, frozenset[ParamValue]]]
 
 
-def range_errors(space: SearchSpace) -> list[FieldError]:
+@first_found
+def range_errors(space: SearchSpace) -> Iterator[FieldError]:
     """Find what is wrong with single ranges: unknown names, wrong types, values outside the hyperparameter's bounds."""
-    errors: list[FieldError] = []
     for name in space:
         if name not in HYPERPARAMETERS:
-            errors.append((("search_space", name), unknown_hyperparameter(name), name))
+            yield ("search_space", name), unknown_hyperparameter(name), name
     for dimension in each_dimension(space):
         if dimension.name in HYPERPARAMETERS:
-            errors += _range_errors(dimension)
-    return errors
+            yield from _range_errors(dimension)
 
 
 def condition_errors(space: SearchSpace, fixed: _Params) -> list[FieldError]:
     """Find what is wrong with the conditions of ranges (``when``)."""
-    errors = [error for dimension in each_dimension(space) for error in _when_errors(dimension, space, fixed)]
-    for name in space:
-        if depth_of(space, name) > MAX_DEPTH:
-            message = f"{name} depends on itself, or on a chain of more than {MAX_DEPTH} others; shorten its conditions"
-            errors.append((("search_space", name), message, None))
-    return errors or list(_branch_errors(space))
+    errors = first_errors(chain(_when_errors(space, fixed), _depth_errors(space)))
+    return errors or first_errors(_branch_errors(space))
 
 
 def method_errors(space: SearchSpace, fixed: _Params) -> list[FieldError]:
     """Find parameters that a trial would have in spite of its ``method``, in a space without `condition_errors`."""
-    return [*_method_errors(space, fixed), *_frozen_errors(space, fixed)]
+    return first_errors(chain(_method_errors(space, fixed), _frozen_errors(space, fixed)))
 
 
-def free_name_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
+@first_found
+def free_name_errors(fixed: _Params, space: SearchSpace) -> Iterator[FieldError]:
     """Find params of a script whose name is no Python name, or that are both searched and fixed."""
-    named = [("search_space", name) for name in space] + [("fixed", name) for name in fixed]
-    errors: list[FieldError] = [
-        (path, f"{path[1][:64]} must be a Python name of at most 64 characters; rename it", path[1])
-        for path in named
-        if not path[1].isidentifier() or len(path[1]) > 64
-    ]
-    return errors + [_in_both(name, fixed[name]) for name in fixed.keys() & space.keys()]
+    for path in chain((("search_space", name) for name in space), (("fixed", name) for name in fixed)):
+        if not path[1].isidentifier() or len(path[1]) > 64:
+            yield path, f"{path[1][:64]} must be a Python name of at most 64 characters; rename it", path[1]
+    yield from (_in_both(name, fixed[name]) for name in fixed.keys() & space.keys())
 
 
-def large_number_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
+@first_found
+def large_number_errors(fixed: _Params, space: SearchSpace) -> Iterator[FieldError]:
     """Find whole numbers of params that JSON's readers do not keep exactly; only a script may have such params."""
     values: list[tuple[tuple[str | int, ...], ParamValue]] = [(("fixed", name), value) for name, value in fixed.items()]
     for dimension in each_dimension(space):
         if isinstance(dimension.distribution, Choices):
             choices = enumerate(dimension.distribution.choices)
             values += [((*dimension.path, "choices", index), choice) for index, choice in choices]
-    return [
-        (path, "must lie within 2**53 of 0, the whole numbers that JSON keeps exactly; hand it over as a string", None)
-        for path, value in values
-        if isinstance(value, int) and abs(value) > MAX_EXACT
-    ]
+    for path, value in values:
+        if isinstance(value, int) and abs(value) > MAX_EXACT:
+            message = "must lie within 2**53 of 0, the whole numbers that JSON keeps exactly; hand it over as a string"
+            yield path, message, None
 
 
-def fixed_errors(fixed: _Params, space: SearchSpace) -> list[FieldError]:
+@first_found
+def fixed_errors(fixed: _Params, space: SearchSpace) -> Iterator[FieldError]:
     """Find fixed params that are unknown, that are searched too, or whose value is not allowed."""
-    errors: list[FieldError] = []
     for name, value in fixed.items():
         known = HYPERPARAMETERS.get(name)
         if known is None:
-            errors.append((("fixed", name), unknown_hyperparameter(name), name))
+            yield ("fixed", name), unknown_hyperparameter(name), name
         elif name in space:
-            errors.append(_in_both(name, value))
+            yield _in_both(name, value)
         elif problem := known.problem(value):
-            errors.append((("fixed", name), f"{name} {problem}", value))
-    return errors
+            yield ("fixed", name), f"{name} {problem}", value
 
 
 def unknown_hyperparameter(name: str) -> str:
@@ -93,16 +88,34 @@ def unknown_hyperparameter(name: str) -> str:
     return f"unknown hyperparameter{nearest_name_hint(name, HYPERPARAMETERS)}"
 
 
-def enqueued_problem(space: SearchSpace, name: str, params: _Params, fixed: _Params) -> str | None:
-    """Say why enqueued ``params`` cannot have their value of ``name``; ``None`` if they can."""
-    if name not in space:
-        return f"{name} is not in search_space{nearest_name_hint(name, space)}"
-    dimension = active_dimension(space, name, {**fixed, **params})
-    if dimension is None:
-        needed = " or ".join(_words(one.distribution.when) for one in each_dimension(space, name))
-        return f"a trial has {name} only with {needed}; add that, or drop {name}"
-    problem = value_problem(dimension.distribution, params[name])
-    return problem and f"{name} {problem}"
+@first_found
+def enqueued_errors(space: SearchSpace, enqueued: Sequence[_Params], fixed: _Params) -> Iterator[FieldError]:
+    """Find what keeps enqueued params from being tried; each error's path is the index of the params and a name."""
+    # worked out once: there may be 1,000 params of 64 names, and a name may have many ranges
+    ranges = {
+        name: [(_conditions(one).items(), one.distribution) for one in each_dimension(space, name)] for name in space
+    }
+    for index, params in enumerate(enqueued):
+        known = {**fixed, **params}
+        for name, value in params.items():
+            if name not in ranges:
+                yield (index, name), f"{name} is not in search_space{nearest_name_hint(name, space)}", value
+            elif (active := _active(ranges[name], known)) is None:
+                needed = listed([_words(one.distribution.when) for one in each_dimension(space, name)], " or ")
+                yield (index, name), f"a trial has {name} only with {needed}; add that, or drop {name}", value
+            elif problem := value_problem(active, value):
+                yield (index, name), f"{name} {problem}", value
+
+
+def _active(ranges: Iterable[tuple[_ConditionItems, Distribution]], known: _Params) -> Distribution | None:
+    """Return the range that a trial with the ``known`` params has; as `active_dimension`, of what is worked out."""
+    for conditions, distribution in ranges:
+        for parent, values in conditions:
+            if parent not in known or known[parent] not in values:
+                break
+        else:
+            return distribution
+    return None
 
 
 def _in_both(name: str, value: ParamValue) -> FieldError:
@@ -110,7 +123,7 @@ def _in_both(name: str, value: ParamValue) -> FieldError:
 
 
 def _words(when: Mapping[str, Condition]) -> str:
-    return ", ".join(f"{name} = {' or '.join(map(str, values_of(condition)))}" for name, condition in when.items())
+    return ", ".join(f"{name} = {listed(values_of(condition), ' or ')}" for name, condition in when.items())
 
 
 def _range_errors(dimension: Dimension) -> list[FieldError]:
@@ -130,53 +143,64 @@ def _edges(distribution: Distribution) -> list[tuple[tuple[str | int, ...], obje
     return [(("low",), distribution.low), (("high",), distribution.high)]
 
 
-def _when_errors(dimension: Dimension, space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
-    for parent, condition in dimension.distribution.when.items():
-        path = (*dimension.path, "when", parent)
-        if parent in fixed:
-            allowed: list[ParamValue] = [fixed[parent]]
-        elif parent in space:
-            ranges = [one.distribution for one in each_dimension(space, parent)]
-            allowed = [choice for one in ranges if isinstance(one, Choices) for choice in one.choices]
-        else:
-            hint = nearest_name_hint(parent, HYPERPARAMETERS) if parent not in HYPERPARAMETERS else ""
-            yield path, f"{parent} is neither in search_space nor in fixed; add it to one of them{hint}", parent
-            continue
-        if not allowed:
-            yield (
-                path,
-                f"a condition needs a categorical parameter, and {parent} is a range of numbers; make it categorical",
-                parent,
-            )
-        for value in values_of(condition):
-            if allowed and not any(type(value) is type(one) and value == one for one in allowed):
-                yield path, f"{parent} is never {value}; it may be {', '.join(map(str, allowed))}", value
+def _when_errors(space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
+    """Find conditions on parameters that do not exist, that have no choices, or that never have the value."""
+    choices = {name: [fixed[name]] if name in fixed else _choices(space, name) for name in (*space, *fixed)}
+    # in Python 1, 1.0 and True are equal
+    allowed = {name: {(type(value), value) for value in values} for name, values in choices.items()}
+    for dimension in each_dimension(space):
+        for parent, condition in dimension.distribution.when.items():
+            path = (*dimension.path, "when", parent)
+            if parent not in choices:
+                hint = nearest_name_hint(parent, HYPERPARAMETERS) if parent not in HYPERPARAMETERS else ""
+                yield path, f"{parent} is neither in search_space nor in fixed; add it to one of them{hint}", parent
+            elif not choices[parent]:
+                message = f"a condition needs a categorical parameter, and {parent} is a range of numbers"
+                yield path, f"{message}; make it categorical", parent
+            else:
+                for value in values_of(condition):
+                    if (type(value), value) not in allowed[parent]:
+                        yield path, f"{parent} is never {value}; it may be {listed(choices[parent])}", value
+
+
+def _choices(space: SearchSpace, name: str) -> list[ParamValue]:
+    ranges = [one.distribution for one in each_dimension(space, name)]
+    return [choice for one in ranges if isinstance(one, Choices) for choice in one.choices]
+
+
+def _depth_errors(space: SearchSpace) -> Iterator[FieldError]:
+    for name, depth in depths_of(space).items():
+        if depth > MAX_DEPTH:
+            message = f"{name} depends on itself, or on a chain of more than {MAX_DEPTH} others; shorten its conditions"
+            yield ("search_space", name), message, None
 
 
 def _branch_errors(space: SearchSpace) -> Iterator[FieldError]:
     """Find ranges of one parameter of which two could be active in a trial."""
     for name in space:
         ranges = list(each_dimension(space, name))
+        conditions = [_conditions(one) for one in ranges]
         for index, later in enumerate(ranges):
-            if any(not _exclude(earlier, later) for earlier in ranges[:index]):
+            if any(not _exclude(earlier, conditions[index]) for earlier in conditions[:index]):
                 message = (
                     f"two ranges of {name} could apply to the same trial; give each a `when` that excludes the others"
                 )
                 yield later.path, message, None
 
 
-def _exclude(one: Dimension, other: Dimension) -> bool:
-    theirs = other.distribution.when
-    return any(
-        name in theirs and not set(values_of(condition)) & set(values_of(theirs[name]))
-        for name, condition in one.distribution.when.items()
-    )
+def _conditions(dimension: Dimension) -> _Conditions:
+    return {name: frozenset(values_of(condition)) for name, condition in dimension.distribution.when.items()}
+
+
+def _exclude(one: _Conditions, other: _Conditions) -> bool:
+    return any(name in other and values.isdisjoint(other[name]) for name, values in one.items())
 
 
 def _method_errors(space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
+    methods = _methods(space, fixed)
     for dimension in each_dimension(space):
         allowed = _allowed_methods(dimension.name)
-        if extra := _methods(dimension, space, fixed) - set(allowed):
+        if extra := methods[dimension.path] - set(allowed):
             wanted = f"[{', '.join(allowed)}]" if len(allowed) > 1 else allowed[0]
             without = " and ".join(sorted(map(str, extra)))
             message = f"method {without} has no {dimension.name}; add when: {{method: {wanted}}}"
@@ -203,26 +227,32 @@ def _all_methods(space: SearchSpace, fixed: _Params) -> set[ParamValue]:
     return found or {fixed.get("method", default)}
 
 
-def _methods(dimension: Dimension, space: SearchSpace, fixed: _Params) -> set[ParamValue]:
-    """Return the methods of the trials in which ``dimension`` is active."""
-    methods = _all_methods(space, fixed)
-    for parent, condition in dimension.distribution.when.items():
-        if parent == "method":
-            methods &= set(values_of(condition))
-        elif parent in space:
-            methods &= set().union(*(_methods(one, space, fixed) for one in each_dimension(space, parent)))
-    return methods
+def _methods(space: SearchSpace, fixed: _Params) -> Mapping[tuple[str | int, ...], set[ParamValue]]:
+    """Return for each range, by its path, the methods of the trials in which it is active."""
+    found: dict[tuple[str | int, ...], set[ParamValue]] = {}
+    of_parameters: dict[str, set[ParamValue]] = {}
+    for dimension in in_order(space):  # each after those that it depends on
+        methods = _all_methods(space, fixed)
+        for parent, condition in dimension.distribution.when.items():
+            if parent == "method":
+                methods &= set(values_of(condition))
+            elif parent in space:
+                methods &= of_parameters[parent]
+        found[dimension.path] = methods
+        of_parameters[dimension.name] = of_parameters.get(dimension.name, set()) | methods
+    return found
 
 
 def _frozen_errors(space: SearchSpace, fixed: _Params) -> Iterator[FieldError]:
     """Find trials that would have both names of the number of frozen blocks."""
-    layers, fractions = (list(each_dimension(space, name)) for name in ("frozen_layers", "frozen_fraction"))
+    fractions = list(each_dimension(space, "frozen_fraction"))
+    layers = [_conditions(one) for one in each_dimension(space, "frozen_layers")]
     message = (
         "frozen_layers and frozen_fraction both set the number of frozen blocks; keep one, or give each a `when` that "
         "excludes the other"
     )
     for fraction in fractions:
-        if "frozen_layers" in fixed or any(not _exclude(fraction, layer) for layer in layers):
+        if "frozen_layers" in fixed or any(not _exclude(_conditions(fraction), layer) for layer in layers):
             yield fraction.path, message, None
     if "frozen_fraction" in fixed and (layers or "frozen_layers" in fixed):
         yield ("fixed", "frozen_fraction"), message, fixed["frozen_fraction"]

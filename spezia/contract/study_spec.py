@@ -1,8 +1,10 @@
 """What people post to create or change a study: `StudySpec`, checked in full before anything is stored."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from spezia.contract.data import Data, column_errors
 from spezia.contract.hyperparameters import ParamValue, describe_hyperparameters
@@ -16,10 +18,11 @@ from spezia.contract.objectives import (
 )
 from spezia.contract.pruners import HyperbandPruner, NoPruner, Pruner
 from spezia.contract.ranges import SearchSpace
-from spezia.contract.samplers import Sampler, TpeSampler, sampler_errors
+from spezia.contract.samplers import Sampler, TpeSampler, cost_errors, sampler_errors
+from spezia.contract.space import each_dimension
 from spezia.contract.space_rules import (
     condition_errors,
-    enqueued_problem,
+    enqueued_errors,
     fixed_errors,
     free_name_errors,
     method_errors,
@@ -27,16 +30,26 @@ from spezia.contract.space_rules import (
 )
 from spezia.contract.start_small import StartSmall
 from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
-from spezia.contract.wire import MAX_EXACT, FieldError, Name, Text, Wire, refuse
+from spezia.contract.wire import MAX_EXACT, AtMost, FieldError, Name, Text, Wire, first_errors, refuse
 
 _SEARCH_SPACE = """\
 Ranges to search, by the name of the hyperparameter: one range, or a list of ranges of which each has a ``when`` that
-excludes the others. A script's params may have any Python names; every other task has these hyperparameters:
+excludes the others; at most 256 ranges can be posted. A script's params may have any Python names; every other task has
+these hyperparameters:
 
 """
 
 MAX_PARAMETERS = 64
 """Largest number of params that a study may search."""
+
+MAX_RANGES = 256
+"""Largest number of ranges of all parameters together that may be posted."""
+
+MAX_ENQUEUED = 1_000
+"""Largest number of params to try first that may be posted."""
+
+POSTED = {"is": "posted"}
+"""Context in which a service checks what is posted to it, by limits that a stored spec from before them may exceed."""
 
 MAX_TRIALS = 100_000
 """Largest number of trials that a study may have."""
@@ -102,7 +115,7 @@ class StudySpec(Wire):
     into ``search_space`` and ``fixed``, except for params that these name themselves; later versions of the preset
     do not change the study."""
     search_space: Annotated[
-        SearchSpace, Field(max_length=MAX_PARAMETERS, description=_SEARCH_SPACE + describe_hyperparameters())
+        SearchSpace, AtMost(MAX_PARAMETERS), Field(description=_SEARCH_SPACE + describe_hyperparameters())
     ] = {}
     fixed: Params = {}
     """Values of params that all trials share, by name; a param is either here or in ``search_space``, and one that is
@@ -128,8 +141,9 @@ class StudySpec(Wire):
     baseline: bool = True
     """Whether trial 0 runs the defaults, so that the search has something to beat; a script has no defaults and so no
     baseline."""
-    enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS)] = []
-    """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn."""
+    enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS, fail_fast=True)] = []
+    """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn. At most 1,000
+    can be posted."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None
@@ -152,15 +166,11 @@ class StudySpec(Wire):
         return body | {"data": data | {"columns": fill_columns(task, data.get("columns", {}))}}
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
+        if info.context is POSTED:
+            refuse("StudySpec", _posting_errors(self))
         refuse("StudySpec", _task_errors(self))
-        if self.task == "script":
-            errors = free_name_errors(self.fixed, self.search_space)
-        else:
-            errors = [*range_errors(self.search_space), *fixed_errors(self.fixed, self.search_space)]
-        if self.preset is None:
-            errors += whole_space_errors(self)
-        refuse("StudySpec", errors)
+        refuse("StudySpec", _space_errors(self))
         return self
 
     @property
@@ -244,10 +254,35 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
                 None,
             )
         )
-    elif spec.start_small is not None and spec.start_small.trials > spec.n_trials:
-        message = f"start_small.trials is larger than n_trials = {spec.n_trials}; lower it"
-        errors.append((("start_small", "trials"), message, spec.start_small.trials))
+    else:
+        errors += _start_small_errors(spec)
     return errors
+
+
+def _posting_errors(spec: StudySpec) -> list[FieldError]:
+    """Find what would cost a service too much."""
+    errors = cost_errors(spec.sampler, len(spec.objectives))
+    n_ranges = sum(1 for _ in each_dimension(spec.search_space))
+    if n_ranges > MAX_RANGES:
+        message = f"the search space has {n_ranges} ranges, more than {MAX_RANGES}; leave out conditions"
+        errors.append((("search_space",), message, n_ranges))
+    if len(spec.enqueue) > MAX_ENQUEUED:
+        message = (
+            f"{len(spec.enqueue)} params are listed to try first, more than {MAX_ENQUEUED}; "
+            "post the others later, each to /v1/studies/{name}/trials"
+        )
+        errors.append((("enqueue",), message, len(spec.enqueue)))
+    return errors
+
+
+def _space_errors(spec: StudySpec) -> Iterator[FieldError]:
+    if spec.task == "script":
+        yield from free_name_errors(spec.fixed, spec.search_space)
+    else:
+        yield from range_errors(spec.search_space)
+        yield from fixed_errors(spec.fixed, spec.search_space)
+    if spec.preset is None:
+        yield from whole_space_errors(spec)
 
 
 def whole_space_errors(spec: StudySpec) -> list[FieldError]:
@@ -257,29 +292,41 @@ def whole_space_errors(spec: StudySpec) -> list[FieldError]:
     errors = condition_errors(spec.search_space, spec.fixed)
     if not errors and spec.task != "script":
         errors = method_errors(spec.search_space, spec.fixed)
-    return [*errors, *sampler_errors(spec.sampler, spec.search_space), *([] if errors else _enqueue_errors(spec))]
+    found = chain(errors, sampler_errors(spec.sampler, spec.search_space), () if errors else _enqueue_errors(spec))
+    return first_errors(found)
 
 
-def _enqueue_errors(spec: StudySpec) -> list[FieldError]:
-    errors: list[FieldError] = []
+def limit_errors(spec: StudySpec) -> list[FieldError]:
+    """Find what its own limits do not leave room for, in a spec that was valid before they changed."""
+    return [*_start_small_errors(spec), *_n_enqueued_errors(spec)]
+
+
+def _start_small_errors(spec: StudySpec) -> Iterator[FieldError]:
+    if spec.start_small is not None and spec.start_small.trials > spec.n_trials:
+        message = f"start_small.trials is larger than n_trials = {spec.n_trials}; lower it"
+        yield ("start_small", "trials"), message, spec.start_small.trials
+
+
+def _n_enqueued_errors(spec: StudySpec) -> Iterator[FieldError]:
     wanted = len(spec.enqueue) + spec.baseline
     if wanted > spec.n_trials:
         message = (
             f"baseline and enqueued trials together are {wanted}, more than n_trials = {spec.n_trials}; raise n_trials"
         )
-        errors.append((("enqueue",), message, wanted))
-    for index, params in enumerate(spec.enqueue):
-        errors += [(("enqueue", index, *loc), message, value) for loc, message, value in params_errors(spec, params)]
-    return errors
+        yield ("enqueue",), message, wanted
+
+
+def _enqueue_errors(spec: StudySpec) -> Iterator[FieldError]:
+    yield from _n_enqueued_errors(spec)
+    for path, message, value in enqueued_errors(spec.search_space, spec.enqueue, spec.fixed):
+        yield ("enqueue", *path), message, value
 
 
 def params_errors(spec: StudySpec, params: Params) -> list[FieldError]:
     """Find what keeps ``params`` from being tried in a study; each error's field is the name of a param."""
-    errors: list[FieldError] = []
-    for name, value in params.items():
-        if problem := enqueued_problem(spec.search_space, name, params, spec.fixed):
-            errors.append(((name,), problem, value))
-    return errors
+    return [
+        (path[1:], message, value) for path, message, value in enqueued_errors(spec.search_space, [params], spec.fixed)
+    ]
 
 
 class StudyChange(Wire):

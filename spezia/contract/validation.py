@@ -1,7 +1,7 @@
 """What the service thinks of a spec without starting it: warnings, and the size of the search."""
 
 from spezia.contract.advice import Advice
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import CheckedSpec
 from spezia.contract.wire import Count, Reply, Text
 
 
@@ -22,7 +22,7 @@ class SpecWarning(Reply):
 class Validation(Reply):
     """A spec as ``POST /v1/studies:validate`` understands it; one that it refuses is a problem of status 422."""
 
-    spec: StudySpec
+    spec: CheckedSpec
     """The spec as it would be stored, defaults and preset filled in."""
     warnings: list[SpecWarning]
     """What is allowed and likely to disappoint."""

@@ -4,21 +4,27 @@ The docstring of a field is published as its description, in `/docs` and in the 
 field names the field that was probably meant.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Self
+from functools import wraps
+from itertools import islice
+from typing import Annotated, Any, ParamSpec, Self, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 from spezia.contract.other_names import FIELD_NAMES, HYPERPARAMETER_NAMES
+
+_P = ParamSpec("_P")
 
 FieldError = tuple[tuple[str | int, ...], str, Any]
 """A refused field: its path inside the body, what is wrong with it and what to do, and the refused value."""
@@ -39,6 +45,13 @@ Count = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 PositiveInt = Annotated[int, Field(ge=1, le=100_000)]
 """A whole number from 1 to 100,000."""
 
+MAX_ERRORS = 20
+"""Largest number of errors that are found in one body; behind them nothing is checked, however much is sent."""
+_MAX_NAME = 64
+"""Length of the longest name that is compared with others or listed: comparing takes the product of both lengths."""
+_MAX_LISTED = 64
+"""Largest number of values that one message lists."""
+
 
 ONE, SEVERAL = "one", "several"
 """Names in pydantic's paths for the two forms of a field that holds one entry or a list of entries."""
@@ -54,14 +67,39 @@ class Wire(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_nearest_field(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        unknown = [name for name in data if name not in cls.model_fields] if isinstance(data, dict) else []
+        if len(unknown) > MAX_ERRORS:
+            details = [_unknown_field(str(name), cls.model_fields, data[name]) for name in unknown[:MAX_ERRORS]]
+            raise ValidationError.from_exception_data(cls.__name__, details)
         try:
             return handler(data)
         except ValidationError as refused:
-            errors = refused.errors(include_url=False)
-            if not any(error["type"] == "extra_forbidden" and len(error["loc"]) == 1 for error in errors):
+            if not unknown and refused.error_count() <= MAX_ERRORS:
                 raise
-            details = [_with_nearest_name(error, list(cls.model_fields)) for error in errors]
+            details = [_rebuilt(error, cls.model_fields) for error in refused.errors(include_url=False)[:MAX_ERRORS]]
             raise ValidationError.from_exception_data(cls.__name__, details) from None
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Annotates a mapping of at most ``n`` entries, which are counted before any of them is checked.
+
+    With a ``max_length`` pydantic checks all entries first, and keeps every error.
+    """
+
+    n: int
+    """Largest number of entries."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of the mapping, behind the count."""
+        counted = {**handler(source), "max_length": self.n}
+        return core_schema.no_info_before_validator_function(self._count, cast(CoreSchema, counted))
+
+    def _count(self, entries: Any) -> Any:
+        if isinstance(entries, dict) and len(entries) > self.n:
+            found = {"field_type": "Dictionary", "max_length": self.n, "actual_length": len(entries)}
+            raise PydanticKnownError("too_long", found)
+        return entries
 
 
 class Reply(BaseModel):
@@ -81,10 +119,26 @@ def one_or_several(value: Any) -> str:
     return SEVERAL if isinstance(value, list) else ONE
 
 
+def first_errors(errors: Iterable[FieldError]) -> list[FieldError]:
+    """Return the first of ``errors``, as many as are told of one body, looking for no more."""
+    return list(islice(errors, MAX_ERRORS))
+
+
+def first_found(find: Callable[_P, Iterator[FieldError]]) -> Callable[_P, list[FieldError]]:
+    """Let a function that yields errors return `first_errors` of them."""
+
+    @wraps(find)
+    def found(*args: _P.args, **kwargs: _P.kwargs) -> list[FieldError]:
+        return first_errors(find(*args, **kwargs))
+
+    return found
+
+
 def refuse(title: str, errors: Iterable[FieldError]) -> None:
-    """Raise one pydantic ``ValidationError`` that holds all of ``errors``; do nothing if there are none."""
+    """Raise one pydantic ``ValidationError`` that holds the first of ``errors``; do nothing if there are none."""
     details = [
-        InitErrorDetails(type=_custom_error("rule", message), loc=loc, input=value) for loc, message, value in errors
+        InitErrorDetails(type=_custom_error("rule", message), loc=loc, input=value)
+        for loc, message, value in first_errors(errors)
     ]
     if details:
         raise ValidationError.from_exception_data(title, details)
@@ -92,22 +146,33 @@ def refuse(title: str, errors: Iterable[FieldError]) -> None:
 
 def nearest_name_hint(name: str, known: Iterable[str]) -> str:
     """Return the end of a message on an unknown name: the known name that was probably meant, or all known names."""
-    known = sorted(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; choose from {', '.join(known)}"
+    known = sorted(one for one in known if len(one) <= _MAX_NAME)
+    close = get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= _MAX_NAME else []
+    return f"; did you mean {close[0]!r}?" if close else f"; choose from {listed(known)}"
 
 
-def _with_nearest_name(error: Any, known: list[str]) -> InitErrorDetails:
+def listed(values: Sequence[object], between: str = ", ") -> str:
+    """Return ``values`` as words of a message; where they are many or long, only their beginning."""
+    words = [str(value) for value in values[:_MAX_LISTED]]
+    words = [word if len(word) <= _MAX_NAME else f"{word[:_MAX_NAME]}…" for word in words]
+    more = len(values) - len(words)
+    return between.join([*words, f"{more} more"] if more else words)
+
+
+def _rebuilt(error: Any, known: Collection[str]) -> InitErrorDetails:
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        kind: str | PydanticCustomError = _custom_error("unknown_field", _unknown_field(str(error["loc"][0]), known))
-    elif error["type"] in ("rule", "unknown_field"):
-        kind = _custom_error(error["type"], error["msg"])
-    else:
-        kind = error["type"]
+        return _unknown_field(str(error["loc"][0]), known, error["input"])
+    is_ours = error["type"] in ("rule", "unknown_field")
+    kind = _custom_error(error["type"], error["msg"]) if is_ours else error["type"]
     return InitErrorDetails(type=kind, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
 
 
-def _unknown_field(name: str, known: list[str]) -> str:
+def _unknown_field(name: str, known: Collection[str], value: object) -> InitErrorDetails:
+    kind = _custom_error("unknown_field", _what_was_meant(name, known))
+    return InitErrorDetails(type=kind, loc=(name,), input=value)
+
+
+def _what_was_meant(name: str, known: Collection[str]) -> str:
     if FIELD_NAMES.get(name.lower()) in known:
         return f"unknown field; here it is {FIELD_NAMES[name.lower()]!r}"
     if name.lower() in HYPERPARAMETER_NAMES and "search_space" in known:

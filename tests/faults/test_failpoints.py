@@ -14,6 +14,7 @@ from service.lifecycle.leases.reap import reap
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.delete_study import delete_study
+from service.lifecycle.studies.plan_study import plan_study
 from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.world import World
@@ -62,7 +63,7 @@ def whole_protocol(world: World) -> World:
     """Go through every call of the protocol, insisting as a worker does."""
     wanted = StudySpec.model_validate(spec(name="whole", data={"train": "a.csv", "test": "b.csv"}, n_trials=2))
     service = world.services[0]
-    insist(lambda: create_study(service.store, wanted))
+    insist(lambda: create_study(service.store, plan_study(wanted)))
     first, second = "1" * 32, "2" * 32
     for worker_id in (first, second):
         ask(world, actors.registering(worker_id))

@@ -12,6 +12,7 @@ from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.workers.register_worker import register_worker
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.proposer import Proposer
@@ -46,7 +47,7 @@ def register(store: Store, worker_id: str) -> None:
 def begin_full_study(store: Store, number: int) -> Lease:
     """A study with a trial that runs, beside which no other may; its worker computes elsewhere."""
     name = f"study-{number}"
-    create_study(store, StudySpec.model_validate(spec(name=name, n_parallel=1)))
+    create_study(store, plan_study(StudySpec.model_validate(spec(name=name, n_parallel=1))))
     with store.writing() as tx:
         study = studies.change(tx, studies.lock(tx, name), facts=Facts(**FACTS))
         proposal = propose(ProposalRequest(spec=study.spec, study_name=name, number=0, trials=[]))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.workers import register_worker
 from service.settings import Settings
 from tests.faults.proxy import FAULTS
@@ -69,7 +70,7 @@ CLOCKS: dict[str, Callable[[], float]] = {
     [pytest.param(name, marks=[] if name == "twice as fast" else pytest.mark.slow) for name in CLOCKS],
 )
 def test_f37_a_wrong_clock_of_a_worker_changes_nothing(clock: str, far: Far, as_without: Shown, tmp_path: Path) -> None:
-    create_study(far.store, search(N_TRIALS))
+    create_study(far.store, plan_study(search(N_TRIALS)))
     (tmp_path / "heartbeat").touch()
     work(far, far.url, engine_on(tmp_path), clock=CLOCKS[clock])
     assert far.shown() == as_without

@@ -13,6 +13,7 @@ from service.errors import LeaseLost, StudyExists
 from service.failpoints import armed
 from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.store import leases, studies, trials
 from spezia.contract.protocol import HeldLease
 from spezia.contract.study_spec import StudySpec
@@ -105,9 +106,9 @@ def test_without_its_guard_the_race_is_lost(race: str, new_world: NewWorld, monk
 def test_a_study_created_by_two_at_once_is_one_study(new_world: NewWorld) -> None:
     world = new_world(n_services=2)
     wanted = StudySpec.model_validate(spec(name="twice"))
-    with armed("create.looked", once(lambda: create_study(world.services[1].store, wanted))):
-        assert create_study(world.services[0].store, wanted) == ("twice", False)
-    assert create_study(world.services[0].store, wanted) == ("twice", False)
+    with armed("create.looked", once(lambda: create_study(world.services[1].store, plan_study(wanted)))):
+        assert create_study(world.services[0].store, plan_study(wanted)) == ("twice", False)
+    assert create_study(world.services[0].store, plan_study(wanted)) == ("twice", False)
 
 
 def test_the_name_of_a_study_that_optuna_made_is_taken(new_world: NewWorld) -> None:
@@ -115,7 +116,7 @@ def test_the_name_of_a_study_that_optuna_made_is_taken(new_world: NewWorld) -> N
     with world.services[0].store.writing() as tx:
         tx.trials.create_new_study([StudyDirection.MINIMIZE], "theirs")
     with pytest.raises(StudyExists, match="Optuna made"):
-        create_study(world.services[0].store, StudySpec.model_validate(spec(name="theirs")))
+        create_study(world.services[0].store, plan_study(StudySpec.model_validate(spec(name="theirs"))))
 
 
 @only_postgresql

@@ -9,6 +9,7 @@ import pytest
 
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from tests.faults.processes import Service, eventually, service_of
@@ -31,7 +32,7 @@ def test_f08_a_service_killed_again_and_again_ends_its_study(tmp_path: Path, dat
     with service_of(tmp_path / "home", database_url) as service:
         service.start()
         with seen(service) as far:
-            create_study(far.store, search(n_trials))
+            create_study(far.store, plan_study(search(n_trials)))
             working = threading.Thread(target=work, args=(far, far.url, engine_of(tmp_path, {"*": GOOD})))
             working.start()
             for enough in range(4, n_trials, 4):
@@ -59,7 +60,7 @@ def test_f13_two_services_on_one_database_share_a_study(tmp_path: Path, database
         fars = [stack.enter_context(seen(service)) for service in services]
         for service in services:
             service.start()
-        create_study(fars[0].store, search(12))
+        create_study(fars[0].store, plan_study(search(12)))
         engine = engine_of(tmp_path, {"*": GOOD})
         workers = [threading.Thread(target=work, args=(far, far.url, engine)) for far in fars]
         for worker in workers:

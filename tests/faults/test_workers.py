@@ -14,6 +14,7 @@ import pytest
 from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import DatabaseClock, open_engine
@@ -82,7 +83,7 @@ def test_f09_f40_a_worker_killed_at_any_call_has_lost_nothing(
 
 
 def kill_at(moment: tuple[str, int, str], far: Far, start_worker: StartWorker, folder: Path) -> None:
-    create_study(far.store, search(3))
+    create_study(far.store, plan_study(search(3)))
     pid_file = folder / "engine.pid"
     engine = engine_of(folder, {"0/1": [{"print": "a"}, {"pid": str(pid_file)}, *GOOD], "*": GOOD})
     worker_id = uuid4().hex
@@ -102,7 +103,7 @@ def kill_at(moment: tuple[str, int, str], far: Far, start_worker: StartWorker, f
 @pytest.mark.slow
 @on_sqlite
 def test_f10_an_engine_killed_at_any_time_costs_its_trial_and_no_other(far: Far, tmp_path: Path) -> None:
-    create_study(far.store, search(6))
+    create_study(far.store, plan_study(search(6)))
     deadly = [[], GOOD[:1], [*GOOD[:1], {"save": 1}], GOOD]
     engine = engine_of(tmp_path, {str(n): [*actions, {"signal": 9}] for n, actions in enumerate(deadly)} | {"*": GOOD})
     work(far, far.url, f"{engine} --checkpoint-dir {tmp_path / 'checkpoints'}")
@@ -116,7 +117,7 @@ def test_f10_an_engine_killed_at_any_time_costs_its_trial_and_no_other(far: Far,
 def test_f14_a_worker_that_was_stopped_while_another_finished_changes_nothing(
     far: Far, start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    create_study(far.store, search(2))
+    create_study(far.store, plan_study(search(2)))
     pid_file, gate = tmp_path / "engine.pid", tmp_path / "gate"
     stuck = [{"pid": str(pid_file)}, {"until": str(gate)}, {"evaluate": 0.1, "final": True}]
     engine = engine_of(tmp_path, {"0/1": stuck, "*": GOOD})
@@ -140,7 +141,7 @@ def test_f14_a_worker_that_was_stopped_while_another_finished_changes_nothing(
 
 @on_sqlite
 def test_f16_an_engine_that_is_stopped_costs_its_trial_and_no_other(far: Far, tmp_path: Path) -> None:
-    create_study(far.store, search(2))
+    create_study(far.store, plan_study(search(2)))
     pid_file, gate = tmp_path / "engine.pid", tmp_path / "gate"
     stuck = [{"pid": str(pid_file)}, {"until": str(gate)}, *GOOD]
     engine = engine_of(tmp_path, {"0": stuck, "*": GOOD})
@@ -165,7 +166,7 @@ def test_f17_a_service_that_was_stopped_goes_on(tmp_path: Path, database_url: st
         assert service.process.pid is not None
         engine = open_engine(database_url)
         far = Far(Store(engine, DatabaseClock()), service.port, service.settings)
-        create_study(far.store, search(2))
+        create_study(far.store, plan_study(search(2)))
         pid_file, gate, is_noticed = tmp_path / "engine.pid", tmp_path / "gate", threading.Event()
         script = {"0": [{"pid": str(pid_file)}, {"until": str(gate)}, *GOOD], "*": GOOD}
         working = threading.Thread(

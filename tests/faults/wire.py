@@ -20,6 +20,7 @@ from service.app import create_app
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.trials.show_trial import show_trial
 from service.settings import Settings
 from service.store.sql.engine import open_engine
@@ -148,7 +149,7 @@ def engine_of(folder: Path, trials: dict[str, list[dict[str, Any]]]) -> str:
 
 def run_over(far: Far, faults: Sequence[str], folder: Path, *, n_trials: int) -> Wire:
     """Let one worker run a study over a wire with ``faults``, and let what is late arrive."""
-    create_study(far.store, search(n_trials))
+    create_study(far.store, plan_study(search(n_trials)))
     wire = Wire(far.port, faults, folder)
     with listening(wire) as url:
         work(far, url, engine_on(folder))

@@ -18,6 +18,7 @@ from service.failpoints import Injected, armed
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.optuna_private import id_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.curves import Curves
@@ -113,7 +114,7 @@ class World:
         self._alive_at = self.clock.instant
 
     def create(self, spec: dict[str, Any]) -> str:
-        name, _ = create_study(self.services[0].store, StudySpec.model_validate(spec))
+        name, _ = create_study(self.services[0].store, plan_study(StudySpec.model_validate(spec)))
         return name
 
     def deliver(self, request: Request, service: Service, fault: str | None = None, *, is_deadly: bool = True) -> Any:

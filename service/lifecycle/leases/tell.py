@@ -14,7 +14,7 @@ from service.lifecycle.models.keep_models import keep_models
 from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
-from service.lifecycle.trials.enqueue_first_trials import enqueue_first_trials
+from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.search.propose.proposer import Proposer
 from service.search.results.judge_trial import judge_trial, values_when_pruned
 from service.search.results.learning_curve import points
@@ -41,6 +41,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         LeaseLost: The lease is stale; nothing has changed, files included.
         OutcomeRefused: The outcome does not fit the assignment or the reports; the lease lives on.
     """
+    first = _propose_first_trials(store, proposer, lease_id, token, outcome)
     with store.writing() as tx:
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
@@ -59,7 +60,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
         match outcome:
             case PreparedOutcome():
-                settled = _accept_prepared(tx, proposer, study, ended, outcome)
+                settled = _accept_prepared(tx, proposer, study, ended, outcome, first)
             case SmallOutcome():
                 settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
@@ -101,8 +102,28 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
     return Told(replayed=True)
 
 
+def _propose_first_trials(
+    store: Store, proposer: Proposer, lease_id: str, token: str, outcome: Outcome
+) -> FirstTrials | None:
+    """Propose, outside of the transaction that accepts facts, the trials that a study begins with after them."""
+    if not isinstance(outcome, PreparedOutcome) or outcome.facts is None:
+        return None
+    with store.reading() as tx:
+        held = tx.ask(leases.find(lease_id, token))
+        study = None if held is None or held.kind != "prepare" else studies.find_by_uuid(tx, held.study_uuid)
+        if study is None:
+            return None  # the facts come too late, or again
+        seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
+    return propose_first_trials(proposer, study, outcome.facts, seen, attrs)
+
+
 def _accept_prepared(
-    tx: Transaction, proposer: Proposer, study: StudyRow, held: Lease, outcome: PreparedOutcome
+    tx: Transaction,
+    proposer: Proposer,
+    study: StudyRow,
+    held: Lease,
+    outcome: PreparedOutcome,
+    first: FirstTrials | None,
 ) -> StudyRow:
     if (outcome.facts is None) == (outcome.failure is None):
         raise OutcomeRefused("a prepare ends with facts or with a failure, and not with both")
@@ -115,7 +136,12 @@ def _accept_prepared(
         return fail(tx, study, outcome.failure)
     assert outcome.facts is not None
     study = studies.change(tx, study, facts=outcome.facts)
-    return settle(tx, enqueue_first_trials(tx, proposer, study, outcome.facts))
+    seen = trials.all_of(tx, study)
+    if first is None or first.number != len(seen):
+        # stock Optuna has added trials since
+        attrs = tx.trials.get_study_system_attrs(study.study_id)
+        first = propose_first_trials(proposer, study, outcome.facts, seen, attrs)
+    return settle(tx, enqueue_first_trials(tx, study, first))
 
 
 def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:

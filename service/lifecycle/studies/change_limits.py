@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from service.errors import Invalid
 from service.lifecycle.studies.state_machine import reopen, settle
 from service.store import studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.contract.plain_words import plain_message
 from spezia.contract.problem import FieldProblem
-from spezia.contract.study_spec import StudyChange, StudySpec
+from spezia.contract.study_spec import MAX_TRIALS, StudyChange, StudySpec, limit_errors
 
 BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")
 """Limits that reopen an ended study when they are raised."""
@@ -49,6 +46,9 @@ def allow_one_more_trial(tx: Transaction, study: StudyRow) -> StudyRow:
         Invalid: A study cannot hold more trials.
     """
     before = trials.counts(tx, study).n_total if study.has_ended else study.spec.n_trials
+    if before >= MAX_TRIALS:
+        message = f"a study holds {MAX_TRIALS} trials at most; post a new study"
+        raise Invalid(FieldProblem(field="n_trials", message=message))
     return reopen(tx, _store_limits(tx, study, {"n_trials": before + 1}))
 
 
@@ -62,9 +62,7 @@ def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> St
     if given.get("n_trials", n_trials) < n_trials:
         message = f"the study has {n_trials} trials already; give {n_trials} or more, or stop the study"
         raise Invalid(FieldProblem(field="n_trials", message=message))
-    try:
-        spec = StudySpec.model_validate(study.spec.model_dump() | given)
-    except ValidationError as refused:
-        first = refused.errors(include_url=False)[0]
-        raise Invalid(FieldProblem(field=".".join(map(str, first["loc"])), message=plain_message(first))) from None
+    spec = study.spec.model_copy(update=given)
+    if errors := limit_errors(spec):
+        raise Invalid(*(FieldProblem(field=".".join(map(str, path)), message=message) for path, message, _ in errors))
     return study if spec == study.spec else studies.change_spec(tx, study, spec)

@@ -16,12 +16,11 @@ def check_spec(spec: StudySpec) -> StudySpec:
             something for the study; each with its field.
     """
     filled = fill_preset(spec)
+    # without a preset the contract has checked the whole space
+    errors = [] if spec.preset is None else whole_space_errors(filled)
+    errors += large_number_errors(filled.fixed, filled.search_space)
     problems = [
-        FieldProblem(field=".".join(map(str, path)), message=message, value=value)
-        for path, message, value in [
-            *whole_space_errors(filled),
-            *large_number_errors(filled.fixed, filled.search_space),
-        ]
+        FieldProblem(field=".".join(map(str, path)), message=message, value=value) for path, message, value in errors
     ]
     if not problems:
         missing = missing_requirement(filled)

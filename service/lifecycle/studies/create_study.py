@@ -1,12 +1,10 @@
 """Create a study of a checked spec, once (POST /v1/studies)."""
 
 import logging
-import secrets
 
 from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
-from service.lifecycle.studies.advise import Adviser
-from service.lifecycle.studies.check_spec import check_spec
+from service.lifecycle.studies.plan_study import PlannedStudy
 from service.store import datasets, studies
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -18,30 +16,28 @@ from spezia.contract.study_spec import StudySpec
 log = logging.getLogger(__name__)
 
 
-def create_study(store: Store, spec: StudySpec) -> tuple[str, bool]:
+def create_study(store: Store, planned: PlannedStudy) -> tuple[str, bool]:
     """Create and start a study; return its name and whether it is new.
 
     The same name and spec again is the same study, so a repeated POST is harmless; also when its limits have been
     changed since: both what was posted and what it is now are the same spec.
 
     Raises:
-        Invalid: As `check_spec` finds.
+        Invalid: Nobody has uploaded a data set of the study.
         StudyExists: The name belongs to somebody else's study, or to one of another spec: the fields that differ
             are named.
     """
-    spec = check_spec(spec)
-    named = spec if spec.name else spec.model_copy(update={"name": _made_up_name()})
+    named = planned.spec
     assert named.name is not None
-    warnings = [str(one.finding) for one in Adviser(named).on_spec()]
     with store.writing() as tx:
         existing = _find(tx, named.name)
         failpoint("create.looked")
         _check_uploads(tx, named)
-        created = studies.create(tx, named, warnings) if existing is None else None
+        created = studies.create(tx, named, planned.warnings) if existing is None else None
         failpoint("create.before_commit")
         # on PostgreSQL somebody may have been first since we looked
         existing = existing or _find(tx, named.name)
-        posted = None if existing is None else studies.posted_spec(tx, existing)
+        posted = None if existing is None or created is not None else studies.posted_spec(tx, existing)
     failpoint("create.after_commit")
     if created is not None:
         log.info("study created", extra={"study": named.name, "task": named.task, "n_trials": named.n_trials})
@@ -86,7 +82,3 @@ def _find(tx: Transaction, name: str) -> StudyRow | None:
         return studies.find(tx, name)
     except StudyNotFound:
         return None
-
-
-def _made_up_name() -> str:
-    return f"study-{secrets.token_hex(4)}"

@@ -38,7 +38,7 @@ class CheckKeysMiddleware:
         viewer = None
         if needed := needed_scopes(method, path):
             for_workers = is_for_workers(method, path)
-            caller = await self._identify(scope)
+            caller = await self._identify(scope, for_workers)
             if caller is ANYBODY:
                 check_same_origin(scope)
             self._gate.count(caller, "worker" if for_workers else "person")
@@ -48,17 +48,19 @@ class CheckKeysMiddleware:
 
     async def _admit_again(self, scope: Scope) -> None:
         method, path = scope["method"], scope["path"]
-        (await self._identify(scope)).check(needed_scopes(method, path), f"{method} {path}")
+        caller = await self._identify(scope, is_for_workers(method, path))
+        caller.check(needed_scopes(method, path), f"{method} {path}")
 
-    async def _identify(self, scope: Scope) -> Caller:
+    async def _identify(self, scope: Scope, for_workers: bool) -> Caller:
         scheme, _, credentials = _authorization(scope).partition(" ")
         presented = credentials.strip() if scheme.lower() == "bearer" else ""
         caller = self._gate.remembered(presented)
         if caller is not None:
             return caller
-        threads = FOR_WORKERS if is_for_workers(scope["method"], scope["path"]) else None
         try:
-            return await run_sync(self._gate.look_up, presented, limiter=threads)
+            if for_workers:
+                return await FOR_WORKERS.run(self._gate.look_up, presented)
+            return await run_sync(self._gate.look_up, presented)
         except Unauthorized:
             client = scope["client"]
             self._gate.count_stranger(client[0] if client else "")

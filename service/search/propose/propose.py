@@ -77,6 +77,14 @@ class Proposal:
     """System attributes of the study, only those that change."""
 
 
+def waiting_trial(number: int, proposal: Proposal) -> FrozenTrial:
+    """Return the trial that a proposal is until it starts, as far as later proposals go by it."""
+    trial = running_trial(number, proposal.system_attrs)
+    trial.state = TrialState.WAITING
+    trial.params, trial.distributions = proposal.params, proposal.distributions
+    return trial
+
+
 def propose(request: ProposalRequest) -> Proposal | None:
     """Return the next trial of a study, or ``None`` when a grid is exhausted.
 

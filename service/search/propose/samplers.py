@@ -62,8 +62,7 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
     has_no_model = isinstance(spec.sampler, samplers.GpSampler) and not needs_torch(spec, trials)
     if has_no_model or isinstance(spec.sampler, samplers.RandomSampler):
         return RandomSampler(seed=seed)
-    with ignore_optuna_warnings():
-        sampler = _build(spec, seed)
+    sampler = build_unbound_sampler(spec, seed)
     if not is_conditional(spec.search_space):
         # Optuna's own, too, learns from PRUNED trials with TPE only
         space = SpecSearchSpace(to_optuna(spec.search_space), include_pruned=isinstance(sampler, TPESampler))
@@ -75,6 +74,16 @@ def trial_seed(study_seed: int, number: int) -> int:
     """Return a seed that differs between trials and between studies, and is the same on every machine."""
     digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")
+
+
+def build_unbound_sampler(spec: StudySpec, seed: int) -> BaseSampler:
+    """Return a sampler of Optuna's that would gather the search space itself; for ``gp`` this imports torch.
+
+    Raises:
+        ValueError: Optuna refuses the combination of options.
+    """
+    with ignore_optuna_warnings():
+        return _build(spec, seed)
 
 
 def _build(spec: StudySpec, seed: int) -> BaseSampler:

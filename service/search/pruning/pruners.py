@@ -20,7 +20,7 @@ from service.search.pruning.percentile import percentile_of
 from spezia.contract import pruners
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.ranges import Choices
-from spezia.contract.space import dimensions
+from spezia.contract.space import each_dimension
 from spezia.contract.study_spec import StudySpec
 
 
@@ -53,7 +53,7 @@ def build_pruner(spec: StudySpec) -> BasePruner:
 
 def longest_schedule(spec: StudySpec) -> int:
     """Return the number of evaluations of the longest trial that a study allows."""
-    ranges = [one.distribution for one in dimensions(spec.search_space) if one.name == "epochs"]
+    ranges = [one.distribution for one in each_dimension(spec.search_space, "epochs")]
     searched = [choice for one in ranges for choice in (one.choices if isinstance(one, Choices) else [one.high])]
     # where every range of epochs has a condition, trials outside them have the default
     if not searched or all(one.when for one in ranges):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -72,7 +71,7 @@ def test_a_worker_is_heard_while_every_thread_of_people_is_held(
 
 
 def test_every_thread_may_have_a_connection_to_the_database() -> None:
-    limiters = [one for one in vars(threads).values() if isinstance(one, CapacityLimiter)]
-    assert len(limiters) >= 3
+    pools = [one for one in vars(threads).values() if isinstance(one, threads.Threads)]
+    assert len(pools) >= 4
     in_the_background = 2 + WEBHOOK_THREADS  # the reaper, and who looks for webhooks and posts them
-    assert threads.N_FOR_PEOPLE + sum(int(one.total_tokens) for one in limiters) + in_the_background <= MAX_CONNECTIONS
+    assert threads.N_FOR_PEOPLE + sum(one.n for one in pools) + in_the_background <= MAX_CONNECTIONS

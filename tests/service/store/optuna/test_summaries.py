@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import Engine
 
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.search.pruning.curves import Curves
 from service.store import studies, trials
 from service.store.optuna.summaries import StateCounts, Summaries
@@ -69,7 +70,7 @@ def test_kinds_are_kept_apart() -> None:
 @pytest.fixture
 def stores(store: Store, engine: Engine, clock: FakeClock) -> list[Store]:
     """Of two processes, with a study."""
-    create_study(store, StudySpec.model_validate(spec(n_trials=100)))
+    create_study(store, plan_study(StudySpec.model_validate(spec(n_trials=100))))
     return [store, Store(engine, clock)]
 
 

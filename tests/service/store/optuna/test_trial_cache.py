@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, Engine, event
 
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.store import studies, trials
 from service.store.optuna import transaction_trials, trial_cache
 from service.store.optuna.transaction_trials import TransactionTrials
@@ -29,7 +30,7 @@ def other(engine: Engine, clock: FakeClock) -> Store:
 
 @pytest.fixture(autouse=True)
 def study(store: Store) -> None:
-    create_study(store, StudySpec.model_validate(spec()))
+    create_study(store, plan_study(StudySpec.model_validate(spec())))
     for _ in range(3):
         add(store)
 
@@ -172,7 +173,7 @@ def test_snapshots_are_kept_up_to_so_many_bytes_those_used_last(store: Store, mo
     with store.reading() as tx:
         ids = [studies.find(tx, "feedback").study_id]
     for number in range(40):
-        create_study(store, StudySpec.model_validate(spec(name=f"study-{number}")))
+        create_study(store, plan_study(StudySpec.model_validate(spec(name=f"study-{number}"))))
         add(store, f"study-{number}")
         with store.reading() as tx:
             ids.append(studies.find(tx, f"study-{number}").study_id)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.lifecycle.studies.create_study import create_study
+from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.state_machine import pause
 from service.store.sql import listen
 from service.store.sql.engine import open_engine
@@ -60,7 +61,7 @@ def next_word(words: Queue[str]) -> str:
 def test_work_is_told_with_its_commit_and_by_whom(engine: Engine, clock: FakeClock) -> None:
     store = Store(engine, clock)
     with heard(engine) as words:
-        create_study(store, StudySpec.model_validate(spec(name="told")))
+        create_study(store, plan_study(StudySpec.model_validate(spec(name="told"))))
         assert next_word(words) == store.work.name
         with pytest.raises(RuntimeError, match="power cut"):
             _cut_short(store)
