@@ -19,8 +19,8 @@ from service.routes.threads import FOR_BODIES, FOR_WORKERS
 from spezia.contract.study_spec import POSTED
 from spezia.contract.wire import MAX_ERRORS
 
-MAX_CONTAINERS = 10_000
-"""Largest number of objects and lists in a body; half a million of them fit into 1 MiB, and take 200 ms to make."""
+MAX_CONTAINERS = 100_000
+"""Largest number of objects and lists in a body, which take 50 ms to make; half a million of them fit into 1 MiB."""
 
 MAX_FIELDS = 1_000
 """Largest number of fields of an object in a body."""

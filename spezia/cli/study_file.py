@@ -12,7 +12,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from spezia.cli.paths import PathError, with_absolute_paths
 from spezia.cli.shorthand import with_shorthand_expanded
 from spezia.contract.plain_words import plain_errors
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.wire import ONE, SEVERAL
 
 
@@ -40,7 +40,8 @@ def load_study_file(path: Path) -> StudySpec:
         raise StudyFileError(f"{path}: a study is a mapping: `task: text-classification`, `model: …`, …")
     try:
         folder = path.absolute().parent
-        spec = StudySpec.model_validate(with_absolute_paths(with_shorthand_expanded(document), folder))
+        body = with_absolute_paths(with_shorthand_expanded(document), folder)
+        spec = StudySpec.model_validate(body, context=POSTED)
     except PathError as error:
         raise StudyFileError(_describe(path, root, error.field.split("."), str(error))) from None
     except ValidationError as error:

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from spezia.contract.data import Data, column_errors
 from spezia.contract.hyperparameters import ParamValue, describe_hyperparameters
@@ -91,6 +98,17 @@ class Training(Wire):
     seconds."""
 
 
+def _refuse_too_many_posted(enqueue: Any, info: ValidationInfo) -> Any:
+    """Refuse more params to try first than may be posted, before any of them is checked."""
+    if info.context is POSTED and isinstance(enqueue, list) and len(enqueue) > MAX_ENQUEUED:
+        message = (
+            f"{len(enqueue)} params are listed to try first, more than {MAX_ENQUEUED}; "
+            "post the others later, each to /v1/studies/{name}/trials"
+        )
+        refuse("StudySpec", [((), message, len(enqueue))])
+    return enqueue
+
+
 class StudySpec(Wire):
     """Everything that decides a study; reading it back gives what was posted, defaults filled in."""
 
@@ -141,7 +159,9 @@ class StudySpec(Wire):
     baseline: bool = True
     """Whether trial 0 runs the defaults, so that the search has something to beat; a script has no defaults and so no
     baseline."""
-    enqueue: Annotated[list[Params], Field(max_length=MAX_TRIALS, fail_fast=True)] = []
+    enqueue: Annotated[
+        list[Params], Field(max_length=MAX_TRIALS, fail_fast=True), BeforeValidator(_refuse_too_many_posted)
+    ] = []
     """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn. At most 1,000
     can be posted."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -266,12 +286,6 @@ def _posting_errors(spec: StudySpec) -> list[FieldError]:
     if n_ranges > MAX_RANGES:
         message = f"the search space has {n_ranges} ranges, more than {MAX_RANGES}; leave out conditions"
         errors.append((("search_space",), message, n_ranges))
-    if len(spec.enqueue) > MAX_ENQUEUED:
-        message = (
-            f"{len(spec.enqueue)} params are listed to try first, more than {MAX_ENQUEUED}; "
-            "post the others later, each to /v1/studies/{name}/trials"
-        )
-        errors.append((("enqueue",), message, len(spec.enqueue)))
     return errors
 
 

@@ -90,9 +90,9 @@ BRACKETS = b'"' + b"[{" * 20_000 + b'"'
 @pytest.mark.parametrize(
     "body",
     [
-        b"[" + b",".join([b"{}"] * 10_001) + b"]",
-        b"[" + b",".join([b"[]"] * 10_001) + b"]",
-        b'{"a":' + BRACKETS + b',"b":[' + b",".join([b"[]"] * 10_001) + b"]}",
+        b"[" + b",".join([b"{}"] * 100_001) + b"]",
+        b"[" + b",".join([b"[]"] * 100_001) + b"]",
+        b'{"a":' + BRACKETS + b',"b":[' + b",".join([b"[]"] * 100_001) + b"]}",
         b"{" + b",".join(b'"%d":1' % index for index in range(1_001)) + b"}",
         b"{" + b",".join(b'"%d":1' % index for index in [*range(90_000), 89_999]) + b"}",
         b'{"a":"' + b'[\\"' * 340_000,
@@ -106,6 +106,28 @@ def test_a_body_of_too_many_parts_is_refused_before_they_are_made(http: TestClie
     assert time.process_time() - began < 1.0
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("n", [1_001, 20_000, 99_000])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "message"),
+    [
+        ("POST", "/v1/studies", spec(), "enqueue", "params are listed to try first, more than 1000; post the others"),
+        ("POST", "/v1/studies:validate", spec(), "enqueue", "params are listed to try first, more than 1000; post the"),
+        ("PATCH", "/v1/studies/there", {}, "enqueue", "unknown field"),
+        ("POST", "/v1/studies/there/trials", {}, "params", "must be a mapping"),
+    ],
+    ids=["create", "validate", "extend", "enqueue"],
+)
+def test_too_many_params_to_try_are_told_by_their_field(
+    http: TestClient, n: int, method: str, path: str, body: dict[str, Any], field: str, message: str
+) -> None:
+    http.post("/v1/studies", json=spec(name="there"))
+    answer = http.request(method, path, json=body | {field: [{}] * n})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert message in error["message"]
 
 
 def test_brackets_in_a_text_are_no_parts(http: TestClient) -> None:

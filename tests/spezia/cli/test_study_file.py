@@ -102,6 +102,12 @@ def test_errors_name_file_line_field_and_reason(tmp_path: Path, old: str, new: s
     assert expected in str(caught.value)
 
 
+def test_what_a_service_would_not_take_is_refused_where_the_file_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{STUDY}\nenqueue: [{'{}, ' * 1_001}]\n")
+    with pytest.raises(StudyFileError, match="enqueue: 1001 params are listed to try first, more than 1000"):
+        load_study_file(path)
+
+
 @pytest.mark.parametrize("text", ["", "just words", "- a\n- list"])
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(StudyFileError, match="a study is a mapping"):
