@@ -1,16 +1,100 @@
-"""The forward pass of a model over a batch."""
+"""The forward pass of a model over a batch.
+
+In bf16 only the body multiplies in it. Heads compute in fp32: bf16 keeps 8 bits of a number, so logits near 100 would
+be rounded to halves. A vocabulary's head, which is as large as a small body, reads bf16 and adds up in fp32.
+
+B = rows of a batch, C = classes, T = tokens of its longest row, V = vocabulary, D = width of a hidden state,
+N = hidden states.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import nn
+from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from trainer.data.tokenised_split import Batch
 from trainer.model.device import Precision
 
 
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
-    """Return the logits of a batch in fp32, whatever the model computes in: ``[B, C]``, or ``[B, T, C]`` for each
-    token."""
-    with torch.autocast(batch.targets.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        output = model(**batch.inputs)
-    logits: torch.Tensor = output.logits.float()
+    """Return the logits of a batch in fp32, whatever the model's body computes in: ``[B, C]``, or ``[B, T, C]`` for
+    each token."""
+    if precision == "fp32":
+        logits: torch.Tensor = model(**batch.inputs).logits
+        return logits
+    head = model.get_output_embeddings()
+    body = model.base_model
+    with _replaced(body, _in_bf16(body.forward, batch.targets.device.type)):
+        if type(head) is nn.Linear:
+            with _replaced(head, lambda hidden: _vocabulary_logits(head, hidden)):
+                logits = model(**batch.inputs).logits
+        else:
+            logits = model(**batch.inputs).logits
     return logits
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let ``module`` compute by ``forward`` for a while."""
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def _in_bf16(forward: Callable[..., Any], device_type: str) -> Callable[..., Any]:
+    """Return what multiplies in bf16 as ``forward`` would in fp32, and puts out fp32."""
+
+    def in_bf16(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(device_type, dtype=torch.bfloat16):
+            output = forward(*args, **kwargs)
+        if isinstance(output, ModelOutput):
+            for name, value in output.items():
+                output[name] = _full(value)
+            return output
+        return tuple(_full(value) for value in output)
+
+    return in_bf16
+
+
+def _full(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def _vocabulary_logits(head: nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(hidden.device.type, enabled=False):
+        product: torch.Tensor = _WideProduct.apply(  # type: ignore[no-untyped-call]
+            hidden.bfloat16().flatten(0, -2), head.weight.bfloat16()
+        )
+        logits = product.view(*hidden.shape[:-1], -1)
+        return logits if head.bias is None else logits + head.bias
+
+
+class _WideProduct(torch.autograd.Function):
+    """Hidden states ``[N, D]`` times weights ``[V, D]``, both in bf16, as logits ``[N, V]`` in fp32.
+
+    The gradients are those of autocast: products of bf16 numbers, put out in bf16.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: torch.Tensor, weight_VD: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(hidden_ND, weight_VD)
+        if hidden_ND.is_cuda:
+            return torch.mm(hidden_ND, weight_VD.t(), out_dtype=torch.float32)
+        return functional.linear(hidden_ND.float(), weight_VD.float())  # the same numbers, in twice the memory
+
+    @staticmethod
+    def backward(ctx: Any, gradient_NV: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        hidden_ND, weight_VD = ctx.saved_tensors
+        narrow_NV = gradient_NV.bfloat16()
+        of_hidden, of_weight = ctx.needs_input_grad
+        return (
+            narrow_NV @ weight_VD if of_hidden else None,
+            narrow_NV.t() @ hidden_ND if of_weight else None,
+        )
