@@ -204,7 +204,7 @@ _ALL = (
         type="float",
         default=0.0,
         high_is_open=True,
-        meaning="Share of the training target's probability that is spread over all classes. Validation loss has none.",
+        meaning="Share of the training target's probability that is spread over all classes. Reported losses lack it.",
         source="Szegedy et al. 2016",
     ),
     Hyperparameter(

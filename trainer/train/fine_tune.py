@@ -66,7 +66,7 @@ class Evaluation:
     """Metric of the first objective."""
     metrics: dict[str, float]
     """``validation_loss`` and ``train_loss`` in nats, and the task's own metrics. The training loss is the mean over
-    the optimizer steps since the evaluation before, with dropout."""
+    the optimizer steps since the evaluation before, with dropout; neither has label smoothing."""
     final: bool
     """Whether the trial ends here: this was the last evaluation planned, or early stopping is out of patience."""
 

@@ -33,7 +33,8 @@ def accumulate_gradients(
         micro_batch_size: rows that go through the model at once.
 
     Returns:
-        The mean training loss of the batch in nats, a scalar on the device: reading it would wait.
+        The mean training loss of the batch in nats, without label smoothing; a scalar on the device: reading it would
+        wait.
     """
     n_targets = int(split.n_targets_N[rows_B].sum())
     loss = torch.zeros((), device=model.device)
@@ -42,5 +43,7 @@ def accumulate_gradients(
         logits = forward(model, batch, precision)
         micro_loss = task.loss_sum(logits, batch.targets, label_smoothing=label_smoothing) / n_targets
         torch.autograd.backward(micro_loss)
+        if label_smoothing:  # what is told is to compare with the validation loss
+            micro_loss = task.loss_sum(logits.detach(), batch.targets) / n_targets
         loss += micro_loss.detach()
     return loss

@@ -3,6 +3,7 @@
 A normal run takes each architecture with one method and each hyperparameter with a few; ``-m slow`` takes all pairs.
 """
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -154,15 +155,18 @@ def test_dropout_0_is_deterministic_and_more_is_not(family_study: Study) -> None
     assert abs(losses[0.5] - expected) > 1e-3
 
 
-def test_label_smoothing_is_that_of_transformers_and_leaves_validation_alone(family_study: Study) -> None:
+def test_label_smoothing_is_that_of_transformers_and_is_in_no_loss_that_is_told(family_study: Study) -> None:
     prepared = every_step(family_study, "bert")
-    still = SHORT | {"dropout": 0.0, "learning_rate": 1e-12}
+    still = SHORT | {"dropout": 0.0, "learning_rate": 1e-12, "max_grad_norm": 0.0}
     plain, smooth = (observe(prepared, still | {"label_smoothing": share}) for share in (0.0, 0.3))
     batch = prepared.train.collate(first_batch(prepared, 8), tiny.CPU)
-    logits_BC = forward(prepared.pretrained.model.eval(), batch, "fp32")
-    expected = LabelSmoother(epsilon=0.3)(SequenceClassifierOutput(logits=logits_BC), batch.targets)
-    assert smooth.train_losses[0] == pytest.approx(expected.item(), abs=1e-6)
-    assert smooth.train_losses[0] != pytest.approx(plain.train_losses[0], abs=1e-3)
+    model = copy.deepcopy(prepared.pretrained.model).eval()
+    loss = LabelSmoother(epsilon=0.3)(SequenceClassifierOutput(logits=forward(model, batch, "fp32")), batch.targets)
+    torch.autograd.backward(loss)
+    squares = (float(one.grad.square().sum()) for one in model.parameters() if one.grad is not None)
+    assert smooth.steps[0].gradient_norm == pytest.approx(sum(squares) ** 0.5, rel=1e-5)
+    assert smooth.steps[0].gradient_norm != pytest.approx(plain.steps[0].gradient_norm, rel=1e-3)
+    assert smooth.train_losses == pytest.approx(plain.train_losses, abs=1e-6)
     assert smooth.validation_losses[0] == plain.validation_losses[0]
 
 
