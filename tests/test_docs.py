@@ -80,7 +80,9 @@ def test_every_test_that_a_page_names_exists(file: str, test: str) -> None:
 
 
 def test_every_case_of_data_and_models_names_its_test() -> None:
-    rows = re.findall(r"^\| (?!case).*\|$", (ROOT / "docs" / "data-and-models.md").read_text(), flags=re.MULTILINE)
+    page = (ROOT / "docs" / "data-and-models.md").read_text()
+    written_by_hand = re.sub(r"<!-- written by .*<!-- end -->", "", page, flags=re.DOTALL)
+    rows = re.findall(r"^\| (?!case).*\|$", written_by_hand, flags=re.MULTILINE)
     assert len(rows) > 15
     assert [row for row in rows if not re.search(r"\| `tests/\S+::\w+` \|$", row)] == []
 

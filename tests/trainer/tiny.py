@@ -40,6 +40,8 @@ CLASSES = ("angry", "calm", "glad")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _WORDS = (*CLASSES, *(f"word{n}" for n in range(40)))
 _VOCABULARY = {word: position for position, word in enumerate((*_SPECIAL, *_WORDS))}
+VOCABULARY_SIZE = len(_VOCABULARY)
+"""Tokens that the tokenizers of the encoders and decoders here know."""
 
 Example = tuple[str, str]
 """Text and label."""

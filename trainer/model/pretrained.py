@@ -87,9 +87,12 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
             use_safetensors=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConfigError(
-            f"model.name: {directory} cannot be opened as {task.model_class.__name__}: {error}"
-        ) from error
+        kind = task.model_class.__name__
+        if "Unrecognized configuration class" in str(error):  # and a hundred names of those that are not
+            raise ConfigError(
+                f"model.name: transformers has no {kind} for the architecture {config.model_type!r}; take another model"
+            ) from error
+        raise ConfigError(f"model.name: {directory} cannot be opened as {kind}: {error}") from error
     _check_no_experts(directory, model)
     mismatched = {entry[0] for entry in report["mismatched_keys"]}
     body = {name for name in mismatched if name.startswith(f"{model.base_model_prefix}.")}

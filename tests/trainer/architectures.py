@@ -1,0 +1,148 @@
+"""Tiny random models of many architectures, as pretrained bodies without a head."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    CanineTokenizer,
+    PerceiverTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tests.trainer import tiny
+
+_SIZES: dict[str, Any] = {
+    "vocab_size": tiny.VOCABULARY_SIZE,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 66,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+}
+_ENCODER_DECODER: dict[str, Any] = _SIZES | {
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "init_std": 0.2,
+    "decoder_start_token_id": 3,
+}
+_T5: dict[str, Any] = _SIZES | {"d_kv": 16, "d_ff": 64, "num_layers": 2, "decoder_start_token_id": 0}
+_DISENTANGLED: dict[str, Any] = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+_NARROW_EMBEDDING = {"embedding_size": 16}
+_SHARED_HEADS = {"num_key_value_heads": 1, "head_dim": 16}
+
+_ENCODERS: dict[str, dict[str, Any]] = {
+    "albert": _NARROW_EMBEDDING,
+    "bart": _ENCODER_DECODER,
+    "bert": {},
+    "big_bird": {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1},
+    "bigbird_pegasus": _ENCODER_DECODER | {"attention_type": "original_full"},
+    "biogpt": {},
+    "camembert": {},
+    "canine": {"max_position_embeddings": 256, "num_hash_functions": 4, "num_hash_buckets": 64},
+    "convbert": _NARROW_EMBEDDING,
+    "data2vec-text": {},
+    "deberta": _DISENTANGLED,
+    "deberta-v2": _DISENTANGLED | {"position_biased_input": False, "position_buckets": 16, "share_att_key": True},
+    "distilbert": {"hidden_dim": 64},
+    "electra": _NARROW_EMBEDDING,
+    "ernie": {},
+    "esm": {"mask_token_id": 1},
+    "flaubert": {"n_langs": 1, "pad_index": 0},
+    "fnet": {},
+    "funnel": {"d_head": 16, "d_inner": 64, "block_sizes": [1, 1], "architectures": ["FunnelBaseModel"]},
+    "ibert": {},
+    "layoutlm": {},
+    "led": _ENCODER_DECODER | {"max_encoder_position_embeddings": 66, "max_decoder_position_embeddings": 66},
+    "longformer": {"attention_window": 8, "max_position_embeddings": 130},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 16},
+    "mbart": _ENCODER_DECODER,
+    "megatron-bert": {},
+    "mobilebert": {"embedding_size": 32, "intra_bottleneck_size": 16, "true_hidden_size": 16},
+    "modernbert": {"local_attention": 16, "global_attn_every_n_layers": 2},
+    "mpnet": {},
+    "mra": {},
+    "mt5": _T5,
+    "mvp": _ENCODER_DECODER,
+    "nystromformer": {"conv_kernel_size": 5},
+    "perceiver": {
+        "vocab_size": 262,
+        "d_model": 32,
+        "d_latents": 32,
+        "num_latents": 8,
+        "num_self_attends_per_block": 1,
+        "num_self_attention_heads": 2,
+        "num_cross_attention_heads": 2,
+    },
+    "plbart": _ENCODER_DECODER,
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
+    "roberta": {},
+    "roberta-prelayernorm": {},
+    "roformer": {"embedding_size": 32},
+    "squeezebert": {"embedding_size": 32},
+    "t5": _T5,
+    "umt5": _T5,
+    "xlm": {"n_langs": 1, "pad_index": 0},
+    "xlm-roberta": {},
+    "xlm-roberta-xl": {},
+    "xlnet": {"d_model": 32, "n_head": 2, "d_inner": 64},
+    "yoso": {},
+}
+_DECODERS: dict[str, dict[str, Any]] = {
+    "bloom": {},
+    "ctrl": {"dff": 64},
+    "falcon": {},
+    "gemma": _SHARED_HEADS,
+    "gemma2": _SHARED_HEADS,
+    "gemma3_text": _SHARED_HEADS,
+    "gpt2": {},
+    "gpt_bigcode": {},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "gpt_neox": {},
+    "gptj": {"rotary_dim": 8},
+    "llama": _SHARED_HEADS,
+    "mistral": _SHARED_HEADS,
+    "olmo2": _SHARED_HEADS,
+    "openai-gpt": {},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "persimmon": {},
+    "phi": {},
+    "phi3": {"num_key_value_heads": 1},
+    "qwen3": _SHARED_HEADS,
+    "smollm3": _SHARED_HEADS,
+    "stablelm": {"num_key_value_heads": 1},
+    "starcoder2": _SHARED_HEADS,
+}
+_NOT_SET = {"funnel": ("num_hidden_layers",), "xlnet": ("max_position_embeddings",)}
+"""Sizes that a configuration refuses, since they follow from others or do not exist."""
+ARCHITECTURES = tuple(sorted(_ENCODERS | _DECODERS))
+"""Names that transformers gives to the architectures (``model_type``)."""
+
+
+def save_body(directory: Path, architecture: str) -> None:
+    """Save a random model of ``architecture`` without a head, and a tokenizer that it can read."""
+    values = _SIZES | _ENCODERS.get(architecture, {}) | _DECODERS.get(architecture, {})
+    for name in _NOT_SET.get(architecture, ()):
+        del values[name]
+    torch.manual_seed(0)
+    model: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(architecture, **values))
+    model.save_pretrained(directory)
+    _tokenizer(architecture).save_pretrained(directory)
+
+
+def _tokenizer(architecture: str) -> PreTrainedTokenizerBase:
+    if architecture == "canine":
+        return CanineTokenizer()
+    if architecture == "perceiver":
+        return PerceiverTokenizer()
+    return tiny.make_decoder_tokenizer() if architecture in _DECODERS else tiny.make_tokenizer()

@@ -1,0 +1,208 @@
+"""Whether each architecture trains by each method, or is refused by name: `python -m tests.trainer.test_architectures`
+writes the table of docs/data-and-models.md anew.
+
+A trial trains if two steps move the model, and if the saved folder, opened by plain transformers, gives the logits that
+the trial's own model gave, whether its texts are padded to one length or come one by one; an adapter also over the base
+model, opened by plain peft.
+"""
+
+import re
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, logging
+
+from tests.trainer import tiny
+from tests.trainer.architectures import ARCHITECTURES, save_body
+from trainer.errors import ConfigError
+from trainer.model.best_model import BestModel
+from trainer.model.forward import forward
+from trainer.model.pretrained import Pretrained
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
+
+PAGE = Path(__file__).parents[2] / "docs" / "data-and-models.md"
+METHODS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "head_only": {"method": "head_only"},
+    "lora": {"method": "lora", "lora_rank": 4},
+    "frozen_fraction": {"frozen_fraction": 0.5},
+}
+BEGIN = "<!-- written by `python -m tests.trainer.test_architectures` -->\n"
+END = "\n<!-- end -->"
+SHORT: dict[str, Any] = {"batch_size": 8, "epochs": 1}
+"""Two steps."""
+TRAINS, REFUSED, FAILS = "trains", "refused", "fails"
+TRAIN, VALIDATION = tiny.make_examples(16, seed=1), tiny.make_examples(7, seed=2)
+FAILURES: dict[tuple[str, str], str] = {
+    **{
+        (name, method): "padding changes its logits"
+        for name in ("convbert", "fnet", "nystromformer", "xlnet", "yoso")
+        for method in METHODS
+    },
+    **{
+        (name, "lora"): "the adapter holds a tied tensor under a second name"
+        for name in ("bart", "bigbird_pegasus", "mbart", "mra", "mt5", "mvp", "plbart", "t5", "umt5")
+    },
+    **{(name, method): "has no embedding" for name in ("canine", "ibert", "perceiver") for method in METHODS},
+    **{("squeezebert", method): "has no batch of one row" for method in ("head_only", "frozen_fraction")},
+}
+"""What neither trains nor is refused, and why; to become empty."""
+
+
+class _Spy(BestModel):
+    """Keeps hold of the trial's model."""
+
+    model: PreTrainedModel
+
+    def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
+        super().keep(pretrained, model)
+        self.model = model
+
+
+def prepare_study(root: Path, architecture: str, method: str) -> Prepared:
+    save_body(root / architecture, architecture)
+    tiny.write_csv(root / "train.csv", TRAIN)
+    tiny.write_csv(root / "validation.csv", VALIDATION)
+    spec = tiny.make_spec(
+        model={"name": architecture},
+        data={"test": None, "max_length": None},
+        fixed=METHODS[method] | SHORT,
+        training={"similarity": False},
+    )
+    return prepare(spec, roots=[root], device=tiny.CPU)
+
+
+def check_trial(prepared: Prepared, root: Path, architecture: str, method: str) -> None:
+    """Train a tiny model, and open what is saved."""
+    trial = _Spy()
+    config = TrialConfig.from_params(METHODS[method] | SHORT | {"learning_rate": 1e-2})
+    list(fine_tune(prepared, config, seed=0, number=0, best=trial))
+    trial.save(root / "saved")
+    expected = _logits(prepared, trial.model)
+    before = _logits(prepared, prepared.pretrained.new_model(seed=0, number=0))
+    assert (expected - before).abs().max() > 1e-3, "training moved nothing"
+    _check_plain(root / "saved", expected)
+    if method == "lora":
+        _check_adapter(root, architecture, prepared, expected)
+
+
+def _logits(prepared: Prepared, model: PreTrainedModel) -> torch.Tensor:
+    with torch.no_grad():
+        return forward(model.eval(), prepared.validation.collate(np.arange(len(VALIDATION)), tiny.CPU), "fp32")
+
+
+def _check_plain(saved: Path, expected: torch.Tensor) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(saved)
+    model = AutoModelForSequenceClassification.from_pretrained(saved).eval()
+    texts = [text for text, _ in VALIDATION]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits
+        alone = torch.cat([model(**tokenizer(text, truncation=True, return_tensors="pt")).logits for text in texts])
+    _check_equal(together, expected, "the saved model gives other logits")
+    _check_equal(alone, expected, "padding changes the logits")
+
+
+def _check_adapter(root: Path, architecture: str, prepared: Prepared, expected: torch.Tensor) -> None:
+    base = AutoModelForSequenceClassification.from_pretrained(
+        root / architecture, num_labels=len(tiny.CLASSES), pad_token_id=prepared.pretrained.model.config.pad_token_id
+    )
+    adapted: Any = PeftModel.from_pretrained(base, root / "saved" / "adapter")
+    _check_equal(_logits(prepared, adapted), expected, "the adapter gives other logits")
+
+
+def _check_equal(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    scale = max(1.0, float(expected.abs().max()))
+    difference = float((found - expected).abs().max())
+    assert difference <= 2e-5 * scale, f"{what}: by {difference:.1e}"
+
+
+def ending_of(architecture: str, method: str) -> tuple[str, str]:
+    """Return how a trial ends, in a word, and for a refusal its reason."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _ending_in(Path(folder), architecture, method)
+    except Exception:
+        if (architecture, method) in FAILURES:
+            return FAILS, ""
+        raise
+
+
+def _ending_in(root: Path, architecture: str, method: str) -> tuple[str, str]:
+    try:
+        prepared = prepare_study(root, architecture, method)
+    except ConfigError as refusal:
+        reason = str(refusal).replace(f"{root}/", "")
+        return REFUSED, reason.replace(repr(architecture), "…").replace(architecture, "…")
+    check_trial(prepared, root, architecture, method)
+    return TRAINS, ""
+
+
+def described(endings: dict[str, list[tuple[str, str]]]) -> str:
+    """Return the table of architectures in which those with the same endings share a row.
+
+    Args:
+        endings: of each architecture, by each of ``METHODS``.
+    """
+    reasons = sorted({reason for of_one in endings.values() for _, reason in of_one if reason})
+    rows = defaultdict(list)
+    for architecture, of_one in endings.items():
+        cells = (f"{word} ({reasons.index(reason) + 1})" if reason else word for word, reason in of_one)
+        rows[" | ".join(cells)].append(architecture)
+    lines = [
+        "| architectures | " + " | ".join(f"`{method}`" for method in METHODS) + " |",
+        "|---" * (len(METHODS) + 1) + "|",
+        *(f"| {', '.join(names)} | {cells} |" for cells, names in sorted(rows.items(), reverse=True)),
+        "",
+        *(f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)),
+    ]
+    return "\n".join(lines)
+
+
+def stated(page: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return the ending and its reason that ``page`` has for each architecture and method."""
+    section = page.partition(BEGIN)[2].partition(END)[0]
+    reasons = dict(re.findall(r"^(\d+)\. (.*)$", section, flags=re.MULTILINE))
+    found = {}
+    for row in re.findall(r"^\| (?!architectures)(.*) \|$", section, flags=re.MULTILINE):
+        names, *cells = row.split(" | ")
+        for method, cell in zip(METHODS, cells, strict=True):
+            word, _, number = cell.removesuffix(")").partition(" (")
+            found |= {(name, method): (word, reasons.get(number, "")) for name in names.split(", ")}
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_architecture_trains_or_is_refused_as_the_page_says(architecture: str, method: str) -> None:
+    ending = ending_of(architecture, method)
+    assert stated(PAGE.read_text())[architecture, method] == ending, "run `python -m tests.trainer.test_architectures`"
+
+
+def test_the_page_has_every_architecture_and_method_once() -> None:
+    words = {case: word for case, (word, _) in stated(PAGE.read_text()).items()}
+    assert sorted(words) == sorted((architecture, method) for architecture in ARCHITECTURES for method in METHODS)
+    assert {case for case, word in words.items() if word == FAILS} == FAILURES.keys()
+
+
+def main() -> None:
+    """Write the table anew."""
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    table = described({name: [ending_of(name, method) for method in METHODS] for name in ARCHITECTURES})
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
+
+
+if __name__ == "__main__":
+    main()
