@@ -27,6 +27,7 @@ from spezia.contract.study_spec import StudySpec
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import IGNORED, Batch, Split
 from trainer.model.device import Precision, scoring_tokens
+from trainer.model.forward import forward
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
@@ -94,8 +95,7 @@ def _examples(
 
     def examples(rows_B: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         batch = split.collate(rows_B, model.device)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            hidden = model.base_model(**batch.inputs)[0].float()
+        hidden = _hidden(model, batch, precision)
         if len(split.targets) == len(split):
             return _mean(hidden, batch), batch.targets
         counted_BT = batch.targets != IGNORED
@@ -104,6 +104,18 @@ def _examples(
     micro_batch = MicroBatchSize(scoring_tokens(model.device))
     features, targets = zip(*micro_batch.run_longest_first(examples, split.lengths_N), strict=True)
     return torch.cat(features).cpu().numpy(), torch.cat(targets).cpu().numpy()
+
+
+def _hidden(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
+    """What the body puts out on a whole pass: only the whole model knows what else some bodies must be given, such as
+    what T5's decoder reads."""
+    found: list[torch.Tensor] = []
+    handle = model.base_model.register_forward_hook(lambda _body, _args, output: found.append(output[0]))
+    try:
+        forward(model, batch, precision)
+    finally:
+        handle.remove()
+    return found[-1]
 
 
 def _mean(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
