@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from trainer.model.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
 from trainer.model.pretrained import Pretrained
+from trainer.model.trained_state import trained_state
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,7 @@ class BestModel:
 
     def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
         """Replace what is kept by a copy of everything in ``model``, made of ``pretrained``, that is not frozen."""
-        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-        trained = {
-            name: tensor.detach().to("cpu", copy=True)
-            for name, tensor in model.state_dict().items()
-            if name not in frozen
-        }
+        trained = {name: tensor.to("cpu", copy=True) for name, tensor in trained_state(model).items()}
         self._kept = _Kept(pretrained, trained, adapters_of(model))
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -99,10 +99,10 @@ def save_adapter(model: PreTrainedModel, lora: LoraConfig, trained: Collection[s
     """Write a folder that ``PeftModel.from_pretrained`` opens over the base model.
 
     Args:
-        trained: names of the parameters that the trial trained.
+        trained: names of what the trial trained, of which the adapter takes the parameters.
     """
-    tensors = model.state_dict()
-    own = {name: tensors[name].detach().cpu().contiguous() for name in trained}
+    parameters = dict(model.named_parameters())
+    own = {name: parameters[name].detach().cpu().contiguous() for name in trained if name in parameters}
     heads = sorted({name.rpartition(".")[0] for name in own if ".lora_" not in name})
     described = replace(lora, modules_to_save=heads or None, inference_mode=True)
     directory.mkdir(parents=True)

@@ -21,6 +21,7 @@ from spezia.contract.protocol import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
 from trainer.model.pretrained import Pretrained
+from trainer.model.trained_state import trained_state
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, Marker
 
@@ -160,13 +161,6 @@ class Watch:
             self._saved_at = time.monotonic()
         if is_stop_wanted:
             raise Preempted
-
-
-def trained_state(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """Return all tensors of ``model`` that are not frozen; the others are those of the pretrained model, or drawn by
-    seed."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _contents(state: TrialState) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Adapters are peft's: the same losses, saved as peft saves them, where the study wants them."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -18,8 +20,16 @@ from tests.trainer.observed import NUMBER, SEED, observe
 from trainer.data.batches import epoch_batches
 from trainer.errors import ConfigError
 from trainer.model.forward import forward
-from trainer.train.prepare import prepare
+from trainer.train.prepare import Prepared, prepare
 from trainer.trial.seeds import derive_seed
+
+
+def prepare_language_model(folder: Path, family: str, *, tied: bool) -> Prepared:
+    name = f"{family}-lm"
+    tiny.save_family(folder / name, family, AutoModelForCausalLM, tie_word_embeddings=tied)
+    data = {"train": "train.csv", "validation": "validation.csv", "test": None, "columns": {"text": "text"}}
+    spec = tiny.make_spec(task="causal-lm", model={"name": name}, data=data)
+    return prepare(spec, roots=[folder], device=tiny.CPU)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -71,6 +81,42 @@ def test_the_saved_adapter_opens_over_the_base_model(family_study: Study, family
     assert not torch.allclose(expected, forward(prepared.pretrained.model.eval(), batch, "fp32"), atol=1e-4)
 
 
+# peft asks transformers by an old name
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("family", tiny.TIED)
+def test_a_model_whose_embeddings_have_several_names_is_saved_with_its_adapter(
+    family_study: Study, family: str, tmp_path: Path
+) -> None:
+    prepared = family_study(family)
+    trial = observe(prepared, SHORT | METHODS["lora"])
+    trial.best.save(tmp_path)
+    batch = prepared.validation.collate(np.arange(4), tiny.CPU)
+    expected = forward(trial.model.eval(), batch, "fp32")
+    reopened = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(forward(reopened, batch, "fp32"), expected)
+    base = copy.deepcopy(prepared.pretrained.model)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+    torch.testing.assert_close(adapted(**batch.inputs).logits, expected)
+    embeddings = prepared.pretrained.model.get_input_embeddings().weight.shape
+    with safe_open(tmp_path / "adapter" / "adapter_model.safetensors", "pt") as adapter:
+        assert all(adapter.get_tensor(name).shape != embeddings for name in adapter.keys())  # noqa: SIM118  # no dict
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("family", ["gpt2", "gemma"])
+def test_the_adapter_of_a_language_model_holds_no_embeddings(family_folder: Path, family: str, tmp_path: Path) -> None:
+    prepared = prepare_language_model(family_folder, family, tied=True)
+    trial = observe(prepared, SHORT | METHODS["lora"])
+    trial.best.save(tmp_path)
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["modules_to_save"] is None
+    adapted = PeftModel.from_pretrained(copy.deepcopy(prepared.pretrained.model), tmp_path / "adapter").eval()
+    batch = prepared.validation.collate(np.arange(4), tiny.CPU)
+    expected = forward(trial.model.eval(), batch, "fp32")
+    torch.testing.assert_close(adapted(**batch.inputs).logits, expected)
+    reopened = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(forward(reopened, batch, "fp32"), expected)
+
+
 @pytest.mark.parametrize("family", mostly_slow(("bert", "distilbert", "gpt2")))
 def test_lora_targets_are_the_layers_of_attention_or_all(family_study: Study, family: str) -> None:
     adapted = {}
@@ -86,12 +132,7 @@ def test_lora_targets_are_the_layers_of_attention_or_all(family_study: Study, fa
 
 @pytest.mark.parametrize("family", tiny.DECODERS)
 def test_lora_leaves_the_output_layer_of_a_language_model_alone(family_folder: Path, family: str) -> None:
-    name = f"{family}-lm"
-    tiny.save_family(family_folder / name, family, AutoModelForCausalLM, tie_word_embeddings=family == "gpt2")
-    data = {"train": "train.csv", "validation": "validation.csv", "test": None, "columns": {"text": "text"}}
-    prepared = prepare(
-        tiny.make_spec(task="causal-lm", model={"name": name}, data=data), roots=[family_folder], device=tiny.CPU
-    )
+    prepared = prepare_language_model(family_folder, family, tied=family == "gpt2")
     trial = observe(prepared, SHORT | METHODS["lora"])
     moved = trial.moved(prepared.pretrained.model.state_dict())
     assert moved == {name for name, _ in trial.model.named_parameters() if ".lora_" in name}
