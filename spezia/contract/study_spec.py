@@ -36,7 +36,7 @@ from spezia.contract.space_rules import (
     range_errors,
 )
 from spezia.contract.start_small import StartSmall
-from spezia.contract.tasks import TRAINED_TASKS, Direction, Task, fill_columns
+from spezia.contract.tasks import CLASS_TASKS, TRAINED_TASKS, Direction, Task, fill_columns
 from spezia.contract.wire import MAX_EXACT, AtMost, FieldError, Name, Text, Wire, first_errors, refuse
 
 _SEARCH_SPACE = """\
@@ -93,6 +93,11 @@ class Training(Wire):
     """Number of the study's best models that are kept while it runs; every other model is deleted at once."""
     keep_models_bytes: Annotated[int, Field(ge=1, le=MAX_EXACT)] = 50 * 2**30
     """Largest size in bytes of all kept models of the study together; the best one is kept whatever its size."""
+    class_weights: Literal["balanced"] | None = None
+    """Weights of classes in the training loss. With ``balanced`` a target of class c weighs n / (k · n_c), of n
+    training targets in k classes, n_c of them in c, so that a rare class counts as much as a frequent one; losses that
+    are reported stay unweighted. Only texts, images or words of one class each can be weighed; null: all weigh the
+    same."""
     similarity: bool = True
     """Whether to measure, before the first trial, how well a linear probe on the untouched model does; it takes some
     seconds."""
@@ -264,6 +269,9 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
             for place, names in (("search_space", spec.search_space), ("fixed", spec.fixed))
             if "label_smoothing" in names
         ]
+    if spec.training.class_weights is not None and spec.task not in CLASS_TASKS:
+        message = f"{spec.task} has no classes to be weighed; drop class_weights"
+        errors.append((("training", "class_weights"), message, spec.training.class_weights))
     if spec.data is not None and spec.task != "script":
         errors += column_errors(spec.task, spec.data)
     if spec.start_small is not None and spec.task == "script":

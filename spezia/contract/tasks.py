@@ -26,6 +26,9 @@ TRAINED_TASKS: tuple[Task, ...] = (
 )
 """Tasks that fine-tune the study's model; a script trains whatever it likes."""
 
+CLASS_TASKS: tuple[Task, ...] = ("text-classification", "token-classification", "image-classification")
+"""Tasks whose targets are classes: of texts, of words, of images."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContract:

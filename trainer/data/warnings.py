@@ -6,19 +6,25 @@ from typing import Any
 
 from trainer.data.rows import AnyRules, Rows, Splits
 
-_UNBALANCED = 20
-"""Least ratio of the rows of the largest class to those of the smallest at which there is a warning."""
+_UNBALANCED = 4
+"""Least ratio of the rows of the largest class to those of the smallest at which there is a warning: of two classes the
+smaller has a fifth of the rows then, from where on Google's course on machine learning calls the imbalance moderate."""
 
 
-def data_warnings(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
+def data_warnings(task: AnyRules, splits: Splits[Any, Any], *, is_weighted: bool) -> list[str]:
     """Return warnings of odd files, of classes that look like one or like lists, of empty texts, of training examples
-    that occur again in validation or test, and of unbalanced classes."""
+    that occur again in validation or test, and of unbalanced classes.
+
+    Args:
+        is_weighted: whether the training loss makes up for unbalanced classes already.
+    """
     held_out = splits.held_out
     warnings: list[str | None] = [*splits.notes, *task.odd_classes(splits.class_names), *_near_classes(task, splits)]
     warnings += _list_like(splits.class_names)
     warnings += [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
     warnings += [_duplicates(task, splits.train, name, rows) for name, rows in held_out.items()]
-    return [warning for warning in [*warnings, _unbalanced(task, splits.train)] if warning is not None]
+    warnings.append(_unbalanced(task, splits.train, is_weighted=is_weighted))
+    return [warning for warning in warnings if warning is not None]
 
 
 def _near_classes(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
@@ -67,7 +73,7 @@ def _duplicates(task: AnyRules, train: Rows[Any, Any], name: str, rows: Rows[Any
     return f"{n_known} of {len(rows)} {name} {task.noun} also occur in train; {name} looks better than it is"
 
 
-def _unbalanced(task: AnyRules, train: Rows[Any, Any]) -> str | None:
+def _unbalanced(task: AnyRules, train: Rows[Any, Any], *, is_weighted: bool) -> str | None:
     strata = [stratum for target in train.targets if (stratum := task.stratum(target)) is not None]
     if not strata:
         return None
@@ -75,7 +81,8 @@ def _unbalanced(task: AnyRules, train: Rows[Any, Any]) -> str | None:
     (largest, n_largest), (smallest, n_smallest) = ordered[0], ordered[-1]
     if n_largest < _UNBALANCED * n_smallest:
         return None
+    offer = "" if is_weighted else ", and training.class_weights: balanced lets each class count as much as another"
     return (
-        f"classes are very unbalanced, {n_largest} training rows of {largest!r} and {n_smallest} of "
-        f"{smallest!r}: accuracy can mislead, consider the metric f1_macro"
+        f"classes are unbalanced, {n_largest} training rows of {largest!r} and {n_smallest} of {smallest!r}, "
+        f"{n_largest / n_smallest:.3g} to 1: accuracy can mislead, consider the metric f1_macro{offer}"
     )

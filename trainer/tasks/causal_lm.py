@@ -80,9 +80,16 @@ class CausalLm(Task[Written, None]):
         vocabulary: int = model.config.get_text_config().vocab_size
         return max(1, min(tokens, LOGITS // vocabulary))
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the cross-entropy in nats of each next token: logits ``[B, T, V]``, targets ``[B, T]``, losses of any
         shape."""
+        del class_weights_C
         return functional.cross_entropy(
             logits[:, :-1].flatten(0, 1),
             targets[:, 1:].flatten(),

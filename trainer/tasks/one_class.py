@@ -21,6 +21,7 @@ class OneClassTask(Task[Input, str]):
 
     metric_names = ("accuracy", "f1_macro", "matthews")
     min_classes = 2
+    weighs_classes = True
 
     def classes_of(self, target: str) -> Iterable[str]:
         return (target,)
@@ -35,9 +36,17 @@ class OneClassTask(Task[Input, str]):
     def head(self) -> dict[str, Any]:
         return super().head() | {"problem_type": "single_label_classification"}
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the cross-entropy in nats ``[B]`` of each row: logits ``[B, C]``, targets ``[B]``."""
-        return functional.cross_entropy(logits, targets, reduction="none", label_smoothing=label_smoothing)
+        return functional.cross_entropy(
+            logits, targets, weight=class_weights_C, reduction="none", label_smoothing=label_smoothing
+        )
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the likeliest class ``[B]`` of each row."""

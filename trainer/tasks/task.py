@@ -29,6 +29,8 @@ class Task(RowRules[Input, Target]):
     """Whether the model reads images, and has an image processor instead of a tokenizer."""
     has_new_head: ClassVar[bool] = True
     """Whether a pretrained model may lack the head, which is then drawn at random."""
+    weighs_classes: ClassVar[bool] = False
+    """Whether classes may weigh differently in the training loss: where each target is one of them."""
     class_names: tuple[str, ...] = ()
     """Names of the classes of the study, once its data has been read."""
 
@@ -55,13 +57,29 @@ class Task(RowRules[Input, Target]):
         return tokens
 
     @abstractmethod
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the loss of each counted target, in nats (squared error for regression), and 0 for others; of any
-        shape."""
+        shape.
 
-    def loss_sum(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        Args:
+            class_weights_C: what the loss of a target of each class is multiplied by; only where ``weighs_classes``.
+        """
+
+    def loss_sum(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the sum of ``losses``, for training."""
-        return self.losses(logits, targets, label_smoothing).sum()
+        return self.losses(logits, targets, label_smoothing, class_weights_C).sum()
 
     @abstractmethod
     def predict(self, logits: torch.Tensor) -> torch.Tensor:

@@ -56,11 +56,18 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
     def head(self) -> dict[str, Any]:
         return super().head() | {"problem_type": "multi_label_classification"}
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the binary cross-entropy in nats ``[B, C]`` of each row and class.
 
         Smoothing moves both answers towards one half, as in Keras' ``BinaryCrossentropy``.
         """
+        del class_weights_C
         smoothed_BC = targets * (1.0 - label_smoothing) + 0.5 * label_smoothing
         return functional.binary_cross_entropy_with_logits(logits, smoothed_BC, reduction="none")
 

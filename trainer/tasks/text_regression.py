@@ -39,9 +39,15 @@ class TextRegression(Task[str, float]):
     def head(self) -> dict[str, Any]:
         return {"num_labels": 1, "problem_type": "regression"}
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the squared error ``[B]`` of each row; numbers cannot be smoothed, and the contract refuses it."""
-        del label_smoothing
+        del label_smoothing, class_weights_C
         return functional.mse_loss(logits.squeeze(-1), targets, reduction="none")
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:

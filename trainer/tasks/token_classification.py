@@ -36,6 +36,7 @@ class TokenClassification(Task[Words, Words]):
     metric_names = ("span_f1", "span_precision", "span_recall", "accuracy")
     min_classes = 2
     may_number_classes = False
+    weighs_classes = True
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[Words, Words]:
         tokens, tags = (_check_list(row[column], column) for column in ("tokens", "tags"))
@@ -82,11 +83,18 @@ class TokenClassification(Task[Words, Words]):
                 raise DataError(f"{rows.place(row)}: no word becomes a token of the model; correct or remove the row")
         return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
 
-    def losses(self, logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+    def losses(
+        self,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        label_smoothing: float = 0.0,
+        class_weights_C: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the cross-entropy in nats of each token that counts: logits ``[B, T, C]``, targets ``[B, T]``."""
         return functional.cross_entropy(
             logits.flatten(0, 1),
             targets.flatten(),
+            weight=class_weights_C,
             ignore_index=IGNORED,
             reduction="none",
             label_smoothing=label_smoothing,

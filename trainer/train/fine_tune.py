@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
+from trainer.data.class_weights import ClassWeights
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device
@@ -112,6 +113,7 @@ def fine_tune(
     optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared)
+    class_weights = _class_weights(prepared)
     losses: list[torch.Tensor] = []
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
     micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, config))
@@ -125,7 +127,7 @@ def fine_tune(
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
         # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
         step_seed = derive_seed("dropout", seed, number, optimizer_steps)
-        losses.append(_train_step(prepared, config, model, optimizer, rows_B, micro_batch, step_seed))
+        losses.append(_train_step(prepared, config, model, optimizer, rows_B, class_weights, micro_batch, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
         if optimizer_steps != due[progress.step]:
@@ -200,12 +202,19 @@ def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, 
     )
 
 
+def _class_weights(prepared: Prepared) -> ClassWeights | None:
+    if prepared.class_weights_C is None:
+        return None
+    return ClassWeights.of(prepared.class_weights_C, prepared.train, prepared.device)
+
+
 def _train_step(
     prepared: Prepared,
     config: TrialConfig,
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
     rows_B: NDArray[np.int64],
+    class_weights: ClassWeights | None,
     micro_batch: MicroBatchSize,
     seed: int,
 ) -> torch.Tensor:
@@ -220,6 +229,7 @@ def _train_step(
             prepared.facts.precision,
             micro_batch_size=n_rows,
             label_smoothing=config.label_smoothing,
+            class_weights=class_weights,
         )
 
     longest = int(prepared.train.lengths_N[rows_B].max())

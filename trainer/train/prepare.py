@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from spezia.contract.data import Data
 from spezia.contract.facts import Facts
@@ -14,6 +16,7 @@ from spezia.contract.objectives import BESIDE
 from spezia.contract.study_spec import Model, StudySpec
 from spezia.contract.tasks import TASKS
 from spezia.contract.tasks import Task as TaskName
+from trainer.data.class_weights import balanced_weights
 from trainer.data.column_checks import MissingColumn, Table
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
@@ -51,6 +54,8 @@ class Prepared:
     train: Split
     validation: Split
     test: Split | None
+    class_weights_C: NDArray[np.float32] | None
+    """Weight of each class in the training loss; ``None``: all weigh the same."""
 
 
 def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, facts: Facts | None = None) -> Prepared:
@@ -74,6 +79,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     splits = read_splits(task, data, table, seed=spec.seed, roots=roots)
     task = replace(task, class_names=splits.class_names)
     _check_metrics(spec, task)
+    _check_class_weights(spec, task)
     revision = facts.model_commit if facts and facts.model_commit else spec.model.revision
     source = resolve_model(spec.model.name, revision, roots)
     if facts is not None:
@@ -90,7 +96,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if not task.reads_images:
         processor.model_max_length = max_length  # the saved tokenizer truncates where training did
     encoded = {name: task.encode(rows, processor, max_length) for name, rows in named.items()}
-    warnings = [*data_warnings(task, splits), *pretrained.notes]
+    warnings = [*data_warnings(task, splits, is_weighted=spec.training.class_weights is not None), *pretrained.notes]
     if not task.reads_images:
         _check_fits(spec.model, pretrained, encoded)
         warnings += _adapted_length(spec.data, max_length)
@@ -114,6 +120,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         train=encoded["train"],
         validation=encoded["validation"],
         test=encoded.get("test"),
+        class_weights_C=(
+            None if spec.training.class_weights is None else balanced_weights(encoded["train"], len(task.class_names))
+        ),
     )
 
 
@@ -132,6 +141,15 @@ def _read_train(task: TaskName, data: Data, roots: Sequence[Path]) -> tuple[Data
                 note = f"{data.train} has no {' and '.join(default)}, so its {' and '.join(names)} are read"
                 return other, replace(table, notes=(note, *table.notes))
         raise
+
+
+def _check_class_weights(spec: StudySpec, task: AnyTask) -> None:
+    """Check what the contract cannot know: whether the data has one class a text."""
+    if spec.training.class_weights is not None and not task.weighs_classes:
+        raise ConfigError(
+            "training.class_weights: this study's texts have several classes each, every one a question of yes or no "
+            "without other classes to be weighed against; drop it"
+        )
 
 
 def _check_metrics(spec: StudySpec, task: AnyTask) -> None:

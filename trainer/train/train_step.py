@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from trainer.data.class_weights import ClassWeights
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision
 from trainer.model.forward import forward
@@ -23,6 +24,7 @@ def accumulate_gradients(
     *,
     micro_batch_size: int,
     label_smoothing: float = 0.0,
+    class_weights: ClassWeights | None = None,
 ) -> torch.Tensor:
     """Add the gradients of the mean loss over the counted targets of ``rows_B`` to ``model``.
 
@@ -31,19 +33,23 @@ def accumulate_gradients(
 
     Args:
         micro_batch_size: rows that go through the model at once.
+        class_weights: weights of the targets, whose sum over the whole batch the weighted losses are then divided by,
+            as in PyTorch's ``CrossEntropyLoss``; ``None``: all targets weigh the same.
 
     Returns:
-        The mean training loss of the batch in nats, without label smoothing; a scalar on the device: reading it would
-        wait.
+        The mean training loss of the batch in nats, without label smoothing and class weights; a scalar on the device:
+        reading it would wait.
     """
     n_targets = int(split.n_targets_N[rows_B].sum())
+    divisor = n_targets if class_weights is None else float(class_weights.of_rows_N[rows_B].sum())
+    weights_C = None if class_weights is None else class_weights.of_classes_C
     loss = torch.zeros((), device=model.device)
     for start in range(0, len(rows_B), micro_batch_size):
         batch = split.collate(rows_B[start : start + micro_batch_size], model.device)
         logits = forward(model, batch, precision)
-        micro_loss = task.loss_sum(logits, batch.targets, label_smoothing=label_smoothing) / n_targets
+        micro_loss = task.loss_sum(logits, batch.targets, label_smoothing, weights_C) / divisor
         torch.autograd.backward(micro_loss)
-        if label_smoothing:  # what is told is to compare with the validation loss
+        if label_smoothing or class_weights is not None:  # what is told is to compare with the validation loss
             micro_loss = task.loss_sum(logits.detach(), batch.targets) / n_targets
         loss += micro_loss.detach()
     return loss

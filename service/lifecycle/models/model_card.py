@@ -34,7 +34,7 @@ def model_card(study: Study, best: BestTrial, params: dict[str, Any], worker: di
         "## Data",
         _data(study),
         "## Hyperparameters",
-        _table(("parameter", "value"), sorted(params.items())),
+        _table(("parameter", "value"), [*sorted(params.items()), *_class_weights(study)]),
         "## Search",
         _search(study, best),
         "## Versions",
@@ -93,6 +93,11 @@ def _data(study: Study) -> str:
         lines.append(f"Classes: {', '.join(facts.classes)}.")
     lines.append(f"Longest example: {facts.max_tokens} tokens; {facts.truncated_rows} rows were cut.")
     return "\n\n".join(lines)
+
+
+def _class_weights(study: Study) -> list[tuple[str, object]]:
+    weights = study.spec.training.class_weights
+    return [] if weights is None else [("training.class_weights", weights)]
 
 
 def _search(study: Study, best: BestTrial) -> str:

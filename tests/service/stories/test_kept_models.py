@@ -118,7 +118,8 @@ def card(http: TestClient) -> str:
 
 
 def test_the_winner_has_a_card_when_the_study_ends(http: TestClient, worker: HandWorker) -> None:
-    begin(http, worker, n_trials=2, data={"train": "train.csv", "test": "test.csv"}, seed=77)
+    training = {"class_weights": "balanced"}
+    begin(http, worker, n_trials=2, data={"train": "train.csv", "test": "test.csv"}, training=training, seed=77)
     run(worker, 0.9)
     run(worker, 0.5)
     directory = Path(http.get("/v1/studies/feedback/best").json()["model_directory"])
@@ -138,6 +139,7 @@ def test_the_winner_has_a_card_when_the_study_ends(http: TestClient, worker: Han
         "SHA-256 of all data: `" + "1" * 64,
         "Classes: bad, good.",
         "| learning_rate |",
+        "| training.class_weights | balanced |",
         "| trials | 2 complete |",
         "| seed | 77 |",
         "| device | a hand |",

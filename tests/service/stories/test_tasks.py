@@ -63,6 +63,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "fixed.label_smoothing",
         "no classes whose labels could be smoothed",
     ),
+    *(
+        (spec(task=task, training={"class_weights": "balanced"}), "training.class_weights", f"{task} has no classes")
+        for task in ("text-regression", "causal-lm")
+    ),
+    (script(training={"class_weights": "balanced"}), "training.class_weights", "script has no classes to be weighed"),
+    (spec(training={"class_weights": "balance"}), "training.class_weights", "balanced"),
     (script(script=None), "script", "the task script needs script"),
     (
         script(model={"name": "m"}),

@@ -16,31 +16,56 @@ def test_odd_data_is_told_in_words(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "validation.csv", [("same", "x"), ("new", "y")])
     tiny.write_csv(tmp_path / "test.csv", [("b", "y"), ("c", "y"), (" ", "x")])
     splits = read(tmp_path, validation="validation.csv", test="test.csv")
-    *others, unbalanced = data_warnings(TextClassification(), splits)
+    *others, unbalanced = data_warnings(TextClassification(), splits, is_weighted=False)
     assert others == [
         "1 of 64 train texts are empty; the model can only guess there",
         "1 of 3 test texts are empty; the model can only guess there",
         "1 of 2 validation texts also occur in train; validation looks better than it is",
         "2 of 3 test texts also occur in train; test looks better than it is",
     ]
-    assert unbalanced.startswith("classes are very unbalanced, 62 training rows of 'x' and 2 of 'y'")
+    assert unbalanced == (
+        "classes are unbalanced, 62 training rows of 'x' and 2 of 'y', 31 to 1: accuracy can mislead, consider the "
+        "metric f1_macro, and training.class_weights: balanced lets each class count as much as another"
+    )
+
+
+@pytest.mark.parametrize(("n_frequent", "is_told"), [(7, False), (8, True)])
+def test_weights_are_offered_where_classes_are_unbalanced(
+    with_validation: Path, n_frequent: int, is_told: bool
+) -> None:
+    tiny.write_csv(
+        with_validation / "train.csv", [*((f"text {i}", "x") for i in range(n_frequent)), ("b", "y"), ("c", "y")]
+    )
+    splits = read(with_validation, validation="validation.csv")
+    warnings = data_warnings(TextClassification(), splits, is_weighted=False)
+    assert [
+        warning.endswith("training.class_weights: balanced lets each class count as much as another")
+        for warning in warnings
+    ] == [True] * is_told
+    assert not any(
+        "class_weights" in warning for warning in data_warnings(TextClassification(), splits, is_weighted=True)
+    )
 
 
 def test_ordinary_data_warns_of_nothing(tmp_path: Path) -> None:
     tiny.write_csv(tmp_path / "train.csv", GOOD)
-    assert data_warnings(TextClassification(), read(tmp_path)) == []
+    assert data_warnings(TextClassification(), read(tmp_path), is_weighted=False) == []
 
 
 def test_blanks_around_classes_are_dropped_and_told(with_validation: Path) -> None:
     write(with_validation, "text,label\na,x\nb,x \nc, y\nd,y\n")
     splits = read(with_validation, validation="validation.csv")
     assert splits.class_names == ("x", "y")
-    assert data_warnings(TextClassification(), splits) == ["train.csv: blanks around the label of 2 rows are dropped"]
+    assert data_warnings(TextClassification(), splits, is_weighted=False) == [
+        "train.csv: blanks around the label of 2 rows are dropped"
+    ]
 
 
 def test_classes_that_nearly_agree_are_counted(with_validation: Path) -> None:
     write(with_validation, "text,label\na,x\nb,bad news\nc,Bad  News\nd,y\ne,Bad  News\n")
-    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    (warning,) = data_warnings(
+        TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
+    )
     assert warning == (
         "classes differ by case or blanks alone: 'Bad  News' (2 rows), 'bad news' (1 rows); write them alike if they "
         "are one class"
@@ -51,7 +76,9 @@ def test_lists_written_as_text_are_told(with_validation: Path) -> None:
     tiny.write_csv(
         with_validation / "train.csv", [("p", "x"), ("r", "y"), ("p", "['sport', 'news']"), ("q", "['sport']")]
     )
-    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    (warning,) = data_warnings(
+        TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
+    )
     assert warning.startswith("2 classes look like lists, such as \"['sport', 'news']\", and each counts as one class")
 
 
@@ -68,7 +95,9 @@ def test_rows_swallowed_by_a_lone_quote_are_told(
     with_validation: Path, content: str, n_lines: int, n_rows: int
 ) -> None:
     write(with_validation, content)
-    (warning,) = data_warnings(TextClassification(), read(with_validation, validation="validation.csv"))
+    (warning,) = data_warnings(
+        TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
+    )
     assert warning.startswith(
         f"train.csv: {n_lines} lines below the header make {n_rows} rows, since quotes that stand"
     )
@@ -76,4 +105,6 @@ def test_rows_swallowed_by_a_lone_quote_are_told(
 
 def test_texts_of_several_lines_are_nothing_odd(with_validation: Path) -> None:
     write(with_validation, 'text,label\n"Dear all,\n""x"" is, as you know,\nfine",x\n"two\r\nlines",y\n')
-    assert data_warnings(TextClassification(), read(with_validation, validation="validation.csv")) == []
+    assert (
+        data_warnings(TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False) == []
+    )

@@ -109,3 +109,8 @@ def test_prompts_and_completions_are_found_without_being_named(prepare_rows: Pre
     assert prepared.facts.data_sha256 == named.facts.data_sha256
     (warning,) = set(prepared.facts.warnings) - set(named.facts.warnings)
     assert warning == "train.jsonl has no text, so its prompt and completion are read"
+
+
+def test_classes_of_which_a_text_has_several_are_not_weighed(prepare_rows: PrepareRows) -> None:
+    with pytest.raises(ConfigError, match=re.escape("training.class_weights: this study's texts have several classes")):
+        prepare_rows("text-classification", MULTI, MULTI, training={"class_weights": "balanced"})

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from tests.trainer import tiny
+from tests.trainer.written_rows import SINGLE, TAGGED, PrepareRows, Rows
+from trainer.data.class_weights import ClassWeights
 from trainer.model.dropout import set_dropout
 from trainer.train.optimizer import clip_gradients, make_optimizer
 from trainer.train.prepare import Prepared
@@ -68,3 +72,46 @@ def test_loss_is_the_mean_over_the_effective_batch(prepared: Prepared) -> None:
         for i in range(7)
     ]
     assert float(loss) == pytest.approx(np.mean(alone), abs=1e-6)
+
+
+UNEQUAL: list[tuple[str, Rows]] = [
+    ("text-classification", [*SINGLE, *({"text": f"word{n} word3", "label": "calm"} for n in range(8))]),
+    ("token-classification", [*TAGGED, *({"tokens": ["word3"] * n, "tags": ["O"] * n} for n in range(1, 9))]),
+]
+
+
+@pytest.mark.parametrize(("task", "rows"), UNEQUAL)
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_weighted_classes_are_those_of_torch_however_a_batch_is_cut(
+    prepare_rows: PrepareRows, task: str, rows: Rows, label_smoothing: float
+) -> None:
+    prepared = prepare_rows(task, rows, rows, training={"class_weights": "balanced", "similarity": False})
+    assert prepared.class_weights_C is not None
+    weights = ClassWeights.of(prepared.class_weights_C, prepared.train, tiny.CPU)
+    rows_B = np.arange(3, 14)
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
+    batch = prepared.train.collate(rows_B, tiny.CPU)
+    logits = model(**batch.inputs).logits.flatten(0, -2)
+    expected = cross_entropy(
+        logits, batch.targets.flatten(), weight=weights.of_classes_C, label_smoothing=label_smoothing
+    )
+    torch.autograd.backward(expected)
+    plain = cross_entropy(logits.detach(), batch.targets.flatten()).item()
+    assert abs(plain - expected.item()) > 1e-3
+    gradients = [parameter.grad for parameter in model.parameters()]
+    for micro_batch_size in (11, 5, 1):
+        model = prepared.pretrained.new_model(seed=0, number=0).eval()
+        loss = accumulate_gradients(
+            model,
+            prepared.task,
+            prepared.train,
+            rows_B,
+            "fp32",
+            micro_batch_size=micro_batch_size,
+            label_smoothing=label_smoothing,
+            class_weights=weights,
+        )
+        torch.testing.assert_close(
+            [parameter.grad for parameter in model.parameters()], gradients, atol=1e-6, rtol=1e-4
+        )
+        assert float(loss) == pytest.approx(plain, abs=1e-6)
