@@ -1,17 +1,18 @@
 """All statements on `attempt`: every run of a trial, or of what else has leases, kept as long as its study."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
 from service.store import leases
 from service.store.leases import Kind, Lease
 from service.store.sql.statements import Row, Statement
-from service.store.sql.tables import attempt
+from service.store.sql.tables import attempt, lease, measurement
 from service.store.transaction import Transaction
 from spezia.contract.protocol import Resume
 
@@ -84,9 +85,18 @@ def close(
     device_seconds: float | None = None,
     outcome: str | None = None,
 ) -> None:
-    """Store how an attempt has ended. Without ``device_seconds`` the time since its start is taken."""
+    """Store how an attempt has ended.
+
+    Args:
+        end: State of the trial, or class of the failure that ended the attempt.
+        is_counted: Whether it counts towards the attempts that a trial may have.
+        device_seconds: Without it the time since the start is taken, but no more than the attempt had reserved.
+        outcome: Outcome that was accepted, as JSON.
+    """
     if device_seconds is None:
-        device_seconds = age_seconds(tx, held)
+        # a worker that lives on unseen ends the trial when that is used up
+        longest = math.inf if held.reserved_seconds is None else held.reserved_seconds
+        device_seconds = min(age_seconds(tx, held), longest)
     closed = _CLOSE.rows(
         of_id=held.lease_id,
         ended_at=tx.now,
@@ -149,14 +159,49 @@ def last_end(tx: Transaction, study_uuid: str) -> datetime | None:
     return ended_at
 
 
-def trial_seconds(tx: Transaction, study_uuid: str) -> tuple[float, float]:
-    """Return the device seconds of a study's ended attempts at trials, and those of the longest that ran to its end."""
+def trial_seconds(tx: Transaction, study_uuid: str) -> float:
+    """Return the device seconds of a study's trials, summed over all their ended attempts."""
     of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
-    spent = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
-    whole = attempt.c.end.in_(("COMPLETE", "PRUNED", "budget"))
-    longest = select(func.coalesce(func.max(attempt.c.device_seconds), 0.0)).where(*of_trials, whole)
-    run = tx.connection.execute
-    return float(run(spent).scalar_one()), float(run(longest).scalar_one())
+    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
+    return float(tx.connection.execute(total).scalar_one())
+
+
+def last_ends(tx: Transaction, study_uuid: str, limit: int) -> list[Row]:
+    """Return the attempts with which the last trials of a study ended as COMPLETE or PRUNED or for a budget.
+
+    Args:
+        limit: Number of attempts, those of the highest trial numbers.
+    """
+    wanted = (
+        select(attempt.c.number, attempt.c.end, attempt.c.device_seconds, attempt.c.resume_step)
+        .where(attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
+        .where(attempt.c.end.in_(("COMPLETE", "PRUNED", "budget")))
+        .order_by(attempt.c.number.desc())
+        .limit(limit)
+    )
+    return list(tx.connection.execute(wanted))
+
+
+def live_reports(tx: Transaction, study_uuid: str) -> list[Row]:
+    """Return of each running trial of a study that has reported when it began, and its last step and when it came."""
+    of_attempt = (
+        measurement.c.study_uuid == attempt.c.study_uuid,
+        measurement.c.number == attempt.c.number,
+        measurement.c.attempt == attempt.c.attempt,
+        # what it went on from was reported by another attempt
+        measurement.c.step > func.coalesce(attempt.c.resume_step, 0),
+    )
+    began = (attempt.c.number, attempt.c.started_at, attempt.c.resume_step)
+    wanted = (
+        select(
+            *began, func.max(measurement.c.step).label("step"), func.max(measurement.c.reported_at).label("reported_at")
+        )
+        .join(lease, lease.c.lease_id == attempt.c.lease_id)
+        .join(measurement, and_(*of_attempt))
+        .where(lease.c.study_uuid == study_uuid, lease.c.kind == "trial")
+        .group_by(*began)
+    )
+    return list(tx.connection.execute(wanted))
 
 
 def device_seconds(tx: Transaction, study_uuid: str) -> float:

@@ -156,9 +156,9 @@ class StudySpec(Wire):
     When absent, there is no such limit."""
     device_seconds: Seconds | None = None
     """Device seconds that all attempts of all trials together may use; when absent, there is no such limit. When a
-    trial starts it reserves 1.5 times the time of the longest trial so far; until one has ended, a quarter of what is
-    left, but at least an equal share. No trial starts when its estimate exceeds what is left, and a trial ends as
-    ``budget`` when it has used up what it reserved."""
+    trial starts it reserves 1.5 times what it will probably take, by its epochs and batch size and by the times of
+    other trials; while none has reported, a quarter of what is left; and always at least an equal share of what is
+    left. It waits where others have reserved that, and ends as ``budget`` when it has used up what it reserved."""
     target_value: float | None = None
     """Value of the objective that is good enough: the study ends when a trial reaches it."""
     baseline: bool = True

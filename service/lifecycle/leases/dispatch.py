@@ -21,7 +21,8 @@ from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.propose_next import Next, next_request, propose_ahead, propose_locked, propose_next
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
 from service.lifecycle.pilots.start_pilot import start_pilot
-from service.lifecycle.studies.budgets import seconds_left, seconds_to_reserve
+from service.lifecycle.studies.budgets import seconds_left
+from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.lifecycle.studies.state_machine import begin_stopping, drop_score, settle
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.search.propose.proposer import Proposer
@@ -204,15 +205,15 @@ def _grant_next(
     match next_step(tx, study):
         case "prepare":
             n_past = attempts.count(tx, study.uuid, "prepare", 0)
-            return _grant(tx, study, "prepare", 0, asker, n_past=n_past)
+            return _assignment(tx, study, attempts.begin(tx, study.uuid, "prepare", 0, asker, n_past=n_past))
         case "settle":
             settle(tx, study)
             return "again"
         case "pilot":
             return _assignment(tx, study, start_pilot(tx, study, asker))
         case "waiting trial":
-            study = drop_score(tx, study)
-            return _assignment(tx, study, start_waiting_trial(tx, study, asker, asker.checkpoints))
+            waiting = start_waiting_trial(tx, study, asker, asker.checkpoints)
+            return None if waiting is None else _assignment(tx, drop_score(tx, study), waiting)
         case "new trial":
             if proposed is None or proposed.number != trials.counts(tx, study).n_total:
                 proposed = propose_locked(tx, proposer, study)
@@ -223,14 +224,20 @@ def _grant_next(
             return None
 
 
-def _grant_proposed(tx: Transaction, study: StudyRow, proposed: Next, asker: _Asker) -> Assignment | Literal["again"]:
+def _grant_proposed(
+    tx: Transaction, study: StudyRow, proposed: Next, asker: _Asker
+) -> Assignment | Literal["again"] | None:
     proposal = proposed.proposal
     if proposal is None:
         # a grid has visited every point: the study ends when its running trials have
         settle(tx, begin_stopping(tx, study, "complete"))
         return "again"
+    seconds = seconds_to_reserve(tx, study, trial_params(study.spec, proposal.params))
+    if seconds == 0:
+        return None
     trial = add_proposed(tx, study, "RUNNING", proposal, {})
-    return _grant(tx, drop_score(tx, study), "trial", trial.number, asker, n_past=0)
+    granted = attempts.begin(tx, study.uuid, "trial", trial.number, asker, n_past=0, reserved_seconds=seconds)
+    return _assignment(tx, drop_score(tx, study), granted)
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
@@ -241,13 +248,7 @@ def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment 
         settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))
         return None
     n_past = attempts.count(tx, study.uuid, "score", best.number)
-    return _grant(tx, study, "score", best.number, asker, n_past=n_past)
-
-
-def _grant(tx: Transaction, study: StudyRow, kind: leases.Kind, number: int, asker: _Asker, n_past: int) -> Assignment:
-    seconds = seconds_to_reserve(tx, study) if kind == "trial" else None
-    granted = attempts.begin(tx, study.uuid, kind, number, asker, n_past=n_past, reserved_seconds=seconds)
-    return _assignment(tx, study, granted)
+    return _assignment(tx, study, attempts.begin(tx, study.uuid, "score", best.number, asker, n_past=n_past))
 
 
 def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:

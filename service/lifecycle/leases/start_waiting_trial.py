@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from service.lifecycle.studies.budgets import seconds_to_reserve
+from service.lifecycle.studies.device_budget import seconds_to_reserve
+from service.search.space.params import trial_params
 from service.store import attempts, measurements, trials
 from service.store.attempts import Asker
 from service.store.leases import Lease
@@ -11,8 +12,10 @@ from service.store.transaction import Transaction
 from spezia.contract.protocol import HeldCheckpoint, Resume
 
 
-def start_waiting_trial(tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]) -> Lease:
-    """Grant a WAITING trial of a locked study that has one.
+def start_waiting_trial(
+    tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]
+) -> Lease | None:
+    """Grant a WAITING trial of a locked study that has one; ``None``: it has to wait for device seconds of others.
 
     A trial comes first that the asker holds a checkpoint of. The new attempt keeps what was reported up to the step of
     the checkpoint, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners
@@ -25,6 +28,10 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asker: Asker, checkpoi
     past = attempts.history(tx, study.uuid, "trial", trial.number)
     seen = {row.attempt: measurements.of_attempt(tx, study.uuid, trial.number, row.attempt) for row in past}
     resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
+    params = trial_params(study.spec, trial.params)
+    seconds = seconds_to_reserve(tx, study, params, resume.step if resume else 0)
+    if seconds == 0:
+        return None
     granted = attempts.begin(
         tx,
         study.uuid,
@@ -33,7 +40,7 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asker: Asker, checkpoi
         asker,
         n_past=len(past),
         resume=resume,
-        reserved_seconds=seconds_to_reserve(tx, study),
+        reserved_seconds=seconds,
     )
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)

@@ -13,6 +13,9 @@ from spezia.contract.protocol import SmallOutcome
 _NEVER_SUCCEEDS = ("data_error", "config_error")
 """What is wrong with the data or the search space stays wrong."""
 
+_SAYS_NOTHING = ("diverged", "budget")
+"""Params that were too bold, or a study whose time was up, leave other trials their chance."""
+
 
 def accept_pilot(
     tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome
@@ -56,7 +59,7 @@ def note_failed_pilot(
     if failure.failure_class in _NEVER_SUCCEEDS:
         return study, failure.model_copy(update={"message": named})
     failures = [run.failure for run in pilots.of_study(tx, study.uuid).values()]
-    is_hopeless = all(one is not None and one.failure_class != "diverged" for one in failures)
+    is_hopeless = all(one is not None and one.failure_class not in _SAYS_NOTHING for one in failures)
     if is_hopeless and not awaits_pilots(tx, study):
         message = f"no small run succeeded; the last: {failure.message}"
         return study, failure.model_copy(update={"message": message})

@@ -1,21 +1,16 @@
 """What a study may still spend: whether its time is over, whether another trial may start, and how long it may take."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
+from service.lifecycle.studies.device_budget import is_used_up
 from service.search.results.ranking import best_trial, first_value
 from service.store import attempts, leases, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-
-MARGIN = 1.5
-"""A trial reserves so many times what the longest one so far has used: learning rates and seeds change little of a
-trial's length, its epochs and batch size much, and a reservation that is too small wastes the whole trial."""
-
-FIRST_SHARE = 0.25
-"""Share of the remaining ``device_seconds`` that a trial reserves which starts before any has ended; it reserves at
-least an equal share of the whole budget."""
+from service.store.trials import FrozenTrial, failure_of
 
 
 def is_overdue(tx: Transaction, study: StudyRow) -> bool:
@@ -42,7 +37,7 @@ def is_full(tx: Transaction, study: StudyRow) -> bool:
     limit = study.spec.n_parallel
     if limit is not None and len(leases.of_study(tx, study.uuid)) >= limit:
         return True
-    return seconds_to_reserve(tx, study) == 0
+    return is_used_up(tx, study)
 
 
 def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
@@ -52,27 +47,21 @@ def spent_budget(tx: Transaction, study: StudyRow) -> str | None:
         return f"trial {best.number} has reached target_value; post a new study with another target"
     if is_overdue(tx, study):
         return "its timeout_seconds have passed; raise timeout_seconds too"
-    if seconds_to_reserve(tx, study) == 0 and not leases.of_study(tx, study.uuid):
+    if is_used_up(tx, study) and not leases.of_study(tx, study.uuid):
         return "too little of its device_seconds is left for another trial; raise device_seconds too"
     return None
 
 
-def seconds_to_reserve(tx: Transaction, study: StudyRow) -> float | None:
-    """Device seconds that the study's next trial reserves before it starts.
-
-    What ended attempts have used and what live leases have reserved never exceeds the budget together. A lost
-    worker's attempt counts from its start until it was given up, which may be more than it had reserved.
-
-    Returns:
-        ``None`` if the study has no such budget; 0 if too little of it is left for another trial.
-    """
-    budget = study.spec.device_seconds
-    if budget is None:
+def why_none_completed(seen: Sequence[FrozenTrial]) -> str | None:
+    """Say that time was up for trials of an ended study in which none completed; ``None`` if that is not why."""
+    failures = [failure for failure in map(failure_of, seen) if failure is not None]
+    n_cut_off = sum(failure.failure_class == "budget" for failure in failures)
+    if not n_cut_off or any(trial.state.name == "COMPLETE" for trial in seen):
         return None
-    spent, longest = attempts.trial_seconds(tx, study.uuid)
-    left = budget - spent - leases.reserved_seconds(tx, study.uuid)
-    wanted = MARGIN * longest if longest else max(FIRST_SHARE * left, budget / study.spec.n_trials)
-    return wanted if wanted <= left else 0.0
+    return (
+        f"no trial completed: the time that the study's limits left them was up for {n_cut_off} of {len(seen)} trials; "
+        "post a new study with more device_seconds or timeout_seconds, with fewer epochs, or with a smaller model"
+    )
 
 
 def seconds_left(tx: Transaction, study: StudyRow, held: Lease) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 from service.errors import NoBest
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.lifecycle.studies.advise import Advised, Adviser
+from service.lifecycle.studies.budgets import why_none_completed
 from service.lifecycle.studies.training_arguments import training_arguments
 from service.search.results.edges import edges
 from service.search.results.explain import explain
@@ -58,7 +59,8 @@ def _why_no_best(study: StudyRow, seen: list[FrozenTrial]) -> str:
     if study.failure is not None:
         return f"study {study.name!r} failed before a trial completed: {study.failure.message}"
     if study.has_ended:
-        return f"study {study.name!r} ended as {study.state} and no trial completed"
+        reason = why_none_completed(seen) or "no trial completed"
+        return f"study {study.name!r} ended as {study.state}, and {reason}"
     return f"no trial of study {study.name!r} has completed yet; ask again later"
 
 

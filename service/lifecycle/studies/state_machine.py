@@ -23,10 +23,11 @@ Each of these changes holds the lock of the study, and each change to its trials
 """
 
 import math
+from collections import Counter
 
 from service.errors import StudyEnded
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
-from service.lifecycle.studies.budgets import is_score_overdue, spent_budget
+from service.lifecycle.studies.budgets import is_score_overdue, spent_budget, why_none_completed
 from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials
 from service.store.store import Store
@@ -187,20 +188,28 @@ def _lock_open(tx: Transaction, name: str, rule: str) -> StudyRow:
 def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.state == "stopping":
         return study
-    failures = trials.failures_by_class(tx, study).most_common(1)
+    most = _most_common_failure(tx, study)
     limit = max(MIN_FAILURES, math.ceil(FAILURE_SHARE * study.spec.n_trials))
-    if failures and failures[0][1] >= limit:
-        return begin_stopping(tx, study, "failed", _too_many(failures[0], trials.all_of(tx, study)))
+    if most is not None and most[1] >= limit:
+        return begin_stopping(tx, study, "failed", _too_many(most, trials.all_of(tx, study)))
     return begin_stopping(tx, study, "complete") if spent_budget(tx, study) else study
 
 
 def _end(tx: Transaction, study: StudyRow) -> StudyRow:
     seen = trials.all_of(tx, study)
     ending, failure = study.ending or "complete", study.failure
-    failures = trials.failures_by_class(tx, study).most_common(1)
-    if ending == "complete" and failures and all(trial.state.name == "FAIL" for trial in seen):
-        ending, failure = "failed", _too_many(failures[0], seen)
-    return studies.change(tx, study, state=ending, ending=None, failure=failure, finished_at=tx.now)
+    most = _most_common_failure(tx, study)
+    if ending == "complete" and most is not None and all(trial.state.name == "FAIL" for trial in seen):
+        ending, failure = "failed", _too_many(most, seen)
+    reason = why_none_completed(seen) if ending == "complete" else None
+    warnings = study.warnings if reason is None else [*study.warnings, reason]
+    return studies.change(tx, study, state=ending, ending=None, failure=failure, finished_at=tx.now, warnings=warnings)
+
+
+def _most_common_failure(tx: Transaction, study: StudyRow) -> tuple[str, int] | None:
+    """The class of which most trials have failed, and how many; one whose time was up says nothing of the study."""
+    failures = Counter({name: n for name, n in trials.failures_by_class(tx, study).items() if name != "budget"})
+    return next(iter(failures.most_common(1)), None)
 
 
 def _too_many(most: tuple[str, int], seen: list[FrozenTrial]) -> Failure:
