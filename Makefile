@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow lint clean
+.PHONY: help install demo test test-slow gpu-check lint clean
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: install  ## run the tests, but for the slow ones; ARGS=... goes to pytest
 
 test-slow: install  ## run the slow tests: whole studies, real kills, the built wheel
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 2 --dist worksteal $(ARGS)
+
+# without an environment of ours: it must run where nothing can be installed
+gpu-check:  ## check and measure on this machine's GPU with PYTHON; ARGS="--out FILE"
+	$(PYTHON) benchmarks/gpu_check $(ARGS)
 
 lint: install  ## check formatting, ruff and mypy
 	$(BIN)/ruff format --check .

@@ -1,25 +1,43 @@
-"""What only a GPU can show; without one these are skipped, and `test_memory` and `test_engine` simulate the errors."""
+"""What only a GPU can show; without one these are skipped, and others simulate its errors.
 
+`python benchmarks/gpu_check` runs them on a machine that has a GPU and little else.
+"""
+
+import logging
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from spezia.contract.protocol import Resume
 from tests.trainer import tiny
+from tests.trainer.task_cases import CASES, TaskCase
 from trainer.model.best_model import BestModel
+from trainer.model.device_memory import peak_memory, release_memory, reset_peak_memory
 from trainer.train import fine_tune as module
+from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.prepare import prepare
+from trainer.train.prepare import Prepared, prepare
 from trainer.train.train_step import accumulate_gradients
+from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 CUDA = torch.device("cuda")
-PARAMS = {"learning_rate": 3e-3, "epochs": 2, "batch_size": 16, "dropout": 0.0}
+PARAMS = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8, "dropout": 0.0}
+METHODS: tuple[dict[str, Any], ...] = (
+    {},
+    {"method": "lora", "lora_rank": 4},
+    {"frozen_layers": 2},
+    {"gradient_checkpointing": True},
+)
 ASSERT_ON_THE_DEVICE = """
 import torch
 from trainer.engine.engine import failure_of
@@ -31,25 +49,140 @@ except RuntimeError as error:
 """
 
 
-def run(root: Path, device: torch.device, precision: str = "fp32") -> list[Evaluation]:
-    prepared = prepare(tiny.make_spec(training={"precision": precision}), roots=[root], device=device)
-    return list(fine_tune(prepared, TrialConfig.from_params(PARAMS), seed=0, number=0, best=BestModel()))
+def prepare_case(root: Path, case: TaskCase, device: torch.device, precision: str = "fp32") -> Prepared:
+    if not (root / "model").exists():
+        case.write(root)
+    spec = tiny.make_spec(**case.spec(training={"similarity": False, "precision": precision}))
+    return prepare(spec, roots=[root], device=device)
+
+
+def prepare_pristine(root: Path, precision: str = "fp32", **training: Any) -> Prepared:
+    training |= {"similarity": False, "precision": precision}
+    return prepare(tiny.make_spec(training=training), roots=[root], device=CUDA)
+
+
+def run(prepared: Prepared, options: dict[str, Any] | None = None, **params: Any) -> list[Evaluation]:
+    """Evaluations of a trial; ``options`` are those of ``fine_tune``."""
+    config = TrialConfig.from_params(PARAMS | params)
+    return list(fine_tune(prepared, config, **{"seed": 0, "number": 0, "best": BestModel()} | (options or {})))
 
 
 def losses(evaluations: list[Evaluation]) -> list[float]:
-    return [value for one in evaluations for value in (one.value, one.metrics["train_loss"])]
+    return [one.metrics[name] for one in evaluations for name in ("validation_loss", "train_loss")]
 
 
-def test_a_trial_has_the_losses_of_one_on_the_cpu(pristine: Path) -> None:
-    assert losses(run(pristine, CUDA)) == pytest.approx(losses(run(pristine, tiny.CPU)), rel=1e-3)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_task_has_the_losses_of_the_cpu(case: TaskCase, tmp_path: Path) -> None:
+    on_cpu = losses(run(prepare_case(tmp_path, case, tiny.CPU)))
+    assert losses(run(prepare_case(tmp_path, case, CUDA))) == pytest.approx(on_cpu, rel=1e-3)
 
 
-def test_bf16_has_the_losses_of_fp32_within_two_per_cent(pristine: Path) -> None:
-    assert losses(run(pristine, CUDA, "bf16")) == pytest.approx(losses(run(pristine, CUDA)), rel=0.02)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_task_has_in_bf16_the_losses_of_fp32_within_two_per_cent(case: TaskCase, tmp_path: Path) -> None:
+    exact = losses(run(prepare_case(tmp_path, case, CUDA)))
+    rounded = losses(run(prepare_case(tmp_path, case, CUDA, "bf16")))
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert rounded != exact
 
 
-def test_memory_that_the_device_has_not_is_healed(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(pristine, CUDA)
+@pytest.mark.parametrize("params", METHODS, ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.id in ("one-class", "completions")], ids=lambda c: c.id
+)
+def test_every_method_has_the_losses_of_the_cpu(case: TaskCase, params: dict[str, Any], tmp_path: Path) -> None:
+    on_cpu = losses(run(prepare_case(tmp_path, case, tiny.CPU), **params))
+    assert losses(run(prepare_case(tmp_path, case, CUDA), **params)) == pytest.approx(on_cpu, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_trial_goes_on_with_the_losses_of_an_uninterrupted_one(
+    pristine: Path, tmp_path: Path, precision: str
+) -> None:
+    prepared = prepare_pristine(pristine, precision, evaluations_per_epoch=3)
+    looks = iter(range(100))
+    fields: dict[str, Any] = {
+        "folder": CheckpointFolder(tmp_path),
+        "study_id": "f" * 32,
+        "number": 0,
+        "versions": {"torch": torch.__version__},
+    }
+    first = Checkpoints(**fields, attempt=1, resume=None, is_stop_wanted=lambda: next(looks) == 14)
+    before: list[Evaluation] = []
+    with pytest.raises(Preempted):
+        before += fine_tune(
+            prepared,
+            TrialConfig.from_params(PARAMS | {"dropout": 0.1}),
+            seed=0,
+            number=0,
+            best=BestModel(),
+            checkpoints=first,
+        )
+    (held,) = CheckpointFolder(tmp_path).held({"torch": torch.__version__})
+    resume = Resume(attempt=1, step=held.step)
+    second = Checkpoints(**fields, attempt=2, resume=resume, is_stop_wanted=lambda: False)
+    rest = run(prepared, {"checkpoints": second}, dropout=0.1)
+    # the sums of some kernels have no fixed order
+    assert losses(rest) == pytest.approx(losses(run(prepared, dropout=0.1))[2 * held.step :], rel=1e-3)
+    assert rest
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.02)])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_trunk_cache_is_used_and_changes_no_loss(
+    case: TaskCase, tmp_path: Path, caplog: pytest.LogCaptureFixture, precision: str, tolerance: float
+) -> None:
+    prepared = prepare_case(tmp_path, case, CUDA, precision)
+    plain = losses(run(prepared, frozen_layers=2))
+    with caplog.at_level(logging.INFO):
+        cached = losses(run(prepared, {"cache": TrunkCache(tmp_path / "cache", 2**24)}, frozen_layers=2))
+    assert cached == pytest.approx(plain, rel=tolerance)
+    assert any("come from the trunk cache" in message for message in caplog.messages)
+
+
+@contextmanager
+def limit_of_the_allocator(n_bytes: int) -> Iterator[None]:
+    """PyTorch itself refuses more than so many bytes."""
+    torch.cuda.set_per_process_memory_fraction(n_bytes / torch.cuda.get_device_properties(CUDA).total_memory)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@contextmanager
+def full_device(n_bytes: int) -> Iterator[None]:
+    """The device has no more than so many bytes left, whoever asks."""
+    free, _ = torch.cuda.mem_get_info(CUDA)
+    taken = torch.empty(free - n_bytes, dtype=torch.uint8, device=CUDA)
+    try:
+        yield
+    finally:
+        del taken
+        release_memory()
+
+
+@pytest.mark.parametrize("short", [limit_of_the_allocator, full_device])
+def test_a_batch_that_does_not_fit_is_cut_until_it_does(
+    short: Callable[[int], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.save_family(tmp_path / "model", "bert", hidden_size=256, intermediate_size=1024, num_labels=3)
+    for split, n_rows in {"train": 512, "validation": 30, "test": 3}.items():
+        tiny.write_csv(tmp_path / f"{split}.csv", tiny.make_examples(n_rows, seed=n_rows))
+    prepared = prepare_pristine(tmp_path)
+    reset_peak_memory()
+    whole = losses(run(prepared, batch_size=256))
+    enough = peak_memory()
+    release_memory()
+    assert not caplog.messages
+    with caplog.at_level(logging.WARNING), short(enough * 6 // 10):
+        healed = losses(run(prepared, batch_size=256))
+    assert any("going on with" in message for message in caplog.messages)
+    assert healed == pytest.approx(whole, rel=1e-3)
+
+
+def test_memory_that_no_device_has_is_healed(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare_pristine(pristine)
+    whole = run(prepared, batch_size=16)
     pieces = []
 
     def short_of_memory(
@@ -61,7 +194,7 @@ def test_memory_that_the_device_has_not_is_healed(pristine: Path, monkeypatch: p
         return accumulate_gradients(model, task, split, rows_B, *more, micro_batch_size=micro_batch_size, **options)
 
     monkeypatch.setattr(module, "accumulate_gradients", short_of_memory)
-    healed = run(pristine, CUDA)
+    healed = run(prepared, batch_size=16)
     assert pieces[:3] == [16, 8, 4]
     assert losses(healed) == pytest.approx(losses(whole), rel=1e-3)
 
@@ -69,4 +202,4 @@ def test_memory_that_the_device_has_not_is_healed(pristine: Path, monkeypatch: p
 def test_an_assert_on_the_device_is_a_device_error_and_dies_with_its_process(pristine: Path) -> None:
     told = subprocess.run([sys.executable, "-c", ASSERT_ON_THE_DEVICE], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "device_error"
-    assert run(pristine, CUDA)
+    assert run(prepare_pristine(pristine))
