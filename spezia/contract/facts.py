@@ -29,6 +29,8 @@ class Facts(Reply):
     """Number of validation rows."""
     test_rows: Count | None
     """Number of test rows; null where the study has no test data."""
+    columns: dict[str, str] = {}
+    """Name in the data of each column that is read, by the name that the task gives it."""
     classes: Annotated[list[str], Field(fail_fast=True)]
     """Names of the classes, in the order of the model's outputs; empty where the task has none."""
     max_tokens: Count

@@ -35,14 +35,16 @@ class TaskContract:
     """The columns and metrics of one task."""
 
     columns: tuple[tuple[str, ...], ...] = ()
-    """Sets of columns that the data may have, the first by default; a study may give columns other names."""
+    """Sets of columns that the data may have, the first by default; a study may give columns other names. Where it
+    leaves the first column at its default, the data decide: a set of more columns is read if all are there, and a set
+    of other columns if the default's are not."""
     metrics: Mapping[str, Direction] = field(default_factory=dict)
     """Metrics that the task reports beside ``validation_loss``, each with its direction."""
 
 
 TASKS: dict[Task, TaskContract] = {
     "text-classification": TaskContract(
-        columns=(("text", "label"),),
+        columns=(("text", "label"), ("text", "text_pair", "label")),
         metrics={
             "accuracy": "maximize",  # one class a text
             "matthews": "maximize",
@@ -52,7 +54,7 @@ TASKS: dict[Task, TaskContract] = {
         },
     ),
     "text-regression": TaskContract(
-        columns=(("text", "label"),),
+        columns=(("text", "label"), ("text", "text_pair", "label")),
         metrics={"mse": "minimize", "mae": "minimize", "pearson": "maximize", "spearman": "maximize"},
     ),
     "token-classification": TaskContract(
@@ -84,7 +86,7 @@ DIRECTIONS: dict[str, Direction] = {
 
 
 def fill_columns(task: Task, named: Mapping[str, object]) -> dict[str, object]:
-    """Complete the columns that a study names by the other columns of the set to which they belong."""
+    """Complete the columns that a study names by the other columns of the first set to which they belong."""
     sets = TASKS[task].columns
-    chosen = next((columns for columns in sets if named and set(named) & set(columns)), sets[0] if sets else ())
+    chosen = next((columns for columns in sets if set(named) <= set(columns)), sets[0] if sets else ())
     return {column: column for column in chosen} | dict(named)

@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
+    PreTrainedTokenizerBase,
 )
 
 from tests.trainer import tiny
@@ -31,6 +32,8 @@ NO_DROPOUT: dict[str, dict[str, Any]] = {
 }
 TOPICS = ("home", "sport", "work")
 TAGS = ("B-PER", "I-PER", "O", "B-LOC")
+MAX_LENGTH = 32
+"""Tokens of the longest example, as ``tiny.make_spec`` has it."""
 SIZES = {"train": 36, "validation": 14, "test": 9}
 
 
@@ -47,6 +50,8 @@ class TaskCase:
     """Processor, rows and folder to everything that the model is called with, ``labels`` included."""
     head: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    make_tokenizer: Callable[[], PreTrainedTokenizerBase] | None = None
+    """``None``: the family's own."""
 
     def rows(self, split: str) -> list[Row]:
         generator = random.Random(split)
@@ -55,6 +60,8 @@ class TaskCase:
     def write(self, root: Path) -> None:
         """The model and the data of this study."""
         tiny.save_family(root / "model", self.family, self.auto_class, **NO_DROPOUT[self.family], **self.head)
+        if self.make_tokenizer is not None:
+            self.make_tokenizer().save_pretrained(root / "model")
         for split in SIZES:
             lines = []
             for number, row in enumerate(self.rows(split)):
@@ -99,6 +106,21 @@ def _single_row(generator: random.Random) -> Row:
 
 def _single_inputs(tokenizer: Any, rows: Sequence[Row], root: Path) -> Inputs:
     return _padded(tokenizer, rows) | {"labels": torch.tensor([tiny.CLASSES.index(row["label"]) for row in rows])}
+
+
+def _pair_row(generator: random.Random) -> Row:
+    first, second = generator.choices(tiny.CLASSES, k=2)
+    texts = [[*_words(generator, generator.randint(2, 18)), name] for name in (first, second)]
+    for words in texts:
+        generator.shuffle(words)
+    return {"text": " ".join(texts[0]), "text_pair": " ".join(texts[1]), "label": second}
+
+
+def _pair_inputs(tokenizer: Any, rows: Sequence[Row], root: Path) -> Inputs:
+    texts, pairs = ([row[name] for row in rows] for name in ("text", "text_pair"))
+    inputs = tokenizer(texts, pairs, truncation=True, max_length=MAX_LENGTH, padding=True, return_tensors="pt")
+    assert "token_type_ids" in inputs
+    return dict(inputs) | {"labels": torch.tensor([tiny.CLASSES.index(row["label"]) for row in rows])}
 
 
 def _multi_row(generator: random.Random) -> Row:
@@ -191,6 +213,16 @@ CASES = (
         make_row=_single_row,
         inputs_of=_single_inputs,
         head=_THREE,
+    ),
+    TaskCase(
+        id="pairs",
+        task="text-classification",
+        family="bert",
+        auto_class=AutoModelForSequenceClassification,
+        make_row=_pair_row,
+        inputs_of=_pair_inputs,
+        head=_THREE,
+        make_tokenizer=tiny.make_typing_tokenizer,
     ),
     TaskCase(
         id="several-classes",

@@ -165,11 +165,13 @@ def make_config(**overrides: Any) -> BertConfig:
     )
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
+def make_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(WordPiece(_VOCABULARY, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[(name, _VOCABULARY[name]) for name in ("[CLS]", "[SEP]")]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(name, _VOCABULARY[name]) for name in ("[CLS]", "[SEP]")],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -177,7 +179,13 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
+        **options,
     )
+
+
+def make_typing_tokenizer() -> PreTrainedTokenizerFast:
+    """It says which text of a pair each token belongs to, as BERT's own."""
+    return make_tokenizer(model_input_names=["input_ids", "token_type_ids", "attention_mask"])
 
 
 def make_decoder_tokenizer() -> PreTrainedTokenizerFast:

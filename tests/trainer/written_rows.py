@@ -9,6 +9,10 @@ Rows = list[dict[str, Any]]
 PrepareRows = Callable[..., Prepared]
 
 SINGLE: Rows = [{"text": "word1", "label": "calm"}, {"text": "word2", "label": "glad"}] * 3
+PAIRS: Rows = [
+    {"text": "word1", "text_pair": "word2 word3", "label": "calm"},
+    {"text": "word1 word2", "text_pair": "word4", "label": "glad"},
+] * 3
 MULTI: Rows = [{"text": "word1", "label": ["calm", "glad"]}, {"text": "word2", "label": []}] * 3
 NUMBERS: Rows = [{"text": f"word{n}", "label": n} for n in range(6)]
 TAGGED: Rows = [{"tokens": ["word1", "word2"], "tags": ["B-X", "O"]}] * 6

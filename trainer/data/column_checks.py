@@ -1,6 +1,6 @@
 """The columns that a study reads, by the task's names for them and the data's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -27,21 +27,42 @@ class Table:
     """Character between the values of a row in a CSV file."""
 
 
-class MissingColumn(DataError):
-    """A table lacks a column that the study reads."""
+def column_choices(sets: Sequence[tuple[str, ...]], named: Columns) -> list[Columns]:
+    """Return the columns that the data of a study may have; the first choice that they do have is read.
+
+    Where a study leaves the column of the inputs at its default, that is also any set of more columns, such as a text
+    with its pair, before what is named, and any set of others, such as prompts and completions, behind it.
+
+    Args:
+        sets: sets of columns of the study's task, the default first.
+        named: columns that the study names, filled up by its task's.
+    """
+    default, *others = sets
+    if named.keys() != set(default) or named[default[0]] != default[0]:
+        return [named]
+    wider = [{name: named.get(name, name) for name in names} for names in others if set(default) < set(names)]
+    different = [{name: name for name in names} for names in others if not set(default) & set(names)]
+    return [*wider, named, *different]
 
 
-def check_columns(source: str, names: list[str], columns: Columns) -> None:
-    """Check that all ``columns`` are among the ``names`` of a table's columns, once each.
+def choose_columns(source: str, names: Sequence[str], choices: Sequence[Columns]) -> Columns:
+    """Return the first of ``choices`` whose columns are all among the ``names`` of a table's columns.
 
     Raises:
-        MissingColumn: a column is missing.
-        DataError: there are several of its name.
+        DataError: a column is missing of each choice, or there are several of its name.
     """
-    for field, wanted in columns.items():
+
+    def distance(columns: Columns) -> tuple[int, int]:
+        n_missing = sum(name not in names for name in columns.values())
+        return n_missing, n_missing - len(columns)
+
+    whole = [columns for columns in choices if distance(columns)[0] == 0]
+    chosen = whole[0] if whole else min(choices, key=distance)
+    for field, wanted in chosen.items():
         if wanted not in names:
             near = "".join(f"; did you mean {name!r}?" for name in get_close_matches(wanted, names, n=1))
             listed = ", ".join(map(repr, names[:20]))
-            raise MissingColumn(f"{source} has no column {wanted!r}, only {listed}; set data.columns.{field}{near}")
+            raise DataError(f"{source} has no column {wanted!r}, only {listed}; set data.columns.{field}{near}")
         if names.count(wanted) > 1:
             raise DataError(f"{source} has {names.count(wanted)} columns {wanted!r}; rename all but one")
+    return chosen

@@ -1,10 +1,12 @@
 """Checks of single values of a row that several tasks share. Each raises ``BadRow``, which says what to do."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from trainer.data.rows import BadRow
+from trainer.data.tokenise import Text
 
 
 def check_text(value: Any, what: str = "text") -> str:
@@ -22,6 +24,21 @@ def check_text(value: Any, what: str = "text") -> str:
     if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise BadRow(f"the {what} holds half of a surrogate pair (as in \\ud83d), which is no character; correct it")
     return value
+
+
+def check_text_or_pair(row: Mapping[str, Any]) -> Text:
+    """Return the text of a row, or its pair of texts where the data has such.
+
+    Raises:
+        BadRow: one is missing, or no string of whole characters.
+    """
+    text = check_text(row["text"])
+    return (text, check_text(row["text_pair"], "text_pair")) if "text_pair" in row else text
+
+
+def is_blank(text: Text) -> bool:
+    """Whether ``text``, or one of a pair, has nothing but blanks."""
+    return not all(part.strip() for part in ((text,) if isinstance(text, str) else text))
 
 
 def check_label(value: Any, what: str = "label") -> str:

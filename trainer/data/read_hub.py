@@ -1,11 +1,12 @@
 """Reads the columns of a data set on the hub."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 
-from trainer.data.column_checks import Columns, Values, check_columns
+from trainer.data.column_checks import Columns, Values, choose_columns
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
@@ -15,11 +16,12 @@ PREFIX = "hub://"
 _PATTERN = re.compile(r"hub://(?P<name>[^/:#]+/[^/:#]+)(?::(?P<config>[^#]+))?#(?P<split>.+)")
 
 
-def read_hub(source: str, columns: Columns) -> Values:
+def read_hub(source: str, choices: Sequence[Columns]) -> Values:
     """Read one split of a data set on the hub; class ids become their names, images stay encoded.
 
     Args:
         source: an address ``hub://owner/name[:config]#split``.
+        choices: columns that may be read; the first that are all there are.
 
     Raises:
         DataError: malformed address, unknown data set, config, split or column, or no connection.
@@ -33,7 +35,7 @@ def read_hub(source: str, columns: Columns) -> Values:
         raise DataError(
             f"{source} cannot be read: {describe_hub_error(error)}. Correct the address, or download it and give a file"
         ) from error
-    check_columns(source, rows.column_names, columns)
+    columns = choose_columns(source, rows.column_names, choices)
     return {field: _values(rows, name) for field, name in columns.items()}
 
 

@@ -28,11 +28,12 @@ _VALIDATION_SHARE = 5
 AnyRows = Rows[Any, Any]
 
 
-def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
+def read_table(source: str, choices: Sequence[Columns], roots: Sequence[Path]) -> Table:
     """Read the task's columns of one file, folder of class folders or data set on the hub. Images are not opened yet.
 
     Args:
         source: as the study names it.
+        choices: columns that may be read; the first that are all there are.
         roots: folders that relative paths are tried under and all paths must lie in.
 
     Raises:
@@ -40,15 +41,15 @@ def read_table(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
             one.
     """
     if source.startswith(PREFIX):
-        table = Table(values=read_hub(source, columns))
+        table = Table(values=read_hub(source, choices))
     else:
         try:
-            table = _read_path(source, columns, roots)
+            table = _read_path(source, choices, roots)
         except PermissionError as error:  # find_allowed's own, or the operating system's
             raise DataError(str(error)) from error
     if not all(table.values.values()):
         raise DataError(f"{source} has no rows; give a file of examples")
-    if "image" in columns:
+    if "image" in table.values:
         images = [_image(source, row, value, roots) for row, value in enumerate(table.values["image"], start=1)]
         return replace(table, values=table.values | {"image": images})
     return table
@@ -70,7 +71,7 @@ def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: S
     sources = {data.train: table}
     for source in (data.validation, data.test):
         if source is not None and source not in sources:
-            sources[source] = read_table(source, data.columns, roots)
+            sources[source] = read_table(source, [data.columns], roots)
     sources = {source: _with_decimal_points(task, source, read) for source, read in sources.items()}
     rows = {source: _check_rows(task, source, read) for source, read in sources.items()}
     train = rows[data.train]
@@ -87,16 +88,16 @@ def read_splits(task: AnyRules, data: Data, table: Table, *, seed: int, roots: S
     return Splits(train=train, validation=validation, test=test, class_names=class_names, sha256=digest, notes=notes)
 
 
-def _read_path(source: str, columns: Columns, roots: Sequence[Path]) -> Table:
+def _read_path(source: str, choices: Sequence[Columns], roots: Sequence[Path]) -> Table:
     path = find_allowed(source, roots)
     if path is None:
         raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
-    if path.is_dir() and "image" in columns:
+    if path.is_dir() and "image" in choices[0]:
         images, labels = read_class_folders(source, path, roots)
         return Table(values={"image": images, "label": labels})
     if not path.is_file():
         raise DataError(f"{source} is not a file; name one file for each split")
-    return parse_file(source, path.read_bytes(), columns)
+    return parse_file(source, path.read_bytes(), choices)
 
 
 def _image(source: str, row: int, value: Any, roots: Sequence[Path]) -> ImageFile:

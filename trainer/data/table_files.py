@@ -7,7 +7,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import IO, Any
 
@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from trainer.data.column_checks import Columns, Table, Values, check_columns
+from trainer.data.column_checks import Columns, Table, Values, choose_columns
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
 
@@ -26,12 +26,13 @@ _MAX_BYTES = 2**31 - 1
 """Largest block that pyarrow reads, so largest content of an archive."""
 
 
-def parse_file(source: str, content: bytes, columns: Columns) -> Table:
+def parse_file(source: str, content: bytes, choices: Sequence[Columns]) -> Table:
     """Read some columns of a table; the suffix of its name decides the format.
 
     Args:
         source: name of the file, as the study gives it.
         content: of the file.
+        choices: columns that may be read; the first that are all there are.
 
     Raises:
         DataError: unknown suffix, empty, not UTF-8, malformed, or without one of the columns.
@@ -44,7 +45,7 @@ def parse_file(source: str, content: bytes, columns: Columns) -> Table:
     content = content.removeprefix(_BYTE_ORDER_MARK)
     if not content.strip():
         raise DataError(f"{source} is empty; give a file of examples")
-    return _PARSERS[suffix](source, content, columns)
+    return _PARSERS[suffix](source, content, choices)
 
 
 def _unpack(source: str, content: bytes) -> tuple[str, bytes]:
@@ -79,15 +80,15 @@ def _read_all(source: str, stream: IO[bytes] | gzip.GzipFile) -> bytes:
     return content
 
 
-def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
+def _parse_csv(source: str, content: bytes, choices: Sequence[Columns]) -> Table:
     _check_utf8(source, content)
-    content, separator, notes = _separator(source, content, columns)
+    content, separator, notes = _separator(source, content, choices)
     # One block: a quoted text may be longer than the default megabyte. Newlines inside quotes are text
     read = pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, _MAX_BYTES))
     parse = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     try:
         names = pyarrow.csv.open_csv(pyarrow.BufferReader(content), read, parse).schema.names
-        check_columns(source, names, columns)
+        columns = choose_columns(source, names, choices)
         # Typed as strings, so that "NA" and "null" stay words and "007" keeps its zeros
         convert = pyarrow.csv.ConvertOptions(
             include_columns=list(columns.values()),
@@ -102,7 +103,7 @@ def _parse_csv(source: str, content: bytes, columns: Columns) -> Table:
     return Table(values=values, notes=notes, separator=separator)
 
 
-def _separator(source: str, content: bytes, columns: Columns) -> tuple[bytes, str, tuple[str, ...]]:
+def _separator(source: str, content: bytes, choices: Sequence[Columns]) -> tuple[bytes, str, tuple[str, ...]]:
     """Find what separates the values of a row: the comma, unless another character gives the columns that are wanted.
 
     Returns:
@@ -114,14 +115,16 @@ def _separator(source: str, content: bytes, columns: Columns) -> tuple[bytes, st
         content, found = rest, [told[1].decode()]
     else:
         found = [
-            each
-            for each in _SEPARATORS
-            if set(columns.values()) <= set(next(csv.reader([first.decode().strip()], delimiter=each)))
+            each for each in _SEPARATORS if any(set(columns.values()) <= _cells(first, each) for columns in choices)
         ]
     separator = found[0] if found else ","
     if separator == ",":
         return content, separator, ()
     return content, separator, (f"{source}: its values are taken to be separated by {separator!r}, not by commas",)
+
+
+def _cells(line: bytes, separator: str) -> set[str]:
+    return set(next(csv.reader([line.decode().strip()], delimiter=separator)))
 
 
 def _swallowed_rows(
@@ -174,7 +177,7 @@ def _has_broken_quotes(content: bytes, separator: str) -> bool:
     return False
 
 
-def _parse_jsonl(source: str, content: bytes, columns: Columns) -> Table:
+def _parse_jsonl(source: str, content: bytes, choices: Sequence[Columns]) -> Table:
     # Not by pyarrow, which turns texts that look like dates into timestamps
     _check_utf8(source, content)
     rows: list[dict[str, Any]] = []
@@ -188,14 +191,14 @@ def _parse_jsonl(source: str, content: bytes, columns: Columns) -> Table:
         if not isinstance(row, dict):
             raise DataError(f"{source}, line {number}: not an object; give one object a line")
         rows.append(row)
-    check_columns(source, list(rows[0]), columns)
+    columns = choose_columns(source, list(rows[0]), choices)
     return Table(values={field: [row.get(name) for row in rows] for field, name in columns.items()})
 
 
-def _parse_parquet(source: str, content: bytes, columns: Columns) -> Table:
+def _parse_parquet(source: str, content: bytes, choices: Sequence[Columns]) -> Table:
     try:
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-        check_columns(source, file.schema_arrow.names, columns)
+        columns = choose_columns(source, file.schema_arrow.names, choices)
         table = file.read(columns=list(columns.values()))
         features = datasets.Features.from_arrow_schema(file.schema_arrow)
     except (pyarrow.ArrowException, OSError) as error:
@@ -216,7 +219,7 @@ def _check_utf8(source: str, content: bytes) -> None:
         ) from error
 
 
-_PARSERS: dict[str, Callable[[str, bytes, Columns], Table]] = {
+_PARSERS: dict[str, Callable[[str, bytes, Sequence[Columns]], Table]] = {
     ".csv": _parse_csv,
     ".tsv": _parse_csv,
     ".jsonl": _parse_jsonl,

@@ -52,7 +52,8 @@ def check_tokens(inputs: Sequence[Hashable], split: TokenisedSplit, tokenizer: P
 
 def _written_out(inputs: Sequence[Hashable], tokenizer: PreTrainedTokenizerBase) -> list[str]:
     tokens = sorted(set(tokenizer.all_special_tokens))
-    found = [token for token in tokens if any(token in text for text in inputs if isinstance(text, str))]
+    parts = [part for text in inputs for part in (text if isinstance(text, tuple) else (text,))]
+    found = [token for token in tokens if any(token in part for part in parts)]
     if not found:
         return []
     return [f"texts hold special tokens of the model ({', '.join(found[:5])}), which are read as text like any other"]

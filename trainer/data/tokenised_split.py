@@ -22,8 +22,8 @@ class Batch:
     """Some rows of a split on the device."""
 
     inputs: dict[str, torch.Tensor]
-    """Arguments of the model's forward pass: ``input_ids`` and ``attention_mask`` ``[B, T]``, or ``pixel_values``
-    ``[B, channels, height, width]``."""
+    """Arguments of the model's forward pass: ``input_ids``, ``attention_mask`` and, of pairs, ``token_type_ids``
+    ``[B, T]``, or ``pixel_values`` ``[B, channels, height, width]``."""
     targets: torch.Tensor
     """Targets of the rows: ``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
 
@@ -68,6 +68,8 @@ class TokenisedSplit:
     """Token ids of all rows, special tokens included, one row after another."""
     starts_N1: NDArray[np.int64]
     """Position in ``tokens_S`` where each row starts, and where the last one ends."""
+    types_S: NDArray[np.int8] | None = None
+    """Which text of a pair each token belongs to; ``None``: the model is not told."""
     targets: NDArray[Any]
     """Targets, one for each row, ``[N]`` or ``[N, C]``; or, where each token has one, ``[S]`` with ``IGNORED``."""
     has_token_targets: bool = False
@@ -95,8 +97,9 @@ class TokenisedSplit:
 
     @cached_property
     def inputs_sha256(self) -> str:
-        """SHA-256 over the token ids of all rows."""
-        return hashlib.sha256(self.starts_N1.tobytes() + self.tokens_S.tobytes()).hexdigest()
+        """SHA-256 over the token ids of all rows, and their types."""
+        types = b"" if self.types_S is None else self.types_S.tobytes()
+        return hashlib.sha256(self.starts_N1.tobytes() + self.tokens_S.tobytes() + types).hexdigest()
 
     def row(self, row: int) -> NDArray[np.int32]:
         """Return the token ids of one row, counted from 0."""
@@ -113,11 +116,12 @@ class TokenisedSplit:
             targets[mask_BT] = np.concatenate([self.targets[self._places(row)] for row in rows_B])
         else:
             targets = self.targets[rows_B]
+        inputs = {"input_ids": ids_BT, "attention_mask": mask_BT.astype(np.int64)}
+        if self.types_S is not None:
+            types_BT = inputs["token_type_ids"] = np.zeros(mask_BT.shape, dtype=np.int64)
+            types_BT[mask_BT] = np.concatenate([self.types_S[self._places(row)] for row in rows_B])
         return Batch(
-            inputs={
-                "input_ids": torch.from_numpy(ids_BT).to(device),
-                "attention_mask": torch.from_numpy(mask_BT.astype(np.int64)).to(device),
-            },
+            inputs={name: torch.from_numpy(values_BT).to(device) for name, values_BT in inputs.items()},
             targets=torch.from_numpy(targets).to(device),
         )
 
@@ -127,6 +131,7 @@ class TokenisedSplit:
         return replace(
             self,
             tokens_S=self.tokens_S[places],
+            types_S=None if self.types_S is None else self.types_S[places],
             starts_N1=np.cumsum([0, *self.lengths_N[rows]], dtype=np.int64),
             targets=self.targets[places if self.has_token_targets else np.asarray(rows)],
         )

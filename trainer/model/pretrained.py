@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,12 +175,15 @@ def load_image_processor(directory: Path) -> Any:
         raise ConfigError(f"model.name: no image processor can be opened in {directory}: {error}") from error
 
 
-def load_tokenizer(directory: Path, max_length: int, *, reads_special_tokens: bool) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    directory: Path, max_length: int, *, reads_special_tokens: bool, reads_pairs: bool
+) -> PreTrainedTokenizerBase:
     """Open the tokenizer, which then truncates to ``max_length`` tokens when asked to truncate.
 
     Args:
         reads_special_tokens: whether special tokens that stand in a text, such as ``</s>``, are those tokens; if not,
             they are text like any other.
+        reads_pairs: whether texts come in pairs, which may need more special tokens.
 
     Raises:
         ConfigError: the directory holds none, or one that cannot pad or leaves no room for text.
@@ -208,12 +212,19 @@ def load_tokenizer(directory: Path, max_length: int, *, reads_special_tokens: bo
         tokenizer.pad_token = tokenizer.eos_token
     if tokenizer.pad_token_id is None:
         raise ConfigError(f"model.name: the tokenizer in {directory} has no padding token; give it one")
-    n_special = tokenizer.num_special_tokens_to_add()
+    n_special = tokenizer.num_special_tokens_to_add(pair=reads_pairs)
     if max_length <= n_special:
         raise ConfigError(
             f"data.max_length = {max_length} leaves no token for text, since {n_special} are special; raise it"
         )
     return tokenizer
+
+
+def forget_unread_types(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> None:
+    """Let ``tokenizer`` give no token types to a ``model`` that cannot tell two types apart."""
+    is_read = "token_type_ids" in inspect.signature(model.forward).parameters
+    if not is_read or getattr(model.config, "type_vocab_size", 2) < 2:
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 
 def _check_vocabulary(directory: Path, tokenizer: PreTrainedTokenizerBase) -> None:

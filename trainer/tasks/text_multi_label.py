@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.data.label_and_text_checks import check_label, check_text
+from trainer.data.label_and_text_checks import check_label, check_text_or_pair, is_blank
 from trainer.data.rows import BadRow, Rows
-from trainer.data.tokenise import encode_texts
+from trainer.data.tokenise import Text, encode_texts
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, class_positions, joined
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelClassification(Task[str, tuple[str, ...]]):
-    """Examples are texts, each with the names of its classes, of which there may be none."""
+class MultiLabelClassification(Task[Text, tuple[str, ...]]):
+    """Examples are texts or pairs of texts, each with the names of its classes, of which there may be none."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
     metric_names = ("f1_micro", "f1_macro", "subset_accuracy")
@@ -30,7 +30,7 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
     separator: str | None = None
     """What stands between the classes of a text; ``None``: labels are lists."""
 
-    def check_row(self, row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    def check_row(self, row: Mapping[str, Any]) -> tuple[Text, tuple[str, ...]]:
         labels = row["label"]
         if self.separator is not None and isinstance(labels, str):
             labels = [part.strip() for part in labels.split(self.separator)] if labels.strip() else []
@@ -39,15 +39,15 @@ class MultiLabelClassification(Task[str, tuple[str, ...]]):
         names = tuple(check_label(label) for label in labels)
         if len(set(names)) < len(names):
             raise BadRow(f"a class is listed twice in {labels!r}; list each once")
-        return check_text(row["text"]), names
+        return check_text_or_pair(row), names
 
     def classes_of(self, target: tuple[str, ...]) -> Iterable[str]:
         return target
 
-    def is_empty(self, example: str) -> bool:
-        return not example.strip()
+    def is_empty(self, example: Text) -> bool:
+        return is_blank(example)
 
-    def encode(self, rows: Rows[str, tuple[str, ...]], processor: Any, max_length: int) -> TokenisedSplit:
+    def encode(self, rows: Rows[Text, tuple[str, ...]], processor: Any, max_length: int) -> TokenisedSplit:
         targets_NC = np.zeros((len(rows), len(self.class_names)), dtype=np.float32)
         for row, names in enumerate(rows.targets):
             targets_NC[row, class_positions(self.class_names, names)] = 1.0

@@ -13,27 +13,27 @@ from scipy.stats import pearsonr, spearmanr
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
-from trainer.data.label_and_text_checks import check_number, check_text
+from trainer.data.label_and_text_checks import check_number, check_text_or_pair, is_blank
 from trainer.data.rows import Rows
-from trainer.data.tokenise import encode_texts
+from trainer.data.tokenise import Text, encode_texts
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, joined
 
 
-class TextRegression(Task[str, float]):
-    """Examples are texts, each with its number."""
+class TextRegression(Task[Text, float]):
+    """Examples are texts or pairs of texts, each with its number."""
 
     model_class: ClassVar[Any] = AutoModelForSequenceClassification
     reads_numbers = True
     metric_names = ("mse", "mae", "pearson", "spearman")
 
-    def check_row(self, row: Mapping[str, Any]) -> tuple[str, float]:
-        return check_text(row["text"]), check_number(row["label"])
+    def check_row(self, row: Mapping[str, Any]) -> tuple[Text, float]:
+        return check_text_or_pair(row), check_number(row["label"])
 
-    def is_empty(self, example: str) -> bool:
-        return not example.strip()
+    def is_empty(self, example: Text) -> bool:
+        return is_blank(example)
 
-    def encode(self, rows: Rows[str, float], processor: Any, max_length: int) -> TokenisedSplit:
+    def encode(self, rows: Rows[Text, float], processor: Any, max_length: int) -> TokenisedSplit:
         return encode_texts(rows.inputs, np.asarray(rows.targets, dtype=np.float32), processor, max_length)
 
     def head(self) -> dict[str, Any]:

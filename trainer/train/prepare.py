@@ -1,7 +1,6 @@
 """Prepares what the trials of a study share, once per study and process: data, model, facts."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
 
 from spezia.contract.data import Data
 from spezia.contract.facts import Facts
@@ -17,7 +17,7 @@ from spezia.contract.study_spec import Model, StudySpec
 from spezia.contract.tasks import TASKS
 from spezia.contract.tasks import Task as TaskName
 from trainer.data.class_weights import balanced_weights
-from trainer.data.column_checks import MissingColumn, Table
+from trainer.data.column_checks import Table, column_choices
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
 from trainer.data.token_checks import check_tokens
@@ -29,7 +29,14 @@ from trainer.model.device import Precision, choose_precision
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.freeze import find_blocks
 from trainer.model.model_source import ModelSource, resolve_model
-from trainer.model.pretrained import Pretrained, load_image_processor, load_pretrained, load_tokenizer, max_positions
+from trainer.model.pretrained import (
+    Pretrained,
+    forget_unread_types,
+    load_image_processor,
+    load_pretrained,
+    load_tokenizer,
+    max_positions,
+)
 from trainer.model.space_checks import check_space
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask, choose_task
@@ -88,25 +95,29 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         processor = load_image_processor(source.directory)
     else:
         processor = load_tokenizer(
-            source.directory, spec.data.max_length or _DEFAULT_LENGTH, reads_special_tokens=isinstance(task, CausalLm)
+            source.directory,
+            spec.data.max_length or _DEFAULT_LENGTH,
+            reads_special_tokens=isinstance(task, CausalLm),
+            reads_pairs="text_pair" in data.columns,
         )
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     max_length = _max_length(spec.model, spec.data, pretrained)
     if not task.reads_images:
         processor.model_max_length = max_length  # the saved tokenizer truncates where training did
+        forget_unread_types(processor, pretrained.model)
     encoded = {name: task.encode(rows, processor, max_length) for name, rows in named.items()}
     warnings = [*data_warnings(task, splits, is_weighted=spec.training.class_weights is not None), *pretrained.notes]
     if not task.reads_images:
         _check_fits(spec.model, pretrained, encoded)
-        warnings += _adapted_length(spec.data, max_length)
+        warnings += [*_adapted_length(spec.data, max_length), *_unmarked_pairs(data, processor)]
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
     if isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
     is_first = facts is None
     if facts is None:
-        facts = _state_facts(task, splits, encoded, source, pretrained, precision, warnings)
+        facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
     if is_first and spec.training.similarity:
         model = pretrained.new_model(seed=spec.seed, number=0).to(device)
@@ -127,20 +138,18 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
 
 
 def _read_train(task: TaskName, data: Data, roots: Sequence[Path]) -> tuple[Data, Table]:
-    """Read the training data; by another set of the task's columns where only the first one, the default, is absent."""
-    default, *others = TASKS[task].columns
-    try:
-        return data, read_table(data.train, data.columns, roots)
-    except MissingColumn:
-        if data.columns != {name: name for name in default}:
-            raise
-        for names in others:
-            other = data.model_copy(update={"columns": {name: name for name in names}})
-            with suppress(MissingColumn):
-                table = read_table(other.train, other.columns, roots)
-                note = f"{data.train} has no {' and '.join(default)}, so its {' and '.join(names)} are read"
-                return other, replace(table, notes=(note, *table.notes))
-        raise
+    """Read the training data, and name the columns that were found where the study leaves that open."""
+    choices = column_choices(TASKS[task].columns, data.columns)
+    table = read_table(data.train, choices, roots)
+    columns = next(columns for columns in choices if columns.keys() == table.values.keys())
+    if columns == data.columns:
+        return data, table
+    found = " and ".join(name for name in columns if name not in data.columns)
+    if data.columns.keys() < columns.keys():
+        note = f"{data.train} has a {found}, which is read with each {next(iter(data.columns))}"
+    else:
+        note = f"{data.train} has no {' and '.join(data.columns)}, so its {found} are read"
+    return data.model_copy(update={"columns": columns}), replace(table, notes=(note, *table.notes))
 
 
 def _check_class_weights(spec: StudySpec, task: AnyTask) -> None:
@@ -196,6 +205,18 @@ def _adapted_length(data: Data, max_length: int) -> list[str]:
     return [f"data.max_length is not given and is {max_length}, since the model reads no more tokens"]
 
 
+def _unmarked_pairs(data: Data, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    if "text_pair" not in data.columns:
+        return []
+    if tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add():
+        return []
+    note = (
+        "the model's tokenizer puts nothing between a text and its pair, so the model cannot tell where the second one "
+        "begins; take another model, or write into the texts what parts them"
+    )
+    return [note]
+
+
 def _check_fits(model: Model, pretrained: Pretrained, encoded: dict[str, Split]) -> None:
     n_embeddings = pretrained.model.get_input_embeddings().num_embeddings
     largest = max(int(split.tokens_S.max()) for split in encoded.values() if isinstance(split, TokenisedSplit))
@@ -207,6 +228,7 @@ def _check_fits(model: Model, pretrained: Pretrained, encoded: dict[str, Split])
 
 
 def _state_facts(
+    data: Data,
     task: AnyTask,
     splits: Splits[Any, Any],
     encoded: dict[str, Split],
@@ -221,6 +243,7 @@ def _state_facts(
         train_rows=len(encoded["train"]),
         validation_rows=len(encoded["validation"]),
         test_rows=len(encoded["test"]) if "test" in encoded else None,
+        columns=dict(data.columns),
         classes=list(splits.class_names),
         max_tokens=0 if task.reads_images else max(int(split.lengths_N.max()) for split in encoded.values()),
         truncated_rows=n_truncated,

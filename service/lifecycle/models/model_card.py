@@ -89,6 +89,11 @@ def _data(study: Study) -> str:
         ("test", data.test or "none", facts.test_rows),
     ]
     lines = [_table(("split", "source", "rows"), rows), f"SHA-256 of all data: `{facts.data_sha256}`."]
+    if facts.columns:
+        named = ", ".join(f"{ours} is `{theirs}`" for ours, theirs in facts.columns.items())
+        lines.append(f"Columns: {named}.")
+    if "text_pair" in facts.columns:
+        lines.append('Texts come in pairs: call the pipeline with `{"text": …, "text_pair": …}`.')
     if facts.classes:
         lines.append(f"Classes: {', '.join(facts.classes)}.")
     lines.append(f"Longest example: {facts.max_tokens} tokens; {facts.truncated_rows} rows were cut.")

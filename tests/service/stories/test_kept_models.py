@@ -19,9 +19,9 @@ from tests.service.hand_worker import HandWorker, spec
 
 
 def begin(http: TestClient, worker: HandWorker, *, n_trials: int = 10, **changes: Any) -> None:
-    training = changes.pop("training", {})
+    training, facts = changes.pop("training", {}), changes.pop("facts", {})
     assert http.post("/v1/studies", json=spec(n_trials=n_trials, training=training, **changes)).status_code == 201
-    worker.prepare()
+    worker.prepare(**facts)
 
 
 def run(worker: HandWorker, value: float, *, size: int = 10) -> bool:
@@ -149,6 +149,14 @@ def test_the_winner_has_a_card_when_the_study_ends(http: TestClient, worker: Han
         assert expected in text, expected
     listed = http.get("/v1/studies/feedback/trials/1/artifacts").json()["artifacts"]
     assert [one["file"] for one in listed] == ["README.md", "adapter/weights.bin", "weights.bin"]
+
+
+def test_the_card_of_pairs_says_so(http: TestClient, worker: HandWorker) -> None:
+    columns = {"text": "premise", "text_pair": "hypothesis", "label": "label"}
+    begin(http, worker, n_trials=1, facts={"columns": columns})
+    run(worker, 0.5)
+    assert "Columns: text is `premise`, text_pair is `hypothesis`, label is `label`." in card(http)
+    assert "Texts come in pairs: call the pipeline with `{" in card(http)
 
 
 def test_study_that_ends_without_a_workers_word_gets_its_card_later(

@@ -38,6 +38,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "data.columns",
         "these columns cannot be combined; give text, or prompt and completion",
     ),
+    (
+        spec(task="image-classification", data={"train": "a", "columns": {"text_pair": "b"}}),
+        "data.columns.text_pair",
+        "image-classification has no column text_pair",
+    ),
     (spec(data={"train": "a", "columns": "b"}), "data.columns", "must be a mapping"),
     (
         spec(task="text-regression", data={"train": "a", "label_separator": "|"}),
@@ -115,6 +120,21 @@ def test_columns_are_called_by_their_own_names(task: Any) -> None:
 def test_every_metric_of_a_task_may_be_the_objective(task: Any) -> None:
     for metric, direction in {"validation_loss": "minimize", **TASKS[task].metrics}.items():
         assert StudySpec.model_validate(spec(task=task, objective={"metric": metric})).direction == direction
+
+
+@pytest.mark.parametrize(
+    ("columns", "filled"),
+    [
+        ({"text_pair": "b"}, {"text": "text", "text_pair": "b", "label": "label"}),
+        ({"text": "a", "text_pair": "b"}, {"text": "a", "text_pair": "b", "label": "label"}),
+        ({"text": "a"}, {"text": "a", "label": "label"}),
+    ],
+)
+@pytest.mark.parametrize("task", ["text-classification", "text-regression"])
+def test_a_text_may_have_a_pair(task: Any, columns: dict[str, str], filled: dict[str, str]) -> None:
+    read = StudySpec.model_validate(spec(task=task, data={"train": "a", "columns": columns}))
+    assert read.data is not None
+    assert read.data.columns == filled
 
 
 def test_a_column_that_is_left_out_keeps_its_name() -> None:

@@ -20,7 +20,7 @@ def read(root: Path, *, seed: int = 0, roots: list[Path] | None = None, **data: 
     columns = {"text": "text", "label": "label"} | data.pop("columns", {})
     named = Data.model_validate({"train": "train.csv", "columns": columns} | data)
     folders = [root] if roots is None else roots
-    table = read_table(named.train, named.columns, folders)
+    table = read_table(named.train, [named.columns], folders)
     return read_splits(TextClassification(), named, table, seed=seed, roots=folders)
 
 

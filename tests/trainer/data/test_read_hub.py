@@ -33,27 +33,27 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 
 def test_class_ids_become_names_and_no_class_none(calls: list[Any]) -> None:
-    raw = read_hub("hub://owner/name:config#train[:10%]", COLUMNS)
+    raw = read_hub("hub://owner/name:config#train[:10%]", [COLUMNS])
     assert calls == [("owner/name", "config", "train[:10%]")]
     assert raw["text"] == ["a", "b", "c"]
     assert raw["label"] == ["yes", "no", None]
 
 
 def test_the_configuration_may_be_left_out(calls: list[Any]) -> None:
-    read_hub("hub://owner/name#test", COLUMNS)
+    read_hub("hub://owner/name#test", [COLUMNS])
     assert calls == [("owner/name", None, "test")]
 
 
 @pytest.mark.parametrize("source", ["hub://name#train", "hub://owner/name", "hub://owner/name#"])
 def test_malformed_address_is_refused(calls: list[Any], source: str) -> None:
     with pytest.raises(DataError, match=re.escape("write hub://owner/name[:config]#split")):
-        read_hub(source, COLUMNS)
+        read_hub(source, [COLUMNS])
     assert calls == []
 
 
 def test_missing_column_is_refused(calls: list[Any]) -> None:
     with pytest.raises(DataError, match="hub://owner/name#train has no column 'mood'"):
-        read_hub("hub://owner/name#train", COLUMNS | {"label": "mood"})
+        read_hub("hub://owner/name#train", [COLUMNS | {"label": "mood"}])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_the_hub_refuses_is_a_data_error(monkeypatch: pytest.MonkeyPatch, e
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     with pytest.raises(DataError, match=f"cannot be read: {error}"):
-        read_hub("hub://owner/name#train", COLUMNS)
+        read_hub("hub://owner/name#train", [COLUMNS])
 
 
 def test_lists_of_class_ids_become_names_and_images_stay_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +84,6 @@ def test_lists_of_class_ids_become_names_and_images_stay_encoded(monkeypatch: py
         features=datasets.Features(features),
     )
     monkeypatch.setattr(datasets, "load_dataset", lambda *_args, **_options: rows)
-    table = read_hub("hub://owner/name#train", {"tags": "tags", "image": "image"})
+    table = read_hub("hub://owner/name#train", [{"tags": "tags", "image": "image"}])
     assert table["tags"] == [["B-X", "O"], []]
     assert table["image"][0]["bytes"] == stream.getvalue()

@@ -116,7 +116,7 @@ def test_broken_weights_are_refused(pristine: Path, tmp_path: Path) -> None:
 
 
 def test_tokenizer_truncates_at_the_study_length(pristine: Path) -> None:
-    tokenizer = load_tokenizer(pristine / "model", 5, reads_special_tokens=False)
+    tokenizer = load_tokenizer(pristine / "model", 5, reads_special_tokens=False, reads_pairs=False)
     assert len(tokenizer("word1 " * 20, truncation=True)["input_ids"]) == 5
 
 
@@ -125,17 +125,17 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="no padding token"):
-        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{tmp_path} lacks the files of its tokenizer")):
-        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)
 
 
 def test_a_length_without_room_for_text_is_refused(pristine: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.max_length = 2 leaves no token for text"):
-        load_tokenizer(pristine / "model", 2, reads_special_tokens=False)
+        load_tokenizer(pristine / "model", 2, reads_special_tokens=False, reads_pairs=False)
 
 
 SMALL: dict[str, Any] = {
@@ -203,4 +203,4 @@ def test_a_sentencepiece_model_alone_names_the_packages_that_open_it(
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find_spec(name))
     with pytest.raises(ConfigError, match="pip install sentencepiece protobuf"):
-        load_tokenizer(tmp_path, 32, reads_special_tokens=False)
+        load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)

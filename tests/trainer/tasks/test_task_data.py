@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 
 from tests.trainer import tiny
-from tests.trainer.written_rows import MULTI, NUMBERS, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
+from tests.trainer.written_rows import MULTI, NUMBERS, PAIRS, PROMPTED, PROMPTS, TEXTS, PrepareRows, Rows, good_rows
 from trainer.errors import ConfigError, DataError
 
 
@@ -114,3 +115,65 @@ def test_prompts_and_completions_are_found_without_being_named(prepare_rows: Pre
 def test_classes_of_which_a_text_has_several_are_not_weighed(prepare_rows: PrepareRows) -> None:
     with pytest.raises(ConfigError, match=re.escape("training.class_weights: this study's texts have several classes")):
         prepare_rows("text-classification", MULTI, MULTI, training={"class_weights": "balanced"})
+
+
+def test_a_text_pair_is_found_without_being_named(prepare_rows: PrepareRows) -> None:
+    named = [{"text": row["text"], "second": row["text_pair"], "label": row["label"]} for row in PAIRS]
+    found = prepare_rows("text-classification", PAIRS, PAIRS)
+    told = prepare_rows("text-classification", named, named, data={"columns": {"text_pair": "second"}})
+    assert found.train.inputs_sha256 == told.train.inputs_sha256
+    assert found.facts.columns == {"text": "text", "text_pair": "text_pair", "label": "label"}
+    assert told.facts.columns == {"text": "text", "text_pair": "second", "label": "label"}
+    (warning,) = set(found.facts.warnings) - set(told.facts.warnings)
+    assert warning == "train.jsonl has a text_pair, which is read with each text"
+
+
+@pytest.mark.parametrize(
+    ("task", "label"), [("text-classification", "calm"), ("text-classification", ["calm"]), ("text-regression", 1.5)]
+)
+def test_a_blank_half_of_a_pair_is_told_and_a_missing_one_refused(
+    prepare_rows: PrepareRows, task: str, label: Any
+) -> None:
+    good = [{"text": "word1", "text_pair": "word2", **row} for row in good_rows(task, {"label": label})]
+    blank = {"text": "word1", "text_pair": " ", "label": label}
+    warnings = prepare_rows(task, [*good, blank], good).facts.warnings
+    assert "1 of 7 train texts are empty; the model can only guess there" in warnings
+    with pytest.raises(DataError, match=r"row 7: there is no text_pair; fill it in or remove the row"):
+        prepare_rows(task, [*good, blank | {"text_pair": None}], good)
+    with pytest.raises(DataError, match=r"validation.jsonl has no column 'text_pair'"):
+        prepare_rows(task, good, good_rows(task, {"label": label}))
+    with pytest.raises(ConfigError, match=r"data.max_length = 3 leaves no token for text, since 3 are special"):
+        prepare_rows(task, good, good, data={"max_length": 3})
+
+
+@pytest.mark.parametrize(
+    ("family", "overrides", "has_types"),
+    [("bert", {}, True), ("distilbert", {}, False), ("roberta", {"type_vocab_size": 1}, False)],
+)
+def test_a_model_is_told_which_text_a_token_belongs_to_if_it_reads_that(
+    prepare_rows: PrepareRows, tmp_path: Path, family: str, overrides: dict[str, Any], has_types: bool
+) -> None:
+    tiny.save(tiny.make_family(family, **overrides), tmp_path / "model", tiny.make_typing_tokenizer())
+    prepared = prepare_rows("text-classification", PAIRS, PAIRS, model={"name": "model"})
+    batch = prepared.train.collate(np.arange(2), tiny.CPU)
+    assert ("token_type_ids" in batch.inputs) == has_types
+    model = prepared.pretrained.new_model(seed=0, number=0).eval()
+    plain = prepared.pretrained.processor(PAIRS[0]["text"], PAIRS[0]["text_pair"], return_tensors="pt")
+    assert model(**batch.inputs).logits[0].tolist() == pytest.approx(model(**plain).logits[0].tolist(), abs=1e-5)
+
+
+def test_a_pair_with_nothing_between_is_told(prepare_rows: PrepareRows, tmp_path: Path) -> None:
+    tiny.save_family(tmp_path / "model", "gpt2")
+    warnings = prepare_rows("text-classification", PAIRS, PAIRS, model={"name": "model"}).facts.warnings
+    assert any(
+        warning.startswith("the model's tokenizer puts nothing between a text and its pair") for warning in warnings
+    )
+    warnings = prepare_rows("text-classification", PAIRS, PAIRS).facts.warnings
+    assert not any("puts nothing between" in warning for warning in warnings)
+
+
+def test_a_pair_may_come_from_the_hub(monkeypatch: pytest.MonkeyPatch, prepare_rows: PrepareRows) -> None:
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_args, **_options: datasets.Dataset.from_list(PAIRS))
+    from_hub = {"train": "hub://owner/name#train", "validation": "hub://owner/name#test"}
+    found, written = (prepare_rows("text-classification", PAIRS, PAIRS, data=data) for data in (from_hub, {}))
+    assert found.train.inputs_sha256 == written.train.inputs_sha256

@@ -254,6 +254,13 @@ def one_class(trial: Trial) -> dict[str, float]:
     return {"accuracy": accuracy_score([row["label"] for row in rows], [answer["label"] for answer in answers])}
 
 
+def pairs(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    texts = [{name: row[name] for name in ("text", "text_pair")} for row in rows]
+    answers = open_pipeline(trial, "text-classification")(texts, truncation=True)
+    return {"accuracy": accuracy_score([row["label"] for row in rows], [answer["label"] for answer in answers])}
+
+
 def several_classes(trial: Trial) -> dict[str, float]:
     rows = trial.study.case.rows("validation")
     answers = open_pipeline(trial, "text-classification", top_k=None)([row["text"] for row in rows])
@@ -312,6 +319,7 @@ def language(trial: Trial) -> dict[str, float]:
 
 PIPELINES = {
     "one-class": one_class,
+    "pairs": pairs,
     "several-classes": several_classes,
     "regression": regression,
     "tags": tags,
