@@ -16,6 +16,10 @@ DEVICE_SECONDS = "device_seconds"
 GAP = "generalization_gap"
 """Metric for validation loss minus training loss, in nats."""
 
+CACHED_ROWS = "cached_rows"
+"""Figure that stands beside a trial's metrics and is none: how many rows, training and validation, the trial has read
+from the cache of frozen blocks instead of computing these blocks; 0 where the cache could not be used."""
+
 BESIDE: dict[str, Direction] = {"train_loss": "minimize", GAP: "minimize", DEVICE_SECONDS: "minimize"}
 """Metrics of every task that may be a further objective or a constraint, with their directions. As the only objective
 they would favour a model that has memorised the training data, or that has learnt nothing."""

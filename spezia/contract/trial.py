@@ -77,7 +77,9 @@ class Evaluation(Reply):
     value: float
     """Value of the first objective."""
     metrics: dict[str, float]
-    """All metrics of the evaluation, by name."""
+    """All metrics of the evaluation, by name. Where blocks are frozen, ``cached_rows`` beside them counts the rows that
+    the trial has read from the worker's cache of frozen blocks so far; it is 0 where the cache could not be used, and
+    absent where the worker has none."""
     should_prune: bool
     """Whether the pruner ended the trial at this evaluation."""
     reason: str | None

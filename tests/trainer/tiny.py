@@ -18,12 +18,15 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    BioGptConfig,
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    FNetConfig,
     GemmaConfig,
     GPT2Config,
     LlamaConfig,
+    LongformerConfig,
     MBartConfig,
     ModernBertConfig,
     MT5Config,
@@ -37,6 +40,7 @@ from transformers import (
     UMT5Config,
     ViTConfig,
     ViTImageProcessorPil,
+    XLNetConfig,
 )
 
 from spezia.contract.study_spec import StudySpec
@@ -121,13 +125,20 @@ _TIED: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
 }
 TIED = tuple(_TIED)
 """More architectures, whose embeddings lie in several places and have several names."""
+_ODD: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+    "biogpt": (BioGptConfig, _SMALL | _EDGES),
+    "fnet": (FNetConfig, _SMALL),
+    "longformer": (LongformerConfig, _SMALL | {"attention_window": 8}),
+    "xlnet": (XLNetConfig, {"vocab_size": len(_VOCABULARY), "d_model": 32, "n_layer": 3, "n_head": 2, "d_inner": 64}),
+}
+"""Architectures that drop out between their modules, have no mask, pad by themselves, or put time first."""
 DECODERS = ("gpt2", "llama", "qwen2")
 ENCODERS = ("bert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta")
 
 
 def family_config(family: str, **overrides: Any) -> PreTrainedConfig:
     """Three blocks of width 32; names of ``overrides`` as in ``BertConfig``, or the family's own."""
-    config_class, values = (_FAMILIES | _TIED)[family]
+    config_class, values = (_FAMILIES | _TIED | _ODD)[family]
     return config_class(**values | overrides)
 
 

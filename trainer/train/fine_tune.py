@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from spezia.contract.objectives import CACHED_ROWS
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
 from trainer.data.class_weights import ClassWeights
 from trainer.errors import ConfigError, Diverged
@@ -34,6 +35,7 @@ from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
 from trainer.trunk.open_trunk import open_trunk
+from trainer.trunk.trunk import Trunk
 
 MICRO_BATCH_TOKENS = 8_192
 """Padded tokens of one forward and backward pass: a few GB for a model of the size of BERT."""
@@ -67,7 +69,8 @@ class Evaluation:
     """Metric of the first objective."""
     metrics: dict[str, float]
     """``validation_loss`` and ``train_loss`` in nats, and the task's own metrics. The training loss is the mean over
-    the optimizer steps since the evaluation before, with dropout; neither has label smoothing."""
+    the optimizer steps since the evaluation before, with dropout; neither has label smoothing. Where blocks are frozen
+    for good and there is a cache of them, ``cached_rows`` counts what came from it."""
     final: bool
     """Whether the trial ends here: this was the last evaluation planned, or early stopping is out of patience."""
 
@@ -106,13 +109,14 @@ def fine_tune(
     due = _plan(prepared, config, n_steps)
     trial_model = _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
     model = trial_model.model
-    if cache is not None:
+    trunk = None
+    if cache is not None and trial_model.depth:
         splits = prepared.train, prepared.validation
-        train, validation = open_trunk(cache, model, trial_model.depth, splits, prepared.facts)
+        train, validation, trunk = open_trunk(cache, model, trial_model.depth, splits, prepared.facts)
         prepared = replace(prepared, train=train, validation=validation)
     optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
-    progress = _Progress(prepared)
+    progress = _Progress(prepared, trunk)
     class_weights = _class_weights(prepared)
     losses: list[torch.Tensor] = []
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
@@ -133,6 +137,8 @@ def fine_tune(
         if optimizer_steps != due[progress.step]:
             continue
         metrics = _measure(prepared, model, losses)
+        if trunk is not None:
+            metrics[CACHED_ROWS] = trunk.n_rows
         if progress.note(metrics[prepared.spec.metric]):
             best.keep(prepared.pretrained, model)
         final = progress.step == len(due) or progress.is_out_of_patience
@@ -144,15 +150,16 @@ def fine_tune(
 
 
 class _Progress:
-    """The step a trial is at, and how long ago its best one was."""
+    """The step a trial is at, how long ago its best one was, and what it has read from the cache."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: Prepared, trunk: Trunk | None) -> None:
         self.step = 0
         self.value = math.nan
         self._sign = 1.0 if prepared.spec.direction == "minimize" else -1.0
         self._patience = prepared.spec.training.early_stopping_patience
         self._best = math.inf
         self._best_step = 0
+        self._trunk = trunk or Trunk()
 
     def note(self, value: float) -> bool:
         """Count an evaluation, and return whether it is the best. Of equals the first is."""
@@ -165,11 +172,18 @@ class _Progress:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "value": self.value, "best": self._best, "best_step": self._best_step}
+        return {
+            "step": self.step,
+            "value": self.value,
+            "best": self._best,
+            "best_step": self._best_step,
+            "cached_rows": self._trunk.n_rows,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.step, self.value = state_dict["step"], state_dict["value"]
         self._best, self._best_step = state_dict["best"], state_dict["best_step"]
+        self._trunk.n_rows = state_dict.get("cached_rows", 0)  # older checkpoints have none
 
     @property
     def is_out_of_patience(self) -> bool:

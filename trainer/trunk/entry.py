@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 HEADER_BYTES = 512
 """Size of the header of a file, padding included."""
-_FORMAT = 1
+_FORMAT = 2
 """Number of the file format; raised when older files cannot be read any more."""
 _CHUNK_BYTES = 1 << 24
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,8 +40,17 @@ that is above 1: rounding in another order, and hidden states kept with the 8 bi
 _LOG = logging.getLogger(__name__)
 
 
+class Opened(NamedTuple):
+    """What a trial trains and validates on, and what feeds its model."""
+
+    train: Split
+    validation: Split
+    trunk: Trunk
+    """Counts the rows that it feeds; none where the cache is not used."""
+
+
 class _Unequal(Exception):
-    """The model puts out something else with the cache."""
+    """The model puts out something else with the cache, or each time."""
 
 
 class _Reached(Exception):
@@ -50,7 +59,7 @@ class _Reached(Exception):
 
 def open_trunk(
     cache: TrunkCache, model: PreTrainedModel, depth: int, splits: tuple[Split, Split], facts: Facts
-) -> tuple[Split, Split]:
+) -> Opened:
     """Replace the first ``depth`` blocks of ``model`` by their cached output for the rows of ``splits``.
 
     Cached or not, losses are equal within ``TOLERANCES``. Whatever speaks against the cache is logged, and training
@@ -63,18 +72,19 @@ def open_trunk(
         facts: of the study; the model's hash and the precision count.
 
     Returns:
-        What to train and validate on: splits whose batches ``model`` is fed for, or ``splits`` itself if nothing is
+        What to train and validate on: splits whose batches ``model`` is fed for, or those of ``splits`` if nothing is
         cached.
     """
     if depth == 0:
-        return splits
+        return Opened(*splits, Trunk())
     source = _Source(model, (find_blocks(model) or [])[:depth], facts.model_sha256, facts.precision)
     try:
+        _check_still(source, splits[0])
         with _eval_mode(model):
             opened = _open(cache, source, splits)
     except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
         _LOG.warning("the trunk cache is not used: %s", reason)
-        return splits
+        return Opened(*splits, Trunk())
     _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
     return opened
 
@@ -103,7 +113,11 @@ class _Source:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def logits(self, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
-        return forward(self.model, split.collate(rows_B, self.model.device), self.precision)
+        """Return what the model puts out for rows, for texts without their padding, of which nothing reads it."""
+        batch = split.collate(rows_B, self.model.device)
+        logits = forward(self.model, batch, self.precision)
+        mask = batch.inputs.get("attention_mask")
+        return logits[mask == 1] if mask is not None and logits.shape[:2] == mask.shape and logits.ndim == 3 else logits
 
 
 @contextmanager
@@ -117,7 +131,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> tuple[FedSplit, FedSplit]:
+def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened:
     outputs = _outputs(source, splits[0])
     entries = [_entry(cache, source, split) for split in splits]
     plain = [_check_logits(source, split) for split in splits]
@@ -131,18 +145,47 @@ def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> tu
         if trunk.is_selected or not error <= TOLERANCES[source.precision]:
             restore_blocks(source.blocks)
             raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
-    return train, validation
+    trunk.n_rows = 0  # those of the check are no rows of the trial
+    return Opened(train, validation, trunk)
+
+
+def _check_still(source: _Source, split: Split) -> None:
+    """Check that the frozen blocks put out the same again while the rest of the model trains.
+
+    Their own dropouts are off, but some architectures (BioGPT) drop parts of the embeddings between their modules.
+    """
+    first, second = (_hidden(source, split, _check_rows(split)) for _ in range(2))
+    if _error(first, second) > TOLERANCES[source.precision]:
+        raise _Unequal("what the frozen blocks read is dropped out at random in training")
 
 
 def _entry(cache: TrunkCache, source: _Source, split: Split) -> TrunkEntry:
     hidden_BTD = _hidden(source, split, _check_rows(split))
-    n_tokens = int(_tokens(split, np.arange(len(split)), hidden_BTD).sum())
-    size = entry_bytes(len(split), n_tokens, hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4)
-    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=_all_rows(source, split)))
+    stored_N = _stored_lengths(split, hidden_BTD)
+    size = entry_bytes(len(split), int(stored_N.sum()), hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4)
+    rows = _all_rows(source, split, stored_N)
+    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=rows))
 
 
-def _all_rows(source: _Source, split: Split) -> Iterator[tuple[int, Stored]]:
-    """Yield each row, counted from 0, and its hidden states."""
+def _stored_lengths(split: Split, hidden_BTD: torch.Tensor) -> NDArray[np.int64]:
+    """Return how many hidden states are kept of each row: of texts as many as they have tokens, of images all.
+
+    Args:
+        hidden_BTD: hidden states of the rows of the check.
+    """
+    longest = _check_rows(split)
+    if hidden_BTD.ndim != 3 or len(hidden_BTD) != len(longest):
+        raise UnknownBlock("the blocks of this architecture do not put out [rows, tokens, width]")
+    n_hidden = hidden_BTD.shape[1]
+    if "attention_mask" not in split.collate(longest, hidden_BTD.device).inputs:
+        return np.full(len(split), n_hidden, dtype=np.int64)
+    if n_hidden < split.lengths_N.max():
+        raise UnknownBlock("the blocks of this architecture put out fewer hidden states than there are tokens")
+    return split.lengths_N
+
+
+def _all_rows(source: _Source, split: Split, stored_N: NDArray[np.int64]) -> Iterator[tuple[int, Stored]]:
+    """Yield each row, counted from 0, and as many of its hidden states as ``stored_N`` says."""
 
     def hidden(rows_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], torch.Tensor]:
         return rows_B, _hidden(source, split, rows_B)
@@ -150,15 +193,8 @@ def _all_rows(source: _Source, split: Split) -> Iterator[tuple[int, Stored]]:
     micro_batch = MicroBatchSize(scoring_tokens(source.model.device))
     for rows_B, hidden_BTD in micro_batch.run_longest_first(hidden, split.lengths_N):
         stored_BTD = to_stored(hidden_BTD, as_bf16=source.precision == "bf16")
-        for row, stored_TD, length in zip(rows_B, stored_BTD, _tokens(split, rows_B, hidden_BTD), strict=True):
+        for row, stored_TD, length in zip(rows_B, stored_BTD, stored_N[rows_B], strict=True):
             yield int(row), stored_TD[:length]
-
-
-def _tokens(split: Split, rows: NDArray[np.int64], hidden_BTD: torch.Tensor) -> NDArray[np.int64]:
-    """Hidden states of each row: as many as it has tokens, or, where that is no measure (images), all."""
-    if hidden_BTD.shape[1] == split.lengths_N[rows].max():
-        return split.lengths_N[rows]
-    return np.full(len(rows), hidden_BTD.shape[1], dtype=np.int64)
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ class Trunk:
     A forward pass that ``select`` has not announced runs the blocks as ever.
     """
 
+    n_rows: int = field(default=0, init=False)
+    """How many rows have been fed, each as often as it was."""
     _selected: tuple[TrunkEntry, NDArray[np.int64]] | None = field(default=None, init=False)
 
     def select(self, entry: TrunkEntry, rows_B: NDArray[np.int64]) -> None:
@@ -78,6 +80,7 @@ class Trunk:
         assert self._selected is not None
         (entry, rows_B), self._selected = self._selected, None
         assert len(rows_B) == len(like_BTD)
+        self.n_rows += len(rows_B)
         hidden_BTD = np.zeros(like_BTD.shape, dtype=entry.hidden_SD.dtype)
         for position, row in enumerate(rows_B):
             hidden_TD = entry.row(row)

@@ -21,6 +21,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import BASELINE, FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
+from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 
@@ -108,7 +109,8 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         metric=spec.metric,
         values=values,
         params=plain_params(leader.params),
-        metrics=row.metrics | (study.test_metrics or {}),
+        metrics={name: value for name, value in row.metrics.items() if name != CACHED_ROWS}
+        | (study.test_metrics or {}),
         step=row.step,
         epoch=row.epoch,
         baseline=around.baseline,

@@ -50,3 +50,14 @@ def test_failed_trial_shows_class_message_and_last_log_lines(http: TestClient, w
     assert http.get("/v1/studies/feedback").json()["failures"] == {"out_of_memory": 1}
     worker.run_trial(0.5)
     assert http.get("/v1/studies/feedback/trials/1").json()["log_tail"] == []
+
+
+def test_a_trial_tells_how_much_came_from_the_cache_of_frozen_blocks(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec())
+    worker.prepare()
+    held = worker.take()
+    worker.report(held, 1, 0.5, final=True, cached_rows=126)
+    worker.finish(held)
+    (evaluation,) = http.get("/v1/studies/feedback/trials/0").json()["intermediate_values"]
+    assert evaluation["metrics"]["cached_rows"] == 126
+    assert "cached_rows" not in http.get("/v1/studies/feedback/best").json()["metrics"]

@@ -43,6 +43,18 @@ def losses(prepared: Prepared, cache: TrunkCache | None, **params: Any) -> list[
     return [e.metrics[name] for e in trial for name in ("validation_loss", "train_loss")]
 
 
+def cached_rows(prepared: Prepared, cache: TrunkCache | None, **params: Any) -> float | None:
+    """How many rows a trial of two epochs says to have read from the cache; ``None``: it says nothing."""
+    config = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 2} | params)
+    *_, last = fine_tune(prepared, config, seed=0, number=0, best=BestModel(), cache=cache)
+    return last.metrics.get("cached_rows")
+
+
+def all_rows(prepared: Prepared, epochs: int = 2) -> int:
+    """How many rows a trial trains and validates on."""
+    return epochs * (len(prepared.train) + len(prepared.validation))
+
+
 def entries(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").glob("*.trunk"))
 
@@ -70,7 +82,7 @@ class Frozen:
 
     def open(self, cache: TrunkCache) -> Prepared:
         splits = self.prepared.train, self.prepared.validation
-        train, validation = open_trunk(cache, self.model, self.depth, splits, self.prepared.facts)
+        train, validation, _ = open_trunk(cache, self.model, self.depth, splits, self.prepared.facts)
         return replace(self.prepared, train=train, validation=validation)
 
     def loss(self, prepared: Prepared) -> float:
@@ -84,7 +96,7 @@ def prepare_family(directory: Path, pristine: Path, family: str) -> Prepared:
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("family", [*tiny.ENCODERS, *tiny.DECODERS])
+@pytest.mark.parametrize("family", [*tiny.ENCODERS, *tiny.DECODERS, "longformer"])
 def test_every_architecture_is_fed_and_gives_the_same_loss(
     pristine: Path, tmp_path: Path, cache: TrunkCache, family: str, depth: int
 ) -> None:
@@ -104,6 +116,7 @@ def test_every_task_is_fed_and_gives_the_same_losses(case: TaskCase, tmp_path: P
     plain = losses(prepared, None, frozen_layers=2, epochs=1)
     assert losses(prepared, cache, frozen_layers=2, epochs=1) == pytest.approx(plain, abs=1e-5)
     assert len(entries(tmp_path)) == 2
+    assert cached_rows(prepared, cache, frozen_layers=2, epochs=1) == all_rows(prepared, epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +137,12 @@ def test_cache_on_and_off_give_the_same_losses(
     assert losses(prepared, cache, **params) == pytest.approx(plain, abs=1e-5)
     assert len(entries(tmp_path)) == 2
     assert losses(prepared, cache, **params) == pytest.approx(plain, abs=1e-5)
+    assert cached_rows(prepared, cache, **params) == all_rows(prepared)
 
 
 def test_nothing_is_cached_where_nothing_is_frozen(prepared: Prepared, cache: TrunkCache, tmp_path: Path) -> None:
     assert losses(prepared, cache) == losses(prepared, None)
+    assert cached_rows(prepared, cache) is None
     assert not entries(tmp_path)
 
 
@@ -264,7 +279,8 @@ def test_without_room_a_trial_goes_on_and_its_log_says_so(
 ) -> None:
     (tmp_path / "file").touch()
     assert losses(prepared, make_cache(tmp_path), frozen_layers=2) == losses(prepared, None, frozen_layers=2)
-    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert cached_rows(prepared, make_cache(tmp_path), frozen_layers=2) == 0
+    warning, _ = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "the trunk cache is not used" in warning.getMessage()
 
 
@@ -295,6 +311,24 @@ def test_a_model_that_would_put_out_something_else_is_left_alone(
     assert frozen.open(cache).train is prepared.train
     assert "the outputs of this model differ by" in caplog.text
     assert frozen.loss(prepared) == plain
+
+
+def test_what_drops_out_below_frozen_blocks_is_not_cached(
+    pristine: Path, tmp_path: Path, cache: TrunkCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = prepare_family(tmp_path, pristine, "biogpt")
+    plain = losses(prepared, None, frozen_layers=2)
+    assert losses(prepared, cache, frozen_layers=2) == plain
+    assert cached_rows(prepared, cache, frozen_layers=2) == 0
+    assert "is dropped out at random in training" in caplog.text
+
+
+def test_blocks_that_do_not_put_rows_first_are_not_cached(
+    pristine: Path, tmp_path: Path, cache: TrunkCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = prepare_family(tmp_path, pristine, "xlnet")
+    assert cached_rows(prepared, cache, frozen_layers=2) == 0
+    assert "do not put out [rows, tokens, width]" in caplog.text
 
 
 def test_a_block_that_trains_is_not_cached(
