@@ -15,7 +15,7 @@ from service.gate import Gate
 from service.lease_and_heartbeat_terms import REAP_SECONDS
 from service.lifecycle.leases.end_orphans import end_orphans
 from service.lifecycle.leases.reap import reap
-from service.lifecycle.model_folders import remove_unused_folders
+from service.lifecycle.model_folders import remove_dropped_folders, remove_unused_folders
 from service.lifecycle.models.write_card import write_missing_cards
 from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
@@ -141,6 +141,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _reap_until(parts: Parts, ended: threading.Event) -> None:
+    with _next_round_tries_again("tidy up the models"):
+        remove_unused_folders(parts.store, parts.artifacts)
     while True:
         with _next_round_tries_again("reap"):
             reap(parts.store)
@@ -148,7 +150,7 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
             settle_overdue(parts.store)
             parts.store.metrics.reaper_success.set_to_current_time()
         with _next_round_tries_again("tidy up the models"):
-            remove_unused_folders(parts.store, parts.artifacts)
+            remove_dropped_folders(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
         if ended.wait(REAP_SECONDS):
             return

@@ -14,17 +14,23 @@ def remove_folders(folder: Path, lease_ids: Iterable[str]) -> None:
         shutil.rmtree(folder / lease_id, ignore_errors=True)
 
 
-def remove_unused_folders(store: Store, folder: Path) -> None:
-    """Remove uploaded files whose study is gone, or whose lease has ended without a result that shows them.
+def remove_dropped_folders(store: Store, folder: Path) -> None:
+    """Remove uploaded files whose study was deleted, or whose lease has ended without a result that shows them."""
+    with store.writing() as tx:
+        unwanted = artifacts.take_hidden(tx) | artifacts.take_dropped(tx)
+    remove_folders(folder, unwanted)
 
-    A crash or the loss of a lease leaves such files behind. Folders of leases that this database does not know are left
-    alone: another database may keep its models in the same ``folder``.
+
+def remove_unused_folders(store: Store, folder: Path) -> None:
+    """Remove what `remove_dropped_folders` does, and every folder of an ended lease that no row tells of any more.
+
+    Only a crash leaves such folders, so that to look at all of them once at the start is enough. Those of leases that
+    this database does not know are left alone: another database may keep its models in the same ``folder``.
     """
+    remove_dropped_folders(store, folder)
     found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     if not found:
         return
-    with store.writing() as tx:
-        ended = attempts.ended_ids(tx, found)
-        artifacts.forget_hidden(tx, ended)
-        unwanted = (ended - artifacts.folders(tx)) | artifacts.take_dropped(tx)
+    with store.reading() as tx:
+        unwanted = attempts.ended_ids(tx, found - artifacts.folders(tx))
     remove_folders(folder, unwanted)

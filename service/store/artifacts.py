@@ -1,14 +1,13 @@
 """All statements on `artifact` and `dropped_folder`: the files of uploaded models."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, exists, insert, select, update
 
 from service.store.leases import Lease
 from service.store.sql.statements import Call, Statement
-from service.store.sql.tables import artifact, dropped_folder, study_spec
+from service.store.sql.tables import HIDDEN, artifact, dropped_folder, lease, study_spec
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
 
@@ -99,10 +98,11 @@ def folders(tx: Transaction) -> set[str]:
     return set(tx.connection.execute(select(artifact.c.lease_id).distinct()).scalars())
 
 
-def forget_hidden(tx: Transaction, lease_ids: Collection[str]) -> None:
-    """Drop the rows of those files of ended leases that no accepted result has made visible."""
-    hidden = (artifact.c.lease_id.in_(lease_ids), ~artifact.c.is_visible)
-    tx.connection.execute(delete(artifact).where(*hidden))
+def take_hidden(tx: Transaction) -> set[str]:
+    """Drop the rows of files whose lease has ended without a result that shows them; return these leases."""
+    is_live = exists().where(lease.c.lease_id == artifact.c.lease_id)
+    gone = delete(artifact).where(HIDDEN, ~is_live).returning(artifact.c.lease_id)
+    return set(tx.connection.execute(gone).scalars())
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:

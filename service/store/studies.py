@@ -34,7 +34,7 @@ from service.errors import StudyNotFound
 from service.store import events
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import lease, study_spec
+from service.store.sql.tables import LACKS_CARD, lease, study_spec
 from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
 from spezia.contract.event import StudyChanged
@@ -267,8 +267,7 @@ def overdue(tx: Transaction) -> list[str]:
 
 def without_card(tx: Transaction) -> list[str]:
     """Return the UUIDs of ended studies whose winner's model may lack its card."""
-    wanted = select(study_spec.c.uuid).where(study_spec.c.state.in_(ENDED), study_spec.c.has_card.is_(False))
-    return list(tx.connection.execute(wanted).scalars())
+    return list(tx.connection.execute(select(study_spec.c.uuid).where(LACKS_CARD)).scalars())
 
 
 def change(tx: Transaction, study: StudyRow, **columns: Any) -> StudyRow:

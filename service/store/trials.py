@@ -18,7 +18,7 @@ from sqlalchemy import Select, delete, exists, func, select
 from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, id_of
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
-from service.store.optuna.tables import trial_intermediate_values, trial_system_attributes, trials
+from service.store.optuna.tables import UNFINISHED, trial_intermediate_values, trial_system_attributes, trials
 from service.store.sql.tables import lease, study_spec
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -118,11 +118,13 @@ def orphans(tx: Transaction) -> list[tuple[str, int]]:
     """Return the trials of our studies, as study UUID and number, that are RUNNING under no lease: nobody here began
     them.
     """
-    held = (lease.c.study_uuid == study_spec.c.uuid, lease.c.kind == "trial", lease.c.number == trials.c.number)
+    # by an index of the unfinished alone: what has finished is not gone through
+    unfinished = select(trials.c.study_id, trials.c.number, trials.c.state).where(UNFINISHED).subquery()
+    held = (lease.c.study_uuid == study_spec.c.uuid, lease.c.kind == "trial", lease.c.number == unfinished.c.number)
     wanted = (
-        select(study_spec.c.uuid, trials.c.number)
-        .join(trials, trials.c.study_id == study_spec.c.study_id)
-        .where(trials.c.state == "RUNNING", ~exists().where(*held))
+        select(study_spec.c.uuid, unfinished.c.number)
+        .join(unfinished, unfinished.c.study_id == study_spec.c.study_id)
+        .where(unfinished.c.state == "RUNNING", ~exists().where(*held))
     )
     return [(row.uuid, row.number) for row in tx.connection.execute(wanted)]
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
 )
 
 
@@ -43,6 +44,11 @@ class Instant(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+
+LACKS_CARD = text("finished_at IS NOT NULL AND NOT has_card")
+"""What an index of ended studies is of; a query that says it in the same words uses it."""
+HIDDEN = text("NOT is_visible")
+"""What an index of files is of, likewise."""
 
 study_spec = Table(
     "study_spec",
@@ -80,6 +86,7 @@ study_spec = Table(
     Column("paused_seconds", Float(53), nullable=False, server_default="0"),
     Index("study_spec_state", "state"),
     Index("study_spec_deadline", "state", "deadline"),
+    Index("study_spec_without_card", "uuid", sqlite_where=LACKS_CARD, postgresql_where=LACKS_CARD),
 )
 
 # Live leases only: a row goes when the right to write goes, so no row means stale.
@@ -172,6 +179,7 @@ artifact = Table(
     # the trial's result was accepted together with these files
     Column("is_visible", Boolean, nullable=False),
     Index("artifact_trial", "study_uuid", "number"),
+    Index("artifact_hidden", "lease_id", sqlite_where=HIDDEN, postgresql_where=HIDDEN),
 )
 
 trial_log = Table(
