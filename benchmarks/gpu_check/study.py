@@ -41,10 +41,13 @@ def main(model: Path | None) -> None:
             save_random(model, (SHAPES if is_gpu else SMALL)["minilm"], words_of(rows["train"]))
         tell({"model": model.name, "rows": {split: len(of_split) for split, of_split in rows.items()}})
         home = work / "home"
-        with log_if_it_fails(home / "service.log"):
-            settings = Settings(home=home, n_workers=1)
-            with local_service(settings, [work, model.parent]) as (url, _), Client(url) as client:
-                search(client, make_spec(work, model), tell)
+        settings = Settings(home=home, n_workers=1)
+        with (
+            local_service(settings, [work, model.parent]) as (url, _),
+            log_if_it_fails(home / "service.log"),  # before the service ends, which takes a while
+            Client(url) as client,
+        ):
+            search(client, make_spec(work, model), tell)
 
 
 def copy_rows(split: str, work: Path, n_rows: int | None) -> list[dict[str, str]]:

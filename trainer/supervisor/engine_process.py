@@ -21,6 +21,11 @@ from trainer.supervisor.oom_kills import count_oom_kills
 _EXIT_SECONDS = 5.0
 """Time that an engine has to exit once its pipe is closed."""
 
+_ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""Variables that set up PyTorch's allocator, the name that every version knows first. Unless an operator has set one,
+segments are expandable: batches of ever other lengths leave the memory of a GPU in pieces otherwise, too small for the
+longest of them."""
+
 
 class WorkerBroken(Exception):
     """This machine cannot do the work; taking more of it would only spoil it."""
@@ -157,8 +162,10 @@ class EngineProcess:
 
 
 def _environment() -> dict[str, str]:
-    """The supervisor's, without what is meant for it alone."""
+    """The supervisor's, without what is meant for it alone, and with the engine's settings of libraries."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEZIA_")}
+    if not any(name in kept for name in _ALLOCATOR_VARIABLES):
+        kept[_ALLOCATOR_VARIABLES[0]] = "expandable_segments:True"
     return kept | {"TOKENIZERS_PARALLELISM": "false"}
 
 

@@ -20,7 +20,7 @@ from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batche
 from trainer.data.class_weights import ClassWeights
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
-from trainer.model.device import describe_device
+from trainer.model.device import describe_device, seed_device
 from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.forward import forward
 from trainer.model.memory_hints import MemoryHints
@@ -234,7 +234,7 @@ def _train_step(
 ) -> torch.Tensor:
     def gradients(n_rows: int) -> torch.Tensor:
         optimizer.zero_grad()  # of a try that ran out of memory
-        torch.manual_seed(seed)
+        seed_device(seed, model.device)
         return accumulate_gradients(
             model,
             prepared.task,

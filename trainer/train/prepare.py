@@ -25,7 +25,7 @@ from trainer.data.tokenised_split import Split, TokenisedSplit
 from trainer.data.warnings import data_warnings
 from trainer.errors import ConfigError, DataError
 from trainer.model.causality import check_causal
-from trainer.model.device import Precision, choose_precision
+from trainer.model.device import Precision, choose_precision, forbid_tf32
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.freeze import find_blocks
 from trainer.model.model_source import ModelSource, resolve_model
@@ -80,6 +80,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     """
     assert spec.model is not None
     assert spec.data is not None
+    forbid_tf32()
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
     data, table = _read_train(spec.task, spec.data, roots)
     task = choose_task(spec.task, data, table.values)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.errors import ConfigError
-from trainer.model.device import choose_device, choose_precision, describe_device
+from trainer.model.device import choose_device, choose_precision, describe_device, seed_device
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -43,3 +43,10 @@ def test_cuda_computes_in_bf16_from_capability_8(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
     assert choose_precision("auto", CUDA) == precision
     assert choose_precision("fp32", CUDA) == "fp32"
+
+
+def test_a_seeded_device_draws_what_it_draws_after_torch_manual_seed() -> None:
+    torch.manual_seed(2**62 + 5)
+    drawn = torch.rand(4), torch.randperm(9)
+    seed_device(2**62 + 5, CPU)
+    torch.testing.assert_close((torch.rand(4), torch.randperm(9)), drawn, atol=0, rtol=0)

@@ -12,7 +12,7 @@ from trainer.messages import Ended, Hello, Work
 from trainer.supervisor.engine_process import EngineProcess, Gone, WorkerBroken
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
-SHOW_ENVIRONMENT = "import os; print(sorted(os.environ), file=__import__('sys').stderr)"
+SHOW_ENVIRONMENT = "import os; print(sorted(os.environ.items()), file=__import__('sys').stderr)"
 
 
 @pytest.fixture
@@ -70,3 +70,19 @@ def test_engine_gets_nothing_that_is_meant_for_the_supervisor(monkeypatch: pytes
     assert "TOKENIZERS_PARALLELISM" in shown
     assert "SPEZIA" not in shown
     engine.kill()
+
+
+@pytest.mark.parametrize("chosen", [None, "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
+def test_segments_of_a_gpus_memory_expand_unless_an_operator_has_chosen(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv(chosen, "max_split_size_mb:64")
+    engine = EngineProcess([sys.executable, "-c", SHOW_ENVIRONMENT])
+    assert isinstance(engine.inbox.get(timeout=20), Gone)
+    shown = engine.log.take()
+    engine.kill()
+    assert ("expandable_segments:True" in shown) == (chosen is None)
+    assert ("max_split_size_mb:64" in shown) == (chosen is not None)

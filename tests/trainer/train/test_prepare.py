@@ -192,3 +192,9 @@ def test_a_length_that_nobody_asked_for_is_what_the_model_reads(root: Path) -> N
     prepared = prepare(tiny.make_spec(data={"max_length": None}), roots=[root], device=tiny.CPU)
     assert prepared.facts.max_tokens == 128
     assert not any("is not given" in warning for warning in prepared.facts.warnings)
+
+
+def test_fp32_is_never_tf32(prepare_study: Prepare) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    prepare_study()
+    assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is False
