@@ -148,8 +148,7 @@ def main() -> None:
 
 def measure(code: Path, database: str, case: Callable[[Service], Figures]) -> Figures:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        url = stack.enter_context(_postgres()) if database == "postgresql" else f"sqlite:///{folder}/spezia.db"
-        service = stack.enter_context(serving(code, url, Path(folder)))
+        service = stack.enter_context(serving(code, database, Path(folder)))
         with Probe(lambda: service.call("GET", "/healthz")[0]) as health:
             figures = case(service)
         return figures | {"healthz": health.figures()}
@@ -162,13 +161,24 @@ def _postgres() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serving(code: Path, url: str, folder: Path) -> Iterator[Service]:
-    """Run the service of this code, without workers."""
+def serving(code: Path, database: str, folder: Path) -> Iterator[Service]:
+    """Run the service of this code, without workers, on a database of its own."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(_postgres()) if database == "postgresql" else f"sqlite:///{folder}/spezia.db"
+        yield from _serving(code, url, folder)
+
+
+def _serving(code: Path, url: str, folder: Path) -> Iterator[Service]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     program = "spezia.cli" if (code / "spezia" / "cli").exists() else "service.cli"
     command = [sys.executable, "-m", program, "serve", "--workers", "0", "--port", str(port)]
-    settings = {"PYTHONPATH": str(code), "SPEZIA_HOME": str(folder / "home"), "SPEZIA_DATABASE_URL": url}
+    settings = {
+        "PYTHONPATH": str(code),
+        "SPEZIA_HOME": str(folder / "home"),
+        "SPEZIA_DATABASE_URL": url,
+        "SPEZIA_REQUESTS_PER_MINUTE": "1000000",
+    }
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=code, env=os.environ | settings, stderr=log)
     try:
@@ -187,24 +197,26 @@ def serving(code: Path, url: str, folder: Path) -> Iterator[Service]:
 def answered(service: Service, method: str, path: str, body: Any, headers: Mapping[str, str] = NONE) -> Figures:
     """What one call costs."""
     size = len(body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")))
-    cpu, memory, began = _cpu_seconds(service.pid), _peak_mb(service.pid), time.perf_counter()
+    cpu, memory, began = cpu_seconds(service.pid), peak_mb(service.pid), time.perf_counter()
     status = service.call(method, path, body, headers)[0]
     seconds = time.perf_counter() - began
     return {
         "bytes": size,
         "status": status,
         "seconds": round(seconds, 3),
-        "cpu_seconds": round(_cpu_seconds(service.pid) - cpu, 2),
-        "peak_mb": round(_peak_mb(service.pid) - memory, 1),
+        "cpu_seconds": round(cpu_seconds(service.pid) - cpu, 2),
+        "peak_mb": round(peak_mb(service.pid) - memory, 1),
     }
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_mb(pid: int) -> float:
+def peak_mb(pid: int) -> float:
+    """Most memory that a process has used."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1000
 

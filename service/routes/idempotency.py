@@ -46,8 +46,9 @@ class Idempotency:
 
         def as_answer(store: Store) -> Answer:
             status, reply, location = act(store)
-            kept = reply.without_secrets().model_dump_json()
-            return Answer(status=status, body=reply.model_dump_json(), kept_body=kept, location=location)
+            body, public = reply.model_dump_json(), reply.without_secrets()
+            kept = body if public is reply else public.model_dump_json()
+            return Answer(status=status, body=body, kept_body=kept, location=location)
 
         if self._key is None:
             return _response(as_answer(self._store), is_old=False)

@@ -41,7 +41,7 @@ from spezia.contract.event import StudyChanged
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.study import StudyOrder, StudyState
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import STORED, StudySpec
 from spezia.contract.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,16 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
         **_spec_columns(spec, tx.now, paused_seconds=0.0),
     }
     tx.connection.execute(insert(study_spec), row)
-    created = find(tx, spec.name)
+    known = Definition(
+        study_id=study_id,
+        uuid=row["uuid"],
+        version=row["version"],
+        spec=spec,
+        facts=None,
+        n_characters=len(row["spec"]),
+    )
+    created = _read(tx.caches.studies, known, tx.connection.execute(_BY_NAME, {"name": spec.name}).one())
+    tx.after_commit.append(partial(tx.caches.studies.put, known))
     events.add(tx, created.uuid, created.study_id, StudyChanged(state=created.state))
     tx.make_work()
     return created
@@ -298,7 +307,7 @@ def change_spec(tx: Transaction, study: StudyRow, spec: StudySpec) -> StudyRow:
 def posted_spec(tx: Transaction, study: StudyRow) -> StudySpec:
     """Read the spec of a study as it was posted, before any change."""
     posted = select(func.coalesce(study_spec.c.posted_spec, study_spec.c.spec)).where(study_spec.c.uuid == study.uuid)
-    return StudySpec.model_validate_json(tx.connection.execute(posted).scalar_one())
+    return StudySpec.model_validate_json(tx.connection.execute(posted).scalar_one(), context=STORED)
 
 
 def forget(tx: Transaction, study: StudyRow) -> None:
@@ -353,7 +362,7 @@ def _read(cache: StudyCache, known: Definition | None, row: Row) -> StudyRow:
             study_id=row.study_id,
             uuid=row.uuid,
             version=row.version,
-            spec=StudySpec.model_validate_json(row.spec),
+            spec=StudySpec.model_validate_json(row.spec, context=STORED),
             facts=None if row.facts is None else Facts.model_validate_json(row.facts),
             n_characters=len(row.spec) + len(row.facts or ""),
         )

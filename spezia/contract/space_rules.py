@@ -3,7 +3,7 @@
 A function ``…_errors`` returns one error for each violation, with the path of the field in the spec.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from spezia.contract.hyperparameters import HYPERPARAMETERS, METHODS, ParamValue
@@ -14,7 +14,6 @@ from spezia.contract.wire import MAX_EXACT, FieldError, first_errors, first_foun
 
 _Params = Mapping[str, ParamValue]
 _Conditions = Mapping[str, frozenset[ParamValue]]
-_ConditionItems = Iterable[tuple[str, frozenset[ParamValue]]]
 
 
 @first_found
@@ -92,30 +91,42 @@ def unknown_hyperparameter(name: str) -> str:
 def enqueued_errors(space: SearchSpace, enqueued: Sequence[_Params], fixed: _Params) -> Iterator[FieldError]:
     """Find what keeps enqueued params from being tried; each error's path is the index of the params and a name."""
     # worked out once: there may be 1,000 params of 64 names, and a name may have many ranges
-    ranges = {
-        name: [(_conditions(one).items(), one.distribution) for one in each_dimension(space, name)] for name in space
-    }
+    branches = {name: _Branches(list(each_dimension(space, name))) for name in space}
     for index, params in enumerate(enqueued):
         known = {**fixed, **params}
         for name, value in params.items():
-            if name not in ranges:
+            if name not in branches:
                 yield (index, name), f"{name} is not in search_space{nearest_name_hint(name, space)}", value
-            elif (active := _active(ranges[name], known)) is None:
+            elif (active := branches[name].active(known)) is None:
                 needed = listed([_words(one.distribution.when) for one in each_dimension(space, name)], " or ")
                 yield (index, name), f"a trial has {name} only with {needed}; add that, or drop {name}", value
             elif problem := value_problem(active, value):
                 yield (index, name), f"{name} {problem}", value
 
 
-def _active(ranges: Iterable[tuple[_ConditionItems, Distribution]], known: _Params) -> Distribution | None:
-    """Return the range that a trial with the ``known`` params has; as `active_dimension`, of what is worked out."""
-    for conditions, distribution in ranges:
-        for parent, values in conditions:
-            if parent not in known or known[parent] not in values:
-                break
-        else:
-            return distribution
-    return None
+class _Branches:
+    """The ranges of one parameter, as sets of bits: one bit for each range."""
+
+    def __init__(self, ranges: Sequence[Dimension]) -> None:
+        self._ranges = [one.distribution for one in ranges]
+        self._all = (1 << len(ranges)) - 1
+        conditions = [_conditions(one) for one in ranges]
+        # for each parent the ranges without a condition on it, and those that each value of it allows
+        self._parents: list[tuple[str, int, dict[ParamValue, int]]] = []
+        for parent in dict.fromkeys(name for each in conditions for name in each):
+            free = sum(1 << bit for bit, each in enumerate(conditions) if parent not in each)
+            allowed: dict[ParamValue, int] = {}
+            for bit, each in enumerate(conditions):
+                for value in each.get(parent, ()):
+                    allowed[value] = allowed.get(value, free) | 1 << bit
+            self._parents.append((parent, free, allowed))
+
+    def active(self, known: _Params) -> Distribution | None:
+        """Return the range that a trial with the ``known`` params has, as `active_dimension` finds it."""
+        left = self._all
+        for parent, free, allowed in self._parents:
+            left &= allowed.get(known[parent], free) if parent in known else free
+        return self._ranges[(left & -left).bit_length() - 1] if left else None
 
 
 def _in_both(name: str, value: ParamValue) -> FieldError:

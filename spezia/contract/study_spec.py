@@ -55,8 +55,16 @@ MAX_RANGES = 256
 MAX_ENQUEUED = 1_000
 """Largest number of params to try first that may be posted."""
 
+MAX_ENQUEUED_VALUES = 10_000
+"""Largest number of values that the trials of posted params to try first may have together: adding so many trials, each
+with a value of every searched param, holds SQLite's lock for 0.1 s."""
+
 POSTED = {"is": "posted"}
 """Context in which a service checks what is posted to it, by limits that a stored spec from before them may exceed."""
+
+STORED = {"is": "stored"}
+"""Context in which a service reads a spec that it has checked and stored: its fields are not compared with each other
+again, which may take 100 ms."""
 
 MAX_TRIALS = 100_000
 """Largest number of trials that a study may have."""
@@ -168,7 +176,7 @@ class StudySpec(Wire):
         list[Params], Field(max_length=MAX_TRIALS, fail_fast=True), BeforeValidator(_refuse_too_many_posted)
     ] = []
     """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn. At most 1,000
-    can be posted."""
+    can be posted, of 10,000 values of searched params together."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None
@@ -192,6 +200,8 @@ class StudySpec(Wire):
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
+        if info.context is STORED:
+            return self
         if info.context is POSTED:
             refuse("StudySpec", _posting_errors(self))
         refuse("StudySpec", _task_errors(self))
@@ -294,6 +304,14 @@ def _posting_errors(spec: StudySpec) -> list[FieldError]:
     if n_ranges > MAX_RANGES:
         message = f"the search space has {n_ranges} ranges, more than {MAX_RANGES}; leave out conditions"
         errors.append((("search_space",), message, n_ranges))
+    n_values = len(spec.enqueue) * len(spec.search_space)
+    if n_values > MAX_ENQUEUED_VALUES:
+        message = (
+            f"{len(spec.enqueue)} trials of {len(spec.search_space)} searched params to try first are more than "
+            f"{MAX_ENQUEUED_VALUES} values; list {MAX_ENQUEUED_VALUES // len(spec.search_space)} at most, and "
+            "post the others later, each to /v1/studies/{name}/trials"
+        )
+        errors.append((("enqueue",), message, n_values))
     return errors
 
 

@@ -67,16 +67,17 @@ class Wire(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _name_the_nearest_field(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        unknown = [name for name in data if name not in cls.model_fields] if isinstance(data, dict) else []
+        known = cls.model_fields
+        unknown = [name for name in data if name not in known] if isinstance(data, dict) else []
         if len(unknown) > MAX_ERRORS:
-            details = [_unknown_field(str(name), cls.model_fields, data[name]) for name in unknown[:MAX_ERRORS]]
+            details = [_unknown_field(str(name), known, data[name]) for name in unknown[:MAX_ERRORS]]
             raise ValidationError.from_exception_data(cls.__name__, details)
         try:
             return handler(data)
         except ValidationError as refused:
             if not unknown and refused.error_count() <= MAX_ERRORS:
                 raise
-            details = [_rebuilt(error, cls.model_fields) for error in refused.errors(include_url=False)[:MAX_ERRORS]]
+            details = [_rebuilt(error, known) for error in refused.errors(include_url=False)[:MAX_ERRORS]]
             raise ValidationError.from_exception_data(cls.__name__, details) from None
 
 

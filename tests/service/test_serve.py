@@ -1,6 +1,8 @@
 """The process of `spezia serve`."""
 
+import gc
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +12,12 @@ import pytest
 from service import serve as serving
 from service.settings import Settings
 from spezia.common.home_lock import find
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    gc.unfreeze()
 
 
 def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +32,13 @@ def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(serving._Server, "run", run)
     serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
     assert accepted == [1]
+
+
+def test_what_was_imported_is_never_searched_for_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving._Server, "run", lambda *_args, **_kwargs: frozen.append(gc.get_freeze_count()))
+    frozen: list[int] = []
+    serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
+    assert frozen[0] > 100_000
 
 
 @pytest.mark.parametrize(

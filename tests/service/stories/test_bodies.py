@@ -70,7 +70,8 @@ def test_the_service_answers_while_it_checks_a_body(http: TestClient, monkeypatc
     assert [one.result().status_code for one in posted] == [201] * 10
 
 
-def test_a_spec_is_checked_once(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/v1/studies:validate", 200), ("/v1/studies", 201)])
+def test_a_spec_is_checked_once(http: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, status: int) -> None:
     threads: list[str] = []
     check = study_spec.whole_space_errors
 
@@ -79,9 +80,18 @@ def test_a_spec_is_checked_once(http: TestClient, monkeypatch: pytest.MonkeyPatc
         return check(spec)
 
     monkeypatch.setattr(study_spec, "whole_space_errors", note)
-    assert http.post("/v1/studies:validate", json=spec()).status_code == 200
+    assert http.post(path, json=spec()).status_code == status
     assert len(threads) == 1
     assert threads[0].startswith("AnyIO worker thread")
+
+
+def test_what_is_stored_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(home=tmp_path / "home", n_workers=0)
+    with TestClient(create_app(settings), base_url=URL) as http:
+        posted = http.post("/v1/studies", json=spec(enqueue=[{"learning_rate": 1e-4}])).json()
+    monkeypatch.setattr(study_spec, "_space_errors", lambda _: pytest.fail("checked again"))
+    with TestClient(create_app(settings), base_url=URL) as http:
+        assert http.get("/v1/studies/feedback").json()["spec"] == posted["spec"]
 
 
 BRACKETS = b'"' + b"[{" * 20_000 + b'"'

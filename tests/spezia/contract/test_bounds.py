@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from spezia.contract import wire
-from spezia.contract.space import MAX_DEPTH, depths_of, each_dimension
+from spezia.contract.ranges import SearchSpace
+from spezia.contract.space import MAX_DEPTH, active_dimension, depths_of, each_dimension
+from spezia.contract.space_rules import enqueued_errors
 from spezia.contract.study_spec import MAX_ENQUEUED, MAX_RANGES, POSTED, StudySpec
 from spezia.contract.wire import MAX_ERRORS
 from tests.service.hand_worker import spec
@@ -139,6 +141,11 @@ TOO_MUCH: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         script(enqueue=[{}] * (MAX_ENQUEUED + 1)),
         "enqueue",
     ),
+    "values of params to try": (
+        script(search_space=dict.fromkeys(map(chr, range(97, 117)), FLAG), enqueue=[{}] * 500),
+        script(search_space=dict.fromkeys(map(chr, range(97, 117)), FLAG), enqueue=[{}] * 501),
+        "enqueue",
+    ),
     "ranges": (
         script(search_space=many_ranges(MAX_RANGES)),
         script(search_space=many_ranges(MAX_RANGES + 3)),
@@ -200,3 +207,27 @@ def test_the_ranges_of_one_parameter_are_found_by_its_name() -> None:
     space: Any = many_ranges(200)
     assert [one for name in space for one in each_dimension(space, name)] == list(each_dimension(space))
     assert list(each_dimension(space, "none")) == []
+
+
+PARENTS = ("a", "b")
+CONDITIONS = st.lists(
+    st.dictionaries(st.sampled_from(PARENTS), st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True)),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(CONDITIONS, st.dictionaries(st.sampled_from(PARENTS), st.integers(0, 2)))
+def test_params_to_try_are_held_to_the_range_that_their_trial_has(
+    conditions: list[dict[str, list[int]]], known: dict[str, int]
+) -> None:
+    parents = {name: {"type": "categorical", "choices": [0, 1, 2]} for name in PARENTS}
+    ranges = [{"type": "int", "low": bit, "high": bit, "when": when} for bit, when in enumerate(conditions)]
+    space = TypeAdapter(SearchSpace).validate_python(parents | {"x": ranges})
+    active = active_dimension(space, "x", known)
+    wrong = {
+        value: [message for path, message, _ in enqueued_errors(space, [{"x": value}], known) if path == (0, "x")]
+        for value in range(len(ranges))
+    }
+    right = [value for value, messages in wrong.items() if not messages]
+    assert right == ([] if active is None else [ranges.index(active.distribution.model_dump(exclude_unset=True))])
