@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -11,9 +13,11 @@ from transformers import (
     PerceiverTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    ViTImageProcessorPil,
 )
 
 from tests.trainer import tiny
+from trainer.model.freeze import batch_norms
 
 _SIZES: dict[str, Any] = {
     "vocab_size": tiny.VOCABULARY_SIZE,
@@ -123,21 +127,82 @@ _DECODERS: dict[str, dict[str, Any]] = {
     "stablelm": {"num_key_value_heads": 1},
     "starcoder2": _SHARED_HEADS,
 }
-_NOT_SET = {"funnel": ("num_hidden_layers",), "xlnet": ("max_position_embeddings",)}
-"""Sizes that a configuration refuses, since they follow from others or do not exist."""
-ARCHITECTURES = tuple(sorted(_ENCODERS | _DECODERS))
+_IMAGE_MODELS: dict[str, dict[str, Any]] = {
+    "convnext": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
+    "efficientnet": {"width_coefficient": 0.1, "depth_coefficient": 0.1, "hidden_dim": 128},
+    "levit": {
+        "hidden_sizes": [16, 24, 32],
+        "num_attention_heads": [1, 2, 2],
+        "depths": [1, 1, 1],
+        "key_dim": [8, 8, 8],
+    },
+    "mobilenet_v2": {"depth_multiplier": 0.1, "finegrained_output": False},
+    "regnet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "groups_width": 8},
+    "resnet": {"embedding_size": 8, "hidden_sizes": [16, 16], "depths": [1, 1]},
+    "swin": {"embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 2},
+    "vit": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "patch_size": 16,
+        "initializer_range": 0.2,
+    },
+}
+IMAGE_SIZE = 32
+"""Pixels of a side of what the models read that read images."""
+_NOT_SET = {
+    "canine": ("vocab_size",),
+    "funnel": ("num_hidden_layers",),
+    "perceiver": ("pad_token_id",),
+    "xlnet": ("max_position_embeddings",),
+}
+"""What a configuration refuses or has not."""
+TEXT_ARCHITECTURES = tuple(sorted(_ENCODERS | _DECODERS))
+IMAGE_ARCHITECTURES = tuple(_IMAGE_MODELS)
 """Names that transformers gives to the architectures (``model_type``)."""
 
 
-def save_body(directory: Path, architecture: str) -> None:
-    """Save a random model of ``architecture`` without a head, and a tokenizer that it can read."""
-    values = _SIZES | _ENCODERS.get(architecture, {}) | _DECODERS.get(architecture, {})
+def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, **overrides: Any) -> None:
+    """Save a random model of ``architecture`` without a head, and a tokenizer or image processor whose output it
+    reads; or another model, as ``auto_class`` makes it."""
+    is_image_model = architecture in _IMAGE_MODELS
+    if is_image_model:
+        values = {"image_size": IMAGE_SIZE} | _IMAGE_MODELS[architecture]
+    else:
+        values = _SIZES | _ENCODERS.get(architecture, {}) | _DECODERS.get(architecture, {})
     for name in _NOT_SET.get(architecture, ()):
         del values[name]
     torch.manual_seed(0)
-    model: PreTrainedModel = AutoModel.from_config(AutoConfig.for_model(architecture, **values))
+    model: PreTrainedModel = auto_class.from_config(AutoConfig.for_model(architecture, **values | overrides))
+    for norm in batch_norms(model).values():
+        torch.nn.init.normal_(norm.running_mean, std=0.1)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
     model.save_pretrained(directory)
-    _tokenizer(architecture).save_pretrained(directory)
+    processor = _image_processor() if is_image_model else _tokenizer(architecture)
+    processor.save_pretrained(directory)
+
+
+def write_texts(root: Path, *, train: int, validation: int) -> dict[str, Any]:
+    """Write so many rows, and return what ``tiny.make_spec`` is told of them."""
+    for seed, (split, n_rows) in enumerate((("train", train), ("validation", validation)), start=1):
+        tiny.write_csv(root / f"{split}.csv", tiny.make_examples(n_rows, seed=seed))
+    return {"data": {"test": None, "max_length": None}}
+
+
+def write_images(root: Path, *, train: int, validation: int) -> dict[str, Any]:
+    """Write so many images, and return what ``tiny.make_spec`` is told of them."""
+    generator = np.random.default_rng(0)
+    for split, n_rows in (("train", train), ("validation", validation)):
+        for row in range(n_rows):
+            file = root / split / tiny.CLASSES[row % len(tiny.CLASSES)] / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(generator.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)).save(file)
+    return {"task": "image-classification", "data": {"train": "train", "validation": "validation", "test": None}}
+
+
+def _image_processor() -> ViTImageProcessorPil:
+    return ViTImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
 
 
 def _tokenizer(architecture: str) -> PreTrainedTokenizerBase:

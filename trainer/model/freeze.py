@@ -5,6 +5,8 @@ B = rows of a batch, T = tokens of its longest row, H = hidden size.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +34,12 @@ def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
     return None if nested else blocks
 
 
+def batch_norms(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers of ``model`` that normalise by statistics of batches, by name."""
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
 @dataclass(frozen=True)
 class Stage:
     """What trains during some of a trial's steps, and what is frozen."""
@@ -49,9 +57,10 @@ class Stage:
 
     def train_mode(self, model: PreTrainedModel) -> None:
         """Put all of ``model`` into train mode but what is frozen, whose output must be a function of the example
-        alone."""
+        alone, and batch normalisation, which keeps its pretrained statistics: those of a micro-batch would let memory
+        decide the result."""
         model.train()
-        for module in self.frozen:
+        for module in (*self.frozen, *batch_norms(model).values()):
             module.eval()
 
 
@@ -131,15 +140,29 @@ def _trace(model: PreTrainedModel, last: nn.Module, probe: Probe) -> tuple[list[
     finished: list[nn.Module] = []
     outputs: list[torch.Tensor] = []
 
-    def note(module: nn.Module, _args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+    def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        output = type(module).forward(module, *args, **kwargs)
         if not outputs:
             finished.append(module)
         if module is last:
-            outputs.append(output if isinstance(output, torch.Tensor) else output[0])
+            outputs.append(_hidden_states(output))
+        return output
 
-    handles = [module.register_forward_hook(note) for module in model.modules()]
     model.eval()
-    probe()
-    for handle in handles:
-        handle.remove()
+    modules = list(model.modules())
+    # Not by hooks, which SqueezeBERT passes by: it calls the forward methods of its blocks
+    for module in modules:
+        module.forward = partial(watched, module)
+    try:
+        probe()
+    finally:
+        for module in modules:
+            del module.forward
     return finished, outputs[0]
+
+
+def _hidden_states(output: Any) -> torch.Tensor:
+    """What a block returns, or the first thing of it."""
+    while not isinstance(output, torch.Tensor):
+        output = next(iter(output.values() if isinstance(output, dict) else output))
+    return output

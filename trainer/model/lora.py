@@ -36,10 +36,10 @@ def adaptable_layers(model: PreTrainedModel, blocks: list[nn.Module], targets: s
         and (targets == "all-linear" or "attention" in inside[module] or "attn" in inside[module])
     ]
     if not found:
-        where = f"{len(blocks)} blocks of the architecture {model.config.model_type!r} that are not frozen"
+        cure = "use another method" if targets == "all-linear" else "set lora_targets to all-linear"
         raise ConfigError(
-            f"method lora: the {where} have no layer that lora_targets = {targets} would adapt; freeze fewer blocks, "
-            "or set lora_targets to all-linear"
+            f"method lora: what is not frozen of the architecture {model.config.model_type!r} has no layer that "
+            f"lora_targets = {targets} would adapt; freeze fewer blocks, or {cure}"
         )
     return found
 

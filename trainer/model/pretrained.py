@@ -22,6 +22,7 @@ from transformers import (
 
 from trainer.errors import ConfigError
 from trainer.model.class_head import class_axes, has_own_names, match_names, reorder_classes
+from trainer.model.freeze import batch_norms
 from trainer.tasks.registry import AnyTask
 from trainer.trial.seeds import derive_seed
 
@@ -75,11 +76,12 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         _check_padding(directory, config, task, processor)
+        pads = not task.reads_images and hasattr(config, "pad_token_id")  # Perceiver's has none
         own_classes = tuple(name for _, name in sorted((config.id2label or {}).items()))
         model, report = task.model_class.from_pretrained(
             directory,
             **task.head(),
-            **({} if task.reads_images else {"pad_token_id": processor.pad_token_id}),
+            **({"pad_token_id": processor.pad_token_id} if pads else {}),
             dtype=torch.float32,
             ignore_mismatched_sizes=True,  # a head for another number of classes is drawn anew
             local_files_only=True,
@@ -91,7 +93,8 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
         kind = task.model_class.__name__
         if "Unrecognized configuration class" in str(error):  # and a hundred names of those that are not
             raise ConfigError(
-                f"model.name: transformers has no {kind} for the architecture {config.model_type!r}; take another model"
+                f"model.name: {directory} cannot be opened as {kind}: transformers has none for the architecture "
+                f"{config.model_type!r}; take another model"
             ) from error
         raise ConfigError(f"model.name: {directory} cannot be opened as {kind}: {error}") from error
     _check_no_experts(directory, model)
@@ -102,7 +105,9 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
             f"model.name: config.json and weights of {directory} disagree on the shape of "
             f"{', '.join(sorted(body))}; save the model again"
         )
-    missing = frozenset(report["missing_keys"]) | mismatched
+    absent = frozenset(report["missing_keys"]) | mismatched
+    _check_statistics(directory, model, absent)
+    missing = absent & dict(model.named_parameters(remove_duplicate=False)).keys()  # the rest is buffers
     _check_finite(directory, model, missing)
     pretrained = Pretrained(model=model, processor=processor, missing=missing)
     if not task.class_names or not has_own_names(own_classes):
@@ -138,6 +143,16 @@ def _check_padding(directory: Path, config: PreTrainedConfig, task: AnyTask, pro
             f"model.name: the padding token of the tokenizer in {directory}, {processor.pad_token!r}, is number "
             f"{processor.pad_token_id}, and the model knows only {size} tokens; resize its embeddings and save it "
             "again, or choose another padding token"
+        )
+
+
+def _check_statistics(directory: Path, model: PreTrainedModel, absent: Collection[str]) -> None:
+    without = [name for name in batch_norms(model) if f"{name}.running_mean" in absent]
+    if without:
+        raise ConfigError(
+            f"model.name: {directory} lacks the statistics of {without[0]}, a batch normalisation, which fine-tuning "
+            "keeps as they are and does not learn; take a checkpoint that has this layer, such as one that was "
+            "fine-tuned already"
         )
 
 
@@ -243,6 +258,19 @@ def _without_vocabulary(directory: Path) -> ConfigError:
         f"model.name: {directory} lacks the files of its tokenizer, such as tokenizer.json; save them there with "
         "tokenizer.save_pretrained"
     )
+
+
+def known_tokens(model: PreTrainedModel) -> int | None:
+    """Return how many tokens the model has embeddings of; ``None`` where it reads any number, as CANINE characters."""
+    try:
+        embeddings = model.get_input_embeddings()
+    except NotImplementedError:
+        embeddings = None
+    weight = getattr(embeddings, "weight", None)
+    if isinstance(weight, torch.Tensor):
+        return len(weight)
+    known: int | None = getattr(model.config.get_text_config(), "vocab_size", None)
+    return known
 
 
 def max_positions(model: PreTrainedModel) -> int | None:

@@ -146,8 +146,8 @@ def check_head(model: PreTrainedModel) -> None:
     Raises:
         ConfigError: it shares its weights with the embeddings, which ``head_only`` freezes.
     """
-    output, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
-    if output is not None and output.weight is getattr(embeddings, "weight", None):
+    output = model.get_output_embeddings()
+    if output is not None and output.weight is getattr(model.get_input_embeddings(), "weight", None):
         raise ConfigError(
             "method head_only: the model's head shares its weights with the embeddings; use another method"
         )

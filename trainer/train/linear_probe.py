@@ -119,12 +119,16 @@ def _hidden(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
 
 
 def _mean(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """``[B, H]``: the mean of hidden states ``[B, T, H]`` over tokens, or of feature maps ``[B, H, …]`` over pixels."""
+    """``[B, H]``: the mean of hidden states ``[B, T, H]`` over tokens, or of feature maps ``[B, H, …]`` over pixels; a
+    single state of a row is its own mean."""
+    if hidden.ndim == 2:
+        return hidden
     if hidden.ndim > 3:
         return hidden.flatten(2).mean(dim=2)
-    if "attention_mask" not in batch.inputs:
+    mask = batch.inputs.get("attention_mask")
+    if mask is None or mask.shape != hidden.shape[:2]:  # Funnel has fewer states than tokens
         return hidden.mean(dim=1)
-    weights_BT1 = batch.inputs["attention_mask"][..., None].float()
+    weights_BT1 = mask[..., None].float()
     return (hidden * weights_BT1).sum(dim=1) / weights_BT1.sum(dim=1)
 
 

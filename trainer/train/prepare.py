@@ -32,6 +32,7 @@ from trainer.model.model_source import ModelSource, resolve_model
 from trainer.model.pretrained import (
     Pretrained,
     forget_unread_types,
+    known_tokens,
     load_image_processor,
     load_pretrained,
     load_tokenizer,
@@ -219,12 +220,12 @@ def _unmarked_pairs(data: Data, tokenizer: PreTrainedTokenizerBase) -> list[str]
 
 
 def _check_fits(model: Model, pretrained: Pretrained, encoded: dict[str, Split]) -> None:
-    n_embeddings = pretrained.model.get_input_embeddings().num_embeddings
+    n_known = known_tokens(pretrained.model)
     largest = max(int(split.tokens_S.max()) for split in encoded.values() if isinstance(split, TokenisedSplit))
-    if largest >= n_embeddings:
+    if n_known is not None and largest >= n_known:
         raise ConfigError(
             f"model.name: the tokenizer of {model.name} knows token {largest}, the model only "
-            f"{n_embeddings}; resize its embeddings and save it again"
+            f"{n_known}; resize its embeddings and save it again"
         )
 
 

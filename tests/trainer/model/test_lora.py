@@ -146,5 +146,5 @@ def test_lora_leaves_the_output_layer_of_a_language_model_alone(family_folder: P
 
 
 def test_lora_on_nothing_is_refused(family_study: Study) -> None:
-    with pytest.raises(ConfigError, match="method lora: the 0 blocks"):
+    with pytest.raises(ConfigError, match="what is not frozen of the architecture 'bert' has no layer"):
         observe(family_study("bert"), SHORT | {"method": "lora", "frozen_layers": 3})

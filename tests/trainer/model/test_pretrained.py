@@ -23,9 +23,10 @@ from transformers import (
 )
 
 from tests.trainer import tiny
+from tests.trainer.architectures import save_model
 from tests.trainer.written_rows import TEXTS, PrepareRows
 from trainer.errors import ConfigError
-from trainer.model.pretrained import Pretrained, load_pretrained, load_tokenizer, max_positions
+from trainer.model.pretrained import Pretrained, known_tokens, load_pretrained, load_tokenizer, max_positions
 from trainer.tasks.text_classification import TextClassification
 
 
@@ -106,6 +107,20 @@ def test_what_is_no_text_classifier_is_refused(pristine: Path, tmp_path: Path, c
     (directory / "config.json").write_text(content)
     with pytest.raises(ConfigError, match="cannot be opened as AutoModelForSequenceClassification"):
         load(directory)
+
+
+def test_an_architecture_without_a_head_for_the_task_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "led"}')
+    with pytest.raises(ConfigError, match=r"transformers has none for the architecture 'led'; take another model$"):
+        load(tmp_path)
+
+
+def test_characters_are_read_whatever_their_number(tmp_path: Path) -> None:
+    save_model(tmp_path, "canine")
+    processor = load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)
+    canine = load_pretrained(tmp_path, task=TextClassification(class_names=tiny.CLASSES), processor=processor)
+    assert known_tokens(canine.model) is None
+    assert known_tokens(tiny.make_family("bert")) == tiny.VOCABULARY_SIZE
 
 
 def test_broken_weights_are_refused(pristine: Path, tmp_path: Path) -> None:
