@@ -8,9 +8,9 @@ FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
 MAX_FILE_LENGTH = 100
 """Largest number of characters of such a path."""
 
-IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""Patterns of the files that decide what a pretrained model computes: weights, config, tokenizer. They are what a
-worker downloads from the hub, and what the hash of a model is taken over."""
+IDENTITY = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+"""Patterns of the files that decide what a pretrained model computes: weights, config, tokenizer, chat template. They
+are what a worker downloads from the hub, and what the hash of a model is taken over."""
 
 
 class Artifact(Reply):

@@ -71,7 +71,7 @@ TASKS: dict[Task, TaskContract] = {
         metrics={"accuracy": "maximize", "f1_macro": "maximize", "matthews": "maximize"},
     ),
     "causal-lm": TaskContract(
-        columns=(("text",), ("prompt", "completion")),
+        columns=(("text",), ("prompt", "completion"), ("messages",)),
         metrics={"perplexity": "minimize"},
     ),
     "script": TaskContract(),

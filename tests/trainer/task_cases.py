@@ -187,6 +187,27 @@ def _prompt_row(generator: random.Random) -> Row:
     return {"prompt": " ".join(words[:2]), "completion": " ".join(words[2:])}
 
 
+def _chat_row(generator: random.Random) -> Row:
+    start = generator.randrange(30)
+    messages = [{"role": "system", "content": f"word{start}"}] if start % 2 else []
+    for turn in range(generator.randint(1, 2)):
+        words = [f"word{start + turn + i}" for i in range(generator.randint(3, 6))]
+        messages += [
+            {"role": "user", "content": " ".join(words[:2])},
+            {"role": "assistant", "content": " ".join(words[2:])},
+        ]
+    return {"messages": messages}
+
+
+def _chat_inputs(tokenizer: Any, rows: Sequence[Row], root: Path) -> Inputs:
+    tokenizer.pad_token = tokenizer.eos_token
+    inputs = tokenizer.apply_chat_template(
+        [row["messages"] for row in rows], return_assistant_tokens_mask=True, padding=True, return_tensors="pt"
+    )
+    is_own = inputs.pop("assistant_masks").bool()
+    return dict(inputs) | {"labels": inputs["input_ids"].masked_fill(~is_own, -100)}
+
+
 def _lm_inputs(tokenizer: Any, rows: Sequence[Row], root: Path) -> Inputs:
     ids, labels = [], []
     for row in rows:
@@ -276,5 +297,14 @@ CASES = (
         make_row=_prompt_row,
         inputs_of=_lm_inputs,
         data={"columns": {"prompt": "prompt", "completion": "completion"}},
+    ),
+    TaskCase(
+        id="conversations",
+        task="causal-lm",
+        family="llama",
+        auto_class=AutoModelForCausalLM,
+        make_row=_chat_row,
+        inputs_of=_chat_inputs,
+        make_tokenizer=tiny.make_chat_tokenizer,
     ),
 )

@@ -207,6 +207,20 @@ def make_decoder_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", bos_token="[CLS]", eos_token="[SEP]")
 
 
+CHAT_TEMPLATE = """\
+{%- for message in messages %}[CLS] {{ {'user': 'angry', 'assistant': 'calm', 'system': 'glad'}[message.role] }} \
+{% if message.role == 'assistant' %}{% generation %}{{ message.content }} [SEP]{% endgeneration %} \
+{% else %}{{ message.content }} [SEP] {% endif %}{% endfor %}\
+{%- if add_generation_prompt %}[CLS] calm {% endif %}"""
+"""Marks the assistant's turns; names of roles are words that the tiny tokenizer knows."""
+
+
+def make_chat_tokenizer(template: str = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+    tokenizer = make_decoder_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 def make_qwen2_tokenizer() -> Qwen2Tokenizer:
     """One token a character: transformers opens the tokenizer of a Qwen2 as bytes and merges, whatever it was."""
     characters = ["Ġ", *string.ascii_lowercase, *string.digits]

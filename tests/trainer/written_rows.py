@@ -17,6 +17,10 @@ MULTI: Rows = [{"text": "word1", "label": ["calm", "glad"]}, {"text": "word2", "
 NUMBERS: Rows = [{"text": f"word{n}", "label": n} for n in range(6)]
 TAGGED: Rows = [{"tokens": ["word1", "word2"], "tags": ["B-X", "O"]}] * 6
 TEXTS: Rows = [{"text": f"word{n} word{n + 1}"} for n in range(6)]
+CHATS: Rows = [
+    {"messages": [{"role": "user", "content": f"word{n}"}, {"role": "assistant", "content": "word7 word8"}]}
+    for n in range(6)
+]
 PROMPTS: Rows = [{"prompt": f"word{n}", "completion": "word7 word8"} for n in range(6)]
 
 

@@ -109,6 +109,8 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
     _check_statistics(directory, model, absent)
     missing = absent & dict(model.named_parameters(remove_duplicate=False)).keys()  # the rest is buffers
     _check_finite(directory, model, missing)
+    if not task.reads_images:
+        _let_padding_train(model, config)
     pretrained = Pretrained(model=model, processor=processor, missing=missing)
     if not task.class_names or not has_own_names(own_classes):
         return pretrained
@@ -154,6 +156,15 @@ def _check_statistics(directory: Path, model: PreTrainedModel, absent: Collectio
             "keeps as they are and does not learn; take a checkpoint that has this layer, such as one that was "
             "fine-tuned already"
         )
+
+
+def _let_padding_train(model: PreTrainedModel, config: PreTrainedConfig) -> None:
+    """Freeze no embedding for being that of the tokenizer's padding, which may be the end of each turn of a chat, too;
+    the one that the checkpoint's own ``config`` pads with stays frozen, as in plain transformers."""
+    embeddings = _input_embeddings(model)
+    if getattr(embeddings, "padding_idx", None) is not None:
+        own = getattr(config.get_text_config(), "pad_token_id", None)
+        embeddings.padding_idx = own if own is not None and own >= 0 else None
 
 
 def _check_finite(directory: Path, model: PreTrainedModel, missing: Collection[str]) -> None:
@@ -262,15 +273,18 @@ def _without_vocabulary(directory: Path) -> ConfigError:
 
 def known_tokens(model: PreTrainedModel) -> int | None:
     """Return how many tokens the model has embeddings of; ``None`` where it reads any number, as CANINE characters."""
-    try:
-        embeddings = model.get_input_embeddings()
-    except NotImplementedError:
-        embeddings = None
-    weight = getattr(embeddings, "weight", None)
+    weight = getattr(_input_embeddings(model), "weight", None)
     if isinstance(weight, torch.Tensor):
         return len(weight)
     known: int | None = getattr(model.config.get_text_config(), "vocab_size", None)
     return known
+
+
+def _input_embeddings(model: PreTrainedModel) -> Any:
+    try:
+        return model.get_input_embeddings()
+    except NotImplementedError:
+        return None
 
 
 def max_positions(model: PreTrainedModel) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from spezia.contract.data import Data
 from spezia.contract.tasks import Task as TaskName
-from trainer.tasks.causal_lm import CausalLm
+from trainer.tasks.causal_lm import ChatLm, TextLm
 from trainer.tasks.image_classification import ImageClassification
 from trainer.tasks.task import Task
 from trainer.tasks.text_classification import TextClassification
@@ -20,7 +20,7 @@ _TASKS: dict[TaskName, AnyTask] = {
     "text-regression": TextRegression(),
     "token-classification": TokenClassification(),
     "image-classification": ImageClassification(),
-    "causal-lm": CausalLm(),
+    "causal-lm": TextLm(),
 }
 
 
@@ -28,7 +28,7 @@ def choose_task(name: TaskName, data: Data, train: Mapping[str, Sequence[Any]]) 
     """Return the task of a name for data like this, without its classes.
 
     Texts have several classes each where a separator is named or the first label is a list; a language model has
-    prompts where there is such a column.
+    prompts or conversations where there is such a column.
 
     Args:
         train: the training data's columns.
@@ -36,5 +36,7 @@ def choose_task(name: TaskName, data: Data, train: Mapping[str, Sequence[Any]]) 
     if name == "text-classification" and (data.label_separator is not None or isinstance(train["label"][0], list)):
         return MultiLabelClassification(separator=data.label_separator)
     if name == "causal-lm" and "prompt" in train:
-        return CausalLm(has_prompts=True)
+        return TextLm(has_prompts=True)
+    if name == "causal-lm" and "messages" in train:
+        return ChatLm()
     return _TASKS[name]

@@ -31,12 +31,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         spec(**LM, data={"train": "a", "columns": {"label": "b"}}),
         "data.columns.label",
-        "choose from completion, prompt, text",
+        "choose from completion, messages, prompt, text",
     ),
     (
         spec(**LM, data={"train": "a", "columns": {"text": "b", "prompt": "c"}}),
         "data.columns",
-        "these columns cannot be combined; give text, or prompt and completion",
+        "these columns cannot be combined; give text, or prompt and completion, or messages",
     ),
     (
         spec(task="image-classification", data={"train": "a", "columns": {"text_pair": "b"}}),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,20 @@ def make_model(directory: Path, **config: Any) -> Path:
     (directory / "model.safetensors").write_bytes(b"weights")
     (directory / "vocab.txt").write_text("[PAD]")
     return directory
+
+
+def test_a_chat_template_is_downloaded_and_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wanted: list[str] = []
+
+    def download(_name: str, *, allow_patterns: list[str], **_options: Any) -> str:
+        wanted.extend(allow_patterns)
+        return str(make_model(tmp_path / "hub"))
+
+    monkeypatch.setattr(model_source, "snapshot_download", download)
+    before = resolve_model("owner/known", None, [tmp_path])
+    assert any(fnmatch("chat_template.jinja", pattern) for pattern in wanted)
+    (tmp_path / "hub" / "chat_template.jinja").write_text("{{ messages }}")
+    assert resolve_model("owner/known", None, [tmp_path]).sha256 != before.sha256
 
 
 def test_a_directory_comes_first(tmp_path: Path, downloads: list[Any]) -> None:

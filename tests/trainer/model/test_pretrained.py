@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     BertForSequenceClassification,
     MixtralConfig,
     MixtralForCausalLM,
@@ -27,6 +28,7 @@ from tests.trainer.architectures import save_model
 from tests.trainer.written_rows import TEXTS, PrepareRows
 from trainer.errors import ConfigError
 from trainer.model.pretrained import Pretrained, known_tokens, load_pretrained, load_tokenizer, max_positions
+from trainer.tasks.causal_lm import TextLm
 from trainer.tasks.text_classification import TextClassification
 
 
@@ -141,6 +143,22 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="no padding token"):
         load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)
+
+
+@pytest.mark.parametrize("own", [None, 0])
+def test_a_token_that_also_pads_is_learnt(tmp_path: Path, own: int | None) -> None:
+    tiny.save_family(tmp_path, "llama", AutoModelForCausalLM, pad_token_id=own)
+    tokenizer = load_tokenizer(tmp_path, 32, reads_special_tokens=True, reads_pairs=False)
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 3
+    model = load_pretrained(tmp_path, task=TextLm(), processor=tokenizer).new_model(seed=0, number=0)
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path)
+    ids = torch.tensor([[2, 7, 3, 0, 8, 9]])
+    for one in (model, plain):
+        torch.autograd.backward(one(input_ids=ids, labels=ids).loss)
+    gradient = model.get_input_embeddings().weight.grad
+    torch.testing.assert_close(gradient, plain.get_input_embeddings().weight.grad)
+    assert gradient[3].abs().max() > 0
+    assert (gradient[0].abs().max() > 0) == (own is None)
 
 
 def test_a_missing_tokenizer_is_refused(tmp_path: Path) -> None:

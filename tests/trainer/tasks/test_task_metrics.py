@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from trainer.tasks.causal_lm import CausalLm
+from trainer.tasks.causal_lm import TextLm
 from trainer.tasks.text_classification import TextClassification
 from trainer.tasks.text_multi_label import MultiLabelClassification, f1_scores
 from trainer.tasks.text_regression import TextRegression
@@ -38,8 +38,8 @@ def test_several_classes_of_which_none_is_predicted_score_nothing() -> None:
 
 
 def test_a_perplexity_beyond_numbers_is_capped() -> None:
-    assert CausalLm().metrics([], [], loss=2.0) == {"perplexity": math.exp(2.0)}
-    assert math.isfinite(CausalLm().metrics([], [], loss=1e6)["perplexity"])
+    assert TextLm().metrics([], [], loss=2.0) == {"perplexity": math.exp(2.0)}
+    assert math.isfinite(TextLm().metrics([], [], loss=1e6)["perplexity"])
 
 
 def test_labels_are_smoothed_as_transformers_does() -> None:

@@ -317,6 +317,16 @@ def language(trial: Trial) -> dict[str, float]:
         return {"perplexity": math.exp(write.model(**inputs).loss.item())}
 
 
+def conversations(trial: Trial) -> dict[str, float]:
+    rows = trial.study.case.rows("validation")
+    write = open_pipeline(trial, "text-generation")
+    (answer,) = write(rows[0]["messages"][:-1], max_new_tokens=3, do_sample=False)
+    assert answer["generated_text"][-1]["role"] == "assistant"
+    inputs = trial.study.case.inputs_of(write.tokenizer, rows, trial.study.root)
+    with torch.no_grad():
+        return {"perplexity": math.exp(write.model(**inputs).loss.item())}
+
+
 PIPELINES = {
     "one-class": one_class,
     "pairs": pairs,
@@ -326,4 +336,5 @@ PIPELINES = {
     "images": images,
     "texts-to-write": language,
     "completions": language,
+    "conversations": conversations,
 }
