@@ -76,6 +76,8 @@ class TokenisedSplit:
     """Whether each token has a target of its own."""
     pad_id: int
     """Token that batches are padded with."""
+    pads_left: bool = False
+    """Whether padding comes before the tokens of a row, not behind them."""
     truncated_rows: int
     """Number of rows that had more than ``max_length`` tokens."""
 
@@ -106,9 +108,11 @@ class TokenisedSplit:
         return self.tokens_S[self._places(row)]
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put the rows ``rows_B``, counted from 0, on ``device``, padded on the right to the longest of them."""
+        """Put the rows ``rows_B``, counted from 0, on ``device``, padded to the longest of them."""
         lengths_B = self.lengths_N[rows_B]
         mask_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
+        if self.pads_left:
+            mask_BT = mask_BT[:, ::-1]
         ids_BT = np.full(mask_BT.shape, self.pad_id, dtype=np.int64)
         ids_BT[mask_BT] = np.concatenate([self.row(row) for row in rows_B])
         if self.has_token_targets:

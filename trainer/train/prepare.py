@@ -1,6 +1,6 @@
 """Prepares what the trials of a study share, once per study and process: data, model, facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from trainer.model.device import Precision, choose_precision, forbid_tf32
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.freeze import find_blocks
 from trainer.model.model_source import ModelSource, resolve_model
+from trainer.model.padding import find_padding_side
 from trainer.model.pretrained import (
     Pretrained,
     forget_unread_types,
@@ -115,6 +116,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         warnings += [*_adapted_length(spec.data, max_length), *_unmarked_pairs(data, processor)]
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
+        encoded = _padded(pretrained, encoded)
     if isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
     is_first = facts is None
@@ -137,6 +139,16 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
             None if spec.training.class_weights is None else balanced_weights(encoded["train"], len(task.class_names))
         ),
     )
+
+
+def _padded(pretrained: Pretrained, encoded: Mapping[str, Split]) -> dict[str, Split]:
+    """Let the splits, and the tokenizer that is saved with a model, pad on the side that the model wants."""
+    splits = {name: split for name, split in encoded.items() if isinstance(split, TokenisedSplit)}
+    side = find_padding_side(pretrained.model, splits.values())
+    if side == "left":
+        pretrained.processor.padding_side = side
+        pretrained.processor.init_kwargs["padding_side"] = side  # what is saved
+    return {name: replace(split, pads_left=side == "left") for name, split in splits.items()}
 
 
 def _read_train(task: TaskName, data: Data, roots: Sequence[Path]) -> tuple[Data, Table]:

@@ -177,8 +177,11 @@ def _stored_lengths(split: Split, hidden_BTD: torch.Tensor) -> NDArray[np.int64]
     if hidden_BTD.ndim != 3 or len(hidden_BTD) != len(longest):
         raise UnknownBlock("the blocks of this architecture do not put out [rows, tokens, width]")
     n_hidden = hidden_BTD.shape[1]
-    if "attention_mask" not in split.collate(longest, hidden_BTD.device).inputs:
+    mask_BT = split.collate(longest, hidden_BTD.device).inputs.get("attention_mask")
+    if mask_BT is None:
         return np.full(len(split), n_hidden, dtype=np.int64)
+    if not mask_BT[:, 0].all():
+        raise UnknownBlock("this model's rows are padded on the left")
     if n_hidden < split.lengths_N.max():
         raise UnknownBlock("the blocks of this architecture put out fewer hidden states than there are tokens")
     return split.lengths_N

@@ -331,6 +331,14 @@ def test_blocks_that_do_not_put_rows_first_are_not_cached(
     assert "do not put out [rows, tokens, width]" in caplog.text
 
 
+def test_rows_padded_on_the_left_are_not_cached(
+    prepared: Prepared, cache: TrunkCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = replace(prepared, train=replace(prepared.train, pads_left=True))  # type: ignore[type-var]
+    assert Frozen(left, 2).open(cache).train is left.train
+    assert "padded on the left" in caplog.text
+
+
 def test_a_block_that_trains_is_not_cached(
     prepared: Prepared, cache: TrunkCache, caplog: pytest.LogCaptureFixture
 ) -> None:

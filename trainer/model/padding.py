@@ -1,0 +1,73 @@
+"""Finds the side on which a model wants its batches padded, if padding leaves what it puts out as it is at all.
+
+R = rows that are tried.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from trainer.data.tokenised_split import TokenisedSplit
+from trainer.errors import ConfigError
+from trainer.model.forward import forward
+
+PaddingSide = Literal["left", "right"]
+
+_SIDES: tuple[PaddingSide, ...] = ("right", "left")
+
+_TOLERANCE = 1e-3
+"""Change of a logit that counts, as a share of the largest; rounding changes 1e-6 of it, and a model that reads its
+padding a hundredth to all of it."""
+
+_ROWS = 4
+"""Rows of different lengths to try: CANINE reads only the padding that shares a window of four characters with text."""
+
+_MOST_PADDING = 32
+"""Tokens of padding to try behind the longest of these rows, at most: it is the near ones that are read."""
+
+
+@torch.no_grad()
+def find_padding_side(model: PreTrainedModel, splits: Iterable[TokenisedSplit]) -> PaddingSide:
+    """Return on which side padding leaves the logits of short rows as they are without any; the right, if either does.
+
+    XLNet reads the last token of a row, whatever it is, and so wants padding on the left. Others have no attention mask
+    (FNet), or heed it in some of their layers only (ConvBERT).
+
+    Raises:
+        ConfigError: on neither side, so that a loss would depend on what else is in its batch.
+    """
+    split = next((split for split in splits if np.ptp(split.lengths_N)), None)
+    if split is None:
+        return "right"  # of rows of one length there is none
+    model.eval()
+    rows_R = np.unique(split.lengths_N, return_index=True)[1][:_ROWS]
+    alone = torch.cat([_logits(model, split, row) for row in rows_R[:, None]])
+    for side in _SIDES:
+        padded = _logits(model, replace(split, pads_left=side == "left"), rows_R, _MOST_PADDING)
+        if (padded - alone).abs().max() <= _TOLERANCE * alone.abs().max():
+            return side
+    raise ConfigError(
+        f"model.name: padding changes what the architecture {model.config.model_type!r} puts out for a text, so its "
+        "losses would depend on which texts share a batch; take another architecture"
+    )
+
+
+def _logits(
+    model: PreTrainedModel, split: TokenisedSplit, rows_R: NDArray[np.int64], most_padding: int = 0
+) -> torch.Tensor:
+    """What ``model`` puts out for rows with padding beside the longest, too, as long as the split has longer ones;
+    without that for the padding."""
+    batch = split.collate(rows_R, model.device)
+    n_padding = min(most_padding, int(split.lengths_N.max() - split.lengths_N[rows_R].max()))
+    widths = (n_padding, 0) if split.pads_left else (0, n_padding)
+    for name, values in batch.inputs.items():
+        batch.inputs[name] = functional.pad(values, widths, value=split.pad_id if name == "input_ids" else 0)
+    logits = forward(model, batch, "fp32")
+    mask = batch.inputs["attention_mask"]
+    return logits[mask == 1] if logits.shape[:2] == mask.shape and logits.ndim == 3 else logits
