@@ -8,8 +8,18 @@ import torch
 
 _Result = TypeVar("_Result")
 
-_PHRASES = ("CUBLAS_STATUS_ALLOC_FAILED", "MPS backend out of memory", "DefaultCPUAllocator")
-"""Words by which a ``RuntimeError`` says that memory is short: of cuBLAS for its workspace, of MPS, and of the host."""
+_PHRASES = (
+    "CUDA error: out of memory",  # of the runtime, where its own allocation fails and not that of torch
+    "CUDA driver error: out of memory",  # of the driver, as with expandable segments
+    "CUDA_ERROR_OUT_OF_MEMORY",  # of the driver, by its name, as kernels compiled on the way say it
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",  # cuDNN 9's name for it
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",  # it has no room for its workspace
+    "MPS backend out of memory",
+    "DefaultCPUAllocator",  # the host
+)
+"""Words by which a ``RuntimeError`` says that memory is short."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -157,7 +157,7 @@ def _trace(model: PreTrainedModel, last: nn.Module, probe: Probe) -> tuple[list[
         probe()
     finally:
         for module in modules:
-            del module.forward
+            vars(module).pop("forward", None)  # gone already where a bf16 pass replaced it for a while
     return finished, outputs[0]
 
 

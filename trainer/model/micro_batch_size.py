@@ -8,6 +8,7 @@ N = rows of a split.
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -25,19 +26,24 @@ class MicroBatchSize:
     """Number of padded tokens that go through a model at once, halved whenever that turns out to be too many."""
 
     def __init__(self, tokens: int, hints: MemoryHints | None = None, key: str = "") -> None:
-        """Begin with what ``hints`` know to fit, else with ``tokens``.
+        """Begin with ``tokens``, or what ``hints`` know to fit of it.
 
         Args:
             key: what decides how much fits, for ``hints``.
         """
-        self.tokens = (hints.recall(key) if hints else None) or tokens
+        self.tokens = hints.recall(key, tokens) if hints else tokens
         self._hints = hints
         self._key = key
 
     def rows(self, n_rows: int, longest: int) -> int:
         """Return how many of ``n_rows`` rows, the longest of which has ``longest`` tokens, make a micro-batch; at least
-        1."""
-        return min(n_rows, max(1, self.tokens // longest))
+        1.
+
+        All micro-batches are of about one size, since a small rest would take as long as a whole one on a GPU.
+        """
+        most = max(1, self.tokens // longest)
+        n_pieces = math.ceil(n_rows / most)
+        return math.ceil(n_rows / n_pieces)
 
     def run(self, work: Callable[[int], _Result], *, n_rows: int, longest: int) -> _Result:
         """Call ``work`` with the rows of a micro-batch, and again with half as many while it runs out of memory.

@@ -18,25 +18,36 @@ from transformers import PreTrainedModel
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
+from trainer.model.memory_hints import MemoryHints
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.registry import AnyTask
 
 
 @torch.no_grad()  # not inference_mode: what a model caches must stay usable in training
 def evaluate(
-    model: PreTrainedModel, task: AnyTask, split: Split, precision: Precision, *, tokens: int | None = None
+    model: PreTrainedModel,
+    task: AnyTask,
+    split: Split,
+    precision: Precision,
+    *,
+    tokens: int | None = None,
+    hints: MemoryHints | None = None,
+    memory_key: str = "",
 ) -> dict[str, float]:
     """Score ``model`` on ``split``, and leave the model in eval mode.
 
     Args:
         tokens: padded tokens of one forward pass, at most; ``None``: what suits the device. It decides the speed,
             not the result.
+        hints: what earlier evaluations found out about memory.
+        memory_key: what decides how much fits, for ``hints``.
 
     Returns:
         ``loss`` in nats and the task's metrics; ``loss`` alone, not finite, of a model that diverged.
     """
     model.eval()
-    micro_batch = MicroBatchSize(task.tokens_per_pass(model, tokens or scoring_tokens(model.device)))
+    most = task.tokens_per_pass(model, tokens or scoring_tokens(model.device))
+    micro_batch = MicroBatchSize(most, hints, memory_key)
 
     def score(rows_B: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         batch = split.collate(rows_B, model.device)

@@ -107,7 +107,10 @@ def fine_tune(
     """
     n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
     due = _plan(prepared, config, n_steps)
-    trial_model = _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
+    hints = hints or MemoryHints()
+    trial_model = retry_with_free_memory(
+        lambda: _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
+    )
     model = trial_model.model
     trunk = None
     if cache is not None and trial_model.depth:
@@ -120,7 +123,7 @@ def fine_tune(
     class_weights = _class_weights(prepared)
     losses: list[torch.Tensor] = []
     tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
-    micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, config))
+    micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, _memory_params(config)))
     watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))
     batches = trial_batches(
         prepared.train.lengths_N, batch_size=config.batch_size, epochs=config.epochs, seed=seed, number=number
@@ -136,7 +139,7 @@ def fine_tune(
             _check_finite("training", float(losses[-1]))
         if optimizer_steps != due[progress.step]:
             continue
-        metrics = _measure(prepared, model, losses)
+        metrics = _measure(prepared, model, losses, hints)
         if trunk is not None:
             metrics[CACHED_ROWS] = trunk.n_rows
         if progress.note(metrics[prepared.spec.metric]):
@@ -254,19 +257,31 @@ def _train_step(
     return loss
 
 
-def _memory_key(prepared: Prepared, config: TrialConfig) -> str:
-    """What decides how many tokens fit into a training pass."""
+def _memory_params(config: TrialConfig) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name in _MEMORY_HYPERPARAMETERS}
+
+
+def _memory_key(prepared: Prepared, work: dict[str, Any]) -> str:
+    """What decides how many tokens fit into a pass of ``work``."""
     facts = prepared.facts
-    knobs = {name: value for name, value in asdict(config).items() if name in _MEMORY_HYPERPARAMETERS}
     key = {"model": facts.model_sha256, "max_tokens": facts.max_tokens, "precision": facts.precision}
-    return json.dumps(key | knobs | {"device": describe_device(prepared.device).name}, sort_keys=True)
+    return json.dumps(key | work | {"device": describe_device(prepared.device).name}, sort_keys=True)
 
 
-def _measure(prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor]) -> dict[str, float]:
+def _measure(
+    prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor], hints: MemoryHints
+) -> dict[str, float]:
     """Return the metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
     train_loss = float(torch.stack(losses).cpu().double().mean())
     _check_finite("training", train_loss)
-    scores = evaluate(model, prepared.task, prepared.validation, prepared.facts.precision)
+    scores = evaluate(
+        model,
+        prepared.task,
+        prepared.validation,
+        prepared.facts.precision,
+        hints=hints,
+        memory_key=_memory_key(prepared, {"evaluates": True}),
+    )
     loss = scores.pop("loss")
     _check_finite("validation", loss)
     return {"validation_loss": loss, "train_loss": train_loss, **scores}

@@ -26,6 +26,7 @@ from trainer.data.warnings import data_warnings
 from trainer.errors import ConfigError, DataError
 from trainer.model.causality import check_causal
 from trainer.model.device import Precision, choose_precision, forbid_tf32
+from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.freeze import find_blocks
 from trainer.model.model_source import ModelSource, resolve_model
@@ -124,7 +125,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
     if is_first and spec.training.similarity:
-        model = pretrained.new_model(seed=spec.seed, number=0).to(device)
+        model = retry_with_free_memory(lambda: pretrained.new_model(seed=spec.seed, number=0).to(device))
         facts = with_linear_probe(facts, spec, model, task, encoded["train"], encoded["validation"])
     return Prepared(
         spec=spec,

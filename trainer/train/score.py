@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from trainer.errors import ConfigError, Diverged
+from trainer.model.device_memory import retry_with_free_memory
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import Prepared
 
@@ -35,7 +36,8 @@ def score(directory: Path, prepared: Prepared) -> dict[str, float]:
     names = tuple(name for _, name in sorted(model.config.id2label.items()))
     if prepared.task.class_names and names != prepared.task.class_names:
         raise ConfigError(f"the winner's model has other classes ({', '.join(names)}) than the study")
-    scores = evaluate(model.to(prepared.device), prepared.task, prepared.test, prepared.facts.precision)
+    retry_with_free_memory(lambda: model.to(prepared.device))
+    scores = evaluate(model, prepared.task, prepared.test, prepared.facts.precision)
     if not math.isfinite(scores["loss"]):
         raise Diverged(f"the test loss is {scores['loss']}")
     return {f"test_{name}": value for name, value in scores.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from trainer.model.best_model import BestModel
 from trainer.model.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
@@ -125,6 +126,12 @@ def test_the_next_trial_starts_with_what_fits_after_a_restart_too(
     [
         SHORT,
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA driver error: out of memory"),
+        RuntimeError("Triton Error [CUDA]: CUDA_ERROR_OUT_OF_MEMORY"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
         RuntimeError("MPS backend out of memory (MPS allocated: 17 GB)"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
     ],
@@ -197,8 +204,41 @@ def test_evaluation_is_healed(prepared: Prepared, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(evaluate_module, "forward", forward)
     healed = run(prepared)
-    assert sizes[:3] == [30, 15, 7]
+    assert sizes[:3] == [30, 15, 6]
+    assert sizes.count(30) == 1  # the second evaluation knows
     assert losses(healed) == pytest.approx(losses(whole), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "tokens", "pieces"), [(64, 63, [32, 32]), (64, 64, [64]), (65, 32, [22, 22, 21]), (3, 1, [1, 1, 1])]
+)
+def test_micro_batches_are_equal_pieces(n_rows: int, tokens: int, pieces: list[int]) -> None:
+    size = MicroBatchSize(tokens * 130).rows(n_rows, 130)
+    assert [len(range(n_rows)[start : start + size]) for start in range(0, n_rows, size)] == pieces
+
+
+@pytest.mark.parametrize("params", [{}, {"frozen_layers": 2}], ids=["while the model moves", "at the first probe"])
+def test_a_trial_that_begins_short_of_memory_begins_again(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
+) -> None:
+    whole = run(prepared, epochs=1, **params)
+    failed: list[bool] = []
+
+    def first_fails(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if not failed:
+                failed.append(True)
+                raise SHORT
+            return real(*arguments)
+
+        return call
+
+    if params:
+        monkeypatch.setattr(module, "forward", first_fails(module.forward))
+    else:
+        monkeypatch.setattr(PreTrainedModel, "to", first_fails(PreTrainedModel.to))
+    assert losses(run(prepared, epochs=1, **params)) == losses(whole)
+    assert failed
 
 
 def _fail(error: Exception, *_held: object) -> Any:

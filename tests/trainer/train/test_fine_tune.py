@@ -35,7 +35,7 @@ class Script:
         self._losses = iter(losses)
         self.weights: list[dict[str, torch.Tensor]] = []
 
-    def __call__(self, model: PreTrainedModel, *_: object) -> dict[str, float]:
+    def __call__(self, model: PreTrainedModel, *_: object, **_options: object) -> dict[str, float]:
         self.weights.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
         model.eval()
         loss = next(self._losses)
@@ -222,7 +222,7 @@ def test_a_validation_loss_that_is_not_finite_ends_the_trial(
 def test_closing_frees_the_memory_at_once(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[weakref.ref[Any]] = []
 
-    def watch(model: PreTrainedModel, *_: object) -> dict[str, float]:
+    def watch(model: PreTrainedModel, *_: object, **_options: object) -> dict[str, float]:
         held.extend(weakref.ref(thing) for thing in (model, *model.parameters()))
         held.extend(weakref.ref(p.grad) for p in model.parameters() if p.grad is not None)
         return {"loss": 0.5, "accuracy": 1.0, "f1_macro": 1.0, "matthews": 1.0}
