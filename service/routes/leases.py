@@ -54,7 +54,11 @@ async def post_heartbeat(
 async def post_report(
     request: Annotated[ReportRequest, examples.body(one=examples.REPORT)], store: StoreDep
 ) -> ReportReplies:
-    """Report evaluations; the reply says for each whether the trial is pruned."""
+    """Report evaluations; the reply says for each whether the trial is pruned, or why the evaluation is refused.
+
+    What is refused has no effect, and the others of the request count. Where all are refused, the request is answered
+    as the first one would be alone.
+    """
     with store.metrics.call_seconds.labels("report").time():
         return ReportReplies(replies=await FOR_WORKERS.run(report, store, request.reports))
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
+from spezia.contract.problem import Code
 from spezia.contract.study_spec import CheckedSpec, Params
 from spezia.contract.wire import MAX_EXACT, Count, Identifier, Reply, Text, Wire
 
@@ -259,6 +260,17 @@ class ReportRequest(Wire):
     """Evaluations in the order in which they were made."""
 
 
+class Refusal(Reply):
+    """The reason why one report of several is refused, as a problem document of its own would say it."""
+
+    status: int
+    """HTTP status that the report would have had alone."""
+    code: Code
+    """Code of the problem, for programs."""
+    detail: str
+    """What happened, and what to do next."""
+
+
 class ReportReply(Reply):
     """The answer to one report."""
 
@@ -276,6 +288,9 @@ class ReportReply(Reply):
     keep_model: bool
     """Whether to upload the model of the best evaluation before telling the outcome, because it is among the study's
     best ``keep_models``."""
+    refusal: Refusal | None = None
+    """Reason why nothing of this report is stored; null where it is accepted. Where all reports of a request are
+    refused, the request itself is answered as the first one would be alone."""
 
 
 class ReportReplies(Reply):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from spezia.contract.protocol import Report, ReportReply, ReportRequest
-from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 from trainer.supervisor.retry import Retry, waits
 
 _BATCH = 200
@@ -46,6 +46,7 @@ class Spool:
 
         Raises:
             LeaseLost: the trial is no longer ours.
+            ServiceRefused: the service refuses a report.
         """
         self._waiting.append(report)
         if self._waits is not None and self._clock() < self._try_at:
@@ -65,6 +66,7 @@ class Spool:
 
         Raises:
             LeaseLost: the trial is no longer ours.
+            ServiceRefused: the service refuses a report.
             OutOfContact: it took too long.
         """
         if report is not None:
@@ -83,6 +85,9 @@ class Spool:
 def _merge(verdict: Verdict, replies: list[ReportReply]) -> Verdict:
     if any(reply.directive == "lost" for reply in replies):
         raise LeaseLost(409, None, "another worker has this trial")
+    refusal = next((reply.refusal for reply in replies if reply.refusal is not None), None)
+    if refusal is not None:
+        raise ServiceRefused(refusal.status, refusal.code, refusal.detail)
     pruned = next((reply for reply in replies if reply.should_prune), None)
     return Verdict(
         should_prune=verdict.should_prune or pruned is not None,

@@ -6,9 +6,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from spezia.contract.problem import Code
 from tests.fake_service import FakeService, report
 from tests.trainer.supervisor.clock import Clock
-from trainer.supervisor.client import LeaseLost, ServiceClient
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused
 from trainer.supervisor.retry import Retry
 from trainer.supervisor.spool import Spool
 
@@ -54,6 +55,20 @@ def test_lost_lease_is_raised(spool: Spool, service: FakeService, send: Callable
     service.answer = lambda r: {"directive": "lost"}
     with pytest.raises(LeaseLost):
         send(spool, report(1))
+
+
+def test_a_refused_report_is_raised_and_the_others_of_its_batch_are_not_sent_again(
+    spool: Spool, service: FakeService
+) -> None:
+    refusal = {"status": 409, "code": Code.REPORT_CONFLICT, "detail": "step 2 was reported before"}
+    service.fault = away
+    spool.offer(report(1))
+    service.fault = lambda request: None
+    service.answer = lambda r: {"refusal": refusal if r.step == 2 else None}
+    with pytest.raises(ServiceRefused, match="409 report-conflict: step 2 was reported before"):
+        spool.flush(report(2))
+    spool.flush()
+    assert service.batches == [2]
 
 
 def test_empty_spool_sends_nothing(spool: Spool, service: FakeService) -> None:

@@ -115,6 +115,15 @@ def test_lost_in_a_report_reply_drops_everything(start: Start) -> None:
     assert f"{0:032x}" not in service.logs
 
 
+def test_a_refusal_in_a_report_reply_ends_that_trial_alone(start: Start) -> None:
+    service = FakeService(assignment(number=0), assignment(number=1))
+    refusal = {"status": 409, "code": Code.REPORT_CONFLICT, "detail": "step 1 was reported before"}
+    service.answer = lambda report: {"refusal": refusal} if report.lease_id.endswith("0") else {}
+    start(service, trials={"0": [{"evaluate": 0.9}, {"exit": 1}], "1": GOOD})
+    assert [o["state"] for o in service.outcomes] == ["FAIL", "COMPLETE"]
+    assert "409 report-conflict: step 1 was reported before" in service.outcomes[0]["failure"]["message"]
+
+
 def test_stale_tell_is_dropped(start: Start) -> None:
     service = FakeService(assignment(number=0), assignment(number=1))
     stale = f"/v1/leases/{0:032x}/tell"
