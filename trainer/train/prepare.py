@@ -118,9 +118,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
         encoded = _padded(pretrained, encoded)
-    if isinstance(task, CausalLm):
-        check_causal(pretrained.model, encoded["train"])
     is_first = facts is None
+    if is_first and isinstance(task, CausalLm):
+        check_causal(pretrained.model, encoded["train"])
     if facts is None:
         facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)

@@ -27,7 +27,7 @@ STATE = "state.pt"
 """Name of the file that holds the state of a trial."""
 MARKER = "COMPLETE"
 """Name of the file that makes a checkpoint whole."""
-_FORMAT = 1
+_FORMAT = 2
 """Number of the format; raised when older checkpoints cannot be read any more."""
 _KEEP_SECONDS = 7 * 24 * 3600.0
 """Age at which checkpoints are deleted: a trial that was interrupted for longer has most likely been finished

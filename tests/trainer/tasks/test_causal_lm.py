@@ -1,17 +1,18 @@
 """A language model learns what follows a prompt, and must not read it beforehand."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from transformers import (
-    AutoModelForCausalLM,
-)
+import torch
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
 from tests.trainer import tiny
 from tests.trainer.written_rows import PROMPTED, PROMPTS, TEXTS, PrepareRows
 from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import ConfigError
+from trainer.train.prepare import prepare
 
 
 def test_a_prompt_does_not_count_and_an_end_is_learnt(prepare_rows: PrepareRows) -> None:
@@ -32,3 +33,21 @@ def test_a_model_that_reads_ahead_is_no_causal_one(prepare_rows: PrepareRows, ta
     tiny.save_family(task_models / "ahead", "bert", AutoModelForCausalLM)
     with pytest.raises(ConfigError, match="BertLMHeadModel reads the tokens that it is to predict"):
         prepare_rows("causal-lm", TEXTS, TEXTS, model={"name": "ahead"})
+
+
+def test_reading_ahead_is_looked_for_once_and_in_few_tokens(
+    prepare_rows: PrepareRows, task_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+    real = GPT2LMHeadModel.forward
+
+    def forward(model: GPT2LMHeadModel, input_ids: torch.Tensor, **inputs: Any) -> Any:
+        seen.append(tuple(input_ids.shape))
+        return real(model, input_ids, **inputs)
+
+    monkeypatch.setattr(GPT2LMHeadModel, "forward", forward)
+    first = prepare_rows("causal-lm", [{"text": "word1 word2 " * 12}] * 4, TEXTS)
+    assert seen.count((1, 16)) == 2
+    seen.clear()
+    prepare(first.spec, roots=[tmp_path, task_models], device=tiny.CPU, facts=first.facts)
+    assert (1, 16) not in seen

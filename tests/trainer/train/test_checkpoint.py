@@ -247,5 +247,5 @@ def test_checkpoint_holds_what_trains_and_nothing_frozen(prepared: Prepared, tmp
     names = set(saved["model"])
     assert any("layer.2." in name for name in names)
     assert not any("layer.0." in name or "embeddings.word" in name for name in names)
-    assert len(saved["losses"]) == 2
+    assert saved["losses"].shape == (2,)  # one tensor: of 20,000 by themselves each costs a file in the archive
     assert replace(kept, number=5).number == 5
