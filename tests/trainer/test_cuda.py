@@ -6,11 +6,13 @@
 import logging
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,7 @@ from trainer.model.device_memory import peak_memory, release_memory, reset_peak_
 from trainer.train import fine_tune as module
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.optimizer import clip_gradients, make_optimizer
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.checkpoint_folder import CheckpointFolder
@@ -178,6 +181,44 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(
         healed = losses(run(prepared, batch_size=256))
     assert any("going on with" in message for message in caplog.messages)
     assert healed == pytest.approx(whole, rel=1e-3)
+
+
+@contextmanager
+def waits_of_ours() -> Iterator[list[str]]:
+    """Where code of the trainer waits for the device meanwhile; transformers does so for each batch that has a mask."""
+    found: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    for warning in caught:
+        if "called a synchronizing" in str(warning.message) and "/transformers/" not in warning.filename:
+            found.append(f"{warning.filename}:{warning.lineno}")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_neither_steps_nor_pieces_nor_the_best_model_wait_for_the_device(
+    case: TaskCase, tmp_path: Path, precision: str
+) -> None:
+    prepared = prepare_case(tmp_path, case, CUDA, precision)
+    rows_B = np.arange(8)
+    prepared.train.collate(rows_B, CUDA)
+    model = prepared.pretrained.new_model(seed=0, number=0).to(CUDA).train()
+    optimizer = make_optimizer(model, TrialConfig.from_params(PARAMS), {})
+    with waits_of_ours() as waits:
+        for _ in range(2):
+            accumulate_gradients(
+                model, prepared.task, prepared.train, rows_B, prepared.facts.precision, micro_batch_size=4
+            )
+            clip_gradients(optimizer, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        BestModel().keep(prepared.pretrained, model)
+    assert waits == []
 
 
 def test_memory_that_no_device_has_is_healed(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

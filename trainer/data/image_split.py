@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.data.device_copies import to_device
 from trainer.data.image_files import ImageFile
 from trainer.data.rows import Rows
 from trainer.data.tokenised_split import Batch
@@ -65,8 +66,8 @@ class ImageSplit:
         """Put the images ``rows_B``, counted from 0, on ``device``."""
         pixels_BCHW = np.array(self.pixels_NCHW[self.order[rows_B]])  # a copy: torch wants no read-only memory
         return Batch(
-            inputs={"pixel_values": torch.from_numpy(pixels_BCHW).to(device)},
-            targets=torch.from_numpy(self.targets[rows_B]).to(device),
+            inputs={"pixel_values": to_device(torch.from_numpy(pixels_BCHW), device)},
+            targets=to_device(torch.from_numpy(self.targets[rows_B]), device),
         )
 
     def take(self, rows: Sequence[int]) -> Self:

@@ -13,8 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.data.device_copies import to_device
+
 IGNORED = -100
 """Target of a token that does not count; torch and transformers use the same number."""
+
+DEVICE_BYTES = 2**30
+"""Size up to which a split lies on the device whole: some 200 million tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,16 @@ class Split(Protocol):
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return a split of some of the rows, counted from 0, in the order given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """The arrays of a ``TokenisedSplit`` on a device."""
+
+    tokens_S: torch.Tensor
+    starts_N1: torch.Tensor
+    types_S: torch.Tensor | None
+    targets: torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +123,30 @@ class TokenisedSplit:
         return self.tokens_S[self._places(row)]
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put the rows ``rows_B``, counted from 0, on ``device``, padded to the longest of them."""
-        lengths_B = self.lengths_N[rows_B]
-        mask_BT = np.arange(lengths_B.max()) < lengths_B[:, None]
-        if self.pads_left:
-            mask_BT = mask_BT[:, ::-1]
-        ids_BT = np.full(mask_BT.shape, self.pad_id, dtype=np.int64)
-        ids_BT[mask_BT] = np.concatenate([self.row(row) for row in rows_B])
+        """Put the rows ``rows_B``, counted from 0, on ``device``, padded to the longest of them.
+
+        All rows lie there from the first time on, so that afterwards only their numbers travel.
+        """
+        placed = self._placed_on(device if self._n_bytes <= DEVICE_BYTES else torch.device("cpu"))
+        rows = to_device(torch.from_numpy(rows_B), placed.starts_N1.device)
+        starts_B1, ends_B1 = placed.starts_N1[rows, None], placed.starts_N1[rows + 1, None]
+        longest = int(self.lengths_N[rows_B].max())
+        firsts_B1 = ends_B1 - longest if self.pads_left else starts_B1
+        places_BT = firsts_B1 + torch.arange(longest, device=rows.device)
+        is_padding_BT = (places_BT < starts_B1) if self.pads_left else (places_BT >= ends_B1)
+        places_BT.masked_fill_(is_padding_BT, 0)
+
+        def padded(values_S: torch.Tensor, padding: int) -> torch.Tensor:
+            # not torch.where, which copies a number to the device and waits for that
+            return to_device(values_S[places_BT].long().masked_fill_(is_padding_BT, padding), device)
+
+        mask_BT = to_device((~is_padding_BT).long(), device)
+        inputs = {"input_ids": padded(placed.tokens_S, self.pad_id), "attention_mask": mask_BT}
+        if placed.types_S is not None:
+            inputs["token_type_ids"] = padded(placed.types_S, 0)
         if self.has_token_targets:
-            targets = np.full(mask_BT.shape, IGNORED, dtype=np.int64)
-            targets[mask_BT] = np.concatenate([self.targets[self._places(row)] for row in rows_B])
-        else:
-            targets = self.targets[rows_B]
-        inputs = {"input_ids": ids_BT, "attention_mask": mask_BT.astype(np.int64)}
-        if self.types_S is not None:
-            types_BT = inputs["token_type_ids"] = np.zeros(mask_BT.shape, dtype=np.int64)
-            types_BT[mask_BT] = np.concatenate([self.types_S[self._places(row)] for row in rows_B])
-        return Batch(
-            inputs={name: torch.from_numpy(values_BT).to(device) for name, values_BT in inputs.items()},
-            targets=torch.from_numpy(targets).to(device),
-        )
+            return Batch(inputs=inputs, targets=padded(placed.targets, IGNORED))
+        return Batch(inputs=inputs, targets=to_device(placed.targets[rows], device))
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return a split of some of the rows, counted from 0, in the order given."""
@@ -139,6 +158,28 @@ class TokenisedSplit:
             starts_N1=np.cumsum([0, *self.lengths_N[rows]], dtype=np.int64),
             targets=self.targets[places if self.has_token_targets else np.asarray(rows)],
         )
+
+    @cached_property
+    def _placed(self) -> dict[torch.device, _Placed]:
+        return {}
+
+    def _placed_on(self, device: torch.device) -> _Placed:
+        if device not in self._placed:
+
+            def place(values: NDArray[Any]) -> torch.Tensor:
+                return to_device(torch.from_numpy(values), device)
+
+            self._placed[device] = _Placed(
+                tokens_S=place(self.tokens_S),
+                starts_N1=place(self.starts_N1),
+                types_S=None if self.types_S is None else place(self.types_S),
+                targets=place(self.targets),
+            )
+        return self._placed[device]
+
+    @property
+    def _n_bytes(self) -> int:
+        return self.tokens_S.nbytes + self.starts_N1.nbytes + self.targets.nbytes
 
     def _places(self, row: int) -> slice:
         return slice(self.starts_N1[row], self.starts_N1[row + 1])

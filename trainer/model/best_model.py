@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
+from trainer.data.device_copies import copies_on_host
 from trainer.model.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
 from trainer.model.pretrained import Pretrained
 from trainer.model.trained_state import trained_state
@@ -32,8 +33,9 @@ class BestModel:
 
     def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
         """Replace what is kept by a copy of everything in ``model``, made of ``pretrained``, that is not frozen."""
-        trained = {name: tensor.to("cpu", copy=True) for name, tensor in trained_state(model).items()}
-        self._kept = _Kept(pretrained, trained, adapters_of(model))
+        trained = trained_state(model)
+        copies = dict(zip(trained, copies_on_host(trained.values()), strict=True))
+        self._kept = _Kept(pretrained, copies, adapters_of(model))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights that are kept; none before the first evaluation."""

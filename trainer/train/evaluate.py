@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from trainer.data.device_copies import copies_on_host
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
 from trainer.model.forward import forward
@@ -54,10 +55,11 @@ def evaluate(
         logits = forward(model, batch, precision)
         return task.losses(logits, batch.targets).flatten(), task.predict(logits), batch.targets
 
-    losses, predicted, actual = zip(*micro_batch.run_longest_first(score, split.lengths_N), strict=True)
-    # on the host: MPS has no fp64
-    loss = float(torch.cat(losses).cpu().double().sum()) / int(split.n_targets_N.sum())
+    scored = list(micro_batch.run_longest_first(score, split.lengths_N))
+    copies = copies_on_host(tensor for piece in scored for tensor in piece)
+    losses, predicted, actual = copies[::3], copies[1::3], copies[2::3]
+    loss = float(torch.cat(losses).double().sum()) / int(split.n_targets_N.sum())
     if not math.isfinite(loss):
         return {"loss": loss}
-    metrics = task.metrics([p.cpu().numpy() for p in predicted], [a.cpu().numpy() for a in actual], loss)
+    metrics = task.metrics([piece.numpy() for piece in predicted], [piece.numpy() for piece in actual], loss)
     return {"loss": loss, **metrics}

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from trainer.data.device_copies import to_device
 from trainer.data.tokenised_split import Batch, Split
 from trainer.trunk.entry import Stored, TrunkEntry
 
@@ -85,7 +86,7 @@ class Trunk:
         for position, row in enumerate(rows_B):
             hidden_TD = entry.row(row)
             hidden_BTD[position, : len(hidden_TD)] = hidden_TD
-        return to_tensor(hidden_BTD).to(like_BTD.device)
+        return to_device(to_tensor(hidden_BTD), like_BTD.device)
 
 
 @dataclass(frozen=True, kw_only=True)

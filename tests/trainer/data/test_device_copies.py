@@ -1,0 +1,54 @@
+"""Copies between host and device, with the device ``meta`` for one that a CPU has not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer import tiny
+from tests.trainer.task_cases import CASES, TaskCase
+from tests.trainer.waits import META, count
+from trainer.data import tokenised_split
+from trainer.data.device_copies import copies_on_host, to_device
+from trainer.train.prepare import Prepared, prepare
+
+ROWS = np.array([5, 0, 11])
+
+
+def prepare_case(root: Path, case: TaskCase) -> Prepared:
+    case.write(root)
+    return prepare(tiny.make_spec(**case.spec(training={"similarity": False})), roots=[root], device=tiny.CPU)
+
+
+def test_what_is_on_the_device_is_not_copied() -> None:
+    there = torch.ones(3)
+    assert to_device(there, tiny.CPU) is there
+
+
+def test_a_copy_on_the_host_is_a_copy() -> None:
+    originals = [torch.arange(3), torch.ones(2, 2, requires_grad=True), torch.zeros(0)]
+    copies = copies_on_host(originals)
+    torch.testing.assert_close(copies, [tensor.detach() for tensor in originals], atol=0, rtol=0)
+    assert not any(copy.requires_grad for copy in copies)
+    copies[0][0] = 7
+    assert originals[0][0] == 0
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.id != "images"], ids=lambda case: case.id)
+def test_after_the_first_batch_only_the_numbers_of_rows_travel(case: TaskCase, tmp_path: Path) -> None:
+    split = prepare_case(tmp_path, case).train
+    assert count(lambda: split.collate(ROWS, META)).n_copies > 1
+    again = count(lambda: split.collate(ROWS[::-1].copy(), META))
+    assert (again.n_copies, again.n_reads) == (1, 0)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.id != "images"], ids=lambda case: case.id)
+def test_a_split_that_a_device_does_not_hold_gives_the_same_batches(
+    case: TaskCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = prepare_case(tmp_path, case).train
+    whole = split.collate(ROWS, tiny.CPU)
+    monkeypatch.setattr(tokenised_split, "DEVICE_BYTES", 0)
+    torch.testing.assert_close(vars(split.collate(ROWS, tiny.CPU)), vars(whole), atol=0, rtol=0)
+    assert [count(lambda: split.collate(ROWS, META)).n_copies > 1 for _ in range(2)] == [True, True]
