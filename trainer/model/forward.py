@@ -40,12 +40,16 @@ def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
 
 @contextmanager
 def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """Let ``module`` compute by ``forward`` for a while."""
+    """Let ``module`` compute by ``forward`` for a while, and then as before, which another may have replaced, too."""
+    before = vars(module).get("forward")
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
 
 
 def _in_bf16(forward: Callable[..., Any], device_type: str) -> Callable[..., Any]:
