@@ -29,6 +29,10 @@ class Upload:
         self._size_bytes = 0
         self._file: IO[bytes] | None = None
 
+    def beside(self) -> "Upload":
+        """Return an upload of the same folder and limit, which nothing has been written to."""
+        return Upload(self.path.parent, self._max_bytes, self._limit)
+
     def write(self, piece: bytes) -> None:
         """Append ``piece``.
 

@@ -25,7 +25,9 @@ _CSV: dict[str, Any] = {
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"text/csv": _CSV} | {MEDIA_TYPES[kind]: _BINARY for kind in ("jsonl", "parquet")},
+        "content": {"text/csv": _CSV}
+        | {MEDIA_TYPES[kind]: _BINARY for kind in ("jsonl", "parquet")}
+        | dict.fromkeys(("application/gzip", "application/zip"), _BINARY),
     }
 }
 _SENT: dict[str, Any] = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
@@ -42,8 +44,9 @@ _SENT: dict[str, Any] = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
 async def post_dataset(request: Request, parts: PartsDep, response: Response) -> Dataset:
     """Upload a CSV, JSONL or Parquet file as the body; name it `sha256:…` in a study's `data`.
 
-    The format is read off the content; packed files and text that is not UTF-8 are refused. The same content again
-    answers 200. A data set stays until the operator removes it.
+    The format is read off the content; text that is not UTF-8 is refused. Of a gzip or zip archive of one such file,
+    the data set is that file, and the limit of its size holds for what is unpacked. The same content again answers
+    200. A data set stays until the operator removes it.
     """
     upload = Upload(parts.datasets, parts.max_dataset_bytes, "SPEZIA_MAX_DATASET_BYTES")
     async with receive_file(request, upload):
@@ -61,6 +64,6 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
 def get_dataset(
     sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")], parts: PartsDep
 ) -> FileResponse:
-    """Download a data set as it was uploaded, or a range of it."""
+    """Download a data set, unpacked if an archive of it was uploaded, or a range of it."""
     dataset = find_dataset(parts.store, sha256)
     return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])

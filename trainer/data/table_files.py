@@ -1,27 +1,26 @@
 """Reads the columns of a CSV, JSONL or Parquet file. What is in them is the task's to check."""
 
 import csv
-import gzip
 import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import IO, Any
+from typing import Any
 
 import datasets
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
+from spezia.common.archives import BadArchive, Kind, open_archive
 from trainer.data.column_checks import Columns, Table, Values, choose_columns
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEPARATORS = (",", ";", "\t", "|")
+_ARCHIVES: dict[str, Kind] = {".gz": "gzip", ".zip": "zip"}
 _MAX_BYTES = 2**31 - 1
 """Largest block that pyarrow reads, so largest content of an archive."""
 
@@ -55,29 +54,19 @@ def _unpack(source: str, content: bytes) -> tuple[str, bytes]:
         DataError: the archive is broken, too large, or holds several files.
     """
     path = PurePath(source)
-    packed = path.suffix.lower()
+    kind = _ARCHIVES.get(path.suffix.lower())
+    if kind is None:
+        return source, content
     try:
-        if packed == ".gz":
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
-                return path.stem, _read_all(source, unpacked)
-        if packed == ".zip":
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                # Archives of macOS hold a second file for each, of its attributes
-                names = [name for name in archive.namelist() if not name.endswith("/") and "__MACOSX/" not in name]
-                if len(names) != 1:
-                    raise DataError(f"{source} holds {len(names)} files; pack one file, or give the files themselves")
-                with archive.open(names[0]) as stream:
-                    return names[0], _read_all(source, stream)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{source} cannot be unpacked ({error}); pack it again, or give the file itself") from error
-    return source, content
-
-
-def _read_all(source: str, stream: IO[bytes] | gzip.GzipFile) -> bytes:
-    content = stream.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise DataError(f"{source} holds more than {_MAX_BYTES} bytes; give the unpacked file, or Parquet")
-    return content
+        with open_archive(io.BytesIO(content), kind) as (name, pieces):
+            unpacked = bytearray()
+            for piece in pieces:
+                unpacked += piece
+                if len(unpacked) > _MAX_BYTES:
+                    raise DataError(f"{source} holds more than {_MAX_BYTES} bytes; give the unpacked file, or Parquet")
+            return name or path.stem, bytes(unpacked)
+    except BadArchive as error:
+        raise DataError(f"{source} {error}") from error
 
 
 def _parse_csv(source: str, content: bytes, choices: Sequence[Columns]) -> Table:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from service.errors import Invalid
+from spezia.common.archives import MAGIC
 from spezia.contract.dataset import Format
 from spezia.contract.problem import FieldProblem
 
@@ -13,9 +14,7 @@ CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 16 << 20
 _BYTE_ORDER_MARK = "\ufeff"
 _PARQUET = b"PAR1"
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"PK": "zip",
+_PACKED = MAGIC | {
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "zstandard",
@@ -23,6 +22,7 @@ _PACKED = {
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
 }
+_SEPARATORS = (",", ";", "\t", "|")
 _TAR_AT, _TAR = 257, b"ustar"
 
 
@@ -45,7 +45,7 @@ def detect_format(path: Path) -> Format:
             return _check_parquet(path)
         _check_text(path)
         file.seek(0)
-        first = file.readline(_MAX_LINE_BYTES).decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK).strip()
+        first = file.readline(_MAX_LINE_BYTES).decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK).strip(" \r\n")
     return _format_of_text(first)
 
 
@@ -86,17 +86,15 @@ def _format_of_text(first: str) -> Format:
             row = None
         if not isinstance(row, dict):
             raise _invalid("the first line is not a whole JSON object; write one JSON object per line")
-        if len(row) < 2:
-            raise _invalid("the first line has fewer than two fields; a row needs at least a text and a label")
+        if not row:
+            raise _invalid("the first line has no fields; a row needs at least a text")
         return "jsonl"
     try:
-        columns = next(csv.reader([first]), [])
+        n_columns = max(len(next(csv.reader([first], delimiter=each), [])) for each in _SEPARATORS)
     except csv.Error as error:
         raise _invalid(f"the first line is not the header of a CSV file: {error}") from None
-    if len(columns) < 2:
-        raise _invalid(
-            "this is not CSV (its first line does not name two columns, separated by commas), JSONL or Parquet"
-        )
+    if n_columns < 2:
+        raise _invalid("this is not CSV (its first line does not name two columns), JSONL or Parquet")
     return "csv"
 
 

@@ -5,7 +5,8 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pyarrow
 import pyarrow.parquet
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.lifecycle.upload import Upload
 from service.settings import Settings
 from tests.service.conftest import URL
 from tests.service.hand_worker import spec
@@ -37,11 +39,20 @@ def tarred() -> bytes:
     return sink.getvalue()
 
 
-def zipped() -> bytes:
+def zipped(*contents: bytes, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr("train.csv", CSV)
+    with zipfile.ZipFile(sink, "w", method) as archive:
+        for number, content in enumerate(contents):
+            archive.writestr(f"train{number}.csv", content)
     return sink.getvalue()
+
+
+def encrypted() -> bytes:
+    """An archive that says so; what is in it does not matter."""
+    content = bytearray(zipped(CSV))
+    content[content.index(b"PK\3\4") + 6] |= 1
+    content[content.index(b"PK\1\2") + 8] |= 1
+    return bytes(content)
 
 
 def files(settings: Settings) -> set[str]:
@@ -50,8 +61,30 @@ def files(settings: Settings) -> set[str]:
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(CSV, "csv"), (b"\xef\xbb\xbf" + CSV, "csv"), (JSONL, "jsonl"), (parquet(), "parquet"), ("é,ü\n".encode(), "csv")],
-    ids=["CSV", "CSV with a mark", "JSONL", "Parquet", "CSV not in ASCII"],
+    [
+        (CSV, "csv"),
+        (b"\xef\xbb\xbf" + CSV, "csv"),
+        (JSONL, "jsonl"),
+        (b'{"text": "once upon a time"}\n', "jsonl"),
+        (parquet(), "parquet"),
+        ("é,ü\n".encode(), "csv"),
+        (CSV.replace(b",", b";"), "csv"),
+        (CSV.replace(b",", b"\t"), "csv"),
+        (b"sep=;\n" + CSV.replace(b",", b";"), "csv"),
+        (b"PK" + CSV, "csv"),
+    ],
+    ids=[
+        "CSV",
+        "CSV with a mark",
+        "JSONL",
+        "JSONL of one field",
+        "Parquet",
+        "CSV not in ASCII",
+        "semicolons",
+        "tabs",
+        "sep=",
+        "a primary key",
+    ],
 )
 def test_what_is_uploaded_is_known_by_its_content(
     http: TestClient, settings: Settings, content: bytes, kind: str
@@ -70,8 +103,16 @@ def test_what_is_uploaded_is_known_by_its_content(
 
 REFUSED: list[tuple[bytes, str]] = [
     (b"", "empty"),
-    (gzip.compress(CSV), "gzip"),
-    (zipped(), "zip"),
+    (gzip.compress(b""), "empty"),
+    (gzip.compress(gzip.compress(CSV)), "gzip"),
+    (gzip.compress(tarred()), "tar"),
+    (gzip.compress(CSV)[:-9], "this gzip file cannot be unpacked (Compressed file ended before"),
+    (zipped()[:-9], "this zip file cannot be unpacked (File is not a zip file); pack it again"),
+    (zipped(CSV, CSV), "this zip file holds 2 files; pack one file"),
+    (zipped(), "this zip file holds 0 files"),
+    (zipped(*[b""] * 20_000), "this zip file holds many files"),
+    (zipped(CSV, method=zipfile.ZIP_LZMA), "this zip file is packed in a rare way"),
+    (encrypted(), "this zip file cannot be unpacked (File 'train0.csv' is encrypted"),
     (tarred(), "tar"),
     (parquet()[:-1], "cut off"),
     (b"PAR1PAR1", "cut off"),
@@ -82,7 +123,7 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"[" * 100_000, "one JSON object per line"),
     (b'{"a":' * 100_000, "whole JSON object"),
     (b'{"text": 1', "whole JSON object"),
-    (b"{}", "two fields"),
+    (b"{}", "no fields"),
     (b"one column\n1\n", "two columns"),
     (b'"' + b"a" * 200_000 + b'",b', "header"),
 ]
@@ -98,12 +139,18 @@ def test_what_is_no_data_set_is_refused_and_not_kept(
     assert files(settings) == set()
 
 
-@pytest.fixture
-def small(settings: Settings) -> Any:
-    app: FastAPI = create_app(settings.model_copy(update={"max_dataset_bytes": len(CSV)}))
+@contextmanager
+def client_of(settings: Settings, max_dataset_bytes: int) -> Iterator[TestClient]:
+    app: FastAPI = create_app(settings.model_copy(update={"max_dataset_bytes": max_dataset_bytes}))
     yield TestClient(app, base_url=URL)
     app.state.parts.proposer.close()
     app.state.parts.store.close()
+
+
+@pytest.fixture
+def small(settings: Settings) -> Iterator[TestClient]:
+    with client_of(settings, len(CSV)) as client:
+        yield client
 
 
 def test_the_size_limit_holds_to_the_byte(small: TestClient, settings: Settings) -> None:
@@ -111,6 +158,53 @@ def test_the_size_limit_holds_to_the_byte(small: TestClient, settings: Settings)
     answer = small.post("/v1/datasets", content=iter([CSV, b"x"]))
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
     assert len(files(settings)) == 1
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zipped])
+@pytest.mark.parametrize("content", [CSV, JSONL, parquet()])
+def test_an_archive_is_kept_unpacked(
+    http: TestClient, settings: Settings, content: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    packed = http.post("/v1/datasets", content=pack(content))
+    plain = http.post("/v1/datasets", content=content)
+    assert (packed.status_code, plain.status_code) == (201, 200), packed.text
+    assert packed.json() == plain.json()
+    assert packed.json()["size_bytes"] == len(content)
+    assert http.get(packed.headers["location"]).content == content
+    assert files(settings) == {hashlib.sha256(content).hexdigest()}
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zipped])
+def test_an_archive_has_the_limit_of_what_is_in_it(
+    settings: Settings, pack: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 0
+
+    def write(upload: Upload, piece: bytes) -> None:
+        nonlocal written
+        written += len(piece)
+        original(upload, piece)
+
+    original = Upload.write
+    monkeypatch.setattr(Upload, "write", write)
+    # a gigabyte would be a megabyte: 64 MiB do, of which no more is unpacked than the limit and a piece
+    bomb = pack(b"text,label\n" + bytes(2**26))
+    assert len(bomb) < 2**17
+    with client_of(settings, 2**22) as client:
+        answer = client.post("/v1/datasets", content=bomb)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    assert answer.json()["detail"].startswith("unpacked, the file is larger than 4194304 bytes")
+    assert written <= len(bomb) + 2**22 + 2**20
+    assert files(settings) == set()
+
+
+def test_what_a_zip_says_of_its_size_is_not_believed(small: TestClient, settings: Settings) -> None:
+    content = bytearray(zipped(CSV * 100))
+    for place in (content.index(b"PK\3\4") + 22, content.index(b"PK\1\2") + 24):
+        content[place : place + 4] = len(CSV).to_bytes(4, "little")
+    answer = small.post("/v1/datasets", content=bytes(content))
+    assert answer.status_code in (413, 422), answer.text
+    assert files(settings) == set()
 
 
 def test_a_data_set_may_be_larger_than_other_bodies(http: TestClient) -> None:
