@@ -250,7 +250,8 @@ def forget_unread_types(tokenizer: PreTrainedTokenizerBase, model: PreTrainedMod
     """Let ``tokenizer`` give no token types to a ``model`` that cannot tell two types apart."""
     is_read = "token_type_ids" in inspect.signature(model.forward).parameters
     if not is_read or getattr(model.config, "type_vocab_size", 2) < 2:
-        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names  # the latter is what is saved
 
 
 def _check_vocabulary(directory: Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     BertForSequenceClassification,
+    BertTokenizer,
     MixtralConfig,
     MixtralForCausalLM,
     ModernBertConfig,
@@ -27,7 +29,14 @@ from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.written_rows import TEXTS, PrepareRows
 from trainer.errors import ConfigError
-from trainer.model.pretrained import Pretrained, known_tokens, load_pretrained, load_tokenizer, max_positions
+from trainer.model.pretrained import (
+    Pretrained,
+    forget_unread_types,
+    known_tokens,
+    load_pretrained,
+    load_tokenizer,
+    max_positions,
+)
 from trainer.tasks.causal_lm import TextLm
 from trainer.tasks.text_classification import TextClassification
 
@@ -237,3 +246,14 @@ def test_a_sentencepiece_model_alone_names_the_packages_that_open_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sentencepiece" else find_spec(name))
     with pytest.raises(ConfigError, match="pip install sentencepiece protobuf"):
         load_tokenizer(tmp_path, 32, reads_special_tokens=False, reads_pairs=False)
+
+
+def test_a_saved_tokenizer_gives_no_types_to_a_model_that_reads_none(tmp_path: Path) -> None:
+    """Not even one whose class gives them by default."""
+    vocabulary = {token: position for position, token in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"))}
+    tokenizer = BertTokenizer(vocab=vocabulary)
+    assert "token_type_ids" in tokenizer("a", "a")
+    forget_unread_types(tokenizer, tiny.make_family("distilbert"))
+    tokenizer.save_pretrained(tmp_path)
+    for one in (tokenizer, AutoTokenizer.from_pretrained(tmp_path)):
+        assert "token_type_ids" not in one("a", "a")
