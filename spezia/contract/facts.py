@@ -51,6 +51,9 @@ class Facts(Reply):
     """SHA-256 over the rows of all splits, by which a worker notices that the data have changed."""
     precision: Literal["fp32", "bf16"]
     """Number format in which all trials of the study train."""
+    padding_side: Literal["left", "right"] = "right"
+    """Side on which texts are padded to the length of the longest in their batch, such that the model reads none of it;
+    of no account for images."""
     similarity: Similarity | None = None
     """How close the task is to what the checkpoint has learnt already; null where the study does not ask for it or
     it cannot be measured."""

@@ -117,7 +117,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         warnings += [*_adapted_length(spec.data, max_length), *_unmarked_pairs(data, processor)]
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
-        encoded = _padded(pretrained, encoded)
+        encoded = _padded(pretrained, encoded, facts)
     is_first = facts is None
     if is_first and isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
@@ -142,10 +142,11 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     )
 
 
-def _padded(pretrained: Pretrained, encoded: Mapping[str, Split]) -> dict[str, Split]:
-    """Let the splits, and the tokenizer that is saved with a model, pad on the side that the model wants."""
+def _padded(pretrained: Pretrained, encoded: Mapping[str, Split], facts: Facts | None) -> dict[str, Split]:
+    """Let the splits, and the tokenizer that is saved with a model, pad on the side that the model wants, or on that of
+    ``facts``."""
     splits = {name: split for name, split in encoded.items() if isinstance(split, TokenisedSplit)}
-    side = find_padding_side(pretrained.model, splits.values())
+    side = facts.padding_side if facts else find_padding_side(pretrained.model, splits.values())
     if side == "left":
         pretrained.processor.padding_side = side
         pretrained.processor.init_kwargs["padding_side"] = side  # what is saved
@@ -269,6 +270,7 @@ def _state_facts(
         model_sha256=source.sha256,
         data_sha256=splits.sha256,
         precision=precision,
+        padding_side="left" if getattr(encoded["train"], "pads_left", False) else "right",
         warnings=[
             *warnings,
             *_truncation(task, n_truncated, sum(map(len, encoded.values()))),

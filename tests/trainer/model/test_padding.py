@@ -14,6 +14,7 @@ from trainer.errors import ConfigError
 from trainer.model.best_model import BestModel
 from trainer.model.forward import forward
 from trainer.model.padding import find_padding_side
+from trainer.train import prepare as module
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import prepare
 
@@ -61,6 +62,20 @@ def test_most_architectures_are_padded_on_the_right(family: str) -> None:
     split = uneven(4, 12)
     split.tokens_S[[0, 4]], split.tokens_S[[3, 15]] = 2, 3
     assert find_padding_side(tiny.make_family(family, pad_token_id=0), [split]) == "right"
+
+
+def test_the_side_is_found_once_and_kept_by_the_facts(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.save_family(tmp_path / "xlnet", "xlnet", AutoModel)
+    spec = tiny.make_spec(model={"name": "xlnet"}, training={"similarity": False})
+    first = prepare(spec, roots=[tmp_path, pristine], device=tiny.CPU)
+    assert first.facts.padding_side == "left"
+    monkeypatch.delattr(module, "find_padding_side")
+    again = prepare(spec, roots=[tmp_path, pristine], device=tiny.CPU, facts=first.facts)
+    assert isinstance(again.train, TokenisedSplit)
+    assert again.train.pads_left
+    assert again.pretrained.processor.padding_side == "left"
 
 
 def test_xlnet_is_padded_on_the_left_in_training_and_behind_it(pristine: Path, tmp_path: Path) -> None:
