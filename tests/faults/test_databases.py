@@ -14,8 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from service.errors import Unavailable
 from service.failpoints import armed
+from service.lifecycle.leases import tell
 from service.lifecycle.leases.end_orphans import end_orphans
 from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.trials.enqueue_first_trials import FirstTrials
 from service.store.sql import sqlite
 from service.store.sql.engine import open_engine
 from tests.faults import actors
@@ -180,6 +182,31 @@ def test_f56_a_trial_begun_behind_our_back_is_ended(new_world: NewWorld, databas
     story.finish()
     study = show_study(story.world.services[0].store, story.name)
     assert (study.state, study.trials.fail, study.trials.complete) == ("complete", 1, 2)
+    story.holds()
+
+
+def test_f56_first_trials_are_proposed_again_where_one_was_begun_meanwhile(
+    new_world: NewWorld, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story(new_world(), n_trials=4, enqueue=[{"learning_rate": 1e-4}, {"learning_rate": 1e-5}])
+    store = story.world.services[0].store
+    numbers: list[int] = []
+    propose = tell.propose_first_trials
+
+    def propose_while_another_begins(*args: Any) -> FirstTrials:
+        first = propose(*args)
+        numbers.append(first.number)
+        if len(numbers) == 1:
+            with quiet_optuna(), stock_storage(database_url) as storage:
+                optuna.load_study(study_name=story.name, storage=storage).ask()
+        return first
+
+    monkeypatch.setattr(tell, "propose_first_trials", propose_while_another_begins)
+    story.prepare()
+    assert numbers == [0, 1]
+    assert show_study(store, story.name).trials.waiting == 2
+    assert end_orphans(store) == 1
+    story.finish()
     story.holds()
 
 

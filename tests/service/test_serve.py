@@ -1,6 +1,7 @@
 """The process of `spezia serve`."""
 
 import gc
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from service import serve as serving
+from service.routes.strict_json import MAX_CONTAINERS
 from service.settings import Settings
 from spezia.common.home_lock import find
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
+    thresholds = gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
 
 
 def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,11 +38,23 @@ def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch:
     assert accepted == [1]
 
 
-def test_what_was_imported_is_never_searched_for_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving._Server, "run", lambda *_args, **_kwargs: frozen.append(gc.get_freeze_count()))
-    frozen: list[int] = []
+def test_many_objects_of_a_body_do_not_have_the_whole_heap_searched_for_garbage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+
+    def run(_server: Any, sockets: list[socket.socket]) -> None:
+        assert gc.get_freeze_count() > 100_000
+        cached = [[index] for index in range(200_000)]  # as trials are
+        gc.callbacks.append(lambda phase, info: searched.append(info["generation"]) if phase == "start" else None)
+        for _ in range(5):
+            assert len(json.loads("[" + ",".join(["[]"] * MAX_CONTAINERS) + "]")) == MAX_CONTAINERS
+        gc.callbacks.pop()
+        assert len(cached) == 200_000
+
+    monkeypatch.setattr(serving._Server, "run", run)
     serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
-    assert frozen[0] > 100_000
+    assert 2 not in searched
 
 
 @pytest.mark.parametrize(
