@@ -201,7 +201,7 @@ def waits_of_ours() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_neither_steps_nor_pieces_nor_the_best_model_wait_for_the_device(
+def test_no_step_waits_for_the_device_and_a_best_model_does_once(
     case: TaskCase, tmp_path: Path, precision: str
 ) -> None:
     prepared = prepare_case(tmp_path, case, CUDA, precision)
@@ -217,8 +217,10 @@ def test_neither_steps_nor_pieces_nor_the_best_model_wait_for_the_device(
             clip_gradients(optimizer, 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        BestModel().keep(prepared.pretrained, model)
     assert waits == []
+    with waits_of_ours() as waits:
+        BestModel().keep(prepared.pretrained, model)
+    assert len(waits) == len({parameter.dtype for parameter in model.parameters()})
 
 
 def test_memory_that_no_device_has_is_healed(pristine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
 from tests.trainer.waits import META, count
-from trainer.data import tokenised_split
+from trainer.data import device_copies, tokenised_split
 from trainer.data.device_copies import copies_on_host, to_device
 from trainer.train.prepare import Prepared, prepare
 
@@ -26,13 +26,21 @@ def test_what_is_on_the_device_is_not_copied() -> None:
     assert to_device(there, tiny.CPU) is there
 
 
-def test_a_copy_on_the_host_is_a_copy() -> None:
-    originals = [torch.arange(3), torch.ones(2, 2, requires_grad=True), torch.zeros(0)]
+@pytest.mark.parametrize(("group_bytes", "n_copies"), [(2**20, 2), (28, 5), (50, 3)])
+def test_copies_on_the_host_are_copies_and_travel_together(
+    monkeypatch: pytest.MonkeyPatch, group_bytes: int, n_copies: int
+) -> None:
+    monkeypatch.setattr(device_copies, "GROUP_BYTES", group_bytes)
+    numbers = torch.arange(9, dtype=torch.float32)
+    originals = [torch.arange(3), numbers[:1], numbers.view(3, 3).t(), numbers[:4], torch.tensor(7), torch.zeros(0)]
+    originals[1].requires_grad_()
+    before = [tensor.detach().clone() for tensor in originals]
     copies = copies_on_host(originals)
-    torch.testing.assert_close(copies, [tensor.detach() for tensor in originals], atol=0, rtol=0)
+    for tensor in originals:
+        tensor.detach().zero_()
+    torch.testing.assert_close(copies, before, atol=0, rtol=0)
     assert not any(copy.requires_grad for copy in copies)
-    copies[0][0] = 7
-    assert originals[0][0] == 0
+    assert len({copy.untyped_storage().data_ptr() for copy in copies if copy.numel()}) == n_copies
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.id != "images"], ids=lambda case: case.id)
