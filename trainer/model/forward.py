@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from trainer.data.tokenised_split import Batch
+from trainer.data.tokenised_split import Batch, Split
 from trainer.model.device import Precision
+from trainer.model.device_memory import is_out_of_memory
 
 
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
@@ -36,6 +38,24 @@ def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
         else:
             logits = model(**batch.inputs).logits
     return logits
+
+
+@torch.no_grad()
+def bf16_problem(model: PreTrainedModel, split: Split) -> str | None:
+    """Return why ``model`` cannot compute in bf16, in torch's words; ``None`` if it can.
+
+    The first version of DeBERTa masks by a number that bf16 does not have.
+
+    Args:
+        split: rows of which the shortest is tried.
+    """
+    try:
+        forward(model.eval(), split.collate(np.array([split.lengths_N.argmin()]), model.device), "bf16")
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return str(error).partition("\n")[0]
+    return None
 
 
 @contextmanager

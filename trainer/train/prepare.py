@@ -28,6 +28,7 @@ from trainer.model.causality import check_causal
 from trainer.model.device import Precision, choose_precision, forbid_tf32
 from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.dropout import checkpoint_dropout
+from trainer.model.forward import bf16_problem
 from trainer.model.freeze import find_blocks
 from trainer.model.model_source import ModelSource, resolve_model
 from trainer.model.padding import find_padding_side
@@ -121,6 +122,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     is_first = facts is None
     if is_first and isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
+    if is_first and precision == "bf16" and (problem := bf16_problem(pretrained.model, encoded["train"])):
+        precision = "fp32"
+        warnings.append(_without_bf16(spec, pretrained, problem))
     if facts is None:
         facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
@@ -140,6 +144,14 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
             None if spec.training.class_weights is None else balanced_weights(encoded["train"], len(task.class_names))
         ),
     )
+
+
+def _without_bf16(spec: StudySpec, pretrained: Pretrained, problem: str) -> str:
+    """Say that fp32 is taken, since bf16 is not possible, unless the study asks for bf16."""
+    what = f"the architecture {pretrained.model.config.model_type!r} cannot compute in bf16 ({problem})"
+    if spec.training.precision == "bf16":
+        raise ConfigError(f"training.precision = bf16: {what}; set it to fp32 or auto")
+    return f"{what}, so trials compute in fp32, which takes longer"
 
 
 def _padded(pretrained: Pretrained, encoded: Mapping[str, Split], facts: Facts | None) -> dict[str, Split]:

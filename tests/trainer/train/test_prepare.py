@@ -9,6 +9,7 @@ import torch
 from transformers import AlbertConfig, AlbertModel, BertForMaskedLM
 
 from tests.trainer import tiny
+from tests.trainer.architectures import save_model
 from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError, DataError
 from trainer.train.prepare import Prepared, prepare
@@ -88,6 +89,25 @@ def test_the_pinned_precision_is_kept_where_auto_would_choose_another(
     assert prepare(unprobed, roots=[pristine], device=cuda).facts.precision == "bf16"
     later = prepare(prepared.spec, roots=[pristine], device=cuda, facts=prepared.facts)
     assert later.facts.precision == "fp32"
+
+
+def test_an_architecture_that_cannot_compute_in_bf16_trains_in_fp32_unless_bf16_is_asked_for(
+    pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
+    cuda = torch.device("cuda")
+    save_model(tmp_path / "deberta", "deberta")
+    auto, asked = (
+        tiny.make_spec(model={"name": "deberta"}, training={"precision": precision, "similarity": False})
+        for precision in ("auto", "bf16")
+    )
+    facts = prepare(auto, roots=[tmp_path, pristine], device=cuda).facts
+    assert facts.precision == "fp32"
+    assert any("'deberta' cannot compute in bf16 (value cannot be converted" in warning for warning in facts.warnings)
+    with pytest.raises(
+        ConfigError, match=r"training\.precision = bf16: the architecture 'deberta' cannot compute in bf16"
+    ):
+        prepare(asked, roots=[tmp_path, pristine], device=cuda)
 
 
 @pytest.mark.parametrize(
