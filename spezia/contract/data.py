@@ -12,8 +12,8 @@ class Data(Wire):
     """The data that a study trains on, is validated on, and scores its winner on."""
 
     train: Text
-    """Training data: a file (.csv, .jsonl, .parquet), a folder of class folders (image-classification only),
-    ``sha256:…`` of an uploaded data set, or ``hub://owner/name[:config]#split``."""
+    """Training data: a file (.csv, .tsv, .jsonl, .parquet, or one of these in a .gz or .zip), a folder of class folders
+    (image-classification only), ``sha256:…`` of an uploaded data set, or ``hub://owner/name[:config]#split``."""
     validation: Text | None = None
     """Validation data, named like ``train``; when absent, a stratified fifth of ``train`` is held out, drawn by the
     study's seed."""
@@ -21,13 +21,14 @@ class Data(Wire):
     """Test data, named like ``train``; the search never sees them, and the winner's model is scored on them once."""
     columns: Annotated[dict[str, Text], Field(max_length=8)] = {}
     """Name in the data of each column of the task, such as ``{"label": "category"}``; a column that is left out is
-    called as the task calls it."""
+    called as the task calls it. Where the task has several sets of columns and its first column is left out, the data
+    decide which set is read."""
     label_separator: Annotated[Text, Field(max_length=8)] | None = None
     """Text between the classes of a row of text-classification that has several, as a CSV file needs it; JSONL and
     Parquet files hold lists of classes and need none."""
     max_length: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Longest example in tokens; longer ones are truncated, and counted in the study's facts. When absent, it is 128,
-    or what the model reads at most if that is less."""
+    or 1,024 for prompts and conversations of causal-lm, or what the model reads at most if that is less."""
 
 
 def column_errors(task: Task, data: Data) -> list[FieldError]:

@@ -180,7 +180,7 @@ def _parse_jsonl(source: str, content: bytes, choices: Sequence[Columns]) -> Tab
         if not isinstance(row, dict):
             raise DataError(f"{source}, line {number}: not an object; give one object a line")
         rows.append(row)
-    columns = choose_columns(source, list(rows[0]), choices)
+    columns = choose_columns(source, list({name: None for row in rows for name in row}), choices)
     return Table(values={field: [row.get(name) for row in rows] for field, name in columns.items()})
 
 

@@ -30,6 +30,9 @@ LOGITS = 2**26
 
 _LARGEST_EXPONENT = 700.0
 
+_LONG = 1_024
+"""Default length where what is learnt comes behind what is given, of which less may leave nothing; TRL has the same."""
+
 
 class CausalLm(Task[Input, None]):
     """A task whose examples have no target beside their own tokens."""
@@ -85,6 +88,10 @@ class TextLm(CausalLm[Written]):
     has_prompts: bool = False
     """Whether the data has prompts and completions, instead of texts."""
 
+    @property
+    def default_length(self) -> int:
+        return _LONG if self.has_prompts else super().default_length
+
     def check_row(self, row: Mapping[str, Any]) -> tuple[Written, None]:
         if self.has_prompts:
             return (check_text(row["prompt"], "prompt"), check_text(row["completion"], "completion")), None
@@ -121,6 +128,10 @@ class ChatLm(CausalLm[Chat]):
     """Examples are conversations, of which the assistant's turns are learnt."""
 
     noun = "conversations"
+
+    @property
+    def default_length(self) -> int:
+        return _LONG
 
     def check_row(self, row: Mapping[str, Any]) -> tuple[Chat, None]:
         return check_messages(row["messages"]), None

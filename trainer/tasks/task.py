@@ -34,6 +34,11 @@ class Task(RowRules[Input, Target]):
     class_names: tuple[str, ...] = ()
     """Names of the classes of the study, once its data has been read."""
 
+    @property
+    def default_length(self) -> int:
+        """Tokens of the longest example where a study asks for no length."""
+        return 128
+
     @abstractmethod
     def encode(self, rows: Rows[Input, Target], processor: Any, max_length: int) -> Split:
         """Turn examples into numbers with the model's tokenizer or image processor.

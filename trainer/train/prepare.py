@@ -47,9 +47,6 @@ from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
 from trainer.train.linear_probe import with_linear_probe
 
-_DEFAULT_LENGTH = 128
-"""Tokens of the longest example where a study asks for no length."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -101,13 +98,13 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     else:
         processor = load_tokenizer(
             source.directory,
-            spec.data.max_length or _DEFAULT_LENGTH,
+            spec.data.max_length or task.default_length,
             reads_special_tokens=isinstance(task, CausalLm),
             reads_pairs="text_pair" in data.columns,
         )
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
-    max_length = _max_length(spec.model, spec.data, pretrained)
+    max_length = _max_length(spec.model, spec.data, task, pretrained)
     if not task.reads_images:
         processor.model_max_length = max_length  # the saved tokenizer truncates where training did
         forget_unread_types(processor, pretrained.model)
@@ -115,7 +112,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     warnings = [*data_warnings(task, splits, is_weighted=spec.training.class_weights is not None), *pretrained.notes]
     if not task.reads_images:
         _check_fits(spec.model, pretrained, encoded)
-        warnings += [*_adapted_length(spec.data, max_length), *_unmarked_pairs(data, processor)]
+        warnings += [*_adapted_length(spec.data, task, max_length), *_unmarked_pairs(data, processor)]
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
         encoded = _padded(pretrained, encoded, facts)
@@ -215,11 +212,11 @@ def _check_unchanged(model: Model, data: Data, facts: Facts, splits: Splits[Any,
             )
 
 
-def _max_length(model: Model, data: Data, pretrained: Pretrained) -> int:
+def _max_length(model: Model, data: Data, task: AnyTask, pretrained: Pretrained) -> int:
     """Return the tokens of the longest example: what the study asks for, or what the model reads of the default."""
     limit = max_positions(pretrained.model)
     if data.max_length is None:
-        return _DEFAULT_LENGTH if limit is None else min(_DEFAULT_LENGTH, limit)
+        return task.default_length if limit is None else min(task.default_length, limit)
     if limit is not None and data.max_length > limit:
         raise ConfigError(
             f"data.max_length = {data.max_length}: {model.name} reads {limit} tokens; use at most {limit}"
@@ -227,8 +224,8 @@ def _max_length(model: Model, data: Data, pretrained: Pretrained) -> int:
     return data.max_length
 
 
-def _adapted_length(data: Data, max_length: int) -> list[str]:
-    if data.max_length is not None or max_length == _DEFAULT_LENGTH:
+def _adapted_length(data: Data, task: AnyTask, max_length: int) -> list[str]:
+    if data.max_length is not None or max_length == task.default_length:
         return []
     return [f"data.max_length is not given and is {max_length}, since the model reads no more tokens"]
 

@@ -52,6 +52,14 @@ def test_the_turns_of_the_assistant_are_told(template: str) -> None:
     assert learnt == [["word4", "[SEP]", "word6", "word7", "[SEP]"], ["word4", "[SEP]"]]
 
 
+def test_of_many_conversations_each_has_its_own_turns() -> None:
+    chats = [
+        [{"role": "user", "content": "word1"}, {"role": "assistant", "content": f"word{n % 40}"}] for n in range(1003)
+    ]
+    _, _, learnt = encode(MARKED, *chats)
+    assert learnt == [[f"word{n % 40}", "[SEP]"] for n in range(1003)]
+
+
 def test_a_mark_is_what_transformers_takes_it_for() -> None:
     tokenizer, _, (learnt, _) = encode(MARKED, TALK, TALK[1:3])
     plain = tokenizer.apply_chat_template(TALK, return_assistant_tokens_mask=True, return_dict=True)

@@ -50,6 +50,12 @@ def test_labels_that_are_numbers_become_names(with_validation: Path, labels: lis
     assert pairs(from_jsonl.train) == pairs(from_parquet.train)
 
 
+def test_a_column_may_be_absent_from_the_first_row(with_validation: Path) -> None:
+    write_jsonl(with_validation, [{"text": "a"}, {"text": "b", "label": "y"}])
+    with pytest.raises(DataError, match=r"train.jsonl, row 1: there is no label; fill it in or remove the row"):
+        read(with_validation, train="train.jsonl", validation="validation.csv")
+
+
 def test_jsonl_texts_that_look_like_dates_stay_texts(with_validation: Path) -> None:
     write_jsonl(with_validation, [{"text": "2024-01-01", "label": "x"}, {"text": "2024-01-02", "label": "y"}])
     splits = read(with_validation, train="train.jsonl", validation="validation.csv")

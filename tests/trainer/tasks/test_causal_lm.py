@@ -51,3 +51,18 @@ def test_reading_ahead_is_looked_for_once_and_in_few_tokens(
     seen.clear()
     prepare(first.spec, roots=[tmp_path, task_models], device=tiny.CPU, facts=first.facts)
     assert (1, 16) not in seen
+
+
+def test_without_a_length_prompts_and_conversations_may_be_long(prepare_rows: PrepareRows, task_models: Path) -> None:
+    tiny.save_family(task_models / "long", "gpt2", AutoModelForCausalLM, max_position_embeddings=2048)
+    tiny.make_chat_tokenizer().save_pretrained(task_models / "long")
+    question = "word1 " * 300
+    talk = [{"role": "user", "content": question}, {"role": "assistant", "content": "word2"}]
+    rows: list[tuple[dict[str, Any], int]] = [
+        ({"prompt": question, "completion": "word2"}, 303),
+        ({"messages": talk}, 307),
+        ({"text": question}, 128),
+    ]
+    for row, n_tokens in rows:
+        prepared = prepare_rows("causal-lm", [row] * 2, [row], model={"name": "long"}, data={"max_length": None})
+        assert prepared.facts.max_tokens == n_tokens
