@@ -158,9 +158,12 @@ _NOT_SET = {
     "xlnet": ("max_position_embeddings",),
 }
 """What a configuration refuses or has not."""
-TEXT_ARCHITECTURES = tuple(sorted(_ENCODERS | _DECODERS))
-IMAGE_ARCHITECTURES = tuple(_IMAGE_MODELS)
-"""Names that transformers gives to the architectures (``model_type``)."""
+ARCHITECTURES = {
+    "text-classification": tuple(sorted(_ENCODERS | _DECODERS)),
+    "causal-lm": (*_DECODERS, "bart", "bert", "biogpt", "xlnet"),
+    "image-classification": tuple(_IMAGE_MODELS),
+}
+"""By task, the names that transformers gives to architectures (``model_type``)."""
 
 
 def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, **overrides: Any) -> None:
@@ -187,7 +190,7 @@ def write_texts(root: Path, *, train: int, validation: int) -> dict[str, Any]:
     """Write so many rows, and return what ``tiny.make_spec`` is told of them."""
     for seed, (split, n_rows) in enumerate((("train", train), ("validation", validation)), start=1):
         tiny.write_csv(root / f"{split}.csv", tiny.make_examples(n_rows, seed=seed))
-    return {"data": {"test": None, "max_length": None}}
+    return {"test": None, "max_length": None}
 
 
 def write_images(root: Path, *, train: int, validation: int) -> dict[str, Any]:
@@ -198,7 +201,7 @@ def write_images(root: Path, *, train: int, validation: int) -> dict[str, Any]:
             file = root / split / tiny.CLASSES[row % len(tiny.CLASSES)] / f"{row}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(generator.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8)).save(file)
-    return {"task": "image-classification", "data": {"train": "train", "validation": "validation", "test": None}}
+    return {"train": "train", "validation": "validation", "test": None}
 
 
 def _image_processor() -> ViTImageProcessorPil:

@@ -19,10 +19,11 @@ PARAMS = {"learning_rate": 1e-2, "batch_size": 4, "epochs": 2}
 
 def study(root: Path, architecture: str) -> Prepared:
     spec = tiny.make_spec(
+        task="image-classification",
         model={"name": architecture},
+        data=write_images(root, train=9, validation=5),
         fixed={"batch_size": 4},
         training={"similarity": False},
-        **write_images(root, train=9, validation=5),
     )
     return prepare(spec, roots=[root], device=tiny.CPU)
 
