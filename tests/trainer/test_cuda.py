@@ -176,7 +176,7 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(
     whole = losses(run(prepared, batch_size=256))
     enough = peak_memory()
     release_memory()
-    assert not caplog.messages
+    assert not any("going on with" in message for message in caplog.messages)
     with caplog.at_level(logging.WARNING), short(enough * 6 // 10):
         healed = losses(run(prepared, batch_size=256))
     assert any("going on with" in message for message in caplog.messages)
@@ -243,6 +243,7 @@ def test_memory_that_no_device_has_is_healed(pristine: Path, monkeypatch: pytest
 
 
 def test_an_assert_on_the_device_is_a_device_error_and_dies_with_its_process(pristine: Path) -> None:
-    told = subprocess.run([sys.executable, "-c", ASSERT_ON_THE_DEVICE], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", ASSERT_ON_THE_DEVICE]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)  # what it leaves may abort its exit
     assert told.stdout.strip() == "device_error"
     assert run(prepare_pristine(pristine))

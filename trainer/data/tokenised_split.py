@@ -18,8 +18,9 @@ from trainer.data.device_copies import to_device
 IGNORED = -100
 """Target of a token that does not count; torch and transformers use the same number."""
 
-DEVICE_BYTES = 2**30
-"""Size up to which a split lies on the device whole: some 200 million tokens."""
+DEVICE_BYTES = 2**28
+"""Size up to which a split lies on the device whole, also while another study trains: 60 million tokens, or 20 million
+where each has a target."""
 
 
 @dataclass(frozen=True, kw_only=True)
