@@ -104,6 +104,7 @@ def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., li
         (DataError("row 3"), "data_error"),
         (Diverged("nan"), "diverged"),
         (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory"),
         (torch.AcceleratorError("device-side assert"), "device_error"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "device_error"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "host_out_of_memory"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification
 
 from tests.trainer import tiny
@@ -58,4 +59,14 @@ def test_a_new_layer_behind_a_known_batch_norm_trains(tmp_path: Path) -> None:
     save_model(tmp_path / "levit", "levit", AutoModelForImageClassification, **whole)
     prepared = study(tmp_path, "levit")
     assert prepared.pretrained.missing == {"classifier.linear.weight", "classifier.linear.bias"}
+    assert observe(prepared, PARAMS).validation_losses
+
+
+def test_a_count_of_batches_that_a_checkpoint_lacks_is_no_weight(tmp_path: Path) -> None:
+    save_model(tmp_path / "resnet", "resnet")
+    file = tmp_path / "resnet" / "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(file).items() if not name.endswith("num_batches_tracked")}
+    save_file(tensors, file, metadata={"format": "pt"})
+    prepared = study(tmp_path, "resnet")
+    assert not any("num_batches_tracked" in name for name in prepared.pretrained.missing)
     assert observe(prepared, PARAMS).validation_losses

@@ -1,5 +1,6 @@
 """What a study's first assignment finds out, and what every later one checks."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError, DataError
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared, prepare
+from trainer.trial.config import TrialConfig
 
 RATE = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3}}
 
@@ -212,6 +216,22 @@ def test_a_length_that_nobody_asked_for_is_what_the_model_reads(root: Path) -> N
     prepared = prepare(tiny.make_spec(data={"max_length": None}), roots=[root], device=tiny.CPU)
     assert prepared.facts.max_tokens == 128
     assert not any("is not given" in warning for warning in prepared.facts.warnings)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes"), [("xlnet", {}), ("deberta-v2", {"max_position_embeddings": 16, "position_buckets": 4})]
+)
+def test_a_model_that_counts_distances_trains_at_any_length(
+    root: Path, architecture: str, sizes: dict[str, Any]
+) -> None:
+    save_model(root / architecture, architecture, **sizes)
+    tiny.write_csv(root / "train.csv", [("word1 " * n_words, tiny.CLASSES[n_words % 3]) for n_words in (9, 80, 97, 98)])
+    spec = tiny.make_spec(model={"name": architecture}, data={"max_length": 100}, fixed={"batch_size": 2})
+    prepared = prepare(spec, roots=[root], device=tiny.CPU)
+    assert prepared.facts.max_tokens == 100
+    config = TrialConfig.from_params({"batch_size": 2, "epochs": 1, "learning_rate": 1e-3})
+    (evaluation,) = fine_tune(prepared, config, seed=0, number=0, best=BestModel())
+    assert math.isfinite(evaluation.value)
 
 
 def test_fp32_is_never_tf32(prepare_study: Prepare) -> None:
