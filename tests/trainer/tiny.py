@@ -14,33 +14,23 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForSequenceClassification,
-    BartConfig,
     BertConfig,
     BertForSequenceClassification,
     BertModel,
-    BioGptConfig,
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
-    FNetConfig,
-    GemmaConfig,
     GPT2Config,
     LlamaConfig,
-    LongformerConfig,
-    MBartConfig,
     ModernBertConfig,
-    MT5Config,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Tokenizer,
     RobertaConfig,
-    T5Config,
-    UMT5Config,
     ViTConfig,
     ViTImageProcessorPil,
-    XLNetConfig,
 )
 
 from spezia.contract.study_spec import StudySpec
@@ -90,55 +80,13 @@ _FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
 }
 FAMILIES = tuple(_FAMILIES)
 """Architectures with a tiny random configuration."""
-_SEQUENCES: dict[str, Any] = {
-    "vocab_size": len(_VOCABULARY),
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-    "max_position_embeddings": 64,
-    "init_std": 0.2,
-    "pad_token_id": 0,
-    "decoder_start_token_id": 2,
-}
-_T5: dict[str, Any] = {
-    "vocab_size": len(_VOCABULARY),
-    "d_model": 32,
-    "d_kv": 16,
-    "d_ff": 64,
-    "num_layers": 2,
-    "num_heads": 2,
-    "pad_token_id": 0,
-    "eos_token_id": 3,
-    "decoder_start_token_id": 0,
-}
-_TIED: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
-    "bart": (BartConfig, _SEQUENCES | _EDGES),
-    "gemma": (GemmaConfig, _SMALL | _EDGES | {"num_key_value_heads": 1, "head_dim": 16}),
-    "mbart": (MBartConfig, _SEQUENCES | _EDGES),
-    "mt5": (MT5Config, _T5),
-    "t5": (T5Config, _T5),
-    "umt5": (UMT5Config, _T5),
-}
-TIED = tuple(_TIED)
-"""More architectures, whose embeddings lie in several places and have several names."""
-_ODD: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
-    "biogpt": (BioGptConfig, _SMALL | _EDGES),
-    "fnet": (FNetConfig, _SMALL),
-    "longformer": (LongformerConfig, _SMALL | {"attention_window": 8}),
-    "xlnet": (XLNetConfig, {"vocab_size": len(_VOCABULARY), "d_model": 32, "n_layer": 3, "n_head": 2, "d_inner": 64}),
-}
-"""Architectures that drop out between their modules, have no mask, pad by themselves, or put time first."""
 DECODERS = ("gpt2", "llama", "qwen2")
 ENCODERS = ("bert", "deberta-v2", "distilbert", "electra", "modernbert", "roberta")
 
 
 def family_config(family: str, **overrides: Any) -> PreTrainedConfig:
     """Three blocks of width 32; names of ``overrides`` as in ``BertConfig``, or the family's own."""
-    config_class, values = (_FAMILIES | _TIED | _ODD)[family]
+    config_class, values = _FAMILIES[family]
     return config_class(**values | overrides)
 
 

@@ -4,7 +4,7 @@ In bf16 only the body multiplies in it. Heads compute in fp32: bf16 keeps 8 bits
 be rounded to halves. A vocabulary's head, which is as large as a small body, reads bf16 and adds up in fp32.
 
 B = rows of a batch, C = classes, T = tokens of its longest row, V = vocabulary, D = width of a hidden state,
-N = hidden states.
+N = hidden states, S = tokens of all rows together.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,6 +38,14 @@ def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
         else:
             logits = model(**batch.inputs).logits
     return logits
+
+
+def without_padding(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Return the logits of tokens alone, ``[S, C]``, where there are some for each position of a text; others as they
+    are. Nothing reads what a model puts out for padding."""
+    mask = batch.inputs.get("attention_mask")
+    has_tokens = mask is not None and logits.ndim == 3 and logits.shape[:2] == mask.shape
+    return logits[mask == 1] if has_tokens else logits
 
 
 @torch.no_grad()

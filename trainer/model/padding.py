@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.errors import ConfigError
-from trainer.model.forward import forward
+from trainer.model.forward import forward, without_padding
 
 PaddingSide = Literal["left", "right"]
 
@@ -61,13 +61,10 @@ def find_padding_side(model: PreTrainedModel, splits: Iterable[TokenisedSplit]) 
 def _logits(
     model: PreTrainedModel, split: TokenisedSplit, rows_R: NDArray[np.int64], most_padding: int = 0
 ) -> torch.Tensor:
-    """What ``model`` puts out for rows with padding beside the longest, too, as long as the split has longer ones;
-    without that for the padding."""
+    """What ``model`` puts out for rows with padding beside the longest, too, as long as the split has longer ones."""
     batch = split.collate(rows_R, model.device)
     n_padding = min(most_padding, int(split.lengths_N.max() - split.lengths_N[rows_R].max()))
     widths = (n_padding, 0) if split.pads_left else (0, n_padding)
     for name, values in batch.inputs.items():
         batch.inputs[name] = functional.pad(values, widths, value=split.pad_id if name == "input_ids" else 0)
-    logits = forward(model, batch, "fp32")
-    mask = batch.inputs["attention_mask"]
-    return logits[mask == 1] if logits.shape[:2] == mask.shape and logits.ndim == 3 else logits
+    return without_padding(forward(model, batch, "fp32"), batch)

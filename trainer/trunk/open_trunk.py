@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from spezia.contract.facts import Facts
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
-from trainer.model.forward import forward
+from trainer.model.forward import forward, without_padding
 from trainer.model.freeze import find_blocks
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
@@ -113,11 +113,8 @@ class _Source:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def logits(self, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
-        """Return what the model puts out for rows, for texts without their padding, of which nothing reads it."""
         batch = split.collate(rows_B, self.model.device)
-        logits = forward(self.model, batch, self.precision)
-        mask = batch.inputs.get("attention_mask")
-        return logits[mask == 1] if mask is not None and logits.shape[:2] == mask.shape and logits.ndim == 3 else logits
+        return without_padding(forward(self.model, batch, self.precision), batch)
 
 
 @contextmanager
