@@ -13,6 +13,7 @@ TRAINER_MODULES = (
     "transformers",
     "datasets",
     "huggingface_hub",
+    "jinja2",
     "numpy",
     "peft",
     "PIL",
