@@ -191,10 +191,10 @@ CSV = b"text,label\na,x\nb,y\n"
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("train.csv.gz", gzip.compress(CSV)),
+        ("train.csv.gz", gzip.compress(CSV, mtime=0)),
         ("train.zip", zipped(inside_dot_csv=CSV)),
         ("train.csv.zip", zipped(**{"folder/inside.csv": CSV, "__MACOSX/folder/._inside.csv": b"junk"})),
-        ("train.jsonl.gz", gzip.compress(b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}')),
+        ("train.jsonl.gz", gzip.compress(b'{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}', mtime=0)),
     ],
 )
 def test_an_archive_of_one_file_is_read(with_validation: Path, name: str, content: bytes) -> None:
@@ -207,9 +207,13 @@ def test_an_archive_of_one_file_is_read(with_validation: Path, name: str, conten
     [
         ("train.zip", zipped(a_dot_csv=CSV, b_dot_csv=CSV), "train.zip holds 2 files; pack one file"),
         ("train.zip", b"PK\3\4", "train.zip cannot be unpacked (File is not a zip file)"),
-        ("train.csv.gz", gzip.compress(CSV)[:-9], "train.csv.gz cannot be unpacked (Compressed file ended before"),
+        (
+            "train.csv.gz",
+            gzip.compress(CSV, mtime=0)[:-9],
+            "train.csv.gz cannot be unpacked (Compressed file ended before",
+        ),
         ("train.csv.gz", CSV, "train.csv.gz cannot be unpacked (Not a gzipped file"),
-        ("train.gz", gzip.compress(CSV), "train.gz: unknown suffix ''"),
+        ("train.gz", gzip.compress(CSV, mtime=0), "train.gz: unknown suffix ''"),
     ],
 )
 def test_a_bad_archive_is_refused(with_validation: Path, name: str, content: bytes, message: str) -> None:
