@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from tests.trainer.short_memory import fail_once
 from trainer.model.best_model import BestModel
 from trainer.model.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
 from trainer.train import evaluate as evaluate_module
@@ -222,21 +223,7 @@ def test_a_trial_that_begins_short_of_memory_begins_again(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
 ) -> None:
     whole = run(prepared, epochs=1, **params)
-    failed: list[bool] = []
-
-    def first_fails(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if not failed:
-                failed.append(True)
-                raise SHORT
-            return real(*arguments)
-
-        return call
-
-    if params:
-        monkeypatch.setattr(module, "forward", first_fails(module.forward))
-    else:
-        monkeypatch.setattr(PreTrainedModel, "to", first_fails(PreTrainedModel.to))
+    failed = fail_once(monkeypatch, *((module, "forward") if params else (PreTrainedModel, "to")))
     assert losses(run(prepared, epochs=1, **params)) == losses(whole)
     assert failed
 

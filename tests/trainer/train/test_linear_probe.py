@@ -9,10 +9,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from transformers import PreTrainedModel
 
 from spezia.contract.facts import Similarity
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare
+from tests.trainer.short_memory import fail_once
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import TokenisedSplit
@@ -136,6 +138,13 @@ def test_it_is_a_fact_of_the_study_and_a_word_on_it(prepare_study: Prepare, monk
     facts = prepare_study().facts
     assert facts.similarity == said
     assert "it fits" in facts.warnings
+
+
+def test_it_frees_memory_for_its_model(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = prepare_study().facts.similarity
+    failed = fail_once(monkeypatch, PreTrainedModel, "to")
+    assert prepare_study().facts.similarity == expected
+    assert failed
 
 
 def test_a_study_may_do_without(prepare_study: Prepare) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, pipeline
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, pipeline
 
 from tests.trainer import tiny
 from tests.trainer.conftest import Prepare, SavedTrial
+from tests.trainer.short_memory import fail_once
 from trainer.errors import ConfigError, Diverged
 from trainer.train.prepare import Prepared
 from trainer.train.score import score
@@ -25,6 +26,15 @@ def test_score_equals_a_pipeline_on_the_test_split(short_texts: Prepared, saved_
     )
     hits = [answer["label"] == label for answer, (_, label) in zip(answers, examples, strict=True)]
     assert metrics["test_accuracy"] == pytest.approx(sum(hits) / len(hits), abs=1e-6)
+
+
+def test_a_score_frees_memory_for_its_model(
+    short_texts: Prepared, saved_trial: SavedTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = score(saved_trial[0], short_texts)
+    failed = fail_once(monkeypatch, PreTrainedModel, "to")
+    assert score(saved_trial[0], short_texts) == expected
+    assert failed
 
 
 def test_without_a_test_split_there_is_no_score(prepare_study: Prepare, saved_trial: SavedTrial) -> None:
