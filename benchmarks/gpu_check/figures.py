@@ -8,6 +8,7 @@ the second one looked into, since looking costs time.
 
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -123,7 +124,10 @@ def look_into_trial(prepared: Prepared, shape: Shape, earlier_ended_at: float, t
 
     def stop_profiling() -> None:
         profiler.stop()
-        calls = {row.key: row.count / N_PROFILED for row in profiler.key_averages() if row.key.startswith("cu")}
+        # cudaLaunchKernel, cuLaunchKernelEx and so on, and not the kernels, of which some begin with cutlass
+        calls = {
+            row.key: row.count / N_PROFILED for row in profiler.key_averages() if re.match(r"cu(da)?[A-Z]", row.key)
+        }
         launches = [n_calls for name, n_calls in calls.items() if "LaunchKernel" in name]
         tell({"kernel_launches_per_step": round(sum(launches), 1) or None, "cuda_calls_per_step": rounded(calls)})
 
