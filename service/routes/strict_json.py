@@ -100,10 +100,10 @@ def _n_brackets(text: bytes) -> int:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise ValueError(f"an object has more than {MAX_FIELDS} fields")
     fields = dict(pairs)
     if len(fields) < len(pairs):
         twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
         raise ValueError(f"the field {twice[:100]!r} is given twice")
-    if len(fields) > MAX_FIELDS:
-        raise ValueError(f"an object has more than {MAX_FIELDS} fields")
     return fields

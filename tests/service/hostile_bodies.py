@@ -22,6 +22,8 @@ from tests.service.hand_worker import FACTS, HandWorker, spec
 Json = Any
 Knobs = dict[str, Any]
 
+_MANY_REPORTS = 1_000
+
 SHARES = (1, 1, 2, 4, 16, 64)
 """Sizes of bodies, each as a share of the largest that is read."""
 
@@ -103,7 +105,7 @@ def calls(http: Any) -> tuple[dict[str, Call], Callable[[], None]]:
     """Return every call that the service's OpenAPI document says takes a body, by its method and path.
 
     A study, a trial of it that runs, its worker and a webhook are there for them. What is returned second renews the
-    trial's lease; if that has ended, it takes another trial.
+    trial's lease; if that has ended, or if the trial has a thousand evaluations, it takes another trial.
     """
     assert http.post("/v1/studies", json=spec(name="victim", n_trials=100_000)).status_code == 201
     worker = HandWorker(http)
@@ -111,11 +113,15 @@ def calls(http: Any) -> tuple[dict[str, Call], Callable[[], None]]:
     # a worker that looks for work gets its unfinished trial back, under another lease
     another = HandWorker(http)
     places: dict[str, Any] = {"name": "victim", "number": 0, "file": "model.bin", "worker_id": another.worker_id}
+    places["n_reports"] = 0
     places["webhook_id"] = http.post("/v1/webhooks", json={"url": "https://example.com/"}).json()["webhook_id"]
 
     def renew() -> None:
+        if places["n_reports"] > _MANY_REPORTS:  # each call of such a trial takes longer
+            worker.finish(places)
         if "lease_id" not in places or worker.heartbeat(places) != "continue":
-            places.update({name: value for name, value in worker.take().items() if name in ("lease_id", "token")})
+            taken = worker.take()
+            places.update({"n_reports": 0, "lease_id": taken["lease_id"], "token": taken["token"]})
 
     renew()
     own = {
@@ -380,7 +386,7 @@ def changes(bodies: Sequence[Json]) -> Kind:
 # --- bodies of workers
 
 
-def reports(places: Mapping[str, Any]) -> Kind:
+def reports(places: dict[str, Any]) -> Kind:
     """Return evaluations, right and wrong, of the trial whose lease is in ``places``."""
     steps = count(1)
 
@@ -390,6 +396,7 @@ def reports(places: Mapping[str, Any]) -> Kind:
         lease = {name: places[name] for name in ("lease_id", "token")}
         one = {**lease, "epoch": 1.0, "optimizer_steps": 1, "value": 0.5, "metrics": metrics, "final": False}
         n = max(1, min(n, n_bytes // len(_json(one))))
+        places["n_reports"] += n
         numbers = {"same": [1] * n, "next": [next(steps) for _ in range(n)], "none": [0] * n}[step]
         return _json({"reports": [one | {"step": number} for number in numbers]})[:n_bytes]
 
