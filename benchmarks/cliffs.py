@@ -6,7 +6,7 @@ Prints one JSON line for each database and row; numbers are medians in milliseco
 ``--small`` measures a tenth of everything, to see that the program runs.
 
 - ``reports``: a report, in turn of as many open studies of 300 trials each
-- ``lists``: a page of as many studies of 300 trials each
+- ``lists``: a page of as many studies of 300 trials each, and the first page of 48 after a restart
 - ``looks``: the look for work of an idle worker, beside as many open studies that are full
 - ``idle``: share of one core that a service takes for 20 idle workers beside 10 full studies; time from a resumed study
   to the trial of a worker that waited, and from a trial given back through another service (PostgreSQL)
@@ -58,6 +58,7 @@ from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.list_studies import list_studies
 from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.state_machine import pause
+from service.lifecycle.studies.summarise import summarise
 from service.lifecycle.trials.list_trials import list_trials
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.proposer import Proposer
@@ -152,6 +153,7 @@ def add_study(store: Store, name: str, n_trials: int = 0, precision: str = "fp32
         study = studies.change(tx, study, facts=FACTS.model_copy(update={"precision": precision}))
         for _ in range(n_trials):
             add_finished(tx, study, uuid4().hex, draw)
+        summarise(tx, study)
 
 
 def hold_trial(tx: Transaction, study: StudyRow, worker_id: str) -> Lease:
@@ -215,6 +217,11 @@ def measure_lists(url: str, n: Callable[[int], int]) -> dict[str, Any]:
             add_study(store, f"study-{number}", n(300))
             if number + 1 in (n(16), n(34), n(48)):
                 found[f"{number + 1}_studies"] = repeated(lambda: list_studies(store, 100, None, name_prefix="study-"))
+    with opened(url) as restarted:
+        times: Times = defaultdict(list)
+        with timed(times, "first"):
+            list_studies(restarted, 100, None, name_prefix="study-")
+        found["after_restart"] = median(times["first"])
     return found
 
 

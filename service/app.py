@@ -18,6 +18,7 @@ from service.lifecycle.leases.reap import reap
 from service.lifecycle.model_folders import remove_dropped_folders, remove_unused_folders
 from service.lifecycle.models.write_card import write_missing_cards
 from service.lifecycle.studies.settle_overdue import settle_overdue
+from service.lifecycle.studies.summarise import summarise_old
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
@@ -152,6 +153,8 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
         with _next_round_tries_again("tidy up the models"):
             remove_dropped_folders(parts.store, parts.artifacts)
             write_missing_cards(parts.store, parts.artifacts)
+        with _next_round_tries_again("summarise older studies"):
+            summarise_old(parts.store)
         if ended.wait(REAP_SECONDS):
             return
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 
-from service.store import leases
+from service.store import leases, study_summaries
 from service.store.leases import Kind, Lease
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import attempt, lease, measurement
@@ -107,6 +107,7 @@ def close(
         outcome=outcome,
     )
     tx.write(closed)
+    study_summaries.add_device_seconds(tx, held.study_uuid, device_seconds)
     tx.make_work()  # there is room for another trial, or this one waits again
     if end not in ("COMPLETE", "PRUNED"):
         tx.after_commit.append(tx.metrics.failures.labels(end).inc)

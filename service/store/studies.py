@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from service.errors import StudyNotFound
-from service.store import events
+from service.store import events, study_summaries
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import LACKS_CARD, lease, study_spec
@@ -139,6 +139,7 @@ def create(tx: Transaction, spec: StudySpec, warnings: list[str]) -> StudyRow | 
         **_spec_columns(spec, tx.now, paused_seconds=0.0),
     }
     tx.connection.execute(insert(study_spec), row)
+    study_summaries.create(tx, row["uuid"])
     known = Definition(
         study_id=study_id,
         uuid=row["uuid"],

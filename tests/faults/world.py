@@ -37,6 +37,7 @@ from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.faults.invariants import violations
 from tests.faults.snapshot import Snapshot
+from tests.service.recounted import recounted, shown
 
 GRACE_SECONDS = 45.0
 """Silence of the service after which it reaps nothing."""
@@ -201,6 +202,7 @@ class World:
         for service in self.services:
             self._compare_cache(service)
         self._look_for_work()
+        self._recount()
 
     def complain(self, words: str) -> None:
         self.complaints.append(words)
@@ -264,6 +266,14 @@ class World:
                 step = None if study is None else next_step(tx, study)
                 if step is not None and study_id not in found:
                     self.complain(f"I12 study {study_id} has work ({step}), and nobody finds it")
+
+    def _recount(self) -> None:
+        """Complain about a study that is shown with something else than its trials say."""
+        with self._observer.reading() as tx:
+            for uuid in tx.connection.execute(select(ours.study_spec.c.uuid)).scalars().all():
+                study = studies.find_by_uuid(tx, uuid)
+                if study is not None and shown(tx, study) != recounted(tx, study):
+                    self.complain(f"I7 {shown(tx, study)} is shown of what is {recounted(tx, study)}")
 
     def _compare_cache(self, service: Service) -> None:
         """What a process keeps is so in the database: of finished trials at any time, of others until an event."""

@@ -27,7 +27,8 @@ def compare_pilots(tx: Transaction, study: StudyRow, seen: list[FrozenTrial]) ->
     """
     if study.spec.start_small is None:
         return None
-    complete = {trial.number: first_value(trial) for trial in seen if trial.state.name == "COMPLETE"}
+    first = seen[: study.spec.start_small.trials]
+    complete = {trial.number: first_value(trial) for trial in first if trial.state.name == "COMPLETE"}
     runs = [_shown(run, complete.get(run.number)) for run in pilots.of_study(tx, study.uuid).values()]
     pairs = [(run.value, run.full_value) for run in runs if run.value is not None and run.full_value is not None]
     rho = _spearman([small for small, _ in pairs], [full for _, full in pairs])

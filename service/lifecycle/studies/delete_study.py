@@ -4,7 +4,18 @@ from pathlib import Path
 
 from service.failpoints import failpoint
 from service.lifecycle.model_folders import remove_folders
-from service.store import artifacts, attempts, decisions, leases, measurements, pilots, studies, trial_logs, webhooks
+from service.store import (
+    artifacts,
+    attempts,
+    decisions,
+    leases,
+    measurements,
+    pilots,
+    studies,
+    study_summaries,
+    trial_logs,
+    webhooks,
+)
 from service.store.store import Store
 
 
@@ -20,7 +31,17 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
         study = studies.lock(tx, name)
         dropped = tx.ask(artifacts.lease_ids(study.study_id))
         dropped |= {held.lease_id for held in leases.of_study(tx, study.uuid)}
-        for table in (leases, attempts, measurements, pilots, decisions, artifacts, trial_logs, webhooks):
+        for table in (
+            leases,
+            attempts,
+            measurements,
+            pilots,
+            decisions,
+            artifacts,
+            trial_logs,
+            webhooks,
+            study_summaries,
+        ):
             table.forget_study(tx, study.uuid)
         artifacts.drop_folders(tx, dropped)
         studies.forget(tx, study)

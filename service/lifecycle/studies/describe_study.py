@@ -1,14 +1,16 @@
-"""Describe a study as people see it (GET /v1/studies/{name})."""
+"""Describe studies as people see them (GET /v1/studies/{name})."""
 
-from service.lifecycle.pilots.compare_pilots import compare_pilots
+from collections.abc import Sequence
+
 from service.lifecycle.studies.budgets import elapsed_seconds
-from service.search.results.learning_curve import best_point, generalization_gap, points
-from service.search.results.ranking import leaders
-from service.store import attempts, measurements, studies, trials
+from service.lifecycle.studies.summarise import summary_of
+from service.store import studies, study_summaries
 from service.store.store import Store
 from service.store.studies import StudyRow
+from service.store.study_summaries import Totals
 from service.store.transaction import Transaction
-from spezia.contract.study import Best, Study
+from spezia.contract.start_small import SmallRuns
+from spezia.contract.study import Best, Study, TrialCounts
 
 
 def show_study(store: Store, name: str) -> Study:
@@ -23,12 +25,29 @@ def show_study(store: Store, name: str) -> Study:
 
 def describe_study(tx: Transaction, study: StudyRow) -> Study:
     """Describe a study as people see it: its state, counts, best trial so far, progress, facts and spec."""
-    counts = trials.counts(tx, study)
-    seen = trials.all_of(tx, study)
-    found = leaders(seen, study.spec)
+    return describe_studies(tx, [study])[0]
+
+
+def describe_studies(tx: Transaction, rows: Sequence[StudyRow]) -> list[Study]:
+    """Describe studies as `describe_study`, without reading their trials."""
+    totals = study_summaries.of_studies(tx, [row.uuid for row in rows])
+    return [_describe(tx, row, totals[row.uuid]) for row in rows]
+
+
+def _describe(tx: Transaction, study: StudyRow, totals: Totals) -> Study:
+    # one that is yet to be made is of a study older than summaries are
+    summary = totals.summary or summary_of(tx, study)
+    counts = TrialCounts(
+        waiting=totals.waiting,
+        running=totals.running,
+        complete=summary.complete,
+        pruned=summary.pruned,
+        fail=summary.fail,
+    )
     is_one = len(study.spec.objectives) == 1
-    best = found[0] if found and is_one else None
-    curve = points(measurements.of_last_attempt(tx, study.uuid, best.number)) if best else []
+    best = None
+    if is_one and summary.best_value is not None:
+        best = Best(number=summary.leaders[0], value=summary.best_value)
     return Study(
         name=study.name,
         owner=study.owner,
@@ -37,15 +56,15 @@ def describe_study(tx: Transaction, study: StudyRow) -> Study:
         spec=study.spec,
         facts=study.facts,
         trials=counts,
-        best=None if best is None else Best(number=best.number, value=best.values[0]),
-        pareto=None if is_one else [trial.number for trial in found],
+        best=best,
+        pareto=None if is_one else summary.leaders,
         n_finished=counts.n_finished,
-        failures=dict(trials.failures_by_class(tx, study)),
-        generalization_gap=generalization_gap(best_point(study.spec, curve).metrics) if curve else None,
+        failures=summary.failures,
+        generalization_gap=summary.generalization_gap,
         elapsed_seconds=elapsed_seconds(tx, study),
-        device_seconds=attempts.device_seconds(tx, study.uuid),
+        device_seconds=totals.device_seconds,
         created_at=study.created_at,
         finished_at=study.finished_at,
-        start_small=compare_pilots(tx, study, seen),
+        start_small=None if summary.small_runs is None else SmallRuns.model_validate(summary.small_runs),
         warnings=study.warnings,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 from service.lifecycle.page_token import read_token, write_token
-from service.lifecycle.studies.describe_study import describe_study
+from service.lifecycle.studies.describe_study import describe_studies
 from service.store import studies
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -35,7 +35,7 @@ def list_studies(
     after = None if page_token is None else read_token(page_token, order_by, read_key)
     with store.reading() as tx:
         rows = studies.page(tx, limit + 1, after, states, tasks, name_prefix, order_by)
-        shown = [describe_study(tx, row) for row in rows[:limit]]
+        shown = describe_studies(tx, rows[:limit])
     return StudyList(studies=shown, next_page_token=_token(order_by, rows[limit - 1]) if len(rows) > limit else None)
 
 

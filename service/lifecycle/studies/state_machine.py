@@ -28,6 +28,7 @@ from collections import Counter
 from service.errors import StudyEnded
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.lifecycle.studies.budgets import is_score_overdue, spent_budget, why_none_completed
+from service.lifecycle.studies.summarise import summarise
 from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials
 from service.store.store import Store
@@ -153,7 +154,16 @@ def fail(tx: Transaction, study: StudyRow, failure: Failure) -> StudyRow:
 
 
 def settle(tx: Transaction, study: StudyRow) -> StudyRow:
-    """Move a locked study's state on as far as its trials and limits allow, and return the study as it is then."""
+    """Move a locked study's state on as far as its trials and limits allow, and return the study as it is then.
+
+    What its finished trials come to is stored on the way.
+    """
+    settled = _moved_on(tx, study)
+    summarise(tx, settled)
+    return settled
+
+
+def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.has_ended:
         return study
     study = _enforce_limits(tx, study)

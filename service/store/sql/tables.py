@@ -50,6 +50,9 @@ LACKS_CARD = text("finished_at IS NOT NULL AND NOT has_card")
 HIDDEN = text("NOT is_visible")
 """What an index of files is of, likewise."""
 
+STALE = text("is_stale")
+"""What an index of summaries is of, likewise."""
+
 study_spec = Table(
     "study_spec",
     metadata,
@@ -87,6 +90,31 @@ study_spec = Table(
     Index("study_spec_state", "state"),
     Index("study_spec_deadline", "state", "deadline"),
     Index("study_spec_without_card", "uuid", sqlite_where=LACKS_CARD, postgresql_where=LACKS_CARD),
+)
+
+# What the finished trials of each study come to, so that a list of studies reads none of them.
+study_summary = Table(
+    "study_summary",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    # finished trials by state
+    Column("complete", Integer, nullable=False),
+    Column("pruned", Integer, nullable=False),
+    Column("fail", Integer, nullable=False),
+    # failed trials by failure class
+    Column("failures", JSON, nullable=False),
+    # numbers of the trials that lead, the best first
+    Column("leaders", JSON, nullable=False),
+    # first value of the first of them
+    Column("best_value", Float(53)),
+    Column("generalization_gap", Float(53)),
+    # what pilots say of full trials, as it is shown; null: there are none
+    Column("small_runs", JSON),
+    # of all ended attempts
+    Column("device_seconds", Float(53), nullable=False),
+    # of a study older than this table: all but the device seconds is yet to be filled in
+    Column("is_stale", Boolean, nullable=False),
+    Index("study_summary_stale", "study_uuid", sqlite_where=STALE, postgresql_where=STALE),
 )
 
 # Live leases only: a row goes when the right to write goes, so no row means stale.

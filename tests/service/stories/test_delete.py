@@ -98,6 +98,8 @@ def test_rows_of_every_table_that_names_a_study_go_with_it(http: TestClient, eng
     with engine.begin() as connection:
         uuid = connection.execute(select(tables.study_spec.c.uuid)).scalar_one()
         for table in of_studies:
+            if table is tables.study_summary:
+                continue  # each study has its row already
             needed = [one for one in table.c if not one.nullable and one is not table.autoincrement_column]
             row = {one.name: MADE_UP[type(one.type)] for one in needed} | {"study_uuid": uuid}
             connection.execute(insert(table), row)

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, column, inspect, select, table, text
 
 import migrations
-from service.store import studies, webhooks
+from service.store import studies, study_summaries, webhooks
 from service.store.optuna import tables as optuna_tables
 from service.store.optuna.storage import SqlStorage
 from service.store.sql import webhook_tables
@@ -25,7 +25,7 @@ from service.store.sql.engine import open_engine
 from service.store.sql.migrate import VERSION_TABLE, is_current, migrate
 from service.store.sql.sqlite import WRITING
 from service.store.sql.statements import Runner
-from service.store.sql.tables import Instant, study_spec
+from service.store.sql.tables import Instant, study_spec, study_summary
 from service.store.store import Store
 from service.store.work import studies_with_work
 from spezia.contract.study_spec import StudySpec
@@ -181,6 +181,28 @@ def test_webhooks_from_before_know_what_they_have_yet_to_tell(empty_database: st
         assert [tuple(row) for row in connection.execute(known)] == [("all", 9, 8), ("none", 0, 5), ("some", 1, 2)]
     with Store(engine, clock).reading() as tx:
         assert webhooks.due(tx) == ["w"]
+    engine.dispose()
+
+
+def test_studies_from_before_summaries_are_told_by_their_trials(empty_database: str, clock: FakeClock) -> None:
+    engine = open_engine(empty_database)
+    migrate_to(engine, "0010")
+    with engine.begin() as connection:
+        for uuid in ("some", "none"):
+            columns = "uuid, study_id, spec, state, is_scored, warnings, created_at"
+            row = f"'{uuid}', {len(uuid)}{ord(uuid[0])}, '{{}}', 'running', false, '[]', '2026-11-22 12:00:00'"
+            connection.execute(text(f"INSERT INTO study_spec ({columns}) VALUES ({row})".replace(":", "\\:")))
+        for number in (1, 2):
+            columns = "lease_id, study_uuid, kind, number, attempt, worker_id, device, started_at, is_counted"
+            row = f"'{number}', 'some', 'trial', {number}, 1, 'w', 'cpu', '2026-11-22 12:00:00', true"
+            insert = f"INSERT INTO attempt ({columns}, device_seconds) VALUES ({row}, 1.5)"
+            connection.execute(text(insert.replace(":", "\\:")))
+    migrate(engine)
+    with engine.connect() as connection:
+        known = select(study_summary.c["study_uuid", "device_seconds", "is_stale"]).order_by("study_uuid")
+        assert [tuple(row) for row in connection.execute(known)] == [("none", 0.0, True), ("some", 3.0, True)]
+    with Store(engine, clock).reading() as tx:
+        assert sorted(study_summaries.stale(tx, 100)) == ["none", "some"]
     engine.dispose()
 
 

@@ -1,0 +1,92 @@
+"""Keep what the finished trials of a study come to, so that a list of studies reads none of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from service.lifecycle.one_by_one import one_by_one
+from service.lifecycle.pilots.compare_pilots import compare_pilots
+from service.search.results.learning_curve import best_point, generalization_gap, points
+from service.search.results.ranking import leaders
+from service.store import measurements, studies, study_summaries, trials
+from service.store.store import Store
+from service.store.studies import StudyRow
+from service.store.study_summaries import Summary
+from service.store.transaction import Transaction
+from service.store.trials import FrozenTrial
+from spezia.contract.study_spec import StudySpec
+
+_AT_A_TIME = 25
+"""Summaries that one round of the service makes of studies that are older than summaries are."""
+
+
+@dataclass(frozen=True)
+class _Leading:
+    """The leaders of a study among some of its finished trials; all of one study are equal as kinds of summaries."""
+
+    spec: StudySpec = field(compare=False)
+    trials: tuple[FrozenTrial, ...] = field(default=(), compare=False)
+
+    def __call__(self) -> "_Leading":
+        """Return the leaders among no trials."""
+        return self
+
+    def extended(self, trials: Sequence[FrozenTrial]) -> "_Leading":
+        """Return the leaders among these trials and ``trials``: no other can be one."""
+        return replace(self, trials=tuple(leaders([*self.trials, *trials], self.spec)))
+
+
+def summarise(tx: Transaction, study: StudyRow) -> None:
+    """Store what the finished trials of a locked study come to, unless that is stored already."""
+    stored = study_summaries.find(tx, study.uuid)
+    current = summary_of(tx, study, stored)
+    if current != stored:
+        study_summaries.put(tx, study.uuid, current)
+
+
+def summarise_old(store: Store) -> None:
+    """Store the summaries of some studies that have none because they are older than summaries are."""
+    with store.reading() as tx:
+        found = study_summaries.stale(tx, _AT_A_TIME)
+    one_by_one(found, partial(_summarise_one, store))
+
+
+def _summarise_one(store: Store, study_uuid: str) -> None:
+    with store.writing() as tx:
+        study = studies.lock_by_uuid(tx, study_uuid)
+        if study is not None:
+            summarise(tx, study)
+
+
+def summary_of(tx: Transaction, study: StudyRow, stored: Summary | None = None) -> Summary:
+    """Return what the finished trials of a study come to.
+
+    Args:
+        stored: What they came to before, of which the gap is taken over while the same trial is the best.
+    """
+    found = tx.trials.summary(study.study_id, _Leading(study.spec)).trials
+    counts = trials.counts(tx, study)
+    numbers = [trial.number for trial in found]
+    has_same_best = stored is not None and stored.leaders[:1] == numbers[:1]
+    return Summary(
+        complete=counts.complete,
+        pruned=counts.pruned,
+        fail=counts.fail,
+        failures=dict(trials.failures_by_class(tx, study)),
+        leaders=numbers,
+        best_value=found[0].values[0] if found else None,
+        generalization_gap=stored.generalization_gap if stored and has_same_best else _gap(tx, study, numbers),
+        small_runs=_small_runs(tx, study),
+    )
+
+
+def _gap(tx: Transaction, study: StudyRow, numbers: list[int]) -> float | None:
+    if not numbers or len(study.spec.objectives) > 1:
+        return None
+    curve = points(measurements.of_last_attempt(tx, study.uuid, numbers[0]))
+    return generalization_gap(best_point(study.spec, curve).metrics) if curve else None
+
+
+def _small_runs(tx: Transaction, study: StudyRow) -> dict[str, object] | None:
+    compared = compare_pilots(tx, study, trials.all_of(tx, study))
+    return None if compared is None else compared.model_dump(mode="json")

@@ -1,0 +1,126 @@
+"""All statements on `study_summary`: what the finished trials of each study come to, so that a list reads no trial.
+
+It is written in the transaction that ends a trial. `is_stale` marks what is yet to be made: of studies older than the
+table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+
+from service.store.optuna.tables import UNFINISHED, trials
+from service.store.sql.statements import Statement
+from service.store.sql.tables import STALE, study_spec, study_summary
+from service.store.transaction import Transaction
+
+_N_UNFINISHED = (
+    select(func.count()).select_from(trials).where(trials.c.study_id == study_spec.c.study_id, UNFINISHED)
+).correlate(study_spec)
+_WANTED = select(
+    study_summary,
+    _N_UNFINISHED.where(trials.c.state == "WAITING").scalar_subquery().label("waiting"),
+    _N_UNFINISHED.where(trials.c.state == "RUNNING").scalar_subquery().label("running"),
+).join(study_spec, study_spec.c.uuid == study_summary.c.study_uuid)
+_OF_STUDY = Statement(select(study_summary).where(study_summary.c.study_uuid == bindparam("of_study")))
+_ADD_SECONDS = Statement(
+    update(study_summary)
+    .where(study_summary.c.study_uuid == bindparam("of_study"))
+    .values(device_seconds=study_summary.c.device_seconds + bindparam("seconds"))
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What the finished trials of a study come to."""
+
+    complete: int = 0
+    """Number of COMPLETE trials."""
+    pruned: int = 0
+    """Number of PRUNED trials."""
+    fail: int = 0
+    """Number of FAIL trials."""
+    failures: dict[str, int]
+    """Number of failed trials by failure class."""
+    leaders: list[int]
+    """Numbers of the trials that lead, the best first; of one objective at most one."""
+    best_value: float | None = None
+    """First value of the first of them; ``None`` if none leads."""
+    generalization_gap: float | None = None
+    """Validation loss minus training loss of the best trial, in nats; ``None`` where one of them is not known, and of
+    several objectives."""
+    small_runs: dict[str, Any] | None = None
+    """What pilots say of full trials, as it is shown; ``None`` where the study has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What one look at the database says of all trials of a study."""
+
+    summary: Summary | None
+    """``None``: it is yet to be made."""
+    waiting: int
+    """Number of WAITING trials."""
+    running: int
+    """Number of RUNNING trials."""
+    device_seconds: float
+    """Device seconds of all ended attempts."""
+
+
+def create(tx: Transaction, study_uuid: str) -> None:
+    """Store that a new study has no trials."""
+    row = {"study_uuid": study_uuid, **asdict(Summary(failures={}, leaders=[])), "device_seconds": 0.0}
+    tx.connection.execute(insert(study_summary), row | {"is_stale": False})
+
+
+def find(tx: Transaction, study_uuid: str) -> Summary | None:
+    """Return the stored summary of a study; ``None``: it is yet to be made."""
+    return tx.ask(_OF_STUDY.then(lambda rows: None if not rows else _read(rows[0]), of_study=study_uuid))
+
+
+def of_studies(tx: Transaction, study_uuids: Sequence[str]) -> dict[str, Totals]:
+    """Return what is known of some studies, by UUID, without reading their trials."""
+    rows = tx.connection.execute(_WANTED.where(study_summary.c.study_uuid.in_(study_uuids)))
+    return {
+        row.study_uuid: Totals(
+            summary=_read(row), waiting=row.waiting, running=row.running, device_seconds=row.device_seconds
+        )
+        for row in rows
+    }
+
+
+def stale(tx: Transaction, limit: int) -> list[str]:
+    """Return the UUIDs of up to ``limit`` studies whose summary is yet to be made."""
+    return list(tx.connection.execute(select(study_summary.c.study_uuid).where(STALE).limit(limit)).scalars())
+
+
+def put(tx: Transaction, study_uuid: str, summary: Summary) -> None:
+    """Store the summary of a locked study."""
+    changed = update(study_summary).where(study_summary.c.study_uuid == study_uuid)
+    tx.connection.execute(changed.values(**asdict(summary), is_stale=False))
+
+
+def add_device_seconds(tx: Transaction, study_uuid: str, seconds: float) -> None:
+    """Count the device seconds of an attempt that has ended."""
+    tx.write(_ADD_SECONDS.rows(of_study=study_uuid, seconds=seconds))
+
+
+def forget_study(tx: Transaction, study_uuid: str) -> None:
+    """Drop the summary of a study."""
+    tx.connection.execute(delete(study_summary).where(study_summary.c.study_uuid == study_uuid))
+
+
+def _read(row: Row[Any]) -> Summary | None:
+    if row.is_stale:
+        return None
+    return Summary(
+        complete=row.complete,
+        pruned=row.pruned,
+        fail=row.fail,
+        failures=row.failures,
+        leaders=row.leaders,
+        best_value=row.best_value,
+        generalization_gap=row.generalization_gap,
+        small_runs=row.small_runs,
+    )
