@@ -187,14 +187,14 @@ def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, 
 
 
 def write_texts(root: Path, *, train: int, validation: int) -> dict[str, Any]:
-    """Write so many rows, and return what ``tiny.make_spec`` is told of them."""
+    """Write so many rows, and return the ``data`` of their study for ``tiny.make_spec``."""
     for seed, (split, n_rows) in enumerate((("train", train), ("validation", validation)), start=1):
         tiny.write_csv(root / f"{split}.csv", tiny.make_examples(n_rows, seed=seed))
     return {"test": None, "max_length": None}
 
 
 def write_images(root: Path, *, train: int, validation: int) -> dict[str, Any]:
-    """Write so many images, and return what ``tiny.make_spec`` is told of them."""
+    """Write so many images, and return the ``data`` of their study for ``tiny.make_spec``."""
     generator = np.random.default_rng(0)
     for split, n_rows in (("train", train), ("validation", validation)):
         for row in range(n_rows):

@@ -35,8 +35,8 @@ def uneven(*lengths: int) -> TokenisedSplit:
 @pytest.mark.parametrize("architecture", ["canine", "convbert", "fnet", "nystromformer", "yoso"])
 def test_a_model_that_reads_its_padding_is_refused_by_name(architecture: str, tmp_path: Path) -> None:
     save_model(tmp_path / architecture, architecture)
-    study = write_texts(tmp_path, train=16, validation=7)
-    spec = tiny.make_spec(model={"name": architecture}, **study)
+    data = write_texts(tmp_path, train=16, validation=7)
+    spec = tiny.make_spec(model={"name": architecture}, data=data)
     with pytest.raises(
         ConfigError, match=f"padding changes what the architecture '{architecture}' puts out for a text"
     ):
