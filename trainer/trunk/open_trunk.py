@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from spezia.contract.facts import Facts
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
+from trainer.model.device_memory import is_out_of_memory, release_memory
 from trainer.model.forward import forward, without_padding
 from trainer.model.freeze import find_blocks
 from trainer.model.micro_batch_size import MicroBatchSize
@@ -82,11 +83,16 @@ def open_trunk(
         _check_still(source, splits[0])
         with _eval_mode(model):
             opened = _open(cache, source, splits)
+        _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
+        return opened
     except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
         _LOG.warning("the trunk cache is not used: %s", reason)
-        return Opened(*splits, Trunk())
-    _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
-    return opened
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        _LOG.warning("the trunk cache is not used: memory is short")
+    release_memory()  # not in the handler: the error's traceback holds the tensors of the failed pass
+    return Opened(*splits, Trunk())
 
 
 @dataclass(frozen=True)
@@ -137,11 +143,14 @@ def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Op
     train, validation = (
         FedSplit(split=split, trunk=trunk, entry=entry) for split, entry in zip(splits, entries, strict=True)
     )
-    for split, expected in zip((train, validation), plain, strict=True):
-        error = _error(expected, _check_logits(source, split))
-        if trunk.is_selected or not error <= TOLERANCES[source.precision]:
-            restore_blocks(source.blocks)
-            raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
+    try:
+        for split, expected in zip((train, validation), plain, strict=True):
+            error = _error(expected, _check_logits(source, split))
+            if trunk.is_selected or not error <= TOLERANCES[source.precision]:
+                raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
+    except (RuntimeError, _Unequal):
+        restore_blocks(source.blocks)
+        raise
     trunk.n_rows = 0  # those of the check are no rows of the trial
     return Opened(train, validation, trunk)
 

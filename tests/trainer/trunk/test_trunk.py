@@ -5,6 +5,7 @@ import logging
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.conftest import Prepare
+from tests.trainer.short_memory import fail_once
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.model.best_model import BestModel
 from trainer.model.device import scoring_tokens
@@ -113,6 +115,20 @@ def test_every_architecture_is_fed_and_gives_the_same_loss(
     frozen.n_computed = 0
     assert frozen.loss(fed) == pytest.approx(plain, abs=1e-5)
     assert frozen.n_computed == 0
+
+
+def test_memory_that_is_short_on_the_way_fails_no_trial(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = losses(prepared, None, frozen_layers=2, epochs=1)
+    for n_before in count():
+        cache = TrunkCache(tmp_path / str(n_before), BUDGET)
+        with monkeypatch.context() as patch:
+            failed = fail_once(patch, module, "forward", n_before)
+            assert losses(prepared, cache, frozen_layers=2, epochs=1) == pytest.approx(plain, abs=1e-5)
+        if not failed:
+            break
+    assert n_before > 8  # the passes of opening
 
 
 def test_a_model_that_pads_by_itself_is_fed(pristine: Path, tmp_path: Path, cache: TrunkCache) -> None:
