@@ -11,7 +11,7 @@ from uuid import uuid4
 from spezia.common.write_durably import sync
 from spezia.contract.dataset import MEDIA_TYPES, PREFIX
 from spezia.contract.protocol import Assignment
-from trainer.supervisor.client import ServiceRefused
+from trainer.supervisor.client import ServiceUnavailable
 from trainer.user_cache import user_cache
 
 Fetch = Callable[[str, Path], str]
@@ -27,7 +27,8 @@ def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assign
     """Return the assignment with every uploaded data set as a file under ``cache``, downloaded where it is not.
 
     Raises:
-        ServiceRefused: what came does not have the hash that names it.
+        ServiceRefused: the service does not hand a data set out.
+        ServiceUnavailable: what came does not have the hash that names it, or nothing came; to be tried again.
     """
     data = assignment.spec.data
     if data is None:
@@ -52,7 +53,7 @@ def _local(sha256: str, cache: Path, fetch: Fetch) -> Path:
         with partial.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != sha256:
-            raise ServiceRefused(200, None, f"the data set {PREFIX}{sha256} came as {found}; try again")
+            raise ServiceUnavailable(f"the data set {PREFIX}{sha256} came as {found}")
         form = next(form for form, known in MEDIA_TYPES.items() if known == media_type)
         sync(partial)  # what has the name is whole, after a power cut too: nobody looks at its hash again
         return partial.replace(cache / f"{sha256}.{form}")

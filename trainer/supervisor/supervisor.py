@@ -249,11 +249,19 @@ class Supervisor:
     def _complete(self, assignment: Assignment, engine: EngineProcess, directory: Path) -> None:
         _LOG.info("%s: attempt %d begins", _name(assignment), assignment.attempt)
         engine.log.start()
-        assignment = with_local_data(assignment, cache_folder(), self._fetch_dataset)
         delivery = Delivery(assignment, engine.log, client=self._client, retry=self._retry, clock=self._clock)
-        delivery.fetch_model(directory)
+        try:
+            local = self._retry.insist(lambda: with_local_data(assignment, cache_folder(), self._client.fetch_dataset))
+            delivery.fetch_model(directory)
+        except LeaseLost:
+            raise
+        except ServiceRefused as refused:
+            # another worker would be refused as well
+            failure = Failure(failure_class="data_error", message=f"the service refused a download: {refused}")
+            self._deliver(assignment, Ending(device_seconds=0.0, failure=failure), delivery, directory)
+            return
         attempt = Attempt(
-            assignment,
+            local,
             engine,
             retry=self._retry,
             spool=Spool(self._client, self._retry, clock=self._clock),
@@ -279,9 +287,6 @@ class Supervisor:
         self._forget_checkpoints(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"
         _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
-
-    def _fetch_dataset(self, sha256: str, destination: Path) -> str:
-        return self._retry.insist(lambda: self._client.fetch_dataset(sha256, destination))
 
     def _begin_anew(self, assignment: Assignment, failure: Failure) -> None:
         """The checkpoint that the trial was to go on from is lost: without it the service gives it out anew."""

@@ -10,7 +10,7 @@ from spezia.contract.study_spec import StudySpec
 from tests.conftest import START
 from tests.power_cut import PowerCut
 from tests.trainer import tiny
-from trainer.supervisor.client import ServiceRefused
+from trainer.supervisor.client import ServiceUnavailable
 from trainer.supervisor.dataset_downloads import with_local_data
 
 CSV = b"text,label\na,b\n"
@@ -55,7 +55,7 @@ def test_what_is_no_upload_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(ServiceRefused, match="came as"):
+    with pytest.raises(ServiceUnavailable, match="came as"):
         with_local_data(assignment(named(f"sha256:{SHA256}")), tmp_path, Service(CSV[:-1]).fetch)
     assert list(tmp_path.iterdir()) == []
 

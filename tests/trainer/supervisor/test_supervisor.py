@@ -1,6 +1,7 @@
 """The supervisor, with a scripted engine in a real process and a service in memory."""
 
 import errno
+import hashlib
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from spezia.contract.data import Data
 from spezia.contract.problem import Code
 from tests import fake_engine
-from tests.fake_service import FakeService, assignment, problem
+from tests.fake_service import SPEC, FakeService, assignment, problem
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
 
@@ -234,6 +236,60 @@ def test_refusal_that_should_not_be_fails_the_trial(start: Start, verb: str) -> 
     assert start(service) == 0
     assert service.outcomes[0]["failure"]["failure_class"] == "exception"
     assert "do something else" in service.outcomes[0]["failure"]["message"]
+
+
+UPLOADED = SPEC.model_copy(update={"data": Data(train=f"sha256:{hashlib.sha256(b'rows').hexdigest()}")})
+
+
+@pytest.mark.parametrize("kind", ["prepare", "trial", "score"])
+@pytest.mark.parametrize(
+    ("status", "code"), [(404, Code.DATASET_NOT_FOUND), (403, Code.FORBIDDEN), (422, Code.INVALID)]
+)
+def test_a_refused_download_of_data_fails_the_attempt_in_the_words_of_the_refusal(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, status: int, code: Code
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    service = FakeService(assignment(kind, spec=UPLOADED), assignment(number=1))
+    service.fault = lambda request: problem(status, code) if "/datasets/" in request.url.path else None
+    assert start(service, trials={"1": GOOD}) == 0
+    refused, next_one = service.outcomes
+    assert refused["failure"]["failure_class"] == "data_error"
+    assert f"the service refused a download: {status} {code}: do something else" in refused["failure"]["message"]
+    assert next_one["state"] == "COMPLETE"
+    assert len([call for call in service.calls if "datasets/" in call]) == 1
+
+
+def test_a_refused_download_of_a_model_fails_the_attempt_in_the_words_of_the_refusal(start: Start) -> None:
+    service = FakeService(assignment("score"), assignment(number=1))
+    service.fault = lambda request: problem(404, Code.NO_MODEL) if "/model/" in request.url.path else None
+    assert start(service, trials={"1": GOOD}) == 0
+    refused, next_one = service.outcomes
+    assert (refused["kind"], refused["metrics"]) == ("score", None)
+    assert "the service refused a download: 404" in refused["failure"]["message"]
+    assert next_one["state"] == "COMPLETE"
+
+
+def test_a_download_that_comes_damaged_or_not_at_all_is_repeated(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    answers = [
+        httpx2.Response(503),
+        httpx2.Response(200, content=b"row", headers={"Content-Type": "text/csv"}),
+        httpx2.Response(200, content=b"rows", headers={"Content-Type": "text/csv"}),
+    ]
+    service = FakeService(assignment(spec=UPLOADED))
+    service.fault = lambda request: answers.pop(0) if "/datasets/" in request.url.path else None
+    assert start(service, trials={"*": GOOD}) == 0
+    assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE"]
+    assert answers == []
+
+
+def test_a_lease_that_is_lost_during_a_download_is_dropped(start: Start) -> None:
+    service = FakeService(assignment("score"))
+    service.fault = lambda request: problem(409, Code.LEASE_LOST) if "/model/" in request.url.path else None
+    assert start(service) == 0
+    assert service.outcomes == []
 
 
 def test_full_disk_gives_the_trial_back_and_ends_the_worker(start: Start) -> None:
