@@ -41,8 +41,8 @@ def main() -> int:
         Part("machine", "machine.py", 90),
         Part("tests", "cuda_tests.py", 150),
         Part("study", "study.py", 120, ["--model", str(options.model.absolute())] if options.model else []),
-        Part("minilm", "figures.py", 60, ["minilm"]),
-        Part("bert-base", "figures.py", 60, ["bert-base"]),
+        Part("minilm", "figures.py", 90, ["minilm"]),
+        Part("bert-base", "figures.py", 90, ["bert-base"]),
         Part("causal-0.5b", "figures.py", 90, ["causal-0.5b"]),
     ]
     check = Check(options.out.absolute(), parts, describe_machine())
