@@ -35,6 +35,7 @@ class OptimizerStep:
     decay: dict[nn.Parameter, float] = field(default_factory=dict)
     betas: tuple[float, float] = (0.0, 0.0)
     gradient_norm: float = 0.0
+    """Of the gradients as they are used, which is after clipping."""
 
 
 @dataclass
@@ -101,5 +102,5 @@ def _look(optimizer: torch.optim.Optimizer) -> OptimizerStep:
                 step.rates[parameter] = group["lr"]
                 step.decay[parameter] = group["weight_decay"]
                 squares += float(parameter.grad.square().sum())
-    step.gradient_norm = squares**0.5
+    step.gradient_norm = squares**0.5 / float(getattr(optimizer, "grad_scale", 1.0))
     return step

@@ -24,7 +24,7 @@ from trainer.model.device_memory import peak_memory, release_memory, reset_peak_
 from trainer.train import fine_tune as module
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
-from trainer.train.optimizer import clip_gradients, make_optimizer
+from trainer.train.optimizer import make_optimizer, take_step
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.checkpoint_folder import CheckpointFolder
@@ -214,8 +214,7 @@ def test_no_step_waits_for_the_device_and_a_best_model_does_once(
             accumulate_gradients(
                 model, prepared.task, prepared.train, rows_B, prepared.facts.precision, micro_batch_size=4
             )
-            clip_gradients(optimizer, 1.0)
-            optimizer.step()
+            take_step(optimizer, 1.0)
             optimizer.zero_grad()
     assert waits == []
     with waits_of_ours() as waits:

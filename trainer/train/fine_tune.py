@@ -28,7 +28,7 @@ from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.model.trial_model import TrialModel, make_trial_model
 from trainer.train.checkpoint import Checkpoints, TrialState, Watch
 from trainer.train.evaluate import evaluate
-from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate, take_step
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.config import TrialConfig
@@ -229,7 +229,7 @@ def _train_step(
     prepared: Prepared,
     config: TrialConfig,
     model: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.AdamW,
     rows_B: NDArray[np.int64],
     class_weights: ClassWeights | None,
     micro_batch: MicroBatchSize,
@@ -251,8 +251,7 @@ def _train_step(
 
     longest = int(prepared.train.lengths_N[rows_B].max())
     loss = micro_batch.run(gradients, n_rows=len(rows_B), longest=longest)
-    clip_gradients(optimizer, config.max_grad_norm)
-    optimizer.step()
+    take_step(optimizer, config.max_grad_norm)
     optimizer.zero_grad()
     return loss
 

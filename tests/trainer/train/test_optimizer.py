@@ -11,7 +11,8 @@ from transformers import get_scheduler
 
 from spezia.contract.schedules import SCHEDULES
 from trainer.errors import ConfigError
-from trainer.train.optimizer import clip_gradients, make_optimizer, make_schedule, set_learning_rate
+from trainer.train import optimizer as module
+from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate, take_step
 from trainer.trial.config import TrialConfig
 
 ARGUMENTS: dict[str, dict[str, float | str]] = {
@@ -132,15 +133,38 @@ def test_frozen_parameters_are_left_out() -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 6
 
 
-@pytest.mark.parametrize(
-    ("norm", "limit", "expected"), [(10.0, 1.0, 1.0), (0.5, 1.0, 0.5), (10.0, 3.0, 3.0), (10.0, 0.0, 10.0)]
-)
-def test_gradients_are_clipped_to_the_norm_and_never_at_0(norm: float, limit: float, expected: float) -> None:
-    net = nn.Linear(3, 1, bias=False)
+@pytest.mark.parametrize("fused_devices", [("cpu",), ()], ids=["fused", "not-fused"])
+@pytest.mark.parametrize(("norms", "limit"), [((10.0, 0.01, 10.0), 1.0), ((0.5, 9.0), 3.0), ((10.0, 5.0), 0.0)])
+def test_steps_are_those_of_adamw_after_clip_grad_norm(
+    norms: tuple[float, ...], limit: float, fused_devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, plain = make_net(), make_net()
+    plain.load_state_dict(ours.state_dict())
+    monkeypatch.setattr(module, "FUSED_DEVICES", fused_devices)
+    optimizer = make_optimizer(ours, TrialConfig.from_params({"learning_rate": 0.1, "weight_decay": 0.0}), {})
+    reference = torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.0)
+    for step, norm in enumerate(norms):
+        generator = torch.Generator().manual_seed(step)
+        for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+            one.grad = norm * torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        if limit:
+            nn.utils.clip_grad_norm_(plain.parameters(), limit)
+        take_step(optimizer, limit)
+        reference.step()
+        for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_breaks_the_weights_where_it_shows(broken: float) -> None:
+    net = make_net()
     optimizer = make_optimizer(net, TrialConfig.from_params({}), {})
-    net.weight.grad = torch.tensor([[norm, 0.0, 0.0]])
-    clip_gradients(optimizer, limit)
-    assert float(net.weight.grad.norm()) == pytest.approx(expected, rel=1e-5)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    net[0].weight.grad[0, 0] = broken
+    take_step(optimizer, 1.0)
+    assert net[0].weight[0, 0].isnan()
 
 
 def test_set_rate_reaches_every_group_by_its_share() -> None:

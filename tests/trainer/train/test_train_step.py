@@ -10,7 +10,7 @@ from tests.trainer import tiny
 from tests.trainer.written_rows import SINGLE, TAGGED, PrepareRows, Rows
 from trainer.data.class_weights import ClassWeights
 from trainer.model.dropout import set_dropout
-from trainer.train.optimizer import clip_gradients, make_optimizer
+from trainer.train.optimizer import make_optimizer, take_step
 from trainer.train.prepare import Prepared
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.config import TrialConfig
@@ -29,8 +29,7 @@ def train(prepared: Prepared, batch_size: int, micro_batch_size: int) -> tuple[l
         loss = accumulate_gradients(
             model.train(), prepared.task, prepared.train, rows_B, "fp32", micro_batch_size=micro_batch_size
         )
-        clip_gradients(optimizer, 1.0)
-        optimizer.step()
+        take_step(optimizer, 1.0)
         optimizer.zero_grad()
         losses.append(float(loss))
     return losses, model
