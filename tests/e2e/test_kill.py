@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +17,12 @@ from spezia.client import Client
 from spezia.common.home_lock import find
 from spezia.contract.study import Study
 from tests.trainer import tiny
+from trainer.supervisor.end_on_signals import GIVE_BACK_SECONDS, SAVE_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 60.0
+GONE_SECONDS = SAVE_SECONDS + GIVE_BACK_SECONDS
+"""Time after which nothing is left of a service that was killed."""
 
 Found = TypeVar("Found")
 
@@ -31,6 +35,51 @@ def eventually(look: Callable[[], Found | None]) -> Found:
             return found
         time.sleep(0.02)
     raise AssertionError(f"nothing came of it in {DEADLINE_SECONDS} s")
+
+
+Living = tuple[int, int]
+"""A process: its id, which another one may have later, and when it began."""
+
+
+def living() -> dict[Living, int]:
+    """All processes that live, and the ids of their parents; one that only waits to be buried lives no more."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # pid (name) state ppid …; the name may hold anything but its last bracket is ours
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z":
+            found[int(folder.name), int(fields[19])] = int(fields[1])
+    return found
+
+
+def descendants(pid: int) -> set[Living]:
+    """The processes that a process has begun, and those that these have."""
+    parents, found, ids = living(), set[Living](), {pid}
+    while more := {one for one, parent in parents.items() if parent in ids} - found:
+        found |= more
+        ids = {number for number, _ in more}
+    return found
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """Workers and engines of a service that was killed."""
+
+    processes: set[Living]
+    until: float
+    """When the last of them must be gone, by the monotonic clock."""
+
+    def assert_gone(self) -> None:
+        """Wait for their end, and expect it within the time that docs/reliability.md states."""
+        while left := self.processes & living().keys():
+            if time.monotonic() >= self.until:
+                for number, _ in left:
+                    os.kill(number, signal.SIGKILL)
+                raise AssertionError(f"still there after {GONE_SECONDS:g} s: {left}")
+            time.sleep(0.02)
 
 
 class Serving:
@@ -48,10 +97,13 @@ class Serving:
         pid = self._process.pid
         return Client(eventually(lambda: self._url_of(pid)))
 
-    def kill(self) -> None:
+    def kill(self) -> "Survivors":
+        """Kill the service, and return what it has left behind: its workers and their engines."""
         assert self._process is not None
+        left = descendants(self._process.pid)
         self._process.kill()
         self._process.wait()
+        return Survivors(left, time.monotonic() + GONE_SECONDS)
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -91,9 +143,11 @@ def test_the_service_is_killed_twice_in_the_middle_of_a_study(serving: Serving) 
     client.create_study(spec(n_trials=40, pruner={"name": "median"}))
     for enough in (5, 15):
         wait_for_trials(client, enough)
-        serving.kill()
+        left = serving.kill()
+        assert len(left.processes) >= 2, "a worker at least, and its engine"
         client.close()
         client = serving.start()
+        left.assert_gone()
     with client:
         wait_for_trials(client, 40)
         assert_whole(client, wait_for_end(client))
@@ -121,8 +175,9 @@ def test_nothing_survives_the_service(serving: Serving, tmp_path: Path) -> None:
         client.create_study(spec(n_trials=1))
         engine = int(eventually(lambda: pid_file.exists() and pid_file.read_text()))  # type: ignore[arg-type]
         worker = parent_of(engine)
-        serving.kill()
-        eventually(lambda: not Path(f"/proc/{worker}").exists() and not Path(f"/proc/{engine}").exists())
+        left = serving.kill()
+        assert {worker, engine} <= {number for number, _ in left.processes}
+        left.assert_gone()
 
 
 def wait_for_trials(client: Client, count: int) -> None:
