@@ -105,7 +105,7 @@ def calls(http: Any) -> tuple[dict[str, Call], Callable[[], None]]:
     """Return every call that the service's OpenAPI document says takes a body, by its method and path.
 
     A study, a trial of it that runs, its worker and a webhook are there for them. What is returned second renews the
-    trial's lease; if that has ended, or if the trial has a thousand evaluations, it takes another trial.
+    trial's lease; if that has ended, it takes another trial.
     """
     assert http.post("/v1/studies", json=spec(name="victim", n_trials=100_000)).status_code == 201
     worker = HandWorker(http)
@@ -117,17 +117,19 @@ def calls(http: Any) -> tuple[dict[str, Call], Callable[[], None]]:
     places["webhook_id"] = http.post("/v1/webhooks", json={"url": "https://example.com/"}).json()["webhook_id"]
 
     def renew() -> None:
-        if places["n_reports"] > _MANY_REPORTS:  # each call of such a trial takes longer
-            worker.finish(places)
         if "lease_id" not in places or worker.heartbeat(places) != "continue":
             taken = worker.take()
             places.update({"n_reports": 0, "lease_id": taken["lease_id"], "token": taken["token"]})
+
+    def begin_anew() -> None:
+        worker.finish(places)
+        renew()
 
     renew()
     own = {
         "POST /v1/studies": {"specs": SPECS},
         "POST /v1/studies:validate": {"specs": SPECS},
-        "POST /v1/leases/report": {"reports": reports(places)},
+        "POST /v1/leases/report": {"reports": reports(places, begin_anew)},
         "POST /v1/leases/heartbeat": {"leases": LEASES},
         "POST /v1/leases/{lease_id}/tell": {"facts": FACTS_TOLD},
     }
@@ -386,13 +388,20 @@ def changes(bodies: Sequence[Json]) -> Kind:
 # --- bodies of workers
 
 
-def reports(places: dict[str, Any]) -> Kind:
-    """Return evaluations, right and wrong, of the trial whose lease is in ``places``."""
+def reports(places: dict[str, Any], begin_anew: Callable[[], None]) -> Kind:
+    """Return evaluations, right and wrong, of the trial whose lease is in ``places``.
+
+    Args:
+        begin_anew: Puts the lease of another trial there, for which it is time when one has had many evaluations: every
+            call of such a trial takes longer.
+    """
     steps = count(1)
 
     def build(n_bytes: int, *, n: int, n_metrics: int, name: int, value: Json, step: str) -> bytes:
         metrics = {f"m{index}".ljust(name, "x"): value for index in range(n_metrics)}
         metrics |= {"validation_loss": 0.5}
+        if places["n_reports"] > _MANY_REPORTS:
+            begin_anew()
         lease = {name: places[name] for name in ("lease_id", "token")}
         one = {**lease, "epoch": 1.0, "optimizer_steps": 1, "value": 0.5, "metrics": metrics, "final": False}
         n = max(1, min(n, n_bytes // len(_json(one))))
