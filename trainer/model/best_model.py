@@ -15,6 +15,7 @@ from trainer.data.device_copies import copies_on_host
 from trainer.model.lora import adapters_of, insert_adapters, merge_adapters, save_adapter
 from trainer.model.pretrained import Pretrained
 from trainer.model.trained_state import trained_state
+from trainer.model.vocabulary import with_unseen
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class BestModel:
         model = copy.deepcopy(pretrained.model)
         if self._kept.adapters:
             insert_adapters(model, self._kept.adapters)
-        model.load_state_dict(self._kept.trained, strict=False)
+        model.load_state_dict(with_unseen(self._kept.trained, pretrained), strict=False)
         if self._kept.adapters:
             save_adapter(model, self._kept.adapters, self._kept.trained, directory / "adapter")
             merge_adapters(model)

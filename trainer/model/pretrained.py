@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -42,6 +44,9 @@ class Pretrained:
     """Names of parameters that the files do not hold, such as those of a new head; each trial draws its own."""
     notes: tuple[str, ...] = ()
     """What happened to the checkpoint's own head, in words; empty where it has none."""
+    seen_tokens: NDArray[np.int64] | None = None
+    """Tokens that the study's trials can read, in ascending order, if the embeddings of no others need to be trained;
+    ``None``: all are."""
 
     def new_model(self, *, seed: int, number: int) -> PreTrainedModel:
         """Copy the model and draw what it lacks, from the study's seed and the trial's number.
@@ -161,7 +166,7 @@ def _check_statistics(directory: Path, model: PreTrainedModel, absent: Collectio
 def _let_padding_train(model: PreTrainedModel, config: PreTrainedConfig) -> None:
     """Freeze no embedding for being that of the tokenizer's padding, which may be the end of each turn of a chat, too;
     the one that the checkpoint's own ``config`` pads with stays frozen, as in plain transformers."""
-    embeddings = _input_embeddings(model)
+    embeddings = input_embeddings(model)
     if getattr(embeddings, "padding_idx", None) is not None:
         own = getattr(config.get_text_config(), "pad_token_id", None)
         embeddings.padding_idx = own if own is not None and own >= 0 else None
@@ -274,14 +279,15 @@ def _without_vocabulary(directory: Path) -> ConfigError:
 
 def known_tokens(model: PreTrainedModel) -> int | None:
     """Return how many tokens the model has embeddings of; ``None`` where it reads any number, as CANINE characters."""
-    weight = getattr(_input_embeddings(model), "weight", None)
+    weight = getattr(input_embeddings(model), "weight", None)
     if isinstance(weight, torch.Tensor):
         return len(weight)
     known: int | None = getattr(model.config.get_text_config(), "vocab_size", None)
     return known
 
 
-def _input_embeddings(model: PreTrainedModel) -> Any:
+def input_embeddings(model: PreTrainedModel) -> Any:
+    """Return what turns the input of ``model`` into vectors; ``None`` where the architecture does not say."""
     try:
         return model.get_input_embeddings()
     except NotImplementedError:

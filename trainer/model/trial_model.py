@@ -15,6 +15,7 @@ from trainer.model import lora
 from trainer.model.dropout import set_dropout
 from trainer.model.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
 from trainer.model.pretrained import Pretrained
+from trainer.model.vocabulary import leave_out_unseen
 from trainer.trial.config import TrialConfig
 
 
@@ -97,9 +98,12 @@ def make_trial_model(
         stages = {0: _body_frozen(model, always)}
     else:
         stages = {n: make_stage(model, blocks[:n], probe=probe, trainable=trainable, always=always) for n in depths}
-    return TrialModel(
+    trial_model = TrialModel(
         model=model, depth=depth, n_blocks=len(blocks), n_steps=n_steps, rate_shares=shares, stages=stages
     )
+    if source.seen_tokens is not None:
+        leave_out_unseen(model, source.seen_tokens)
+    return trial_model
 
 
 def check_blocks(config: TrialConfig, blocks: list[nn.Module] | None, model: PreTrainedModel) -> None:

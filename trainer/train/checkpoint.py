@@ -184,7 +184,10 @@ def _read(file: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _fill(state: TrialState, contents: dict[str, Any]) -> None:
-    state.model.load_state_dict(contents["model"], strict=False)
+    try:
+        state.model.load_state_dict(contents["model"], strict=False)
+    except RuntimeError as error:
+        raise CheckpointLost(f"the checkpoint is of a model of another shape: {error}") from error
     state.optimizer.load_state_dict(contents["optimizer"])  # moves its tensors to the parameters' device
     state.progress.load_state_dict(contents["progress"])
     state.best.restore(state.pretrained, state.model, contents["best"])

@@ -42,6 +42,7 @@ from trainer.model.pretrained import (
     max_positions,
 )
 from trainer.model.space_checks import check_space
+from trainer.model.vocabulary import find_seen_tokens
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
@@ -116,6 +117,8 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
         encoded = _padded(pretrained, encoded, facts)
+        trial_splits = encoded["train"], encoded["validation"]
+        pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
     is_first = facts is None
     if is_first and isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])

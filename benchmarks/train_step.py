@@ -1,0 +1,128 @@
+"""What a change of the optimizer step gains on one CPU thread, and what it does to the losses.
+
+    OMP_NUM_THREADS=1 python benchmarks/train_step.py [PAIRS]
+
+A model of MiniLM's shape and random weights learns random rows of a few hundred tokens. Two copies of it take turns,
+step by step, so that whoever shares the machine slows both down alike: one trains as before the change, the other as
+now.
+
+- ``clipping``: ``clip_grad_norm_`` and ``AdamW.step``, or ``take_step``;
+- ``vocabulary``: all rows of the embeddings train, or those that occur.
+
+Prints one JSON line for each change and batch size: the process's own milliseconds of a whole step (forward, backward,
+clipping, AdamW) and of clipping and AdamW alone, medians; medians of the ratios pair by pair; and the largest
+difference between the losses of the two copies.
+"""
+
+import copy
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn.utils import clip_grad_norm_
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+
+from trainer.model.vocabulary import leave_out_unseen
+from trainer.train.optimizer import make_optimizer, take_step
+from trainer.trial.config import TrialConfig
+
+BATCH_SIZES = (8, 16, 32)
+TOKENS = 24
+SEEN = np.arange(1_000, 1_662)
+"""Tokens that occur, as many as in ten intents of Banking77."""
+CLASSES = 10
+MAX_NORM = 1.0
+SHAPE = BertConfig(
+    vocab_size=30_522,
+    hidden_size=384,
+    num_hidden_layers=6,
+    num_attention_heads=12,
+    intermediate_size=1_536,
+    hidden_dropout_prob=0.0,
+    attention_probs_dropout_prob=0.0,
+    num_labels=CLASSES,
+    pad_token_id=int(SEEN[0]),
+)
+
+
+def main(n_pairs: int) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(SHAPE).train()
+    for change, make_pair in (("clipping", clipping), ("vocabulary", vocabulary)):
+        for batch_size in BATCH_SIZES:
+            found = compare(*make_pair(model), batch_size, n_pairs)
+            print(json.dumps({"change": change, "batch_size": batch_size, "tokens": TOKENS, **found}), flush=True)
+
+
+class Trial:
+    """A model that learns, and what its steps took."""
+
+    def __init__(self, model: PreTrainedModel, take: Callable[[torch.optim.AdamW, float], None] = take_step) -> None:
+        self.losses: list[float] = []
+        self.step_ms: list[float] = []
+        self.update_ms: list[float] = []
+        self._model = model
+        self._take = take
+        self._optimizer = make_optimizer(model, TrialConfig.from_params({"learning_rate": 1e-4}), {})
+
+    def step(self, tokens_BT: torch.Tensor, classes_B: torch.Tensor) -> None:
+        started = time.process_time()
+        loss = self._model(input_ids=tokens_BT, labels=classes_B).loss
+        loss.backward()
+        computed = time.process_time()
+        self._take(self._optimizer, MAX_NORM)
+        updated = time.process_time()
+        self._optimizer.zero_grad()
+        ended = time.process_time()
+        self.losses.append(loss.item())
+        self.step_ms.append(1_000 * (ended - started))
+        self.update_ms.append(1_000 * (updated - computed))
+
+
+def clipping(model: PreTrainedModel) -> tuple[Trial, Trial]:
+    return Trial(copy.deepcopy(model), clip_and_step), Trial(copy.deepcopy(model))
+
+
+def clip_and_step(optimizer: torch.optim.AdamW, max_norm: float) -> None:
+    clip_grad_norm_([parameter for group in optimizer.param_groups for parameter in group["params"]], max_norm)
+    optimizer.step()
+
+
+def vocabulary(model: PreTrainedModel) -> tuple[Trial, Trial]:
+    shrunk = copy.deepcopy(model)
+    leave_out_unseen(shrunk, SEEN)
+    return Trial(copy.deepcopy(model)), Trial(shrunk)
+
+
+def compare(before: Trial, now: Trial, batch_size: int, n_pairs: int) -> dict[str, object]:
+    for pair in range(n_pairs + 2):  # the first two warm up
+        generator = torch.Generator().manual_seed(pair)
+        tokens_BT = torch.from_numpy(SEEN)[torch.randint(len(SEEN), (batch_size, TOKENS), generator=generator)]
+        classes_B = torch.randint(CLASSES, (batch_size,), generator=generator)
+        for trial in (before, now) if pair % 2 else (now, before):
+            trial.step(tokens_BT, classes_B)
+    trials = {"before": before, "now": now}
+    return {
+        "step_ms": {name: median(trial.step_ms) for name, trial in trials.items()},
+        "update_ms": {name: median(trial.update_ms) for name, trial in trials.items()},
+        "step_ratio": median(ratios(before.step_ms, now.step_ms)),
+        "update_ratio": median(ratios(before.update_ms, now.update_ms)),
+        "loss_difference": max(abs(one - other) for one, other in zip(before.losses, now.losses, strict=True)),
+    }
+
+
+def ratios(before: list[float], now: list[float]) -> list[float]:
+    return [one / other for one, other in zip(before, now, strict=True)]
+
+
+def median(numbers: list[float]) -> float:
+    return round(statistics.median(numbers[2:]), 3)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
