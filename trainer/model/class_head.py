@@ -33,7 +33,7 @@ def class_axes(model_class: Any, config: PreTrainedConfig) -> dict[str, int]:
 
 def has_own_names(own: Sequence[str]) -> bool:
     """Whether a checkpoint names its classes; transformers calls those without a name ``LABEL_0`` and so on."""
-    return bool(own) and list(own) != [f"LABEL_{position}" for position in range(len(own))]
+    return list(own) != [f"LABEL_{position}" for position in range(len(own))]
 
 
 def match_names(own: Sequence[str], wanted: Sequence[str]) -> list[int] | None:

@@ -117,7 +117,7 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
     if not task.reads_images:
         _let_padding_train(model, config)
     pretrained = Pretrained(model=model, processor=processor, missing=missing)
-    if not task.class_names or not has_own_names(own_classes):
+    if not task.class_names or not own_classes:
         return pretrained
     axes = class_axes(task.model_class, model.config)
     has_head = mismatched >= axes.keys() or missing.isdisjoint(axes)
@@ -127,16 +127,31 @@ def load_pretrained(directory: Path, *, task: AnyTask, processor: Any) -> Pretra
 def _with_own_head(
     pretrained: Pretrained, axes: dict[str, int], own: Sequence[str], wanted: Sequence[str]
 ) -> Pretrained:
-    """Put the classes of the checkpoint's head into the study's order, or leave the head out if they are others."""
+    """Put the classes of the checkpoint's head into the study's order, or leave the head out if they are others; of
+    classes without names only their number can be compared."""
     order = match_names(own, wanted)
     if order is not None:
         reorder_classes(pretrained.model, axes, order)
         return pretrained
+    if not has_own_names(own):
+        return replace(pretrained, notes=_taken_in_order(own, wanted) if pretrained.missing.isdisjoint(axes) else ())
     note = (
         f"the checkpoint's head is for the classes {_listed(own)}, and the data have {_listed(wanted)}: a new head "
         "starts at random"
     )
     return replace(pretrained, missing=pretrained.missing | axes.keys(), notes=(note,))
+
+
+def _taken_in_order(own: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Say how classes without names are read, unless the study numbers its classes as the checkpoint does."""
+    if list(wanted) == [str(position) for position in range(len(wanted))]:
+        return ()
+    pairs = [f"{name} is {meant!r}" for name, meant in zip(own, wanted, strict=True)]
+    note = (
+        f"the checkpoint's head does not name its classes, and is taken to have them in the study's order: "
+        f"{_listed(pairs)}; if it was trained with another, write the names into id2label of its config.json"
+    )
+    return (note,)
 
 
 def _listed(names: Sequence[str]) -> str:

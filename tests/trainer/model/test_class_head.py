@@ -134,3 +134,30 @@ def test_what_counts_classes_is_found_by_shape() -> None:
     assert class_axes(AutoModelForSequenceClassification, tiny.family_config("gpt2", num_labels=32)) == {
         "score.weight": 0
     }
+
+
+def test_classes_called_as_transformers_calls_those_without_names_go_by_name(
+    prepare_rows: PrepareRows, task_models: Path
+) -> None:
+    """Sorted as text, ``LABEL_10`` comes before ``LABEL_2``."""
+    names = [f"LABEL_{n}" for n in range(11)]
+    directory = save_named(task_models / "eleven", dict(enumerate(names)))
+    rows = [{"text": f"word{n}", "label": name} for n, name in enumerate(names)]
+    prepared = prepare_rows("text-classification", rows, rows, model={"name": "eleven"})
+    before, after = reopened(directory).classifier, prepared.pretrained.model.classifier
+    order = [names.index(name) for name in prepared.facts.classes]
+    assert order != sorted(order)
+    torch.testing.assert_close(after.weight, before.weight[order])
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_order_of_classes_without_names_is_told_unless_they_are_numbered(
+    prepare_rows: PrepareRows, task_models: Path, is_named: bool
+) -> None:
+    save_named(task_models / "unnamed", {0: "LABEL_0", 1: "LABEL_1"})
+    names = ("calm", "glad") if is_named else ("0", "1")
+    rows = [{"text": f"word{n}", "label": names[n % 2]} for n in range(6)]
+    prepared = prepare_rows("text-classification", rows, rows, model={"name": "unnamed"})
+    assert prepared.pretrained.missing == frozenset()
+    told = [warning for warning in prepared.facts.warnings if "does not name its classes" in warning]
+    assert [("LABEL_0 is 'calm', LABEL_1 is 'glad';" in warning) for warning in told] == [True] * is_named
