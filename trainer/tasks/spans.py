@@ -4,12 +4,19 @@ A tag ``B-X`` begins a span of type X and ``I-X`` goes on with it; ``O``, or any
 follows neither ``B-X`` nor ``I-X`` begins one, as in CoNLL's script ``conlleval`` and in ``seqeval``'s default mode
 (unmaintained since 2020, so not used). Tags without prefixes (``PER``, ``O``) are treated as ``I-``: a run of one tag
 is one span.
+
+Schemes that also mark the end of a span (IOBES, BILOU, BMES) are read as both of them read IOBES: ``E-X`` goes on as
+``I-X`` does and ends the span, ``S-X`` is a span of one word, and ``L-``, ``U-`` and ``M-`` are other letters for
+``E-``, ``S-`` and ``I-``. The case of a prefix does not matter.
 """
 
 from collections.abc import Iterable, Sequence
 
 Span = tuple[str, int, int]
 """A span by its type, its first position and the position behind its last."""
+
+_PREFIXES = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+"""Prefixes of tags, and which of IOBES they mean."""
 
 
 def spans_of(tags: Sequence[str]) -> set[Span]:
@@ -18,12 +25,26 @@ def spans_of(tags: Sequence[str]) -> set[Span]:
     kind, start = "", 0
     for position, tag in enumerate([*tags, "O"]):
         prefix, name = _parts(tag)
-        goes_on = prefix == "I" and name == kind
+        goes_on = prefix in ("I", "E") and name == kind
         if kind and not goes_on:
             spans.add((kind, start, position))
         if not goes_on:
             kind, start = name, position
+        if prefix in ("E", "S"):
+            spans.add((kind, start, position + 1))
+            kind = ""
     return spans
+
+
+def marked_otherwise(tags: Iterable[str]) -> list[str]:
+    """Return tags that mark the beginning and the rest of spans in a way that is not read, as ``B_X`` and ``I_X``, or
+    ``X-B`` and ``X-I``: each would count as a type of its own."""
+    known = set(tags)
+    others = {
+        tag: [f"I{tag[1:]}"] * tag.startswith(("B_", "B:", "B.", "B/")) + [f"{tag[:-1]}I"] * tag.endswith(("-B", "_B"))
+        for tag in sorted(known)
+    }
+    return [tag for tag, rests in others.items() if not known.isdisjoint(rests)]
 
 
 def score_spans(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[str, float]:
@@ -46,10 +67,10 @@ def score_spans(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[st
 
 
 def _parts(tag: str) -> tuple[str, str]:
-    """``B`` or ``I`` and the type; an empty type is outside."""
+    """``B``, ``I``, ``E`` or ``S`` and the type; an empty type is outside."""
     if tag == "O":
         return "", ""
     prefix, dash, name = tag.partition("-")
-    if dash and name and prefix in ("B", "I"):
-        return prefix, name
+    if dash and name and prefix.upper() in _PREFIXES:
+        return _PREFIXES[prefix.upper()], name
     return "I", tag

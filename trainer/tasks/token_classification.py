@@ -23,7 +23,7 @@ from trainer.data.rows import BadRow, Rows
 from trainer.data.tokenise import pack_labelled
 from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import ConfigError, DataError
-from trainer.tasks.spans import score_spans
+from trainer.tasks.spans import marked_otherwise, score_spans
 from trainer.tasks.task import Task, class_positions
 
 Words = tuple[str, ...]
@@ -50,11 +50,18 @@ class TokenClassification(Task[Words, Words]):
         return set(target)
 
     def odd_classes(self, names: Sequence[str]) -> list[str]:
-        if "O" in names:
-            return []
-        return [
-            "no tag is O, so every word counts as part of a span, and span_f1 is about all of them; look at accuracy"
-        ]
+        warnings = []
+        if "O" not in names:
+            warnings.append(
+                "no tag is O, so every word counts as part of a span, and span_f1 is about all of them; look at "
+                "accuracy"
+            )
+        if others := marked_otherwise(names):
+            warnings.append(
+                f"tags mark spans in a way that is not read, such as {others[0]!r}, so that span_f1 takes the "
+                "beginning of a span and the rest of it for two; write B-PER and I-PER"
+            )
+        return warnings
 
     def is_empty(self, example: Words) -> bool:
         return not any(word.strip() for word in example)

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoModelForImageClassification
+from transformers import AutoModel
 
 from tests.trainer import tiny
 from trainer.data.image_files import ImageFile
@@ -23,7 +23,7 @@ from trainer.train.prepare import Prepared, prepare
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
-    tiny.save_family(root / "vit", "vit", AutoModelForImageClassification)
+    tiny.save_family(root / "vit", "vit", AutoModel)
     return root
 
 

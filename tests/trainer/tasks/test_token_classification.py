@@ -42,3 +42,10 @@ def test_tags_without_an_outside_are_told(prepare_rows: PrepareRows) -> None:
     others = [{"tokens": ["word3", "word2"], "tags": ["NOUN", "VERB"]}]
     (warning,) = prepare_rows("token-classification", rows, others).facts.warnings
     assert warning.startswith("no tag is O, so every word counts as part of a span")
+
+
+def test_tags_that_mark_spans_otherwise_are_told(prepare_rows: PrepareRows) -> None:
+    rows = [{"tokens": ["word1", "word2", "word3"], "tags": ["B_X", "I_X", "O"]}] * 3
+    others = [{"tokens": ["word3", "word2"], "tags": ["B_X", "I_X"]}]
+    (warning,) = prepare_rows("token-classification", rows, others).facts.warnings
+    assert warning.startswith("tags mark spans in a way that is not read, such as 'B_X'")
