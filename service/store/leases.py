@@ -14,8 +14,9 @@ from uuid import uuid4
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from service.lease_and_heartbeat_terms import GRACE_SECONDS, LEASE_SECONDS
+from service.store.optuna.tables import trials
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import lease
+from service.store.sql.tables import lease, study_spec
 from service.store.transaction import Transaction
 
 Kind = Literal["prepare", "small", "trial", "score"]
@@ -138,6 +139,14 @@ def all_live(tx: Transaction) -> list[Lease]:
 def expired(tx: Transaction) -> list[Lease]:
     """Return the live leases of all studies that have expired, and may be reaped."""
     return _from_rows(tx.connection.execute(select(lease).where(lease.c.expires_at < tx.now)))
+
+
+def of_ended_trials(tx: Transaction) -> list[Lease]:
+    """Return the live leases of trials that have finished or wait: somebody else has ended them."""
+    its_study = study_spec.c.uuid == lease.c.study_uuid
+    its_trial = (trials.c.study_id == study_spec.c.study_id) & (trials.c.number == lease.c.number)
+    held = select(lease).join(study_spec, its_study).join(trials, its_trial)
+    return _from_rows(tx.connection.execute(held.where(lease.c.kind == "trial", trials.c.state != "RUNNING")))
 
 
 def restart_terms(tx: Transaction) -> None:

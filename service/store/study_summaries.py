@@ -95,6 +95,25 @@ def stale(tx: Transaction, limit: int) -> list[str]:
     return list(tx.connection.execute(select(study_summary.c.study_uuid).where(STALE).limit(limit)).scalars())
 
 
+def disagreeing(tx: Transaction) -> list[str]:
+    """Return the UUIDs of studies that have not ended and whose summary lacks a finished trial: another program has
+    written it.
+    """
+    kept = study_summary.c.complete + study_summary.c.pruned + study_summary.c.fail
+    # the last number is looked up, and only the unfinished are counted: what has finished is not gone through
+    n_trials = select(func.coalesce(func.max(trials.c.number) + 1, 0)).where(trials.c.study_id == study_spec.c.study_id)
+    wanted = (
+        select(study_summary.c.study_uuid)
+        .join(study_spec, study_spec.c.uuid == study_summary.c.study_uuid)
+        .where(
+            study_spec.c.state.in_(("running", "paused", "stopping")),
+            ~study_summary.c.is_stale,
+            n_trials.correlate(study_spec).scalar_subquery() != kept + _N_UNFINISHED.scalar_subquery(),
+        )
+    )
+    return list(tx.connection.execute(wanted).scalars())
+
+
 def put(tx: Transaction, study_uuid: str, summary: Summary) -> None:
     """Store the summary of a locked study."""
     changed = update(study_summary).where(study_summary.c.study_uuid == study_uuid)

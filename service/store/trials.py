@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial as FrozenTrial  # lifecycle/ knows trials b
 from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
-from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, id_of
+from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, FIXED_PARAMS, id_of
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
 from service.store.optuna.tables import UNFINISHED, trial_intermediate_values, trial_system_attributes, trials
@@ -24,6 +24,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.event import TrialChanged, ValueReported
 from spezia.contract.failure import Failure
+from spezia.contract.hyperparameters import param_value
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import TrialState as StateName
@@ -129,6 +130,11 @@ def orphans(tx: Transaction) -> list[tuple[str, int]]:
     return [(row.uuid, row.number) for row in tx.connection.execute(wanted)]
 
 
+def is_running(trial: FrozenTrial) -> bool:
+    """Return whether a trial runs, which a trial under a lease does unless another program has ended it."""
+    return trial.state is TrialState.RUNNING
+
+
 def start(
     tx: Transaction, study: StudyRow, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool
 ) -> None:
@@ -150,6 +156,30 @@ def start(
     for step, value in values.items():
         tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
     _say(tx, study, trial, "RUNNING")
+
+
+def unready(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
+    """Return the WAITING trials that another program has enqueued, or that lack params; shared, so not to be changed.
+
+    `wished` says what they are to try.
+    """
+    waiting = tx.trials.waiting(study.study_id)
+    return [one for one in waiting if WAITING_SINCE not in one.system_attrs or not one.params]
+
+
+def wished(trial: FrozenTrial) -> Params:
+    """Return the params that another program has enqueued a trial with: any JSON, as nobody has checked them."""
+    named = trial.system_attrs.get(FIXED_PARAMS)
+    return trial.params | named if isinstance(named, dict) else trial.params
+
+
+def make_ready(
+    tx: Transaction, trial: FrozenTrial, params: Params, distributions: Mapping[str, BaseDistribution]
+) -> None:
+    """Give a trial of `unready` the params to run with."""
+    for name, one in distributions.items():
+        tx.trials.set_trial_param(id_of(trial), name, one.to_internal_repr(params[name]), one)
+    _set_system_attrs(tx, trial, _waiting(tx))
 
 
 def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
@@ -217,7 +247,7 @@ def _say(
     changed = TrialChanged(
         number=trial.number,
         state=state,
-        params=trial.params,
+        params={name: param_value(value) for name, value in trial.params.items()},
         value=values[0] if values else None,
         values=list(values or ()),
         failure=failure,

@@ -38,7 +38,7 @@ class BestTrial(Reply):
     metrics: dict[str, float]
     """All metrics of the trial's best evaluation; those of the test split are named ``test_…``."""
     step: Count
-    """Number of the trial's best evaluation, from 1."""
+    """Number of the trial's best evaluation, from 1; 0 for a trial that another program has added without any."""
     epoch: float
     """Epochs that the trial had trained at its best evaluation."""
     baseline: Baseline | None

@@ -5,14 +5,22 @@ docs/hyperparameters.md show it. The bounds are what the trainer can carry out a
 search should start.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from spezia.contract.schedules import SCHEDULES
 
 ParamValue = bool | int | float | str
 """Value of a hyperparameter."""
+
+
+def param_value(value: Any) -> ParamValue:
+    """Return the value of a parameter that another program may have stored: as text what cannot be one, as null."""
+    is_one = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_one else str(value)
+
 
 METHODS = ("full", "head_only", "lora")
 """Values of the hyperparameter ``method``."""

@@ -25,6 +25,7 @@ from service.lifecycle.studies.budgets import seconds_left
 from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.lifecycle.studies.state_machine import begin_stopping, drop_score, settle
 from service.lifecycle.trials.add_proposed import add_proposed
+from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
 from service.search.results.ranking import best_trial
 from service.search.space.params import trial_params
@@ -202,7 +203,11 @@ def _complain(store: Store, study_id: int) -> None:
 def _grant_next(
     tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker, proposer: Proposer
 ) -> Assignment | Literal["again"] | None:
-    match next_step(tx, study):
+    step = next_step(tx, study)
+    if step in ("pilot", "waiting trial") and not fill_in_enqueued(tx, proposer, study):
+        settle(tx, study)
+        return "again"
+    match step:
         case "prepare":
             n_past = attempts.count(tx, study.uuid, "prepare", 0)
             return _assignment(tx, study, attempts.begin(tx, study.uuid, "prepare", 0, asker, n_past=n_past))

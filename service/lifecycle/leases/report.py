@@ -83,7 +83,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
         measurements.decided(lease_id, from_step=min(one.step for one in reports)),
         tx.trials.loading(study_id),
     )
-    if study is None or held is None or directive(study, held) == "lost":
+    if study is None or held is None or directive(study, held) == "lost" or _has_ended(tx, study, held):
         return [_lost(one) for one in reports]
     bind_contextvars(**lease_fields(study, held))
     decided = _Decided(
@@ -94,6 +94,12 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     if any(reply.refusal is None for reply in replies):  # what is refused has no effect
         tx.write(leases.renew(lease_id, token, tx.now))
     return replies
+
+
+def _has_ended(tx: Transaction, study: StudyRow, held: Lease) -> bool:
+    """Whether another program has ended the trial; the reaper's next round ends the lease."""
+    trial = trials.find(tx, study, held.number) if held.kind == "trial" else None
+    return trial is not None and not trials.is_running(trial)
 
 
 def _answer_or_refuse(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided: _Decided) -> ReportReply:

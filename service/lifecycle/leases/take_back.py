@@ -55,6 +55,8 @@ def take_back(
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
     trial = trials.find(tx, study, held.number)
     assert trial is not None
+    if not trials.is_running(trial):
+        return  # another program has ended it, and what it says stands
     reported = measurements.of_attempt(tx, study.uuid, held.number, held.attempt)
     if any(row.should_prune for row in reported):
         trials.finish(tx, study, trial, "PRUNED", values_when_pruned(study.spec, trial.intermediate_values), None)

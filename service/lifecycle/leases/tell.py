@@ -159,11 +159,13 @@ def _accept_trial(
 ) -> StudyRow:
     """``has_files``: workers have uploaded models of the study."""
     failure = outcome.failure
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    if not trials.is_running(trial):
+        raise LeaseLost  # another program has ended it; the reaper's next round ends the lease
     if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
         artifacts.forget(tx, held.lease_id)
         return _try_again(tx, study, held, outcome, failure)
-    trial = trials.find(tx, study, held.number)
-    assert trial is not None
     _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
     if outcome.state == "COMPLETE":
         judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))

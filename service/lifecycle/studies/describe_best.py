@@ -11,7 +11,7 @@ from service.lifecycle.studies.budgets import why_none_completed
 from service.lifecycle.studies.training_arguments import training_arguments
 from service.search.results.edges import edges
 from service.search.results.explain import explain
-from service.search.results.learning_curve import best_point, generalization_gap, points
+from service.search.results.learning_curve import Point, best_point, generalization_gap, points
 from service.search.results.ranking import leaders, named_values, nearest_miss, violations
 from service.search.space.params import plain_params, trial_params
 from service.store import artifacts, attempts, measurements, studies, trials
@@ -96,8 +96,10 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
 def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTrial) -> BestTrial:
     study, spec = around.study, around.study.spec
     reported = measurements.of_last_attempt(tx, study.uuid, leader.number)
-    row = best_point(spec, points(reported))
     values = named_values(leader, spec)
+    # one that another program has added was told its values alone
+    told = Point(step=0, epoch=0.0, value=values[spec.metric], metrics=values)
+    row = best_point(spec, points(reported) or [told])
     improvements = None if around.baseline is None else _improvements(study, around.baseline, values)
     model = around.models.get(leader.number)
     path = f"/v1/studies/{study.name}"

@@ -49,15 +49,19 @@ def rank_if_complete(
 
 
 def first_value(trial: FrozenTrial) -> float | None:
-    """Return the value of the first objective. ``FrozenTrial.value`` raises where there are several."""
-    return trial.values[0] if trial.values else None
+    """Return the value of the first objective, ``None`` where it has none or one that is no number.
+
+    ``FrozenTrial.value`` raises where there are several.
+    """
+    return trial.values[0] if trial.values and math.isfinite(trial.values[0]) else None
 
 
 def named_values(trial: FrozenTrial, spec: StudySpec) -> dict[str, float]:
-    """Return the values of a COMPLETE trial by metric; of any other trial none."""
+    """Return the values of a COMPLETE trial by metric, but for those that are no numbers; of any other trial none."""
     if trial.state != TrialState.COMPLETE:
         return {}
-    return {objective.metric: value for objective, value in zip(spec.objectives, trial.values, strict=True)}
+    by_metric = zip(spec.objectives, trial.values, strict=True)
+    return {objective.metric: value for objective, value in by_metric if math.isfinite(value)}
 
 
 def violations(trial: FrozenTrial) -> dict[str, float]:

@@ -3,7 +3,7 @@
 A parameter whose ranges have conditions stands in Optuna's tables once for each range, by `Dimension.key`.
 """
 
-from spezia.contract.hyperparameters import HYPERPARAMETERS
+from spezia.contract.hyperparameters import HYPERPARAMETERS, param_value
 from spezia.contract.space import dimensions, plain_name
 from spezia.contract.study_spec import Params, StudySpec
 
@@ -20,7 +20,7 @@ def to_keys(spec: StudySpec, params: Params) -> Params:
 
 def plain_params(params: Params) -> Params:
     """Return params that are named as in Optuna's tables by their plain names."""
-    return {plain_name(key): value for key, value in params.items()}
+    return {plain_name(key): param_value(value) for key, value in params.items()}
 
 
 def trial_params(spec: StudySpec, params: Params) -> Params:
