@@ -71,7 +71,7 @@ def _unpack(source: str, content: bytes) -> tuple[str, bytes]:
 
 def _parse_csv(source: str, content: bytes, choices: Sequence[Columns]) -> Table:
     _check_utf8(source, content)
-    content, separator, notes = _separator(source, content, choices)
+    content, separator, notes = _separator(source, content + b"\n", choices)  # pyarrow wants a header to end
     # One block: a quoted text may be longer than the default megabyte. Newlines inside quotes are text
     read = pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(content) + 1, _MAX_BYTES))
     parse = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
@@ -98,7 +98,8 @@ def _separator(source: str, content: bytes, choices: Sequence[Columns]) -> tuple
     Returns:
         The content without a line ``sep=…``, by which Excel is told, the separator, and a note if it is no comma.
     """
-    first, _, rest = content.partition(b"\n")
+    first, *others = re.split(rb"\r\n?|\n", content, maxsplit=1)  # some programs end lines with \r alone
+    rest = others[0] if others else b""
     told = re.fullmatch(rb'"?sep=(.)"?\s*', first, flags=re.IGNORECASE)
     if told is not None:
         content, found = rest, [told[1].decode()]
@@ -133,12 +134,23 @@ def _swallowed_rows(
         content, separator
     )
     if not suspects and not has_broken_quotes:
-        return ()
+        return _escaped_quotes(source, content, separator)
     n_lines, n_rows = content.strip().count(b"\n"), len(next(iter(values.values())))
     where = f" (the first in row {suspects[0]})" if suspects else ""
     note = (
         f"{source}: {n_lines} lines below the header make {n_rows} rows, since quotes that stand alone turn the rows "
         f"between them into one text{where}; write each quote inside a text twice, and the text in quotes"
+    )
+    return (note,)
+
+
+def _escaped_quotes(source: str, content: bytes, separator: str) -> tuple[str, ...]:
+    """Warn of backslashes before quotes, by which some programs escape them: read as CSV, the text ends there."""
+    if b'\\"' not in content or not _has_broken_quotes(content, separator):
+        return ()
+    note = (
+        f'{source}: quotes inside texts seem to be written \\", which CSV does not know, so that texts keep the '
+        "backslash and lose the quote; write each quote inside a text twice, or give JSONL"
     )
     return (note,)
 
@@ -189,11 +201,13 @@ def _parse_parquet(source: str, content: bytes, choices: Sequence[Columns]) -> T
         file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
         columns = choose_columns(source, file.schema_arrow.names, choices)
         table = file.read(columns=list(columns.values()))
-        features = datasets.Features.from_arrow_schema(file.schema_arrow)
+        # Of other files it would only name the types of the columns, and not of all types there are
+        is_of_datasets = b"huggingface" in (file.schema_arrow.metadata or {})
+        features = datasets.Features.from_arrow_schema(file.schema_arrow) if is_of_datasets else {}
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{source} is not a readable Parquet file: {error}; write it again") from error
     return Table(
-        values={field: named_values(features[name], table[name].to_pylist()) for field, name in columns.items()}
+        values={field: named_values(features.get(name), table[name].to_pylist()) for field, name in columns.items()}
     )
 
 

@@ -1,5 +1,7 @@
 """Says in words what is odd about a study's data. Nothing here ends a study."""
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +11,8 @@ from trainer.data.rows import AnyRules, Rows, Splits
 _UNBALANCED = 4
 """Least ratio of the rows of the largest class to those of the smallest at which there is a warning: of two classes the
 smaller has a fifth of the rows then, from where on Google's course on machine learning calls the imbalance moderate."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
 def data_warnings(task: AnyRules, splits: Splits[Any, Any], *, is_weighted: bool) -> list[str]:
@@ -20,7 +24,7 @@ def data_warnings(task: AnyRules, splits: Splits[Any, Any], *, is_weighted: bool
     """
     held_out = splits.held_out
     warnings: list[str | None] = [*splits.notes, *task.odd_classes(splits.class_names), *_near_classes(task, splits)]
-    warnings += _list_like(splits.class_names)
+    warnings += [*_list_like(splits.class_names), *_quoted(splits.class_names)]
     warnings += [_empty(task, name, rows) for name, rows in ({"train": splits.train} | held_out).items()]
     warnings += [_duplicates(task, splits.train, name, rows) for name, rows in held_out.items()]
     warnings.append(_unbalanced(task, splits.train, is_weighted=is_weighted))
@@ -28,22 +32,36 @@ def data_warnings(task: AnyRules, splits: Splits[Any, Any], *, is_weighted: bool
 
 
 def _near_classes(task: AnyRules, splits: Splits[Any, Any]) -> list[str]:
-    """Warn of classes whose names differ by nothing but case or blanks."""
+    """Warn of classes whose names differ by nothing but the way in which they are written."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name in splits.class_names:
-        alike["".join(name.split()).casefold()].append(name)
+        alike[_folded(name)].append(name)
     groups = [names for names in alike.values() if len(names) > 1]
     if not groups:
         return []
     counts = Counter(name for target in splits.train.targets for name in task.classes_of(target))
     return [
-        f"classes differ by case or blanks alone: {_counted(names, counts)}; write them alike if they are one class"
+        f"classes differ only in how they are written: {_counted(names, counts)}; write them alike if they are "
+        "one class"
         for names in groups
     ]
 
 
+def _folded(name: str) -> str:
+    """Return ``name`` without case, blanks, quotes and characters that nobody sees, and numbers in one form."""
+    if _NUMBER.fullmatch(name):
+        return repr(float(name))
+    seen = (each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+    return "".join("".join(seen).split()).casefold().strip("'\"")
+
+
 def _counted(names: list[str], counts: Counter[str]) -> str:
-    return ", ".join(f"{name!r} ({counts[name]} rows)" for name in names)
+    return ", ".join(f"{_shown(name)} ({counts[name]} rows)" for name in names)
+
+
+def _shown(name: str) -> str:
+    """Quote ``name`` so that it looks different from every other one."""
+    return repr(name) if unicodedata.normalize("NFC", name) == name else ascii(name)
 
 
 def _list_like(class_names: Sequence[str]) -> list[str]:
@@ -54,6 +72,18 @@ def _list_like(class_names: Sequence[str]) -> list[str]:
     note = (
         f"{len(found)} classes look like lists, such as {found[0]!r}, and each counts as one class: if texts have "
         "several, write real lists (JSONL, Parquet), or separate them and set data.label_separator"
+    )
+    return [note]
+
+
+def _quoted(class_names: Sequence[str]) -> list[str]:
+    """Warn of names that still have their quotes, as those have in CSV files that put a blank before them."""
+    found = [name for name in class_names if len(name) > 2 and name[0] == name[-1] and name[0] in "'\""]
+    if not found:
+        return []
+    note = (
+        f"{len(found)} classes have quotes in their names, such as {found[0]!r}: in a CSV file, write double quotes "
+        "and no blank before them, or text that is quoted may be cut at its first comma"
     )
     return [note]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 import pytest
 
 from tests.trainer import tiny
@@ -220,3 +221,37 @@ def test_a_bad_archive_is_refused(with_validation: Path, name: str, content: byt
     write(with_validation, content, name)
     with pytest.raises(DataError, match=re.escape(message)):
         read(with_validation, train=name, validation="validation.csv")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize("last", [True, False])
+def test_any_end_of_line_will_do(with_validation: Path, end: str, separator: str, last: bool) -> None:
+    lines = [separator.join(row) for row in (("text", "label"), *GOOD)]
+    write(with_validation, end.join(lines) + end * last)
+    splits = read(with_validation, validation="validation.csv")
+    assert pairs(splits.train) == GOOD
+    assert len(splits.notes) == (separator != ",")
+
+
+def test_a_header_alone_has_no_rows(tmp_path: Path) -> None:
+    for content in ("text,label", "text,label\n", "text,label\r\n\r\n"):
+        write(tmp_path, content)
+        with pytest.raises(DataError, match=r"train\.csv has no rows"):
+            read(tmp_path)
+
+
+def test_a_parquet_file_may_have_columns_of_any_type(with_validation: Path) -> None:
+    texts, labels = map(list, zip(*GOOD, strict=True))
+    for text_type, label in (
+        (pyarrow.string(), pyarrow.array(labels).dictionary_encode()),
+        (pyarrow.large_string(), pyarrow.array(labels, pyarrow.large_string())),
+    ):
+        columns = {
+            "text": pyarrow.array(texts, text_type),
+            "label": label,
+            "map": pyarrow.array([[("a", 1)]] * 4, pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+            "time": pyarrow.array([1] * 4, pyarrow.duration("s")),
+        }
+        write_parquet(with_validation, columns)
+        assert pairs(read(with_validation, train="train.parquet", validation="validation.csv").train) == GOOD

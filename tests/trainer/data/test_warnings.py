@@ -67,9 +67,39 @@ def test_classes_that_nearly_agree_are_counted(with_validation: Path) -> None:
         TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
     )
     assert warning == (
-        "classes differ by case or blanks alone: 'Bad  News' (2 rows), 'bad news' (1 rows); write them alike if they "
-        "are one class"
+        "classes differ only in how they are written: 'Bad  News' (2 rows), 'bad news' (1 rows); write them alike if "
+        "they are one class"
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("1", "1.0", "0"), "'1' (1 rows), '1.0' (1 rows)"),
+        (("1", "01", "0"), "'01' (1 rows), '1' (1 rows)"),
+        (("caf\u00e9", "cafe\u0301", "x"), "'cafe\\u0301' (1 rows), 'caf\u00e9' (1 rows)"),
+        (("x", "x\u200b", "y"), "'x' (1 rows), 'x\\u200b' (1 rows)"),
+        (("x", "'x'", "y"), "\"'x'\" (1 rows), 'x' (1 rows)"),
+        (("1.1", "11", "-1", "1"), None),
+    ],
+)
+def test_classes_that_are_one_in_another_form_are_told(
+    tmp_path: Path, names: tuple[str, ...], told: str | None
+) -> None:
+    tiny.write_csv(tmp_path / "train.csv", [(f"text {n}", name) for n, name in enumerate(names)])
+    tiny.write_csv(tmp_path / "validation.csv", [("new", names[0])])
+    splits = read(tmp_path, validation="validation.csv")
+    warnings = data_warnings(TextClassification(), splits, is_weighted=False)
+    near = [warning for warning in warnings if warning.startswith("classes differ only")]
+    assert [f"written: {told};" in warning for warning in near] == [True] * (told is not None)
+
+
+def test_classes_in_quotes_are_told(with_validation: Path) -> None:
+    """A blank before a quote makes the quote a part of the value."""
+    write(with_validation, 'text,label\na, "x"\nb, "y"\n')
+    write(with_validation, 'text,label\nc, "x"\n', "held.csv")
+    *_, warning = data_warnings(TextClassification(), read(with_validation, validation="held.csv"), is_weighted=False)
+    assert warning.startswith("2 classes have quotes in their names, such as '\"x\"'")
 
 
 def test_lists_written_as_text_are_told(with_validation: Path) -> None:
@@ -108,3 +138,11 @@ def test_texts_of_several_lines_are_nothing_odd(with_validation: Path) -> None:
     assert (
         data_warnings(TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False) == []
     )
+
+
+def test_backslashes_before_quotes_are_told(with_validation: Path) -> None:
+    write(with_validation, 'text,label\n"say \\"hi\\" now",x\nb,y\n"in C:\\",x\n')
+    (warning,) = read(with_validation, validation="validation.csv").notes
+    assert warning.startswith('train.csv: quotes inside texts seem to be written \\", which CSV does not know')
+    write(with_validation, 'text,label\n"say ""hi"" now",x\nb,y\n"in C:\\",x\n')
+    assert read(with_validation, validation="validation.csv").notes == ()
