@@ -44,7 +44,9 @@ class ImageFile:
         try:
             with Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source) as image:
                 return _to_rgb(ImageOps.exif_transpose(image))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of broken files raise what they will: AVIF's a RuntimeError
             raise DataError(f"{self.name} is not a readable image ({error}); replace it or remove the row") from error
 
 

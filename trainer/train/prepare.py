@@ -18,6 +18,7 @@ from spezia.contract.tasks import TASKS
 from spezia.contract.tasks import Task as TaskName
 from trainer.data.class_weights import balanced_weights
 from trainer.data.column_checks import Table, column_choices
+from trainer.data.image_split import ImageSplit
 from trainer.data.read_splits import read_splits, read_table
 from trainer.data.rows import Splits
 from trainer.data.token_checks import check_tokens
@@ -30,6 +31,7 @@ from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.forward import bf16_problem
 from trainer.model.freeze import find_blocks
+from trainer.model.image_checks import check_images
 from trainer.model.model_source import ModelSource, resolve_model
 from trainer.model.padding import find_padding_side
 from trainer.model.pretrained import (
@@ -117,9 +119,11 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
         encoded = _padded(pretrained, encoded, facts)
+    is_first = facts is None
+    if is_first and isinstance(encoded["train"], ImageSplit):
+        check_images(splits.train.inputs, encoded["train"], pretrained.model)
         trial_splits = encoded["train"], encoded["validation"]
         pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
-    is_first = facts is None
     if is_first and isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
     if is_first and precision == "bf16" and (problem := bf16_problem(pretrained.model, encoded["train"])):

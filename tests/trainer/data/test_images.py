@@ -11,12 +11,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
-from transformers import AutoModel
+from PIL import Image, ImageOps
+from transformers import AutoModel, ViTImageProcessorPil
 
 from tests.trainer import tiny
 from trainer.data.image_files import ImageFile
-from trainer.errors import DataError
+from trainer.errors import ConfigError, DataError
 from trainer.train.prepare import Prepared, prepare
 
 
@@ -205,3 +205,41 @@ def test_an_image_seen_in_train_and_validation_is_warned_of(models: Path, image_
     assert prepared.facts.warnings == [
         "8 of 8 validation images also occur in train; validation looks better than it is"
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "processor", "shape"),
+    [
+        ({"num_channels": 1}, {"size": {"height": tiny.IMAGE_SIZE, "width": tiny.IMAGE_SIZE}}, "3 x 16 x 16"),
+        ({}, {"size": {"height": 32, "width": 32}}, "3 x 32 x 32"),
+        ({}, {"do_resize": False}, "3 x 10 x 12"),
+    ],
+)
+def test_a_model_of_other_images_than_its_processor_makes_is_refused(
+    tmp_path: Path, image_folder: Path, config: dict[str, Any], processor: dict[str, Any], shape: str
+) -> None:
+    tiny.save_family(tmp_path / "vit", "vit", AutoModel, **config)
+    ViTImageProcessorPil(**processor).save_pretrained(tmp_path / "vit")
+    with pytest.raises(ConfigError, match=rf"^model\.name: it does not read the images of {shape} numbers"):
+        prepare_images(tmp_path, image_folder)
+
+
+def test_images_that_only_their_transparency_shows_are_refused(models: Path, tmp_path: Path) -> None:
+    for number in range(8):
+        folder = tmp_path / "icons" / ("round", "square")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = Image.new("L", (8, 8))
+        shape.putpixel((number, number), 255)
+        Image.merge("LA", [Image.new("L", (8, 8)), shape]).save(folder / f"{number}.png")
+    with pytest.raises(DataError, match="all 6 training images have the same pixels once they are read as RGB"):
+        prepare_images(models, tmp_path / "icons")
+
+
+def test_whatever_a_decoder_raises_names_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(_image: Image.Image) -> None:
+        raise RuntimeError("Failed to decode frame 0")  # as Pillow's AVIF
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", decode)
+    content = encoded(Image.new("RGB", (4, 4)), "PNG")
+    with pytest.raises(DataError, match=r"^held is not a readable image \(Failed to decode frame 0\)"):
+        ImageFile("", "held", content).open()
