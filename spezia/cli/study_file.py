@@ -15,6 +15,8 @@ from spezia.contract.plain_words import plain_errors
 from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.wire import ONE, SEVERAL
 
+_OTHER_YAML = re.compile(r"\ufeff?(?:[ \t]*(?:#.*)?\r?\n)*%YAML[ \t]+(?!1\.2\s)(\S+)")
+
 
 class StudyFileError(ValueError):
     """What is wrong with a study file: file, line, field and reason, one line for each."""
@@ -29,6 +31,11 @@ def load_study_file(path: Path) -> StudySpec:
         StudyFileError: The file cannot be read, is no YAML, or is no study.
     """
     text = _read(path)
+    if other := _OTHER_YAML.match(text):
+        raise StudyFileError(
+            f"{path}: YAML {other[1]} is not read, where `no` may be false and 010 eight; a study file is YAML 1.2, so "
+            "drop the line %YAML"
+        )
     try:
         document = YAML(typ="safe", pure=True).load(text)
         root = YAML(typ="safe", pure=True).compose(text)
@@ -36,6 +43,10 @@ def load_study_file(path: Path) -> StudySpec:
         raise StudyFileError(_describe_syntax(path, error)) from None
     except (YAMLError, ValueError) as error:
         raise StudyFileError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise StudyFileError(f"{path}: the value {error} does not fit its tag; drop the tag, such as !!bool") from None
+    except RecursionError:
+        raise StudyFileError(f"{path}: lists or mappings are nested too deeply for a study") from None
     if not isinstance(document, dict):
         raise StudyFileError(f"{path}: a study is a mapping: `task: text-classification`, `model: …`, …")
     try:

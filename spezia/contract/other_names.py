@@ -54,6 +54,22 @@ HYPERPARAMETER_NOTES = {
 }
 """Hyperparameters that are not only called otherwise but measured otherwise, with how they are measured here."""
 
+PLACES = {
+    "direction": "objective",
+    "train": "data",
+    "validation": "data",
+    "test": "data",
+    "columns": "data",
+    "max_length": "data",
+    "revision": "model",
+    "evaluations_per_epoch": "training",
+    "early_stopping_patience": "training",
+    "precision": "training",
+    "keep_models": "training",
+    "class_weights": "training",
+}
+"""Fields that people put at the top of a study, with the field that they belong in."""
+
 FIELD_NAMES = {
     "parameters": "search_space",
     "params": "search_space",

@@ -6,8 +6,9 @@ The spellings of other tools are known here: of Optuna, Ray Tune, Weights & Bias
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeGuard
 
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.wire import FieldError, nearest_name_hint
@@ -19,6 +20,7 @@ _MESSAGES = {
     "missing": "is missing; give it",
     "extra_forbidden": "unknown field; drop it",
     "string_type": "must be a text",
+    "invalid_key": "is no text, as names are; put it in quotes, and write numbers with a point (0.5), not a comma",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -109,6 +111,8 @@ def plain_message(error: Mapping[str, Any]) -> str:
     if kind == "literal_error" and isinstance(value, str):
         known = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return f"unknown{nearest_name_hint(value, known)}"
+    if kind == "string_type" and isinstance(value, bool | int | float | date):
+        return "must be a text; put it in quotes"
     template = _MESSAGES.get(kind)
     return "is not what is expected here; see /docs" if template is None else template.format(**context)
 
@@ -128,10 +132,10 @@ def range_from(name: str, value: Any) -> dict[str, Any] | None:
     pair = next((value[key] for key in value if key in _DISTRIBUTIONS and isinstance(value[key], list)), [None, None])
     low = next((value[name] for name in _LOWS if name in value), pair[0])
     high = next((value[name] for name in _HIGHS if name in value), pair[-1])
-    if not isinstance(low, int | float) or not isinstance(high, int | float):
+    if not (_is_number(low) and _is_number(high)):
         return None
     if "log_uniform" in named:  # of Weights & Biases: exponents of e
-        low, high = (float(f"{math.exp(min(end, 700)):.3g}") for end in (low, high))
+        low, high = (float(f"{math.exp(max(-700, min(end, 700))):.3g}") for end in (low, high))
     known = HYPERPARAMETERS.get(name)
     if known is not None and known.type in ("float", "int"):
         kind = known.type
@@ -157,17 +161,28 @@ def _shape(loc: Sequence[str | int], value: Any, context: Mapping[str, Any]) -> 
     tags = [tag.strip("'") for tag in str(context.get("expected_tags", "")).split(", ") if tag]
     field = str(context.get("discriminator", "name")).strip("'")
     if tags and isinstance(value, dict) and field in value:
-        return f"unknown {field}{nearest_name_hint(str(value[field])[:64], tags)}"
+        given = str(value[field])[:64]
+        ours = next((tag for tag in tags if _bare(tag) == _bare(given)), None)
+        return f"unknown {field}; here it is {ours!r}" if ours else f"unknown {field}{nearest_name_hint(given, tags)}"
     if isinstance(value, dict):
         kinds = f": {', '.join(tags)}" if tags else ""
         return f"must have a {field}{kinds}"
     return "must be a mapping of fields to values"
 
 
+def _bare(name: str) -> str:
+    """A name as Optuna's classes have it, too: of ``successive_halving`` and ``SuccessiveHalvingPruner`` the same."""
+    return name.lower().replace("_", "").replace("-", "").removesuffix("sampler").removesuffix("pruner")
+
+
 def _range_message(loc: Sequence[str | int], value: Any) -> str:
     if _is_number(value) or isinstance(value, str | bool):
         return "must be a range; a single value belongs in fixed, or write " + json.dumps(
             {"type": "categorical", "choices": [value]}
+        )
+    if isinstance(value, dict) and isinstance(value.get("value"), bool | int | float | str):
+        return (
+            f"must be a range; a single value belongs in fixed: write {json.dumps({str(loc[1]): value['value']})} there"
         )
     if isinstance(value, dict) and isinstance(value.get("type"), str):
         return f"unknown type {value['type'][:64]!r}; write {_as_range(loc, value)}"
@@ -182,5 +197,6 @@ def _as_range(loc: Sequence[str | int], value: Any) -> str:
     return text
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_number(value: Any) -> TypeGuard[float]:
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and (isinstance(value, int) or math.isfinite(value))

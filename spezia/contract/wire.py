@@ -22,7 +22,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
-from spezia.contract.other_names import FIELD_NAMES, HYPERPARAMETER_NAMES
+from spezia.contract.hyperparameters import HYPERPARAMETERS
+from spezia.contract.other_names import FIELD_NAMES, HYPERPARAMETER_NAMES, PLACES
 
 _P = ParamSpec("_P")
 
@@ -174,11 +175,16 @@ def _unknown_field(name: str, known: Collection[str], value: object) -> InitErro
 
 
 def _what_was_meant(name: str, known: Collection[str]) -> str:
-    if FIELD_NAMES.get(name.lower()) in known:
-        return f"unknown field; here it is {FIELD_NAMES[name.lower()]!r}"
-    if name.lower() in HYPERPARAMETER_NAMES and "search_space" in known:
-        ours = HYPERPARAMETER_NAMES[name.lower()]
-        return f"unknown field; it is a hyperparameter: search it as search_space.{ours}, or set it as fixed.{ours}"
+    ours = FIELD_NAMES.get(name.lower(), name.lower())
+    if ours in known:
+        return f"unknown field; here it is {ours!r}"
+    if "search_space" in known and ours in PLACES:
+        return f"unknown field; write it as {PLACES[ours]}.{ours}"
+    param = HYPERPARAMETER_NAMES.get(name.lower(), name.lower())
+    if param in HYPERPARAMETERS and any(one in known for one in ("search_space", "early_stopping_patience")):
+        return f"unknown field; it is a hyperparameter: search it as search_space.{param}, or set it as fixed.{param}"
+    if set(known) == {"name", "options"}:
+        return f"unknown field; options belong inside: write options.{name[:_MAX_NAME]}, if there is such a one"
     return f"unknown field{nearest_name_hint(name, known)}"
 
 

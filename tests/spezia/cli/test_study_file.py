@@ -102,6 +102,70 @@ def test_errors_name_file_line_field_and_reason(tmp_path: Path, old: str, new: s
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("fixed: " + "[" * 2_000 + "]" * 2_000, "lists or mappings are nested too deeply for a study"),
+        ("baseline: !!bool x", "the value 'x' does not fit its tag; drop the tag"),
+        ("seed: !!int x", "invalid literal for int()"),
+        ("1: 2", "is no text, as names are; put it in quotes"),
+        ("~: 2", "is no text, as names are; put it in quotes"),
+        ("2026-11-26: 2", "is no text, as names are; put it in quotes"),
+        ("preset: 2026-11-26", ": preset: must be a text; put it in quotes"),
+        ("preset: 7", ": preset: must be a text; put it in quotes"),
+    ],
+)
+def test_what_yaml_can_say_and_a_study_cannot_is_refused_in_words(tmp_path: Path, added: str, expected: str) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        load_study_file(write(tmp_path, f"{STUDY}{added}\n"))
+    assert expected in str(caught.value)
+
+
+def test_a_decimal_comma_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{STUDY}  dropout: {{low: 0,1, high: 0,5}}\n")
+    with pytest.raises(StudyFileError, match=r"write numbers with a point \(0\.5\), not a comma"):
+        load_study_file(path)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.3", "2.0"])
+@pytest.mark.parametrize("before", ["", "# a study\n\n", "\ufeff"])
+def test_a_file_of_another_yaml_is_not_misread(tmp_path: Path, version: str, before: str) -> None:
+    path = write(tmp_path, f"{before}%YAML {version}\n---\n{STUDY}baseline: no\n")
+    with pytest.raises(StudyFileError, match=f"YAML {version} is not read"):
+        load_study_file(path)
+    assert load_study_file(write(tmp_path, f"{before}%YAML 1.2\n---\n{STUDY}")).name == "feedback"
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("direction: minimize", "direction: unknown field; write it as objective.direction"),
+        ("mode: min", "mode: unknown field; write it as objective.direction"),
+        ("train_file: t.csv", "train_file: unknown field; write it as data.train"),
+        ("keep_models: 3", "keep_models: unknown field; write it as training.keep_models"),
+        ("batch_size: 8", "search it as search_space.batch_size, or set it as fixed.batch_size"),
+        ("training: {num_train_epochs: 3}", "search it as search_space.epochs, or set it as fixed.epochs"),
+        ("sampler: {name: tpe, seed: 3}", "options belong inside: write options.seed"),
+        ("sampler: TPESampler", "sampler: unknown name; here it is 'tpe'"),
+        ("pruner: SuccessiveHalvingPruner", "pruner: unknown name; here it is 'successive-halving'"),
+        ("  dropout: {value: 0.1}", 'a single value belongs in fixed: write {"dropout": 0.1} there'),
+    ],
+)
+def test_what_is_in_the_wrong_place_is_told_its_own(tmp_path: Path, added: str, expected: str) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        load_study_file(write(tmp_path, f"{STUDY}{added}\n"))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("ends", ["min: .nan, max: .inf", "min: true, max: 2", "min: -1e308, max: 1e308"])
+def test_no_range_is_proposed_that_would_be_refused(tmp_path: Path, ends: str) -> None:
+    path = write(tmp_path, f"{STUDY}  weight_decay: {{distribution: log_uniform, {ends}}}\n")
+    with pytest.raises(StudyFileError) as caught:
+        load_study_file(path)
+    assert "NaN" not in str(caught.value)
+    assert "Infinity" not in str(caught.value)
+
+
 def test_what_a_service_would_not_take_is_refused_where_the_file_is_read(tmp_path: Path) -> None:
     path = write(tmp_path, f"{STUDY}\nenqueue: [{'{}, ' * 1_001}]\n")
     with pytest.raises(StudyFileError, match="enqueue: 1001 params are listed to try first, more than 1000"):
