@@ -71,11 +71,12 @@ def is_silent(chat: Chat) -> bool:
 
 def encode_chats(
     rows: Rows[Chat, Any], tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[list[int]], list[NDArray[np.bool_]]]:
-    """Return the token ids of each conversation, and which of its tokens ``[T]`` are the assistant's.
+) -> tuple[list[list[int]], list[NDArray[np.bool_]], int]:
+    """Return the token ids of each conversation, which of its tokens ``[T]`` are the assistant's, and how many
+    conversations have a message that the template does not write as it is.
 
-    Those are what the template marks by ``{% generation %}``, or, where it marks nothing, what it adds to the messages
-    before a turn and the prompt for it (``add_generation_prompt``) when the turn is there.
+    The assistant's are what the template marks by ``{% generation %}``, or, where it marks nothing, what it adds to the
+    messages before a turn and the prompt for it (``add_generation_prompt``) when the turn is there.
 
     Raises:
         ConfigError: the tokenizer has no chat template, or one that marks nothing and writes the beginning of a
@@ -85,9 +86,11 @@ def encode_chats(
     template = _template_of(tokenizer)
     spans_of = _marked_spans if _MARKS_GENERATION.search(template) else _added_spans
     written = []
+    n_altered = 0
     for row, chat in enumerate(rows.inputs):
+        messages = json.loads(chat)
         try:
-            written.append(spans_of(tokenizer, template, json.loads(chat)))
+            written.append(spans_of(tokenizer, template, messages))
         except _TEMPLATE_ERRORS as error:
             raise DataError(
                 f"{rows.place(row)}: the chat template of the model refuses the messages ({error}); correct the row, "
@@ -100,6 +103,7 @@ def encode_chats(
                 "put {% generation %} and {% endgeneration %} around them in the template, or give prompt and "
                 "completion"
             ) from None
+        n_altered += not _has_all(written[-1][0], messages)
     ids, own = [], []
     for start in range(0, len(written), _CHUNK):
         texts, spans = zip(*written[start : start + _CHUNK], strict=True)
@@ -114,7 +118,12 @@ def encode_chats(
         )
         ids += encoded["input_ids"]
         own += list(map(_tokens_in, spans, encoded["offset_mapping"]))
-    return ids, own
+    return ids, own, n_altered
+
+
+def _has_all(text: str, messages: list[Message]) -> bool:
+    """Whether ``text`` has the content of each of ``messages``, blanks around it aside."""
+    return all(message.get("content", "").strip() in text for message in messages)
 
 
 def _template_of(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -96,6 +96,8 @@ class TokenisedSplit:
     """Whether padding comes before the tokens of a row, not behind them."""
     truncated_rows: int
     """Number of rows that had more than ``max_length`` tokens."""
+    altered_rows: int = 0
+    """Number of conversations of which the chat template leaves out or changes a part."""
 
     def __len__(self) -> int:
         return len(self.starts_N1) - 1

@@ -8,7 +8,7 @@ B = rows of a batch, T = tokens of its longest row, V = vocabulary.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -146,11 +146,12 @@ class ChatLm(CausalLm[Chat]):
             ConfigError: there is no such template, or it does not tell the assistant's turns.
             DataError: the template refuses a row, or nothing is left to predict of it; the message names file and row.
         """
-        ids, own = encode_chats(rows, processor)
+        ids, own, n_altered = encode_chats(rows, processor)
         n_truncated = sum(len(ids_T) > max_length for ids_T in ids)
         labels = [np.where(own_T, ids_T, IGNORED)[:max_length].tolist() for ids_T, own_T in zip(ids, own, strict=True)]
         _check_something_left(rows, labels, max_length)
-        return pack_labelled([ids_T[:max_length] for ids_T in ids], labels, processor, truncated_rows=n_truncated)
+        split = pack_labelled([ids_T[:max_length] for ids_T in ids], labels, processor, truncated_rows=n_truncated)
+        return replace(split, altered_rows=n_altered)
 
 
 def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -36,6 +36,10 @@ class MultiLabelClassification(Task[Text, tuple[str, ...]]):
             labels = [part.strip() for part in labels.split(self.separator)] if labels.strip() else []
         if not isinstance(labels, list):
             raise BadRow(f"the label {labels!r} is no list of classes, as other rows have; write a list in every row")
+        if _is_hot(labels) and (len(labels) > 2 or not all(isinstance(label, int) for label in labels)):
+            raise BadRow(
+                f"the label {labels!r} seems to have 0 or 1 for each class; list the names of those that it has"
+            )
         names = tuple(check_label(label) for label in labels)
         if len(set(names)) < len(names):
             raise BadRow(f"a class is listed twice in {labels!r}; list each once")
@@ -43,6 +47,15 @@ class MultiLabelClassification(Task[Text, tuple[str, ...]]):
 
     def classes_of(self, target: tuple[str, ...]) -> Iterable[str]:
         return target
+
+    def odd_classes(self, names: Sequence[str]) -> list[str]:
+        if set(names) != {"0", "1"}:
+            return []
+        note = (
+            "the classes are called 0 and 1: if labels have one 0 or 1 for each class, list the names of those that a "
+            "text has instead, since every text has both as it stands"
+        )
+        return [note]
 
     def is_empty(self, example: Text) -> bool:
         return is_blank(example)
@@ -84,6 +97,11 @@ class MultiLabelClassification(Task[Text, tuple[str, ...]]):
         f1_micro, f1_macro = f1_scores(actual_NC, predicted_NC)
         is_right_N = (predicted_NC == actual_NC).all(axis=1)
         return {"f1_micro": f1_micro, "f1_macro": f1_macro, "subset_accuracy": float(is_right_N.mean())}
+
+
+def _is_hot(labels: Sequence[Any]) -> bool:
+    """Whether there are numbers 0 and 1 alone, as in lists that have one of the two for each class."""
+    return len(labels) > 1 and all(isinstance(label, int | float) and label in (0, 1) for label in labels)
 
 
 def f1_scores(actual_NC: NDArray[np.int64], predicted_NC: NDArray[np.int64]) -> tuple[float, float]:

@@ -117,7 +117,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         _check_fits(spec.model, pretrained, encoded)
         warnings += [*_adapted_length(spec.data, task, max_length), *_unmarked_pairs(data, processor)]
     if isinstance(encoded["train"], TokenisedSplit):
-        warnings += check_tokens(splits.train.inputs, encoded["train"], processor)
+        warnings += [*check_tokens(splits.train.inputs, encoded["train"], processor), *_altered(task, encoded)]
         encoded = _padded(pretrained, encoded, facts)
     is_first = facts is None
     if is_first and isinstance(encoded["train"], ImageSplit):
@@ -300,6 +300,17 @@ def _truncation(task: AnyTask, n_truncated: int, n_rows: int) -> list[str]:
         return []
     share = n_truncated / n_rows
     return [f"{n_truncated} of {n_rows} {task.noun} ({share:.1%}) are cut at data.max_length; raise it to read more"]
+
+
+def _altered(task: AnyTask, encoded: Mapping[str, Split]) -> list[str]:
+    counts = {name: split.altered_rows for name, split in encoded.items() if isinstance(split, TokenisedSplit)}
+    return [
+        f"the model's chat template leaves out or changes messages of {n_altered} of {len(encoded[name])} {name} "
+        f"{task.noun}, as it may those of roles that it does not know; look at what tokenizer.apply_chat_template "
+        "makes of them"
+        for name, n_altered in counts.items()
+        if n_altered
+    ]
 
 
 def _drawn_body(task: AnyTask, pretrained: Pretrained) -> list[str]:

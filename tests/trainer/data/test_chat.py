@@ -38,7 +38,7 @@ def encode(
     """The tokenizer, the tokens of each conversation, and those of the assistant."""
     tokenizer = tiny.make_chat_tokenizer(template)
     rows = Rows(source="train.jsonl", inputs=[json.dumps(chat) for chat in chats], targets=[None] * len(chats))
-    ids, own = encode_chats(rows, tokenizer)
+    ids, own, _ = encode_chats(rows, tokenizer)
     learnt = [
         tokenizer.convert_ids_to_tokens(np.array(ids_T)[own_T].tolist()) for ids_T, own_T in zip(ids, own, strict=True)
     ]
@@ -162,6 +162,26 @@ def test_a_silent_assistant_is_told(prepare_rows: PrepareRows, tmp_path: Path) -
     silent = {"messages": [USER, ANSWER | {"content": " "}]}
     warnings = prepare_rows("causal-lm", [*CHATS, silent], CHATS, model=model).facts.warnings
     assert "1 of 7 train conversations are empty; the model can only guess there" in warnings
+
+
+@pytest.mark.parametrize("template", [MARKED, UNMARKED])
+@pytest.mark.parametrize(("forgotten", "is_told"), [("system", True), ("user", True), ("none", False)])
+def test_messages_that_the_template_does_not_write_are_told(
+    prepare_rows: PrepareRows, tmp_path: Path, template: str, forgotten: str, is_told: bool
+) -> None:
+    written = "{{ message.content.strip() }}"
+    template = template.replace(
+        "{{ message.content }}", f"{{% if message.role != {forgotten!r} %}}{written}{{% endif %}}"
+    )
+    model = save_chat_model(tmp_path, template)
+    rows = [
+        {"messages": [{"role": "system", "content": " glad angry "}, *row["messages"]]} for n, row in enumerate(CHATS)
+    ]
+    warnings = prepare_rows("causal-lm", rows, rows[:2], model=model).facts.warnings
+    told = [warning for warning in warnings if "leaves out or changes messages of" in warning]
+    expected = ["of 6 of 6 train conversations", "of 2 of 2 validation conversations"] if is_told else []
+    assert len(told) == len(expected)
+    assert all(count in warning for count, warning in zip(expected, told, strict=True))
 
 
 def save_chat_model(root: Path, template: str) -> dict[str, str]:

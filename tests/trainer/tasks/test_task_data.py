@@ -177,3 +177,13 @@ def test_a_pair_may_come_from_the_hub(monkeypatch: pytest.MonkeyPatch, prepare_r
     from_hub = {"train": "hub://owner/name#train", "validation": "hub://owner/name#test"}
     found, written = (prepare_rows("text-classification", PAIRS, PAIRS, data=data) for data in (from_hub, {}))
     assert found.train.inputs_sha256 == written.train.inputs_sha256
+
+
+@pytest.mark.parametrize("hot", [[1, 0, 0], [1.0, 0.0], [True, False, True]])
+def test_lists_of_0_and_1_for_each_class_are_refused_or_told(prepare_rows: PrepareRows, hot: list[float]) -> None:
+    rows = [{"text": f"word{n}", "label": hot} for n in range(6)]
+    with pytest.raises(DataError, match=r"row 1: the label .* seems to have 0 or 1 for each class"):
+        prepare_rows("text-classification", rows, rows)
+    rows = [{"text": f"word{n}", "label": [[1, 0], [0, 1]][n % 2]} for n in range(6)]
+    warnings = prepare_rows("text-classification", rows, rows).facts.warnings
+    assert any(warning.startswith("the classes are called 0 and 1") for warning in warnings)
