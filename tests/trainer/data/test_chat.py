@@ -175,7 +175,8 @@ def test_messages_that_the_template_does_not_write_are_told(
     )
     model = save_chat_model(tmp_path, template)
     rows = [
-        {"messages": [{"role": "system", "content": " glad angry "}, *row["messages"]]} for n, row in enumerate(CHATS)
+        {"messages": [{"role": "system", "content": f" word{(6, 9)[n % 2]} word9 "}, *row["messages"]]}
+        for n, row in enumerate(CHATS)
     ]
     warnings = prepare_rows("causal-lm", rows, rows[:2], model=model).facts.warnings
     told = [warning for warning in warnings if "leaves out or changes messages of" in warning]
