@@ -11,6 +11,8 @@ Prints one JSON line for each database and row; numbers are medians in milliseco
 - ``idle``: share of one core that a service takes for 20 idle workers beside 10 full studies; time from a resumed study
   to the trial of a worker that waited, and from a trial given back through another service (PostgreSQL)
 - ``evaluations``: a page of 1,000 trials of 200 evaluations each
+- ``long_trial``: a report by pruner, and for pruner `median` a heartbeat, the description of the trial and the tell
+  that ends it, where as many evaluations of the trial have been reported before
 - ``webhooks``: one look for what is due, 10 webhooks and 10,000 ended studies, nothing to tell
 - ``straggler``: a report in a study of 5,000 finished trials, without and with one trial running before all of them
 - ``gp``: a dispatch for another study while 14 workers ask for trials of sampler `gp`
@@ -30,6 +32,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -49,17 +52,22 @@ from benchmarks.control_plane import (
     opened,
     registered,
     timed,
+    value_at,
 )
 from service.cli.local_service import local_service
 from service.lifecycle.leases.dispatch import dispatch
+from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.reap import reap_launched
 from service.lifecycle.leases.report import report
+from service.lifecycle.leases.tell import tell as tell_result
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.list_studies import list_studies
 from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.state_machine import pause
 from service.lifecycle.studies.summarise import summarise
 from service.lifecycle.trials.list_trials import list_trials
+from service.lifecycle.trials.show_trial import show_trial
+from service.optuna_private import id_of
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.proposer import Proposer
 from service.settings import Settings
@@ -67,12 +75,13 @@ from service.store import attempts, studies, trials, webhooks
 from service.store.attempts import Asker
 from service.store.leases import Lease
 from service.store.optuna import tables as optuna_tables
+from service.store.optuna.frozen import intermediate_row
 from service.store.sql.tables import event, measurement, study_spec, worker
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.common.home_lock import find
-from spezia.contract.protocol import PROTOCOL, Report
+from spezia.contract.protocol import PROTOCOL, HeldLease, Report, TrialOutcome
 from spezia.contract.study_spec import StudySpec
 from tests import postgres
 from tests.fake_engine import FACTS
@@ -296,6 +305,66 @@ def measure_evaluations(url: str, n: Callable[[int], int]) -> dict[str, Any]:
         return {"page": repeated(lambda: list_trials(store, "long", 1000, None, (), "number"))}
 
 
+def measure_long_trial(url: str, n: Callable[[int], int]) -> dict[str, Any]:
+    found = {}
+    pruners = {
+        **{
+            name: {"name": name}
+            for name in ("median", "none", "percentile", "patient", "successive-halving", "hyperband")
+        },
+        "threshold": {"name": "threshold", "options": {"upper": 1e6}},
+    }
+    with opened(url) as store, tempfile.TemporaryDirectory() as folder:
+        proposer = Proposer(store.metrics)
+        for n_before in (0, n(1000), n(10_000), n(50_000)):
+            for name, pruner in pruners.items():
+                study_name = f"{name}-{n_before}"
+                add_study(store, study_name, 10, pruner=pruner)
+                held = [hold_with_evaluations(store, study_name, n_before) for _ in range(3 if name == "median" else 1)]
+                steps = iter(range(n_before + 1, n_before + 1000))
+
+                def report_one(held: Lease = held[0], steps: Iterator[int] = steps) -> None:
+                    body = make_report(held.lease_id, held.token, next(steps)) | {"final": False}
+                    report(store, [Report.model_validate(body)])
+
+                found[f"report_{name}_{n_before}"] = repeated(report_one)
+                if name == "median":
+                    beat = HeldLease(lease_id=held[0].lease_id, token=held[0].token)
+                    found[f"heartbeat_{n_before}"] = repeated(partial(heartbeat, store, [beat]))
+                    found[f"trial_{n_before}"] = repeated(partial(show_trial, store, study_name, held[0].number), 3)
+                    times: Times = defaultdict(list)
+                    for one in held:
+                        last = make_report(one.lease_id, one.token, n_before + 1000) | {"final": True}
+                        report(store, [Report.model_validate(last)])
+                        outcome = TrialOutcome(kind="trial", state="COMPLETE", device_seconds=1.0)
+                        with timed(times, "tell"):
+                            tell_result(store, proposer, Path(folder), one.lease_id, one.token, outcome)
+                    found[f"tell_{n_before}"] = median(times["tell"])
+        proposer.close()
+    return found
+
+
+def hold_with_evaluations(store: Store, name: str, n_before: int) -> Lease:
+    """A running trial with its lease, and so many evaluations that seem to have been reported."""
+    held = hold(store, name)
+    common = {"is_final": False, "should_prune": False, "reason": None, "keep_model": False, "attempt": 1}
+    common |= {"study_uuid": held.study_uuid, "number": held.number, "metrics": {"validation_loss": 0.5, "f1": 0.5}}
+    with store.writing() as tx:
+        study = studies.lock(tx, name)
+        trial = trials.find(tx, study, held.number)
+        assert trial is not None
+        steps = range(1, n_before + 1)
+        if steps:
+            rows = [
+                {"step": step, "epoch": step / 40, "value": value_at(step), "optimizer_steps": step} for step in steps
+            ]
+            tx.connection.execute(insert(measurement), [common | row | {"reported_at": tx.now} for row in rows])
+            values = [intermediate_row(id_of(trial), step, value_at(step)) for step in steps]
+            tx.connection.execute(insert(optuna_tables.trial_intermediate_values), values)
+        tx.trials.reload(id_of(trial))
+    return held
+
+
 def measure_webhooks(url: str, n: Callable[[int], int]) -> dict[str, Any]:
     with opened(url) as store:
         with store.writing() as tx:
@@ -451,6 +520,7 @@ ROWS: dict[str, Callable[[str, Callable[[int], int]], dict[str, Any]]] = {
     "looks": measure_looks,
     "idle": measure_idle,
     "evaluations": measure_evaluations,
+    "long_trial": measure_long_trial,
     "webhooks": measure_webhooks,
     "straggler": measure_straggler,
     "gp": measure_gp,

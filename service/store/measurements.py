@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select
+from sqlalchemy import and_, bindparam, delete, func, insert, select, union_all
 
 from service.store.leases import Lease
 from service.store.optuna.tables import trials
-from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import lease, measurement, study_spec
+from service.store.sql.statements import Call, Row, Statement, as_it_is
+from service.store.sql.tables import PRUNING, lease, measurement, study_spec
 from service.store.transaction import Transaction
 from spezia.contract.protocol import Report
 
@@ -17,7 +17,7 @@ _HELD = and_(
     measurement.c.number == lease.c.number,
     measurement.c.attempt == lease.c.attempt,
 )
-_DECIDED = Statement(
+_ANSWER = (
     select(
         measurement.c.step,
         measurement.c.value,
@@ -26,23 +26,23 @@ _DECIDED = Statement(
         measurement.c.keep_model,
     )
     .join(lease, _HELD)
-    .where(
-        lease.c.lease_id == bindparam("of_id"),
-        (measurement.c.step >= bindparam("from_step")) | measurement.c.should_prune,
+    .where(lease.c.lease_id == bindparam("of_id"))
+)
+# each by an index of its own: earlier evaluations are not gone through, however many they are; one may be there twice
+_DECIDED = Statement(
+    union_all(
+        _ANSWER.where(measurement.c.step >= bindparam("from_step")),
+        _ANSWER.where(PRUNING),
     )
 )
-_OF_ATTEMPT = Statement(
-    select(measurement)
-    .where(
-        measurement.c.study_uuid == bindparam("of_study"),
-        measurement.c.number == bindparam("of_number"),
-        measurement.c.attempt == bindparam("of_attempt"),
-    )
-    .order_by(measurement.c.step)
+_THIS_ATTEMPT = (
+    measurement.c.study_uuid == bindparam("of_study"),
+    measurement.c.number == bindparam("of_number"),
+    measurement.c.attempt == bindparam("of_attempt"),
 )
-_OF_LEASE = Statement(
-    select(measurement).join(lease, _HELD).where(lease.c.lease_id == bindparam("of_id")).order_by(measurement.c.step)
-)
+_OF_ATTEMPT = Statement(select(measurement).where(*_THIS_ATTEMPT).order_by(measurement.c.step))
+_AT_STEP = Statement(select(measurement).where(*_THIS_ATTEMPT, measurement.c.step == bindparam("of_step")))
+_PRUNING = Statement(select(measurement.c.step).where(*_THIS_ATTEMPT, PRUNING).limit(1))
 _ADD = Statement(insert(measurement))
 
 
@@ -89,9 +89,14 @@ def decided(lease_id: str, from_step: int) -> Call[list[Answer]]:
     return _DECIDED.then(_answers, of_id=lease_id, from_step=from_step)
 
 
-def of_lease(lease_id: str) -> Call[list[Row]]:
-    """Ask for the evaluations of the attempt that holds a lease, in the order of their steps."""
-    return _OF_LEASE.rows(of_id=lease_id)
+def at_step(held: Lease, step: int) -> Call[Row | None]:
+    """Ask for the evaluation of an attempt at a step; ``None`` if it has reported none there."""
+    return _AT_STEP.first(as_it_is, **_attempt_of(held), of_step=step)
+
+
+def was_pruned(held: Lease) -> Call[bool]:
+    """Ask whether an attempt was told to end early."""
+    return _PRUNING.then(bool, **_attempt_of(held))
 
 
 def of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> list[Row]:
@@ -109,6 +114,15 @@ def of_last_attempt(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
     """Return the evaluations of the last attempt that made any, in order, with those that it went on from."""
     rows = of_trial(tx, study_uuid, number)
     return [row for row in rows if row.attempt == rows[-1].attempt]
+
+
+def last_at_step(tx: Transaction, study_uuid: str, number: int, step: int) -> Row | None:
+    """Return the evaluation at a step of the last attempt that made any; ``None`` if it made none there."""
+    last_attempt = select(func.max(measurement.c.attempt)).where(*_of_trial(study_uuid, number)).scalar_subquery()
+    wanted = select(measurement).where(
+        *_of_trial(study_uuid, number), measurement.c.attempt == last_attempt, measurement.c.step == step
+    )
+    return tx.connection.execute(wanted).first()
 
 
 def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row]:
@@ -135,6 +149,10 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 
 def _answers(rows: list[Row]) -> list[Answer]:
     return [Answer(**row._asdict()) for row in rows]
+
+
+def _attempt_of(held: Lease) -> dict[str, Any]:
+    return {"of_study": held.study_uuid, "of_number": held.number, "of_attempt": held.attempt}
 
 
 def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:

@@ -151,10 +151,8 @@ def start(
                 trial_system_attributes.c.key.startswith(COMPLETED_RUNG, autoescape=True),
             )
         )
-    tx.trials.reload(id_of(trial))
+    tx.trials.add_intermediate_values(id_of(trial), values)
     tx.trials.set_trial_state_values(id_of(trial), TrialState.RUNNING)
-    for step, value in values.items():
-        tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
     _say(tx, study, trial, "RUNNING")
 
 
@@ -189,11 +187,20 @@ def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     _say(tx, study, trial, "WAITING")
 
 
+def add_value(tx: Transaction, study: StudyRow, number: int, step: int, value: float) -> FrozenTrial:
+    """Store an intermediate value of the trial of a number; return the trial with it, of which `report` tells."""
+    before = find(tx, study, number)
+    assert before is not None
+    tx.trials.set_trial_intermediate_value(id_of(before), step, value)
+    after = find(tx, study, number)
+    assert after is not None
+    return after
+
+
 def report(
     tx: Transaction, study: StudyRow, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]
 ) -> None:
-    """Store an intermediate value of a trial, and the system attributes in which the pruner remembers it."""
-    tx.trials.set_trial_intermediate_value(id_of(trial), step, value)
+    """Tell of a trial's newest value, and store the system attributes in which the pruner remembers it."""
     _set_system_attrs(tx, trial, system_attrs)
     events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
 

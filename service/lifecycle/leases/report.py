@@ -1,7 +1,6 @@
 """Store the evaluations that workers report, and say whether to go on (POST /v1/leases/report)."""
 
 import math
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,6 +8,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import OutcomeRefused, ReportConflict
 from service.failpoints import failpoint
+from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.heartbeat import directive
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.search.pruning.curves import Curves
@@ -136,12 +136,9 @@ def _answer(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided:
 
 def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answer:
     _check_metrics(study, one)
-    found = trials.find(tx, study, held.number)
-    assert found is not None
-    trial = copy(found)
-    trial.intermediate_values = {**found.intermediate_values, one.step: one.value}
+    trial = trials.add_value(tx, study, held.number, one.step, one.value)
     decision = _ask_pruner(tx, study, trial, is_final=one.final)
-    keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, one)
+    keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, trial, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer = Answer(
         step=one.step,
@@ -166,10 +163,11 @@ def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_fina
     return decision
 
 
-def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, last: Report) -> bool:
+def _is_among_best(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial, last: Report) -> bool:
     """Whether the model would be kept if the trial ended now, at no cost: what it has cost is told later."""
-    before = measurements.of_attempt(tx, held.study_uuid, held.number, held.attempt)
-    judged = judge_trial(study.spec, points([*before, last]), device_seconds=0.0)
+    [newest] = points([last])
+    best = best_evaluation(tx, study, held, trial, newest)
+    judged = judge_trial(study.spec, best, device_seconds=0.0)
     if not judged.is_feasible:
         return False
     rank = rank_if_complete(held.number, judged.values, trials.all_of(tx, study), study.spec)

@@ -26,8 +26,18 @@ def start_waiting_trial(
     trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
     assert trial is not None
     past = attempts.history(tx, study.uuid, "trial", trial.number)
-    seen = {row.attempt: measurements.of_attempt(tx, study.uuid, trial.number, row.attempt) for row in past}
-    resume = _resume(held.get(trial.number), {attempt: [row.step for row in rows] for attempt, rows in seen.items()})
+    checkpoint = held.get(trial.number)
+    if checkpoint is not None and checkpoint.attempt > len(past):
+        checkpoint = None
+    # of other attempts, and without a checkpoint, nothing that was reported is looked at
+    seen = [] if checkpoint is None else measurements.of_attempt(tx, study.uuid, trial.number, checkpoint.attempt)
+    kept = [] if checkpoint is None else [row for row in seen if row.step <= checkpoint.step]
+    # steps count from 1: so many are all that the checkpoint has behind it
+    resume = (
+        Resume(attempt=checkpoint.attempt, step=checkpoint.step)
+        if checkpoint and len(kept) == checkpoint.step
+        else None
+    )
     params = trial_params(study.spec, trial.params)
     seconds = seconds_to_reserve(tx, study, params, resume.step if resume else 0)
     if seconds == 0:
@@ -45,17 +55,7 @@ def start_waiting_trial(
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)
         return granted
-    kept = [row for row in seen[resume.attempt] if row.step <= resume.step]
     measurements.copy(tx, kept, granted.attempt)
-    goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen[resume.attempt])
+    goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen)
     trials.start(tx, study, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
     return granted
-
-
-def _resume(held: HeldCheckpoint | None, steps: dict[int, list[int]]) -> Resume | None:
-    """Whether every evaluation that the checkpoint has behind it was reported; ``steps`` by attempt, ascending."""
-    if held is None or held.attempt not in steps:
-        return None
-    if [step for step in steps[held.attempt] if step <= held.step] != list(range(1, held.step + 1)):
-        return None
-    return Resume(attempt=held.attempt, step=held.step)

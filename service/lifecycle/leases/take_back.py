@@ -57,8 +57,7 @@ def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Fai
     assert trial is not None
     if not trials.is_running(trial):
         return  # another program has ended it, and what it says stands
-    reported = measurements.of_attempt(tx, study.uuid, held.number, held.attempt)
-    if any(row.should_prune for row in reported):
+    if tx.ask(measurements.was_pruned(held)):
         trials.finish(tx, study, trial, "PRUNED", values_when_pruned(study.spec, trial.intermediate_values), None)
     elif held.is_cancelled:
         message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"

@@ -7,6 +7,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
+from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.model_folders import remove_folders
@@ -17,10 +18,8 @@ from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.search.propose.proposer import Proposer
 from service.search.results.judge_trial import judge_trial, values_when_pruned
-from service.search.results.learning_curve import points
 from service.store import artifacts, attempts, leases, measurements, studies, trials
 from service.store.leases import Lease
-from service.store.sql.statements import Row
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -46,10 +45,9 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
             return _replay(tx, lease_id, token, outcome)
-        study, folders, reported, ended, _ = tx.ask(
+        study, folders, ended, _ = tx.ask(
             studies.by_id(tx.caches.studies, study_id),
             artifacts.lease_ids(study_id),
-            measurements.of_lease(lease_id),
             leases.end(lease_id, token),
             tx.trials.loading(study_id),
         )
@@ -64,7 +62,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case SmallOutcome():
                 settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
-                settled = _accept_trial(tx, study, ended, outcome, reported, has_files=bool(folders))
+                settled = _accept_trial(tx, study, ended, outcome, has_files=bool(folders))
             case ScoreOutcome():
                 settled = _accept_score(tx, study, ended, outcome)
         left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
@@ -154,9 +152,7 @@ def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallO
     return settle(tx, study)
 
 
-def _accept_trial(
-    tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome, reported: list[Row], *, has_files: bool
-) -> StudyRow:
+def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome, *, has_files: bool) -> StudyRow:
     """``has_files``: workers have uploaded models of the study."""
     failure = outcome.failure
     trial = trials.find(tx, study, held.number)
@@ -166,9 +162,12 @@ def _accept_trial(
     if outcome.state == "FAIL" and failure is not None and _is_worth_another_try(tx, held, failure):
         artifacts.forget(tx, held.lease_id)
         return _try_again(tx, study, held, outcome, failure)
-    _check_trial_outcome(outcome, n_reported=len(reported), was_pruned=any(row.should_prune for row in reported))
+    best = best_evaluation(tx, study, held, trial)
+    was_pruned = tx.ask(measurements.was_pruned(held))
+    _check_trial_outcome(outcome, has_reported=best is not None, was_pruned=was_pruned)
     if outcome.state == "COMPLETE":
-        judged = judge_trial(study.spec, points(reported), _device_seconds(tx, study, held, outcome))
+        assert best is not None
+        judged = judge_trial(study.spec, best, _device_seconds(tx, study, held, outcome))
         trials.finish(tx, study, trial, outcome.state, judged.values, failure, judged.constraints)
     else:
         values = values_when_pruned(study.spec, trial.intermediate_values) if outcome.state == "PRUNED" else None
@@ -179,12 +178,12 @@ def _accept_trial(
     return settle(tx, study)
 
 
-def _check_trial_outcome(outcome: TrialOutcome, *, n_reported: int, was_pruned: bool) -> None:
+def _check_trial_outcome(outcome: TrialOutcome, *, has_reported: bool, was_pruned: bool) -> None:
     if outcome.state == "FAIL" and outcome.failure is None:
         raise OutcomeRefused("an outcome with state FAIL needs a failure, with class and message")
     if outcome.state == "COMPLETE" and outcome.failure is not None:
         raise OutcomeRefused("an outcome with state COMPLETE must have no failure")
-    if outcome.state != "FAIL" and n_reported == 0:
+    if outcome.state != "FAIL" and not has_reported:
         raise OutcomeRefused(
             f"a {outcome.state} trial must have reported a value; tell FAIL with failure class no_metric"
         )

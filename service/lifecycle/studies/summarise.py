@@ -6,7 +6,7 @@ from functools import partial
 
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.pilots.compare_pilots import compare_pilots
-from service.search.results.learning_curve import best_point, generalization_gap, points
+from service.search.results.learning_curve import best_step, generalization_gap
 from service.search.results.ranking import leaders
 from service.store import measurements, studies, study_summaries, trials
 from service.store.store import Store
@@ -75,16 +75,17 @@ def summary_of(tx: Transaction, study: StudyRow, stored: Summary | None = None) 
         failures=dict(trials.failures_by_class(tx, study)),
         leaders=numbers,
         best_value=found[0].values[0] if found else None,
-        generalization_gap=stored.generalization_gap if stored and has_same_best else _gap(tx, study, numbers),
+        generalization_gap=stored.generalization_gap if stored and has_same_best else _gap(tx, study, found),
         small_runs=_small_runs(tx, study),
     )
 
 
-def _gap(tx: Transaction, study: StudyRow, numbers: list[int]) -> float | None:
-    if not numbers or len(study.spec.objectives) > 1:
+def _gap(tx: Transaction, study: StudyRow, found: Sequence[FrozenTrial]) -> float | None:
+    if not found or len(study.spec.objectives) > 1 or not found[0].intermediate_values:
         return None
-    curve = points(measurements.of_last_attempt(tx, study.uuid, numbers[0]))
-    return generalization_gap(best_point(study.spec, curve).metrics) if curve else None
+    step = best_step(study.spec, found[0].intermediate_values)
+    best = measurements.last_at_step(tx, study.uuid, found[0].number, step)
+    return None if best is None else generalization_gap(best.metrics)
 
 
 def _small_runs(tx: Transaction, study: StudyRow) -> dict[str, object] | None:

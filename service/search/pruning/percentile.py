@@ -37,7 +37,8 @@ def is_behind(
     if step < n_protected:
         return False
     due = (step - n_protected) // options.interval_steps * options.interval_steps + n_protected
-    if due < step and any(due <= earlier < step for earlier in own):
+    since = range(due, step)
+    if any(one in own for one in since) if len(since) < len(own) else any(one in since for one in own):
         return False  # judged in this interval already
     values = list(peers)
     if sum(map(len, values)) < options.n_min_trials:

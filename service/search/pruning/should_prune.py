@@ -6,6 +6,7 @@ Which trials it is compared with is in `comparable`, the pruners are in `pruners
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +52,16 @@ def should_prune(
         trials: All trials of the study; the trial itself may be among them and is not compared with itself.
         curves: Gives the curves of the COMPLETE ones of ``trials``, where the caller has them at hand.
     """
-    if isinstance(spec.pruner, pruners.NoPruner) or trial.last_step is None:
+    if isinstance(spec.pruner, pruners.NoPruner) or not trial.intermediate_values:
         return Decision(should_prune=False, reason=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         others = Curves().extended(all_but(trial.number, trials)) if curves is None else curves()
         if others.n_complete < spec.pruner.options.n_startup_trials:
             return Decision(should_prune=False, reason=None, system_attrs={})
         # the rest is rare: our reports are finite
-        if all(map(math.isfinite, trial.intermediate_values.values())):
+        if math.isfinite(sum(trial.intermediate_values.values())):
             return _decide_by_curves(spec, spec.pruner, trial, trials, others)
-    return _ask_optuna(spec, study_name, trial, trials)
+    return _ask_optuna(spec, study_name, _with_decisive_values(spec, trial), trials)
 
 
 def _decide_by_curves(
@@ -94,6 +95,22 @@ def _ask_optuna(spec: StudySpec, study_name: str, trial: FrozenTrial, trials: Se
         reason=reason_of(spec, storage.own, _rivals(pruner, study, trial, storage.others)) if pruned else None,
         system_attrs=storage.written_system_attrs,
     )
+
+
+def _with_decisive_values(spec: StudySpec, trial: FrozenTrial) -> FrozenTrial:
+    """The trial with none of its values but those that decide, as Optuna's pruners go through all of them, slowly.
+
+    Each of them looks at no more than the best value, at as many of the last ones as `patient` waits for, and at
+    whether the last one is the first of its interval.
+    """
+    own = trial.intermediate_values
+    if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner) or not math.isfinite(sum(own.values())):
+        return trial
+    n_last = 2 + (spec.pruner.options.patience if isinstance(spec.pruner, pruners.PatientPruner) else 0)
+    decisive = copy(trial)
+    best = (min if spec.direction == "minimize" else max)(own, key=own.__getitem__)
+    decisive.intermediate_values = {step: own[step] for step in {best, *sorted(own)[-n_last:]}}
+    return decisive
 
 
 def _rivals(

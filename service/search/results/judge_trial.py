@@ -1,9 +1,9 @@
 """What a trial's learning curve makes of it: its values, and by how much it misses constraints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.search.results.learning_curve import Point, best_point
+from service.search.results.learning_curve import Point
 from spezia.contract.objectives import DEVICE_SECONDS, measured
 from spezia.contract.study_spec import StudySpec
 
@@ -23,14 +23,13 @@ class Judgement:
         return all(excess <= 0 for excess in self.constraints.values())
 
 
-def judge_trial(spec: StudySpec, curve: Sequence[Point], device_seconds: float) -> Judgement:
-    """Judge a trial by the evaluation that its first objective chooses.
+def judge_trial(spec: StudySpec, best: Point, device_seconds: float) -> Judgement:
+    """Judge a trial by the best of its evaluations.
 
     Args:
-        curve: The trial's evaluations, at least one; each has all metrics that the study needs.
+        best: The evaluation that the first objective chooses; it has all metrics that the study needs.
         device_seconds: What all attempts of the trial have cost; 0 while that is not known, the least that it can be.
     """
-    best = best_point(spec, curve)
     metrics = best.metrics | {spec.metric: best.value, DEVICE_SECONDS: device_seconds}
     return Judgement(
         values=[_known(one.metric, metrics) for one in spec.objectives],

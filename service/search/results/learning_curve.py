@@ -1,6 +1,7 @@
 """The learning curve of a trial: its evaluations in order, and which of them is the best."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,15 @@ def best_point(spec: StudySpec, curve: Sequence[Point]) -> Point:
     """Return the best evaluation by the first objective; the first of equals."""
     sign = 1 if spec.direction == "minimize" else -1
     return min(curve, key=lambda point: sign * point.value)
+
+
+def best_step(spec: StudySpec, values: Mapping[int, float]) -> int:
+    """Return the step at which values of a trial, at least one, are best: the first of equals, and NaN if all are."""
+    choose = min if spec.direction == "minimize" else max
+    best = choose(values.values())
+    if math.isnan(best):  # which hides all that follow it
+        best = choose((value for value in values.values() if not math.isnan(value)), default=best)
+    return min((step for step, value in values.items() if value == best), default=min(values))
 
 
 def generalization_gap(metrics: dict[str, float]) -> float | None:

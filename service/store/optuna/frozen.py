@@ -3,7 +3,7 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
@@ -43,18 +43,25 @@ def insert_contents(runner: Runner, trial_id: int, trial: FrozenTrial) -> None:
     many: list[tuple[Table, list[dict[str, Any]]]] = [
         (trial_params, [_param_row(trial_id, name, trial) for name in trial.params]),
         (trial_values, [value_row(trial_id, index, value) for index, value in enumerate(values)]),
-        (
-            trial_intermediate_values,
-            [intermediate_row(trial_id, step, value) for step, value in trial.intermediate_values.items()],
-        ),
         (trial_user_attributes, _attribute_rows(trial_id, trial.user_attrs)),
         (trial_system_attributes, _attribute_rows(trial_id, trial.system_attrs)),
     ]
     for table, rows in many:
-        for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            some = rows[start : start + ROWS_PER_STATEMENT]
-            values = {f"{name}_{at}": value for at, row in enumerate(some) for name, value in row.items()}
-            runner.write(_insert_rows(table, tuple(some[0]), len(some)).rows(**values))
+        _insert(runner, table, rows)
+    insert_intermediate_values(runner, trial_id, trial.intermediate_values)
+
+
+def insert_intermediate_values(runner: Runner, trial_id: int, values: Mapping[int, float]) -> None:
+    """Write intermediate values, by step, of a trial that has none at these steps."""
+    rows = [intermediate_row(trial_id, step, value) for step, value in values.items()]
+    _insert(runner, trial_intermediate_values, rows)
+
+
+def _insert(runner: Runner, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[start : start + ROWS_PER_STATEMENT]
+        values = {f"{name}_{at}": value for at, row in enumerate(some) for name, value in row.items()}
+        runner.write(_insert_rows(table, tuple(some[0]), len(some)).rows(**values))
 
 
 @cache

@@ -8,7 +8,7 @@ transaction, together with the lease or the report that belongs to it. It passes
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from sqlalchemy import DateTime, bindparam, func, insert, select, update
 from service.optuna_private import id_of, set_id
 from service.store.optuna.frozen import (
     insert_contents,
+    insert_intermediate_values,
     intermediate_row,
     load_trials,
     to_shown_time,
@@ -218,10 +219,17 @@ class SqlStorage(SqlStudies):
         if loaded := self._loaded_with(trial_id):
             loaded.set_intermediate_value(trial_id, step, float(intermediate_value))
 
+    def add_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
+        """Write many intermediate values of a trial at once, by step, which has none at these steps."""
+        self._require_updatable(trial_id)
+        insert_intermediate_values(self._runner, trial_id, values)
+        self.reload(trial_id)
+
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)
         self._set_attr(trial_user_attributes, "trial_id", trial_id, key, value)
-        self.reload(trial_id)
+        if loaded := self._loaded_with(trial_id):
+            loaded.set_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._require_updatable(trial_id)

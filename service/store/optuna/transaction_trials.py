@@ -71,6 +71,8 @@ class TransactionTrials:
         self._summaries = Summaries() if cached is None else cached.summaries
         self._newly_finished: list[FrozenTrial] = []
         """Trials that are in no summary yet."""
+        self._with_own_values: set[int] = set()
+        """Ids of trials whose intermediate values are shared with no other transaction."""
         states = {row.trial_id: row.state for row in rows[1:]}
         changed = () if cached is None else self._changed_since(runner, study_id, cached.revision)
         # one that is not among the rows has finished
@@ -157,7 +159,17 @@ class TransactionTrials:
     def set_intermediate_value(self, trial_id: int, step: int, value: float) -> None:
         """Take in an intermediate value that was written."""
         changed = self._copy(trial_id)
-        changed.intermediate_values = {**changed.intermediate_values, step: value}
+        # the values are copied once a transaction, however many it writes
+        if trial_id not in self._with_own_values:
+            changed.intermediate_values = changed.intermediate_values.copy()
+            self._with_own_values.add(trial_id)
+        changed.intermediate_values[step] = value
+        self._put(changed)
+
+    def set_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Take in a user attribute that was written, as it will be read."""
+        changed = self._copy(trial_id)
+        changed.user_attrs = {**changed.user_attrs, key: json.loads(json.dumps(value))}
         self._put(changed)
 
     def set_system_attr(self, trial_id: int, key: str, value: Any) -> None:

@@ -53,6 +53,9 @@ HIDDEN = text("NOT is_visible")
 STALE = text("is_stale")
 """What an index of summaries is of, likewise."""
 
+PRUNING = text("should_prune")
+"""What an index of evaluations is of, likewise."""
+
 study_spec = Table(
     "study_spec",
     metadata,
@@ -180,6 +183,8 @@ measurement = Table(
     Column("reason", Text),
     Column("keep_model", Boolean, nullable=False),
     Column("reported_at", Instant, nullable=False),
+    # the one that ended an attempt early, so that nobody looks for it among all others
+    Index("measurement_pruning", "study_uuid", "number", "attempt", sqlite_where=PRUNING, postgresql_where=PRUNING),
 )
 
 # What the params of a trial came to on a fraction of the data, before the trial itself ran.

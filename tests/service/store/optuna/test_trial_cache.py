@@ -45,8 +45,7 @@ def add(store: Store, name: str = "feedback") -> None:
 def report(store: Store, number: int, step: int, value: float) -> None:
     with store.writing() as tx:
         study = studies.lock(tx, "feedback")
-        trial = trials.find(tx, study, number)
-        assert trial is not None
+        trial = trials.add_value(tx, study, number, step, value)
         trials.report(tx, study, trial, step, value, {"rung": step})
 
 
