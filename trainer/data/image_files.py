@@ -90,15 +90,18 @@ def find_image(value: Any, source: str, roots: Sequence[Path]) -> ImageFile:
     return _from_file(path, value)
 
 
-def read_class_folders(source: str, folder: Path, roots: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
-    """Return the images below ``folder``, which holds one folder for each class, and the class of each.
+def read_class_folders(
+    source: str, folder: Path, roots: Sequence[Path]
+) -> tuple[list[ImageFile], list[str], tuple[str, ...]]:
+    """Return the images below ``folder``, which holds one folder for each class, the class of each, and a note of
+    folders that hold none.
 
     They come in the order of their names. Hidden files, and files without the suffix of an image, are passed over.
 
     Raises:
         DataError: no class folder holds an image, or an image lies outside the roots.
     """
-    images, labels = [], []
+    images, labels, empty = [], [], []
     for class_folder in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         for path in sorted(class_folder.iterdir()):
             if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
@@ -110,9 +113,22 @@ def read_class_folders(source: str, folder: Path, roots: Sequence[Path]) -> tupl
             if allowed is not None and allowed.is_file():
                 images.append(_from_file(allowed, f"{class_folder.name}/{path.name}"))
                 labels.append(class_folder.name)
+        if class_folder.name not in labels and not class_folder.name.startswith("_"):  # such as __MACOSX
+            empty.append(class_folder.name)
     if not images:
         raise DataError(f"{source} has no folders with images; make one folder for each class ({', '.join(_SUFFIXES)})")
-    return images, labels
+    return images, labels, _passed_over(source, empty)
+
+
+def _passed_over(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    note = (
+        f"{source}: {len(names)} folders have no images directly in them and are no classes ({listed}); put the images "
+        f"of a class into its own folder, in one of the formats {', '.join(_SUFFIXES)}"
+    )
+    return (note,)
 
 
 def _from_file(path: Path, name: str) -> ImageFile:

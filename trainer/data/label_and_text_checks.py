@@ -8,6 +8,9 @@ import numpy as np
 from trainer.data.rows import BadRow
 from trainer.data.tokenise import Text
 
+_LARGEST = float(np.finfo(np.float32).max) ** 0.5 / 2
+"""Largest number to learn: the square of twice it, an error where the sign is wrong, is finite in single precision."""
+
 
 def check_text(value: Any, what: str = "text") -> str:
     """Return ``value`` if it is a string of whole characters; it may be empty.
@@ -58,7 +61,7 @@ def check_label(value: Any, what: str = "label") -> str:
 
 
 def check_number(value: Any, what: str = "label") -> float:
-    """Return a number that single precision can hold; a string may be one.
+    """Return a number whose square single precision can hold, as a squared error needs; a string may be one.
 
     Args:
         what: name of the value in messages.
@@ -67,13 +70,14 @@ def check_number(value: Any, what: str = "label") -> float:
         BadRow: there is no value, or it is none of that kind.
     """
     _check_filled_in(value, what)
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    is_odd = isinstance(value, str) and "_" in value  # Python reads 1_5 as 15, and nobody else does
+    if is_odd or isinstance(value, bool) or not isinstance(value, int | float | str):
         raise BadRow(f"the {what} {value!r} is not a number; correct it")
     try:
         number = float(value)
     except (ValueError, OverflowError):
         raise BadRow(f"the {what} {value!r} is not a number; correct it") from None
-    if not abs(number) <= float(np.finfo(np.float32).max):
+    if not abs(number) <= _LARGEST:
         raise BadRow(f"the {what} {value!r} is too large for single precision, or not finite; correct or rescale it")
     return number
 

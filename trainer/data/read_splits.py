@@ -93,8 +93,8 @@ def _read_path(source: str, choices: Sequence[Columns], roots: Sequence[Path]) -
     if path is None:
         raise DataError(f"{describe_search(source, roots)} does not exist; correct the path")
     if path.is_dir() and "image" in choices[0]:
-        images, labels = read_class_folders(source, path, roots)
-        return Table(values={"image": images, "label": labels})
+        images, labels, notes = read_class_folders(source, path, roots)
+        return Table(values={"image": images, "label": labels}, notes=notes)
     if not path.is_file():
         raise DataError(f"{source} is not a file; name one file for each split")
     return parse_file(source, path.read_bytes(), choices)

@@ -33,7 +33,7 @@ class MultiLabelClassification(Task[Text, tuple[str, ...]]):
     def check_row(self, row: Mapping[str, Any]) -> tuple[Text, tuple[str, ...]]:
         labels = row["label"]
         if self.separator is not None and isinstance(labels, str):
-            labels = [part.strip() for part in labels.split(self.separator)] if labels.strip() else []
+            labels = [part.strip() for part in labels.split(self.separator) if part.strip()]
         if not isinstance(labels, list):
             raise BadRow(f"the label {labels!r} is no list of classes, as other rows have; write a list in every row")
         if _is_hot(labels) and (len(labels) > 2 or not all(isinstance(label, int) for label in labels)):

@@ -243,3 +243,14 @@ def test_whatever_a_decoder_raises_names_the_image(monkeypatch: pytest.MonkeyPat
     content = encoded(Image.new("RGB", (4, 4)), "PNG")
     with pytest.raises(DataError, match=r"^held is not a readable image \(Failed to decode frame 0\)"):
         ImageFile("", "held", content).open()
+
+
+def test_a_class_folder_without_images_is_told(models: Path, image_folder: Path) -> None:
+    """Such as one whose photographs are HEIC, or lie a folder deeper."""
+    (image_folder / "birds" / "2024").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(image_folder / "birds" / "2024" / "0.png")
+    (image_folder / "__MACOSX").mkdir()
+    prepared = prepare_images(models, image_folder)
+    assert prepared.facts.classes == ["cats", "dogs"]
+    (warning,) = prepared.facts.warnings
+    assert warning.startswith("pets: 1 folders have no images directly in them and are no classes (birds)")

@@ -187,3 +187,17 @@ def test_lists_of_0_and_1_for_each_class_are_refused_or_told(prepare_rows: Prepa
     rows = [{"text": f"word{n}", "label": [[1, 0], [0, 1]][n % 2]} for n in range(6)]
     warnings = prepare_rows("text-classification", rows, rows).facts.warnings
     assert any(warning.startswith("the classes are called 0 and 1") for warning in warnings)
+
+
+@pytest.mark.parametrize("label", ["1_5", "1e30", -3e19])
+def test_numbers_that_cannot_be_learnt_are_refused(prepare_rows: PrepareRows, label: str | float) -> None:
+    rows = [{"text": f"word{n}", "label": label if n == 2 else n} for n in range(6)]
+    with pytest.raises(DataError, match=r"^train\.jsonl, row 3: the label .* is (not a number|too large)"):
+        prepare_rows("text-regression", rows, rows)
+
+
+def test_nothing_between_separators_is_no_class(prepare_rows: PrepareRows) -> None:
+    rows = [{"text": f"word{n}", "label": ("calm;", ";glad; ; calm", " ; ")[n % 3]} for n in range(6)]
+    prepared = prepare_rows("text-classification", rows, rows, data={"label_separator": ";"})
+    assert prepared.facts.classes == ["calm", "glad"]
+    assert prepared.train.targets[:3].tolist() == [[1, 0], [1, 1], [0, 0]]
