@@ -1,12 +1,13 @@
 """What a route may ask for; never an open transaction, because each lifecycle function opens its own."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from service.lifecycle.studies.follow_events import SharedLooks
 from service.search.propose.proposer import Proposer
 from service.store.store import Store
 from service.webhook_sender import WebhookSender
@@ -31,6 +32,8 @@ class Parts:
     max_artifact_bytes: int
     """Size of the largest file of a model that a worker may upload."""
     webhook_sender: WebhookSender
+    looks: SharedLooks = field(default_factory=SharedLooks)
+    """Looks for new events, shared by the streams of a study."""
 
 
 async def _parts(request: Request) -> Parts:

@@ -8,16 +8,13 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.dependencies import AdmitAgainDep, StoreDep
+from service.dependencies import AdmitAgainDep, PartsDep, StoreDep
 from service.errors import Forbidden, StudyNotFound, Unauthorized
-from service.lifecycle.studies.follow_events import find_followed, follow_events
+from service.lifecycle.studies.follow_events import POLL_SECONDS, Happened, find_followed, follow_events
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
-
-POLL_SECONDS = 0.5
-"""How often a stream looks for new events; another process may have written them."""
 
 
 def _followed(name: StudyName, store: StoreDep) -> str:
@@ -28,7 +25,7 @@ def _followed(name: StudyName, store: StoreDep) -> str:
 @router.get("/{name}/events", response_class=EventSourceResponse, responses=problems(StudyNotFound))
 async def get_events(
     study_uuid: Annotated[str, Depends(_followed)],
-    store: StoreDep,
+    parts: PartsDep,
     admit_again: AdmitAgainDep,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
@@ -41,13 +38,17 @@ async def get_events(
     after its key is revoked or expires, too. A comment keeps an idle connection alive every 15 s. Events are kept as
     long as their study.
     """
-    is_over = False
+    is_over, has_more = False, True
     while not is_over:
-        happened, is_over = await run_sync(follow_events, store, study_uuid, last_event_id)
+        happened: list[Happened] = []
+        if has_more or parts.looks.is_due(study_uuid, last_event_id):
+            happened, is_over, last = await run_sync(follow_events, parts.store, study_uuid, last_event_id)
+            parts.looks.found(study_uuid, last, is_over=is_over)
         for one in happened:
             yield ServerSentEvent(event=one.kind, id=str(one.sequence), data=one.payload)
             last_event_id = one.sequence
-        if not happened and not is_over:
+        has_more = bool(happened)
+        if not has_more and not is_over:
             await anyio.sleep(POLL_SECONDS)
         try:
             await admit_again()

@@ -47,6 +47,12 @@ def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[R
     return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
 
 
+def last(tx: Transaction, study_uuid: str) -> int:
+    """Return the sequence of the last event of a study; 0 if it has none."""
+    found = tx.connection.execute(select(func.max(event.c.sequence)).where(event.c.study_uuid == study_uuid))
+    return found.scalar_one() or 0
+
+
 def forget_study(tx: Transaction, study_uuid: str) -> None:
     """Drop the events of a study."""
     tx.connection.execute(delete(event).where(event.c.study_uuid == study_uuid))

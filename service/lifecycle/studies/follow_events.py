@@ -1,5 +1,8 @@
 """Follow what happens in a study, as it happens (GET /v1/studies/{name}/events)."""
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +11,41 @@ from service.store.store import Store
 
 PAGE = 100
 """How many events are read at once, which is what a slow reader costs in memory."""
+
+
+POLL_SECONDS = 0.5
+"""How often new events of a study are looked for; another process may have written them."""
+
+_MAX_STUDIES = 1_000
+"""Number of studies of which the last look is remembered."""
+
+
+class SharedLooks:
+    """Lets the readers of one study share their looks for new events, so that a hundred cost what one does.
+
+    It is used in one event loop, and never asked about a page that a reader has yet to catch up with.
+    """
+
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        self._timer = timer
+        self._by_study: dict[str, tuple[float, float]] = {}
+        """When each study was last looked at, and the number of its last event that is known of."""
+
+    def is_due(self, study_uuid: str, after: int) -> bool:
+        """Return whether a reader should look for events behind ``after``: nobody has just done so, or found some."""
+        at, last = self._by_study.get(study_uuid, (-math.inf, 0))
+        now = self._timer()
+        if now - at < POLL_SECONDS and after >= last:
+            return False
+        if len(self._by_study) >= _MAX_STUDIES:
+            self._by_study.clear()
+        self._by_study[study_uuid] = now, last
+        return True
+
+    def found(self, study_uuid: str, last: int, *, is_over: bool) -> None:
+        """Note the number of the last event that a look has told; a study that is over concerns every reader."""
+        at, known = self._by_study.get(study_uuid, (-math.inf, 0))
+        self._by_study[study_uuid] = at, math.inf if is_over else max(known, last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +67,14 @@ def find_followed(store: Store, name: str) -> str:
         return studies.find(tx, name).uuid
 
 
-def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happened], bool]:
-    """Return up to a page of events behind number ``after``, and whether none will follow: the study is over."""
+def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happened], bool, int]:
+    """Return up to a page of events behind number ``after``, whether none will follow as the study is over, and the
+    number of the last one: of this page, or of the study where nothing is behind ``after``.
+    """
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, study_uuid)
         rows = events.after(tx, study_uuid, after, PAGE)
+        # a reader may claim to have seen any number, and must not speak for others
+        last = rows[-1].sequence if rows else events.last(tx, study_uuid)
     happened = [Happened(sequence=row.sequence, kind=row.kind, payload=row.payload) for row in rows]
-    return happened, len(rows) < PAGE and (study is None or study.has_ended)
+    return happened, len(rows) < PAGE and (study is None or study.has_ended), last

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.lifecycle.studies.follow_events import PAGE, find_followed, follow_events
+from service.lifecycle.studies.follow_events import PAGE, SharedLooks, find_followed, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
 
@@ -118,7 +118,7 @@ def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
     async def listen() -> list[str | None]:
         kinds = []
         with anyio.fail_after(20):
-            async for event in get_events(find_followed(store, "feedback"), store, let_in):
+            async for event in get_events(find_followed(store, "feedback"), app.state.parts, let_in):
                 kinds.append(event.event)
                 if len(kinds) == 1:
                     await anyio.to_thread.run_sync(http.post, f"{STUDY}/pause")
@@ -146,7 +146,7 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
     monkeypatch.setattr("service.routes.events.follow_events", counted)
 
     async def listen() -> None:
-        stream = get_events(find_followed(store, "feedback"), store, let_in)
+        stream = get_events(find_followed(store, "feedback"), app.state.parts, let_in)
         for seen in range(1, 250):
             await anext(stream)
             assert sum(pages) - seen < PAGE
@@ -154,3 +154,86 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
 
     anyio.run(listen)
     assert set(pages) == {PAGE}
+
+
+class Clock:
+    """A timer that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_readers_of_one_study_share_their_looks() -> None:
+    clock = Clock()
+    looks = SharedLooks(clock)
+    n_looks = 0
+    for tick in range(100):
+        clock.now = tick / 10
+        for _reader in range(400):
+            if looks.is_due("a", 7):
+                n_looks += 1
+                looks.found("a", 7, is_over=False)
+    assert n_looks == 20
+    assert looks.is_due("another", 7)
+
+
+def test_what_one_reader_finds_the_others_look_for_at_once() -> None:
+    clock = Clock()
+    looks = SharedLooks(clock)
+    assert looks.is_due("a", 7)
+    looks.found("a", 9, is_over=False)
+    assert looks.is_due("a", 7)
+    assert not looks.is_due("a", 9)
+    looks.found("a", 0, is_over=True)
+    assert looks.is_due("a", 9)
+
+
+def test_a_reader_that_claims_to_be_ahead_keeps_nothing_from_the_others(http: TestClient, app: Any) -> None:
+    http.post("/v1/studies", json=spec())
+    http.post(f"{STUDY}/pause")
+    store = app.state.parts.store
+    study_uuid = find_followed(store, "feedback")
+    (*_, last), _, told = follow_events(store, study_uuid, 0)
+    assert told == last.sequence
+    assert follow_events(store, study_uuid, 2**63 - 1) == ([], False, last.sequence)
+    looks = SharedLooks(Clock())
+    assert looks.is_due(study_uuid, 2**63 - 1)
+    looks.found(study_uuid, last.sequence, is_over=False)
+    assert looks.is_due(study_uuid, last.sequence - 1)
+
+
+def test_many_streams_of_a_quiet_study_cost_what_one_does(
+    http: TestClient, app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.post("/v1/studies", json=spec())
+    store = app.state.parts.store
+    n_looks = 0
+    whole = follow_events
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal n_looks
+        n_looks += 1
+        return whole(*arguments)
+
+    monkeypatch.setattr("service.routes.events.follow_events", counted)
+    monkeypatch.setattr("service.routes.events.POLL_SECONDS", 0.01)
+    heard: list[list[str | None]] = []
+
+    async def listen() -> None:
+        kinds = [event.event async for event in get_events(find_followed(store, "feedback"), app.state.parts, let_in)]
+        heard.append(kinds)
+
+    async def listen_and_cancel() -> None:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                for _ in range(50):
+                    group.start_soon(listen)
+                await anyio.sleep(1)
+                await anyio.to_thread.run_sync(http.post, f"{STUDY}/cancel")
+
+    anyio.run(listen_and_cancel)
+    assert [kinds[-1] for kinds in heard] == ["study"] * 50
+    # each reads from the start, and the end
+    assert n_looks < 300
