@@ -113,7 +113,7 @@ def read_class_folders(
             if allowed is not None and allowed.is_file():
                 images.append(_from_file(allowed, f"{class_folder.name}/{path.name}"))
                 labels.append(class_folder.name)
-        if class_folder.name not in labels and not class_folder.name.startswith("_"):  # such as __MACOSX
+        if class_folder.name not in labels[-1:] and not class_folder.name.startswith("_"):  # such as __MACOSX
             empty.append(class_folder.name)
     if not images:
         raise DataError(f"{source} has no folders with images; make one folder for each class ({', '.join(_SUFFIXES)})")

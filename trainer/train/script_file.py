@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,12 +97,19 @@ def _train_function(name: str, path: Path) -> Train:
     try:
         spec.loader.exec_module(module)
     except (SyntaxError, ImportError) as error:
-        raise ConfigError(f"script: {name} cannot be loaded: {error}") from error
+        hint = "; import the files beside it by their names, without a dot" if "relative import" in str(error) else ""
+        raise ConfigError(f"script: {name} cannot be loaded: {error}{hint}") from error
     except SystemExit as error:
         raise ConfigError(
             f"script: {name} ends itself while it is loaded ({error!r}), as argparse and sys.exit do; put that below "
             'if __name__ == "__main__", and take what you need from params'
         ) from error
+    except (
+        Exception
+    ) as error:  # a file may raise anything; what passes with time, such as short memory, does so in train
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f", line {lines[-1]}" if lines else ""
+        raise ConfigError(f"script: {name}{where} cannot be loaded: {type(error).__name__}: {error}") from error
     train = getattr(module, "train", None)
     if not callable(train):
         raise ConfigError(f"script: {name} defines no function train(params, report); add it")
@@ -109,6 +117,11 @@ def _train_function(name: str, path: Path) -> Train:
         inspect.signature(train).bind({}, print)
     except TypeError as error:
         raise ConfigError(f"script: train in {name} must take (params, report): {error}") from error
+    if inspect.iscoroutinefunction(train) or inspect.isgeneratorfunction(train) or inspect.isasyncgenfunction(train):
+        raise ConfigError(
+            f"script: train in {name} is called and does nothing, since it has async or yield in it; make it a plain "
+            "function, which calls report"
+        )
     function: Train = train
     return function
 
