@@ -15,7 +15,9 @@ Prints one JSON line for each database and row; numbers are medians in milliseco
   that ends it, where as many evaluations of the trial have been reported before
 - ``webhooks``: one look for what is due, 10 webhooks and 10,000 ended studies, nothing to tell
 - ``straggler``: a report in a study of 5,000 finished trials, without and with one trial running before all of them
-- ``gp``: a dispatch for another study while 14 workers ask for trials of sampler `gp`
+- ``gp``: a dispatch for another study while 14 workers ask for trials of sampler `gp`, and while there is none take
+  those of the other study as fast as they can; ``beside_without_gp``: with the study of `gp` paused, which shows what
+  of it is the load of so many workers alone
 - ``grid``: a dispatch in a grid of 192,000 points, 200 of them visited
 - ``workers``: what a start takes for 5,000 workers that its launcher once started
 """
@@ -443,6 +445,8 @@ def measure_gp(url: str, n: Callable[[int], int]) -> dict[str, Any]:
         asking = [pool.submit(ask_for_gp) for _ in range(14)]
         time.sleep(20.0)  # the helper has imported torch
         time_dispatches("beside")
+        httpx2.post(f"{base}/v1/studies/gp/pause").raise_for_status()
+        time_dispatches("beside_without_gp")
         is_over.set()
         n_got = sum(one.result() for one in asking)
     worst = {f"{kind}_worst": milliseconds(max(seconds)) for kind, seconds in times.items()}
