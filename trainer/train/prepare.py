@@ -119,11 +119,11 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     if isinstance(encoded["train"], TokenisedSplit):
         warnings += [*check_tokens(splits.train.inputs, encoded["train"], processor), *_altered(task, encoded)]
         encoded = _padded(pretrained, encoded, facts)
+        trial_splits = encoded["train"], encoded["validation"]
+        pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
     is_first = facts is None
     if is_first and isinstance(encoded["train"], ImageSplit):
         check_images(splits.train.inputs, encoded["train"], pretrained.model)
-        trial_splits = encoded["train"], encoded["validation"]
-        pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
     if is_first and isinstance(task, CausalLm):
         check_causal(pretrained.model, encoded["train"])
     if is_first and precision == "bf16" and (problem := bf16_problem(pretrained.model, encoded["train"])):
