@@ -185,6 +185,7 @@ def test_a_study_of_a_script_runs_to_its_end(server: str, tmp_path: Path) -> Non
         assert http.get("/c/best").json()["params"] == {"slope": 1}
 
 
+@pytest.mark.slow
 def test_the_same_study_again_has_the_same_params_and_losses(server: str, pristine: Path) -> None:
     seen = []
     for name in ("first", "again"):

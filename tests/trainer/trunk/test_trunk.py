@@ -117,6 +117,7 @@ def test_every_architecture_is_fed_and_gives_the_same_loss(
     assert frozen.n_computed == 0
 
 
+@pytest.mark.slow
 def test_memory_that_is_short_on_the_way_fails_no_trial(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
