@@ -96,15 +96,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     source = resolve_model(spec.model.name, revision, roots)
     if facts is not None:
         _check_unchanged(spec.model, spec.data, facts, splits, source)
-    if task.reads_images:
-        processor = load_image_processor(source.directory)
-    else:
-        processor = load_tokenizer(
-            source.directory,
-            spec.data.max_length or task.default_length,
-            reads_special_tokens=isinstance(task, CausalLm),
-            reads_pairs="text_pair" in data.columns,
-        )
+    processor = _load_processor(task, data, source, spec.data.max_length)
     pretrained = load_pretrained(source.directory, task=task, processor=processor)
     named = {"train": splits.train} | splits.held_out
     max_length = _max_length(spec.model, spec.data, task, pretrained)
@@ -122,14 +114,9 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         trial_splits = encoded["train"], encoded["validation"]
         pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
     is_first = facts is None
-    if is_first and isinstance(encoded["train"], ImageSplit):
-        check_images(splits.train.inputs, encoded["train"], pretrained.model)
-    if is_first and isinstance(task, CausalLm):
-        check_causal(pretrained.model, encoded["train"])
-    if is_first and precision == "bf16" and (problem := bf16_problem(pretrained.model, encoded["train"])):
-        precision = "fp32"
-        warnings.append(_without_bf16(spec, pretrained, problem))
     if facts is None:
+        precision, notes = _try_model(spec, pretrained, splits, encoded["train"], precision)
+        warnings += notes
         facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
     if is_first and spec.training.similarity:
@@ -148,6 +135,32 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
             None if spec.training.class_weights is None else balanced_weights(encoded["train"], len(task.class_names))
         ),
     )
+
+
+def _load_processor(task: AnyTask, data: Data, source: ModelSource, max_length: int | None) -> Any:
+    """Load a model's image processor, or its tokenizer, which truncates to ``max_length`` or the task's default."""
+    if task.reads_images:
+        return load_image_processor(source.directory)
+    return load_tokenizer(
+        source.directory,
+        max_length or task.default_length,
+        reads_special_tokens=isinstance(task, CausalLm),
+        reads_pairs="text_pair" in data.columns,
+    )
+
+
+def _try_model(
+    spec: StudySpec, pretrained: Pretrained, splits: Splits[Any, Any], train: Split, precision: Precision
+) -> tuple[Precision, list[str]]:
+    """Refuse a model that cannot learn from ``train``; return the precision that it can compute in, and a note where
+    that is not ``precision``."""
+    if isinstance(train, ImageSplit):
+        check_images(splits.train.inputs, train, pretrained.model)
+    if spec.task == "causal-lm":
+        check_causal(pretrained.model, train)
+    if precision == "bf16" and (problem := bf16_problem(pretrained.model, train)):
+        return "fp32", [_without_bf16(spec, pretrained, problem)]
+    return precision, []
 
 
 def _without_bf16(spec: StudySpec, pretrained: Pretrained, problem: str) -> str:

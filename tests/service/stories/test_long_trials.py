@@ -71,11 +71,10 @@ def sqlite_work(engine: Engine, act: Callable[[], object]) -> int:
     return n_instructions
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # which alone counts its work
 def test_the_database_does_no_more_for_a_trial_of_many_evaluations(
     http: TestClient, store: Store, engine: Engine, tmp_path: Path
 ) -> None:
-    if engine.dialect.name != "sqlite":
-        pytest.skip("only SQLite counts its work")
     work: dict[str, list[int]] = defaultdict(list)
     outcome = TrialOutcome(kind="trial", state="COMPLETE", device_seconds=2.0)
     with closing(Proposer(store.metrics)) as proposer:
