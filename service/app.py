@@ -13,11 +13,9 @@ from service.dependencies import Parts
 from service.errors import ServiceError
 from service.gate import Gate
 from service.lease_and_heartbeat_terms import REAP_SECONDS
-from service.lifecycle.leases.end_orphans import end_leases_of_ended_trials, end_orphans
-from service.lifecycle.leases.reap import reap
+from service.lifecycle.leases.reap_all import reap_all
 from service.lifecycle.model_folders import remove_dropped_folders, remove_unused_folders
 from service.lifecycle.models.write_card import write_missing_cards
-from service.lifecycle.studies.settle_overdue import settle_disagreeing, settle_overdue
 from service.lifecycle.studies.summarise import summarise_old
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
@@ -146,11 +144,7 @@ def _reap_until(parts: Parts, ended: threading.Event) -> None:
         remove_unused_folders(parts.store, parts.artifacts)
     while True:
         with _next_round_tries_again("reap"):
-            reap(parts.store)
-            end_orphans(parts.store)
-            end_leases_of_ended_trials(parts.store)
-            settle_overdue(parts.store)
-            settle_disagreeing(parts.store)
+            reap_all(parts.store)
             parts.store.metrics.reaper_success.set_to_current_time()
         with _next_round_tries_again("tidy up the models"):
             remove_dropped_folders(parts.store, parts.artifacts)

@@ -11,9 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import Engine
 
-from service.lifecycle.leases.end_orphans import end_leases_of_ended_trials, end_orphans
-from service.lifecycle.leases.reap import reap
-from service.lifecycle.studies.settle_overdue import settle_disagreeing
+from service.lifecycle.leases.reap_all import reap_all
 from service.store import studies
 from service.store.store import Store
 from tests.conftest import FakeClock
@@ -39,11 +37,7 @@ def stock(http: TestClient, worker: HandWorker, database_url: str) -> Iterator[o
 
 
 def _round(app: FastAPI) -> None:
-    store = app.state.parts.store
-    reap(store)
-    end_orphans(store)
-    end_leases_of_ended_trials(store)
-    settle_disagreeing(store)
+    reap_all(app.state.parts.store)
 
 
 def _add(stock: optuna.Study, **trial: Any) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.errors import ConfigError
-from trainer.model.device import choose_device, choose_precision, describe_device, seed_device
+from trainer.model.device import choose_device, choose_precision, describe_device, forbid_tf32, seed_device
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -43,6 +43,17 @@ def test_cuda_computes_in_bf16_from_capability_8(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
     assert choose_precision("auto", CUDA) == precision
     assert choose_precision("fp32", CUDA) == "fp32"
+
+
+def test_fp32_is_never_computed_in_tf32() -> None:
+    for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        before = backend.allow_tf32
+        backend.allow_tf32 = True
+        try:
+            forbid_tf32()
+            assert not backend.allow_tf32
+        finally:
+            backend.allow_tf32 = before
 
 
 def test_a_seeded_device_draws_what_it_draws_after_torch_manual_seed() -> None:
