@@ -76,7 +76,7 @@ class WorkerTerms(Reply):
 
 
 class HeldCheckpoint(Wire):
-    """A checkpoint on the worker's disk, from which the worker could resume an interrupted trial."""
+    """A checkpoint within the worker's reach, from which it could resume an interrupted or paused trial."""
 
     study_id: Identifier
     """Id of the trial's study."""
@@ -85,7 +85,7 @@ class HeldCheckpoint(Wire):
     attempt: Annotated[int, Field(ge=1, le=2**31 - 1)]
     """Number of the attempt that wrote the checkpoint, from 1."""
     step: Annotated[int, Field(ge=0, le=2**31 - 1)]
-    """Number of evaluations that the trial had made when the checkpoint was written."""
+    """Step of the trial's last evaluation when the checkpoint was written; 0: it had made none."""
 
 
 class DispatchRequest(Wire):
@@ -125,12 +125,13 @@ class PrepareAssignment(_Assignment):
 
 
 class Resume(Reply):
-    """The checkpoint of the asking worker that a trial resumes from; its next report is of ``step + 1``."""
+    """The checkpoint of the asking worker that a trial resumes from; its next report is of the evaluation after
+    ``step``."""
 
     attempt: int
     """Number of the attempt that wrote the checkpoint, from 1."""
     step: int
-    """Number of evaluations that the trial had made when the checkpoint was written."""
+    """Step of the trial's last evaluation when the checkpoint was written; 0: it had made none."""
 
 
 class TrialAssignment(_Assignment):
@@ -149,6 +150,10 @@ class TrialAssignment(_Assignment):
     itself as ``budget`` then. Null: there is no limit."""
     resume: Resume | None = None
     """Checkpoint that the trial resumes from; null: it starts from the beginning."""
+    evaluate_at: list[Step] | None = None
+    """Steps at which the trial evaluates and reports, ascending, its last step among them; a step is one
+    ``evaluations_per_epoch``-th of an epoch, so a report's ``step`` says how far the trial has come, and those in
+    between are left out. Null: the trial evaluates at every step."""
 
 
 class SmallAssignment(_Assignment):
@@ -212,9 +217,9 @@ class HeartbeatRequest(Wire):
     """Leases that the worker still holds."""
 
 
-Directive = Literal["continue", "cancel", "lost"]
-"""What the holder of a lease is to do: go on; end the assignment now and tell what it has; or drop everything, because
-the lease is no longer its own."""
+Directive = Literal["continue", "pause", "cancel", "lost"]
+"""What the holder of a lease is to do: go on; save a checkpoint and give the trial back, for now; end the assignment
+now and tell what it has; or drop everything, because the lease is no longer its own."""
 
 
 class LeaseStatus(Reply):
@@ -240,7 +245,7 @@ class Report(HeldLease):
     """One evaluation of a trial on the validation split, under the trial's lease."""
 
     step: Step
-    """Number of the evaluation within the trial, from 1."""
+    """Step of the evaluation within the trial, from 1; where every step is evaluated, the number of the evaluation."""
     epoch: Annotated[float, Field(gt=0)]
     """Epochs that the trial has trained."""
     optimizer_steps: Annotated[int, Field(ge=1, le=MAX_EXACT)]
@@ -279,8 +284,9 @@ class ReportReply(Reply):
     step: Count
     """Number of the evaluation within the trial, from 1."""
     directive: Directive
-    """What to do: ``continue``; ``cancel``: end the trial now and tell what there is; ``lost``: the lease is no longer
-    yours, so drop everything."""
+    """What to do: ``continue``; ``pause``: save a checkpoint of exactly this evaluation, as one told to stop does, and
+    release the lease as ``paused``; ``cancel``: end the trial now and tell what there is; ``lost``: the lease is no
+    longer yours, so drop everything. A trial that is to pause stays so: later reports of it are answered alike."""
     should_prune: bool
     """Whether the pruner ends the trial at this evaluation."""
     reason: str | None
@@ -356,7 +362,7 @@ Outcome = Annotated[PreparedOutcome | SmallOutcome | TrialOutcome | ScoreOutcome
 """Any outcome, told apart by the ``kind`` of its assignment."""
 
 
-ReleaseReason = Literal["preempted", "bystander", "disk_full", "checkpoint_lost"]
+ReleaseReason = Literal["preempted", "paused", "bystander", "disk_full", "checkpoint_lost"]
 """Reasons for which a worker gives an assignment back."""
 
 
@@ -367,6 +373,7 @@ class Release(Wire):
     """Reason for giving the assignment back.
 
     - ``preempted``: the worker was told to stop.
+    - ``paused``: the answer to a report was ``pause``; the checkpoint, if there is one, is of that evaluation.
     - ``bystander``: another trial has broken the worker's process.
     - ``disk_full``: the worker's disk is full.
     - ``checkpoint_lost``: the checkpoint cannot be read, so the trial must start from the beginning.

@@ -1,4 +1,5 @@
-"""Pruners, which end trials early because of their values, with their options; names and defaults are Optuna's.
+"""Pruners, which end or pause trials because of their values, with their options; names and defaults are Optuna's, but
+for ``rungs``, which is ours.
 
 Steps count evaluations, from 1. Where ``epochs`` is searched, a trial is compared only with trials that were to run at
 least as long; optuna.pruners documents the algorithms.
@@ -89,6 +90,20 @@ class ThresholdOptions(Wire):
         return self
 
 
+class RungsOptions(Wire):
+    """Options of the pruner ``rungs``."""
+
+    eta: Annotated[int, Field(ge=2, le=100)] = 4
+    """Number of trials that reach a rung for each one that is promoted from it; each rung also stands at so many times
+    the steps of the one before."""
+    first: PositiveInt | None = None
+    """Number of steps at which the first rung stands. When absent, about a fiftieth of the longest trial, but behind
+    its warm-up and at least 8 optimizer steps; it is decided when the study has been prepared, and written here."""
+    top: PositiveInt = 3
+    """Number of trials that are carried out to their end before the study drops those that are still paused, the
+    baseline not counted."""
+
+
 class NoPruner(Wire):
     """No pruning: every trial runs to its end, unless early stopping ends it."""
 
@@ -152,6 +167,16 @@ class ThresholdPruner(Wire):
     """Options of the pruner."""
 
 
+class RungsPruner(Wire):
+    """Asynchronous successive halving that resumes: at each rung, a growing number of steps, a trial is paused with its
+    checkpoint, and goes on from there when it is the best of those that wait and its share is not used up."""
+
+    name: Literal["rungs"]
+    """Name of the pruner."""
+    options: RungsOptions = RungsOptions()
+    """Options of the pruner."""
+
+
 Pruner = Annotated[
     NoPruner
     | MedianPruner
@@ -159,7 +184,8 @@ Pruner = Annotated[
     | SuccessiveHalvingPruner
     | HyperbandPruner
     | PatientPruner
-    | ThresholdPruner,
+    | ThresholdPruner
+    | RungsPruner,
     Field(discriminator="name"),
 ]
 """Any pruner, told apart by its ``name``."""

@@ -23,7 +23,7 @@ from spezia.contract.objectives import (
     constraint_errors,
     objective_errors,
 )
-from spezia.contract.pruners import HyperbandPruner, NoPruner, Pruner
+from spezia.contract.pruners import HyperbandPruner, NoPruner, Pruner, RungsPruner
 from spezia.contract.ranges import SearchSpace
 from spezia.contract.samplers import Sampler, TpeSampler, cost_errors, sampler_errors
 from spezia.contract.space import each_dimension
@@ -68,6 +68,9 @@ again, which may take 100 ms."""
 
 MAX_TRIALS = 100_000
 """Largest number of trials that a study may have."""
+
+N_TRIALS_UNDER_RUNGS = 64
+"""Number of trials of a study with the pruner ``rungs`` that does not say it."""
 
 Seconds = Annotated[float, Field(gt=0, le=1e9)]
 """A time limit in seconds; at most some thirty years, so that a date can be computed from it."""
@@ -154,9 +157,10 @@ class StudySpec(Wire):
     sampler: Sampler = TpeSampler()
     """Sampler, which proposes the params of the next trial."""
     pruner: Pruner = NoPruner()
-    """Pruner, which ends trials early because of their values."""
+    """Pruner, which ends trials early because of their values; ``rungs`` pauses them, and lets the best go on."""
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
-    """Number of trials, however they end, the baseline and enqueued ones included."""
+    """Number of trials, however they end, the baseline and enqueued ones included. Under the pruner ``rungs``, where
+    most trials end after their first rung, it is 64 when absent."""
     n_parallel: Annotated[int, Field(ge=1, le=256)] | None = None
     """Largest number of trials that run at once; when absent, as many as the workers can carry out."""
     timeout_seconds: Seconds | None = None
@@ -189,6 +193,7 @@ class StudySpec(Wire):
     def _fill_in(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
+        body = _with_n_trials(body)
         task, data = body.get("task"), body.get("data")
         if task == "script":
             return {"baseline": False} | body
@@ -235,6 +240,13 @@ class StudySpec(Wire):
         return list(dict.fromkeys(named))
 
 
+def _with_n_trials(body: dict[str, Any]) -> dict[str, Any]:
+    """Fill in how many trials a study begins whose pruner is ``rungs``."""
+    pruner = body.get("pruner")
+    name = pruner.get("name") if isinstance(pruner, dict) else getattr(pruner, "name", None)
+    return {"n_trials": N_TRIALS_UNDER_RUNGS} | body if name == "rungs" else body
+
+
 def _unless_checked(spec: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return spec if isinstance(spec, StudySpec) else check(spec)
 
@@ -269,6 +281,9 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
     if spec.task == "script" and isinstance(spec.pruner, HyperbandPruner) and spec.pruner.options.max_resource is None:
         message = "it is not known how often a script reports; give the number of reports of its longest trial"
         errors.append((("pruner", "options", "max_resource"), message, None))
+    if spec.task == "script" and isinstance(spec.pruner, RungsPruner):
+        message = "a script saves no checkpoint from which it could go on after a pause; use successive-halving"
+        errors.append((("pruner", "name"), message, spec.pruner.name))
     if spec.task == "text-regression":
         errors += [
             (

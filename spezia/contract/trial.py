@@ -23,6 +23,15 @@ class EnqueuedTrial(Wire):
     """Params to try; searched params that are left out are drawn."""
 
 
+class Paused(Reply):
+    """Where and since when a trial is paused, to go on when it is promoted."""
+
+    rung: Count
+    """Rung at which the trial waits for its promotion, from 0."""
+    since: datetime
+    """Time at which the trial was paused."""
+
+
 class Trial(Reply):
     """A trial in short."""
 
@@ -33,7 +42,7 @@ class Trial(Reply):
     state: TrialState
     """State of the trial.
 
-    - ``WAITING``: it waits for a worker.
+    - ``WAITING``: it waits for a worker, or, where ``paused`` says so, for its promotion.
     - ``RUNNING``: a worker carries it out.
     - ``COMPLETE``: it was carried out to its end.
     - ``PRUNED``: it was ended early but has a value.
@@ -55,6 +64,8 @@ class Trial(Reply):
     """Epochs that the trial had trained at its last evaluation."""
     failure: Failure | None
     """Reason why the trial failed or was ended early; null otherwise."""
+    paused: Paused | None = None
+    """Rung at which the WAITING trial is paused, under the pruner ``rungs``; null: it is not paused."""
     baseline: bool
     """Whether the trial runs the defaults, for comparison."""
     retry_of: Count | None = None

@@ -55,6 +55,8 @@ def _first_step(pruner: pruners.Pruner) -> int:
         case pruners.PatientPruner(options=options):
             # the first evaluation, and one more than the patience without a better one
             return options.patience + 2
+        case pruners.RungsPruner(options=options):
+            return options.first or 1
         case pruners.NoPruner():
             raise AssertionError("no pruner has no first step")
 
@@ -79,6 +81,8 @@ def _act_earlier(spec: StudySpec, n_evaluations: int) -> Remedy | None:
             return lower_field(spec, "pruner.options.min_resource", 1)
         case pruners.PatientPruner():
             return lower_field(spec, "pruner.options.patience", n_evaluations - 3) if n_evaluations >= 3 else None
+        case pruners.RungsPruner():
+            return lower_field(spec, "pruner.options.first", 1)
         case pruners.NoPruner():
             return None
 
@@ -114,15 +118,17 @@ def _peers(spec: StudySpec) -> Iterator[Finding]:
                     Remedy(words=f"{halving.words}, which compares running trials too", changes=halving.changes),
                 ),
             )
-    elif not isinstance(spec.pruner, pruners.SuccessiveHalvingPruner | pruners.HyperbandPruner):
+    elif not isinstance(spec.pruner, pruners.SuccessiveHalvingPruner | pruners.HyperbandPruner | pruners.RungsPruner):
         return
     n = n_schedules(spec)
+    is_exact = isinstance(spec.pruner, pruners.RungsPruner)
+    as_many = "as many epochs" if is_exact else "as many epochs or more"
     if n > 1 and spec.n_trials < _MIN_PEERS * n:
         longest = int(largest(spec, "epochs"))
         yield Finding(
             field="search_space.epochs",
-            message=f"a trial is compared only with trials of as many epochs or more, and {spec.n_trials} trials have "
-            f"{n} numbers of epochs: the longest have few peers",
+            message=f"a trial is compared only with trials of {as_many}, and {spec.n_trials} trials have "
+            f"{n} numbers of epochs: {'each has' if is_exact else 'the longest have'} few peers",
             gain=Gain.COST,
             remedies=some(
                 fix(spec, "epochs", longest, f"fix epochs at {longest} (the best evaluation counts, not the last)"),

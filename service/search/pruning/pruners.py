@@ -31,7 +31,7 @@ def build_pruner(spec: StudySpec) -> BasePruner:
         ValueError: Optuna refuses the combination of options.
     """
     match spec.pruner:
-        case pruners.NoPruner():
+        case pruners.NoPruner() | pruners.RungsPruner():  # rungs end nothing: `promotions` says which trials go on
             return NopPruner()
         case pruners.MedianPruner(options=options) | pruners.PercentilePruner(options=options):
             return _percentile(percentile_of(spec.pruner), options)

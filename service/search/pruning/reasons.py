@@ -53,8 +53,8 @@ def reason_of(spec: StudySpec, trial: FrozenTrial, peers: Sequence[FrozenTrial])
             side = f"below lower = {options.lower:g}" if below else f"above upper = {options.upper:g}"
             limit = options.lower if below else options.upper
             return Reason(text=f"{so_far}; the value {value:.6g} lies {side}", value=value, threshold=limit, peers=[])
-        case pruners.NoPruner():
-            raise AssertionError("pruner none prunes nothing")
+        case pruners.NoPruner() | pruners.RungsPruner():
+            raise AssertionError(f"pruner {spec.pruner.name} prunes nothing")
 
 
 def _beside_limit(

@@ -52,7 +52,7 @@ def should_prune(
         trials: All trials of the study; the trial itself may be among them and is not compared with itself.
         curves: Gives the curves of the COMPLETE ones of ``trials``, where the caller has them at hand.
     """
-    if isinstance(spec.pruner, pruners.NoPruner) or not trial.intermediate_values:
+    if isinstance(spec.pruner, pruners.NoPruner | pruners.RungsPruner) or not trial.intermediate_values:
         return Decision(should_prune=False, reason=None, system_attrs={})
     if isinstance(spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
         others = Curves().extended(all_but(trial.number, trials)) if curves is None else curves()
