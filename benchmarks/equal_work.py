@@ -1,94 +1,76 @@
-"""Equal work: a fixed list of configurations, no sampler, no pruner; what counts is when the last one is done.
+"""The same work by Spezia and, soon, by what a user would run instead: makespans, losses, and where time goes.
 
-    python benchmarks/equal_work.py WORK MODEL_DIR
+    python benchmarks/equal_work.py --rounds 1 --out /tmp/mine.jsonl [--data BANKING77] [--trials 3 --rows 96]
 
-WORK holds ``train.csv``, ``validation.csv`` (columns ``text``, ``label``) and ``configs.json`` (a list of
-objects with learning_rate, batch_size, epochs, dropout, weight_decay, schedule, frozen_layers). Prints one JSON
-line: the makespan from the start of this process to the last result, and the final validation losses by which
-equal work can be checked. Peers that run the same list print the same line.
+A workload is a list of configurations without sampler or pruner, which each system carries out to the end
+(`equal_work/workload.py`). The systems take turns. Each run appends its line to ``--out`` at once, so that a comparison
+that is interrupted keeps what it had. ``idle_s`` are the worker-seconds in which nothing trained, by reason
+(`equal_work/idle.py`); ``turnaround_ms`` is the median from a trial's last report to the next one's first step.
+
+``--trials`` and ``--rows`` make a workload smaller, to try something out: compare only figures of one workload on one
+machine in one sitting.
 """
 
+import argparse
 import json
 import math
+import os
+import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service.cli.local_service import local_service
-from service.settings import Settings
-from spezia.client import Client
-from spezia.contract.study_spec import StudySpec
+from equal_work.idle import summarise
+from equal_work.workload import CONFIGURATIONS, make_workload
 
-STARTED_AT = time.monotonic()
-WARMUP_STEPS = 5
-"""As the peers have it; ours is a share of all steps, so each trial gets its own."""
+from trainer.model.model_source import resolve_model
 
-
-def main(work: Path, model: Path) -> None:
-    configs = json.loads((work / "configs.json").read_text())
-    n_rows = len((work / "train.csv").read_text().splitlines()) - 1
-    with (
-        tempfile.TemporaryDirectory() as home,
-        local_service(Settings(home=Path(home)), [work, model]) as (url, _),
-        Client(url) as client,
-    ):
-        name = client.create_study(make_spec(work, model, configs, n_rows)).name
-        study = client.wait(name, poll_seconds=0.2)
-        makespan = time.monotonic() - STARTED_AT
-        if study.state != "complete" or study.trials.complete != len(configs):
-            sys.exit(f"not equal work: {study.state}, {study.trials}, {study.failure}")
-        trials = [client.get_trial(name, trial.number) for trial in client.list_trials(name)]
-    result = {
-        "system": "spezia",
-        "makespan_s": round(makespan, 1),
-        "device_seconds": round(study.device_seconds, 1),
-        "losses": [round(trial.intermediate_values[-1].value, 4) for trial in trials],
-    }
-    print(json.dumps(result))
+PARTS = Path(__file__).parent / "equal_work"
+RESULTS = Path(__file__).parent / "results" / "equal_work.jsonl"
+SYSTEMS = ("spezia",)
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def make_spec(work: Path, model: Path, configs: list[dict[str, Any]], n_rows: int) -> StudySpec:
-    names = ["learning_rate", "batch_size", "epochs", "dropout", "weight_decay", "frozen_layers"]
-    enqueue = [
-        {name: config[name] for name in names}
-        | {"lr_schedule": config["schedule"], "warmup_ratio": warmup_ratio(config, n_rows)}
-        for config in configs
-    ]
-    return StudySpec.model_validate(
-        {
-            "name": "equal-work",
-            "task": "text-classification",
-            "model": {"name": str(model.absolute())},
-            "data": {
-                "train": str((work / "train.csv").absolute()),
-                "validation": str((work / "validation.csv").absolute()),
-            },
-            "search_space": {
-                "learning_rate": {"type": "float", "low": 1e-6, "high": 1e-2},
-                "batch_size": {"type": "int", "low": 1, "high": 128},
-                "epochs": {"type": "int", "low": 1, "high": 10},
-                "dropout": {"type": "float", "low": 0.0, "high": 0.9},
-                "weight_decay": {"type": "float", "low": 0.0, "high": 1.0},
-                "frozen_layers": {"type": "int", "low": 0, "high": 6},
-                "lr_schedule": {"type": "categorical", "choices": ["linear", "cosine", "constant_with_warmup"]},
-                "warmup_ratio": {"type": "float", "low": 0.0, "high": 0.5},
-            },
-            "enqueue": enqueue,
-            "baseline": False,
-            "n_trials": len(configs),
-            "sampler": {"name": "random"},
-            "training": {"early_stopping_patience": None, "keep_models": 0},
-        }
-    )
-
-
-def warmup_ratio(config: dict[str, Any], n_rows: int) -> float:
-    n_steps = math.ceil(n_rows / config["batch_size"]) * config["epochs"]
-    # the trainer rounds up
-    return (WARMUP_STEPS - 0.5) / n_steps
+def run_system(work: Path, model: Path) -> dict[str, Any]:
+    command = [sys.executable, "-P", str(PARTS / "spezia_search.py"), str(work), str(model)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment.pop("OMP_NUM_THREADS", None)
+    started_at = time.time()
+    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return {"started_at": started_at} | json.loads(ended.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workload", choices=CONFIGURATIONS, default="seven")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--rows", type=int, default=480)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    model = options.model or resolve_model(MODEL, None, []).directory
+    workload = make_workload(options.workload, options.data, n_trials=options.trials, n_rows=options.rows, model=model)
+    steps = [math.ceil(len(workload.train) / one["batch_size"]) for one in workload.configurations]
+    with tempfile.TemporaryDirectory() as folder:
+        workload.write(Path(folder))
+        for round_ in range(options.rounds):
+            for system in options.systems:
+                run = run_system(Path(folder), model)
+                result = {
+                    "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "system": system,
+                    "round": round_,
+                    "workload": workload.describe(),
+                    **summarise(run, steps),
+                    "losses": [round(loss, 4) for loss in run["losses"]],
+                    "load": os.getloadavg()[0],
+                }
+                with options.out.open("a") as file:
+                    file.write(json.dumps(result) + "\n")
+                print(json.dumps(result, indent=1))

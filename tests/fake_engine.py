@@ -7,6 +7,7 @@ The script is a JSON object of lists of actions: under ``prepare``, ``score``, o
 says, the better the nearer its learning rate is to 3e-5, and everything else succeeds. Actions:
 
     {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end if it says so
+    {"step": 1}                         say that the first optimizer step is made
     {"fail": "diverged"}                end with a failure of this class
     {"signal": 9} {"exit": 3}           die
     {"hang": true}                      do nothing until told to stop; then say that the trial is saved
@@ -34,7 +35,7 @@ from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment
 from trainer.engine.channel import Channel
-from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Work
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Training, Work
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import CheckpointFolder
 
@@ -85,6 +86,8 @@ class FakeEngine:
                 answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
                 if not answer.go_on:
                     return Ended()
+            elif verb == "step":
+                self._channel.send(Training())
             elif verb == "hang" and argument != "deaf":
                 self._channel.stop_wanted.wait()
                 return Preempted()

@@ -50,6 +50,12 @@ class Alive(Reply):
     kind: Literal["alive"] = "alive"
 
 
+class Training(Reply):
+    """The trial has made its first optimizer step of this attempt: what came before was no training."""
+
+    kind: Literal["training"] = "training"
+
+
 class Evaluated(Reply):
     """The trial was evaluated; the engine waits for an ``Answer``."""
 
@@ -88,7 +94,7 @@ class Preempted(Reply):
 
 
 Command = Annotated[Work | Answer | Stop, Field(discriminator="kind")]
-Event = Annotated[Hello | Alive | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
+Event = Annotated[Hello | Alive | Training | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

@@ -83,6 +83,7 @@ class Engine:
         self._cache = cache
         self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
         self._warm: OrderedDict[str, Prepared] = OrderedDict()
+        self._is_first_step = False
 
     def run(self) -> None:
         """Work until the supervisor is gone, which ends the process."""
@@ -91,6 +92,12 @@ class Engine:
             command = self._channel.receive()
             if isinstance(command, messages.Work):  # an answer to a trial that has failed meanwhile is void
                 self._channel.send(self._carry_out(command))
+
+    def note_step(self, *_: object) -> None:
+        """Say that a trial trains once it has made an optimizer step; to be called after each one."""
+        if self._is_first_step:
+            self._is_first_step = False
+            self._channel.send(messages.Training())
 
     def _carry_out(self, work: messages.Work) -> messages.Ended | messages.Failed | messages.Preempted:
         try:
@@ -152,6 +159,7 @@ class Engine:
         best = BestModel()
         answer = messages.Answer(go_on=True)
         reset_peak_memory()
+        self._is_first_step = True
         for evaluation in fine_tune(
             prepared,
             config,
@@ -233,14 +241,16 @@ def main() -> None:
     liveness = Liveness(lambda: channel.send(messages.Alive()))
     register_optimizer_step_post_hook(liveness.count_step)
     liveness.start()
-    Engine(
+    engine = Engine(
         channel,
         roots=options.data_root,
         device=choose_device(),
         checkpoint_dir=options.checkpoint_dir,
         cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,
         script_folders=options.allow_scripts,
-    ).run()
+    )
+    register_optimizer_step_post_hook(engine.note_step)
+    engine.run()
 
 
 def _ignore_here(number: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
-from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Work
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Training, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, Terminating
@@ -99,6 +99,9 @@ class Attempt:
             if isinstance(event, Evaluated):
                 self._answer(event)
                 continue
+            if isinstance(event, Training):
+                _LOG.info("first optimizer step")
+                continue
             if isinstance(event, Preempted):
                 raise Terminated(self._terminating.reason if self._terminating else "preempted")
             ending = self._ending(event)
@@ -168,8 +171,11 @@ class Attempt:
     def _report(self, evaluated: Evaluated) -> Verdict:
         report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind"}))
         self._n_reports += 1
-        _LOG.info("step %d, epoch %.2f: value %.6g", report.step, report.epoch, report.value)
-        return self._spool.flush(report) if report.final else self._spool.offer(report)
+        reported_at = self._clock()
+        verdict = self._spool.flush(report) if report.final else self._spool.offer(report)
+        taken = {"report_seconds": round(self._clock() - reported_at, 4)}
+        _LOG.info("step %d, epoch %.2f: value %.6g", report.step, report.epoch, report.value, extra=taken)
+        return verdict
 
     def _stop(self, failure: Failure | None) -> None:
         self._stopped_as = replace(self._blank(), is_pruned=failure is None, failure=failure)

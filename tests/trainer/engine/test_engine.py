@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.contract.facts import Facts
 from tests.fake_service import assignment
@@ -79,6 +80,16 @@ def test_trial_evaluates_and_saves_the_model_that_is_wanted(
     assert (tmp_path / "model.safetensors").exists()
     (scored,) = play(work("score", tmp_path, facts=facts))
     assert scored.metrics["test_loss"] > 0
+
+
+def test_each_trial_says_once_that_it_trains(pristine: Path, facts: Facts) -> None:
+    go_on = messages.Answer(go_on=True)
+    script = Script(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on)
+    engine = Engine(script, roots=[pristine], device=tiny.CPU)  # type: ignore[arg-type]
+    hook = register_optimizer_step_post_hook(engine.note_step)
+    with hook, pytest.raises(EOFError):
+        engine.run()
+    assert [event.kind for event in script.events] == ["hello", *2 * ["training", "evaluated", "evaluated", "ended"]]
 
 
 def test_stopped_trial_saves_nothing_and_the_next_one_runs(

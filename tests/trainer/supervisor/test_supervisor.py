@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -52,6 +53,21 @@ def test_trial_is_reported_and_told(start: Start) -> None:
     assert outcome.pop("device_seconds") > 0
     assert outcome == {"kind": "trial", "state": "COMPLETE", "failure": None}
     assert service.artifacts == {}
+
+
+def test_log_says_when_a_trial_begins_to_train_and_how_long_a_report_took(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trainer.supervisor")
+    start(FakeService(assignment(number=7)), trials={"7": [{"step": 1}, *GOOD]})
+    messages = [record.getMessage() for record in caplog.records]
+    began, trains, first, second, ended = messages[1:6]
+    assert began.endswith("trial 7: attempt 1 begins")
+    assert trains == "first optimizer step"
+    assert (first, second) == ("step 1, epoch 1.00: value 0.5", "step 2, epoch 2.00: value 0.4")
+    assert ": done after " in ended
+    reports = [vars(record)["report_seconds"] for record in caplog.records if "value" in record.getMessage()]
+    assert all(0.0 <= seconds < 60.0 for seconds in reports)
 
 
 def test_worker_registers_with_what_its_engine_found(start: Start) -> None:

@@ -1,0 +1,120 @@
+"""What every system carries out: rows, a model, and a fixed list of configurations, without sampler or pruner.
+
+WORK/train.csv, WORK/validation.csv    columns `text`, `label`
+WORK/configurations.json               one object of hyperparameters for each trial
+"""
+
+import csv
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
+N_INTENTS = 10
+WARMUP_STEPS = 5
+"""Optimizer steps over which each trial's rate rises."""
+EVALUATION_BATCH = 32
+"""Rows of a batch in which the peers evaluate."""
+
+Row = tuple[str, str]
+Configuration = dict[str, Any]
+Name = Literal["seven", "ten-seconds"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Rows and configurations of one comparison."""
+
+    name: str
+    data: str
+    """Name of the data."""
+    train: list[Row]
+    validation: list[Row]
+    configurations: list[Configuration]
+
+    def write(self, work: Path) -> None:
+        """Write what the systems read into the folder ``work``."""
+        for split, rows in {"train": self.train, "validation": self.validation}.items():
+            with (work / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["text", "label"])
+                writer.writerows(rows)
+        (work / "configurations.json").write_text(json.dumps(self.configurations, indent=1))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the workload in a line of results."""
+        return {
+            "name": self.name,
+            "data": self.data,
+            "train_rows": len(self.train),
+            "validation_rows": len(self.validation),
+            "trials": len(self.configurations),
+        }
+
+
+def make_workload(name: Name, data: Path | None, *, n_trials: int, n_rows: int, model: Path) -> Workload:
+    """Draw a workload.
+
+    Args:
+        data: folder of Banking77, of which ten intents are taken; ``None``: examples/feedback.
+        n_rows: rows to train on; a third as many validate.
+        model: folder of the model, whose blocks may be frozen.
+    """
+    train, validation = read_feedback() if data is None else read_banking77(data)
+    n_blocks = json.loads((model / "config.json").read_text())["num_hidden_layers"]
+    draw, configure = random.Random(7), CONFIGURATIONS[name]
+    return Workload(
+        name=name,
+        data="examples/feedback" if data is None else f"banking77, {N_INTENTS} intents",
+        train=shuffled(train)[:n_rows],
+        validation=shuffled(validation)[: n_rows // 3],
+        configurations=[configure(draw, n_blocks) for _ in range(n_trials)],
+    )
+
+
+def read_feedback() -> tuple[list[Row], list[Row]]:
+    return read_csv(FEEDBACK / "train.csv", "label"), read_csv(FEEDBACK / "validation.csv", "label")
+
+
+def read_banking77(data: Path) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the first intents in Python's order of strings; its test rows validate."""
+    train, test = (read_csv(data / f"banking77_{split}.csv", "category") for split in ("train", "test"))
+    kept = set(sorted({label for _, label in train})[:N_INTENTS])
+    return [row for row in train if row[1] in kept], [row for row in test if row[1] in kept]
+
+
+def read_csv(file: Path, label: str) -> list[Row]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return [(row["text"].strip(), row[label]) for row in csv.DictReader(opened)]
+
+
+def shuffled(rows: list[Row]) -> list[Row]:
+    return random.Random(0).sample(rows, len(rows))
+
+
+def draw_seven(draw: random.Random, n_blocks: int) -> Configuration:
+    """Draw the seven hyperparameters: trials of very different length."""
+    return {
+        "learning_rate": math.exp(draw.uniform(math.log(1e-5), math.log(1e-3))),
+        "batch_size": draw.choice([8, 16, 32]),
+        "epochs": draw.randint(1, 3),
+        "dropout": draw.uniform(0.0, 0.4),
+        "weight_decay": draw.uniform(0.0, 0.3),
+        "schedule": draw.choice(["linear", "cosine", "constant_with_warmup"]),
+        "frozen_layers": draw.randint(0, n_blocks),
+    }
+
+
+def draw_of_one_length(draw: random.Random, n_blocks: int) -> Configuration:
+    """Draw what changes no trial's length: of MiniLM on 480 short rows, about ten seconds of one core."""
+    return draw_seven(draw, n_blocks) | {"batch_size": 16, "epochs": 2, "frozen_layers": 0}
+
+
+CONFIGURATIONS: dict[Name, Callable[[random.Random, int], Configuration]] = {
+    "seven": draw_seven,
+    "ten-seconds": draw_of_one_length,
+}
