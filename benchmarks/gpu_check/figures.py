@@ -2,25 +2,29 @@
 
     python figures.py SHAPE
 
-Rows are random words, all of one length, so that no figure depends on padding. Two trials run: the first one is timed,
-the second one looked into, since looking costs time.
+Rows are random words, all of one length, so that no figure depends on padding. Three trials run: one is timed, one is
+timed that takes its steps by themselves instead of as CUDA graphs, and one such is looked into, which takes time and
+would see nothing of a graph.
 """
 
+import itertools
 import json
+import math
 import random
 import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from findings import Tell, take_stdout
 from peaks import matmul_tflops, wait_for
 from random_models import SHAPES, SMALL, Shape, save_random, words_of
-from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,10 +32,31 @@ from spezia.contract.study_spec import StudySpec
 from trainer.model.best_model import BestModel
 from trainer.model.device import choose_device
 from trainer.model.device_memory import peak_memory, reset_peak_memory
+from trainer.train import trial_steps
+from trainer.train.checkpoint import Checkpoints
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared, prepare
+from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 
+
+def _attention_operations(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    """Count a forward pass of attention, whose heads may share keys, which torch itself does not count."""
+    rows, heads, n_queries, width = query
+    return 2 * rows * heads * n_queries * key[2] * (width + value[3])
+
+
+ATTENTION = {
+    operation: count
+    for name in ("efficient", "flash", "cudnn")
+    for operation, count in {
+        getattr(torch.ops.aten, f"_scaled_dot_product_{name}_attention"): _attention_operations,
+        # a backward pass computes five products where a forward pass computes two
+        getattr(torch.ops.aten, f"_scaled_dot_product_{name}_attention_backward"): (
+            lambda gradient, *shapes, **more: _attention_operations(*shapes, **more) * 5 // 2
+        ),
+    }.items()
+}
 N_PROFILED = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -53,9 +78,11 @@ def main(name: str) -> None:
             "method": shape.params["method"],
         }
     )
-    step_seconds = time_trial(prepared, shape, tell)
-    ended_at = time.perf_counter()
-    tera_operations = look_into_trial(prepared, shape, ended_at, tell)
+    step_seconds = time_trial(prepared, shape, tell, "")
+    with without_graphs():
+        time_trial(prepared, shape, tell, "_without_graphs")
+        ended_at = time.perf_counter()
+        tera_operations = look_into_trial(prepared, shape, ended_at, tell)
     peak = matmul_tflops(device, DTYPES[precision])
     tell(
         {
@@ -85,10 +112,14 @@ def prepare_study(folder: Path, shape: Shape, device: torch.device) -> Prepared:
     return prepare(StudySpec.model_validate(body), roots=[folder], device=device)
 
 
-def time_trial(prepared: Prepared, shape: Shape, tell: Tell) -> float:
-    """Tell speed and memory of a trial; return the seconds of a step."""
+def without_graphs() -> AbstractContextManager[object]:
+    return patch.object(trial_steps, "recorder", lambda *_: None)
+
+
+def time_trial(prepared: Prepared, shape: Shape, tell: Tell, suffix: str) -> float:
+    """Tell speed and memory of a trial, under names that end in ``suffix``; return the seconds of a step."""
     # the first sixth of the steps, in which kernels are chosen and memory is found, does not count
-    first, last = shape.n_steps // 6, shape.n_steps
+    first, last = shape.n_steps // 6, shape.n_steps - 1
     at: dict[int, float] = {}
 
     def note(step: int) -> None:
@@ -100,9 +131,9 @@ def time_trial(prepared: Prepared, shape: Shape, tell: Tell) -> float:
     seconds = (at[last] - at[first]) / (last - first)
     tell(
         {
-            "step_seconds": round(seconds, 6),
-            "tokens_per_second": round(shape.batch_size * shape.tokens / seconds),
-            "peak_memory_bytes": peak_memory() or None,
+            f"step_seconds{suffix}": round(seconds, 6),
+            f"tokens_per_second{suffix}": round(shape.batch_size * shape.tokens / seconds),
+            f"peak_memory_bytes{suffix}": peak_memory() or None,
         }
     )
     return seconds
@@ -111,7 +142,7 @@ def time_trial(prepared: Prepared, shape: Shape, tell: Tell) -> float:
 def look_into_trial(prepared: Prepared, shape: Shape, earlier_ended_at: float, tell: Tell) -> float:
     """Tell how soon a trial follows the one before and what a step asks of the device; return 10^12 operations of a
     step's matrix products."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if prepared.device.type == "cuda" else [])]
     profiler = profile(activities=activities)
 
@@ -149,24 +180,29 @@ def rounded(calls: Mapping[str, float]) -> dict[str, float]:
 
 def run_trial(prepared: Prepared, shape: Shape, number: int, marks: Mapping[int, Callable[[], Any]]) -> None:
     """Run a trial of one epoch, and call each of ``marks`` after the optimizer step that it stands for."""
-    n_steps = 0
+    n_steps = itertools.count()
 
-    def after_step(*_: Any) -> None:
-        nonlocal n_steps
-        n_steps += 1
-        if n_steps in marks:
-            marks[n_steps]()
+    def before_step() -> bool:
+        marks.get(next(n_steps), lambda: None)()
+        return False
 
     config = TrialConfig.from_params(
         {"learning_rate": 1e-5, "epochs": 1, "batch_size": shape.batch_size} | shape.params
     )
-    handle = register_optimizer_step_post_hook(after_step)
-    try:
-        for _ in fine_tune(prepared, config, seed=0, number=number, best=BestModel()):
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(
+            folder=CheckpointFolder(Path(folder)),
+            study_id="f" * 32,
+            number=number,
+            attempt=1,
+            versions={},
+            resume=None,
+            is_stop_wanted=before_step,
+            every_seconds=math.inf,
+        )
+        for _ in fine_tune(prepared, config, seed=0, number=number, best=BestModel(), checkpoints=checkpoints):
             pass
-    finally:
-        handle.remove()
-    assert n_steps == shape.n_steps
+    assert next(n_steps) == shape.n_steps
 
 
 if __name__ == "__main__":

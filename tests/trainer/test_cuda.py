@@ -21,12 +21,13 @@ from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.model.best_model import BestModel
 from trainer.model.device_memory import peak_memory, release_memory, reset_peak_memory
-from trainer.train import fine_tune as module
+from trainer.train import trial_steps
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.optimizer import make_optimizer, take_step
 from trainer.train.prepare import Prepared, prepare
-from trainer.train.train_step import accumulate_gradients
+from trainer.train.step_graphs import CudaGraphs
+from trainer.train.train_step import accumulate_gradients, add_gradients
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
@@ -183,6 +184,65 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(
     assert healed == pytest.approx(whole, rel=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("params", [{}, {"frozen_layers": 2}, {"method": "lora", "lora_rank": 4}], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_steps_as_graphs_have_the_losses_of_steps_by_themselves(
+    case: TaskCase, params: dict[str, Any], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare_case(tmp_path, case, CUDA, precision)
+    params = {
+        "dropout": 0.1,
+        "epochs": 3,
+        "label_smoothing": 0.1 if case.task == "text-classification" else 0.0,
+    } | params
+    recorded = []
+    monkeypatch.setattr(CudaGraphs, "__call__", counted(CudaGraphs.__call__, recorded))
+    options = {"cache": TrunkCache(tmp_path / "cache", 2**24)}
+    as_graphs = losses(run(prepared, options, **params))
+    assert recorded
+    monkeypatch.setattr(trial_steps, "recorder", lambda *_: None)
+    by_themselves = losses(run(prepared, options, **params))
+    assert as_graphs == pytest.approx(by_themselves, rel=1e-4 if precision == "fp32" else 0.02)
+
+
+def counted(function: Callable[..., Any], calls: list[object]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        result = function(*args)
+        calls.append(result)
+        return result
+
+    return call
+
+
+def test_a_step_that_reads_the_device_is_taken_by_itself(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = prepare_pristine(pristine)
+    whole = losses(run(prepared, dropout=0.1))
+
+    def read(*args: Any, **options: Any) -> torch.Tensor:
+        loss = add_gradients(*args, **options)
+        float(loss)
+        return loss
+
+    monkeypatch.setattr(trial_steps, "add_gradients", read)
+    assert losses(run(prepared, dropout=0.1)) == pytest.approx(whole, rel=1e-4)
+    assert any("not recorded" in message for message in caplog.messages)
+    monkeypatch.undo()
+    assert losses(run(prepared, dropout=0.1)) == pytest.approx(whole, rel=1e-4)
+
+
+def test_memory_that_graphs_take_is_given_back(pristine: Path) -> None:
+    prepared = prepare_pristine(pristine)
+    taken = []
+    for _ in range(4):
+        run(prepared)
+        release_memory()
+        taken.append(torch.cuda.memory_reserved())
+    assert taken[3] <= taken[1]
+
+
 @contextmanager
 def waits_of_ours() -> Iterator[list[str]]:
     """Where code of the trainer waits for the device meanwhile; transformers does so for each batch that has a mask."""
@@ -235,7 +295,8 @@ def test_memory_that_no_device_has_is_healed(pristine: Path, monkeypatch: pytest
             torch.empty(2**50, dtype=torch.uint8, device=CUDA)
         return accumulate_gradients(model, task, split, rows_B, *more, micro_batch_size=micro_batch_size, **options)
 
-    monkeypatch.setattr(module, "accumulate_gradients", short_of_memory)
+    monkeypatch.setattr(trial_steps, "accumulate_gradients", short_of_memory)
+    monkeypatch.setattr(trial_steps, "recorder", lambda *_: None)
     healed = run(prepared, batch_size=16)
     assert pieces[:3] == [16, 8, 4]
     assert losses(healed) == pytest.approx(losses(whole), rel=1e-3)

@@ -32,6 +32,8 @@ class Batch:
     ``[B, T]``, or ``pixel_values`` ``[B, channels, height, width]``."""
     targets: torch.Tensor
     """Targets of the rows: ``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
+    hidden_BTD: torch.Tensor | None = None
+    """What the frozen blocks put out for the rows, where that is cached; they need not compute then."""
 
 
 class Split(Protocol):
@@ -126,7 +128,8 @@ class TokenisedSplit:
         return self.tokens_S[self._places(row)]
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
-        """Put the rows ``rows_B``, counted from 0, on ``device``, padded to the longest of them.
+        """Put the rows ``rows_B``, counted from 0, on ``device``, padded to the longest of them, and on CUDA a little
+        further, so that most batches have the shape of an earlier one.
 
         All rows lie there from the first time on, so that afterwards only their numbers travel.
         """
@@ -134,6 +137,8 @@ class TokenisedSplit:
         rows = to_device(torch.from_numpy(rows_B), placed.starts_N1.device)
         starts_B1, ends_B1 = placed.starts_N1[rows, None], placed.starts_N1[rows + 1, None]
         longest = int(self.lengths_N[rows_B].max())
+        if device.type == "cuda":
+            longest = min(round_up(longest), self._longest)
         firsts_B1 = ends_B1 - longest if self.pads_left else starts_B1
         places_BT = firsts_B1 + torch.arange(longest, device=rows.device)
         is_padding_BT = (places_BT < starts_B1) if self.pads_left else (places_BT >= ends_B1)
@@ -163,6 +168,10 @@ class TokenisedSplit:
         )
 
     @cached_property
+    def _longest(self) -> int:
+        return int(self.lengths_N.max())
+
+    @cached_property
     def _placed(self) -> dict[torch.device, _Placed]:
         return {}
 
@@ -186,3 +195,9 @@ class TokenisedSplit:
 
     def _places(self, row: int) -> slice:
         return slice(self.starts_N1[row], self.starts_N1[row + 1])
+
+
+def round_up(length: int) -> int:
+    """Return the next multiple of 16, or of an eighth to a sixteenth of a ``length`` above 256."""
+    multiple = max(16, 1 << max(0, length.bit_length() - 4))
+    return -(-length // multiple) * multiple

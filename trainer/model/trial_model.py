@@ -41,18 +41,23 @@ class TrialModel:
         # What trains at the end is what the optimizer must know
         self.stages[self.depth].enter(self.model)
 
-    def begin_step(self, step: int) -> None:
+    def begin_step(self, step: int) -> bool:
         """Thaw what is to train at optimizer step ``step``, counted from 0, and freeze what is not.
 
         The first call puts the model into train mode, whatever has been done with it.
+
+        Returns:
+            Whether other parameters train than at the step before.
         """
         stage = self.stages[self.depth]
         if len(self.stages) > 1:
             n_frozen = frozen_at(step, n_steps=self.n_steps, n_blocks=self.n_blocks, depth=self.depth)
             stage = self.stages[n_frozen]
-        if stage is not self._now:
+        has_changed = stage is not self._now
+        if has_changed:
             self._now = stage
             stage.enter(self.model)
+        return has_changed
 
     def train_mode(self) -> None:
         """Put the model back into train mode after an evaluation."""

@@ -22,6 +22,7 @@ from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
 from trainer.model.pretrained import Pretrained
 from trainer.model.trained_state import trained_state
+from trainer.train.optimizer import load_optimizer
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, Marker
 
@@ -188,7 +189,7 @@ def _fill(state: TrialState, contents: dict[str, Any]) -> None:
         state.model.load_state_dict(contents["model"], strict=False)
     except RuntimeError as error:
         raise CheckpointLost(f"the checkpoint is of a model of another shape: {error}") from error
-    state.optimizer.load_state_dict(contents["optimizer"])  # moves its tensors to the parameters' device
+    load_optimizer(state.optimizer, contents["optimizer"])
     state.progress.load_state_dict(contents["progress"])
     state.best.restore(state.pretrained, state.model, contents["best"])
     state.losses[:] = contents["losses"].unbind()

@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from spezia.contract.objectives import CACHED_ROWS
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
-from trainer.data.class_weights import ClassWeights
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
-from trainer.model.device import describe_device, seed_device
+from trainer.model.device import describe_device, training_tokens
 from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.forward import forward
 from trainer.model.memory_hints import MemoryHints
@@ -28,17 +26,14 @@ from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.model.trial_model import TrialModel, make_trial_model
 from trainer.train.checkpoint import Checkpoints, TrialState, Watch
 from trainer.train.evaluate import evaluate
-from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate, take_step
+from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate
 from trainer.train.prepare import Prepared
-from trainer.train.train_step import accumulate_gradients
+from trainer.train.trial_steps import TrialSteps
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
 from trainer.trunk.open_trunk import open_trunk
 from trainer.trunk.trunk import Trunk
-
-MICRO_BATCH_TOKENS = 8_192
-"""Padded tokens of one forward and backward pass: a few GB for a model of the size of BERT."""
 
 _MEMORY_HYPERPARAMETERS = (
     "method",
@@ -120,21 +115,22 @@ def fine_tune(
     optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared, trunk)
-    class_weights = _class_weights(prepared)
     losses: list[torch.Tensor] = []
-    tokens = prepared.task.tokens_per_pass(model, MICRO_BATCH_TOKENS)
+    tokens = prepared.task.tokens_per_pass(model, training_tokens(prepared.device))
     micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, _memory_params(config)))
+    steps = TrialSteps(prepared, config, model, optimizer, micro_batch, progress.trunk.select)
     watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))
     batches = trial_batches(
         prepared.train.lengths_N, batch_size=config.batch_size, epochs=config.epochs, seed=seed, number=number
     )
     for optimizer_steps, rows_B in islice(enumerate(batches, start=1), watch.optimizer_steps, None):
         watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
-        trial_model.begin_step(optimizer_steps - 1)
+        if trial_model.begin_step(optimizer_steps - 1):
+            steps.forget_graphs()
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
         # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
         step_seed = derive_seed("dropout", seed, number, optimizer_steps)
-        losses.append(_train_step(prepared, config, model, optimizer, rows_B, class_weights, micro_batch, step_seed))
+        losses.append(steps.take(rows_B, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
         if optimizer_steps != due[progress.step]:
@@ -162,7 +158,7 @@ class _Progress:
         self._patience = prepared.spec.training.early_stopping_patience
         self._best = math.inf
         self._best_step = 0
-        self._trunk = trunk or Trunk()
+        self.trunk = trunk or Trunk()
 
     def note(self, value: float) -> bool:
         """Count an evaluation, and return whether it is the best. Of equals the first is."""
@@ -180,13 +176,13 @@ class _Progress:
             "value": self.value,
             "best": self._best,
             "best_step": self._best_step,
-            "cached_rows": self._trunk.n_rows,
+            "cached_rows": self.trunk.n_rows,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.step, self.value = state_dict["step"], state_dict["value"]
         self._best, self._best_step = state_dict["best"], state_dict["best_step"]
-        self._trunk.n_rows = state_dict.get("cached_rows", 0)  # older checkpoints have none
+        self.trunk.n_rows = state_dict.get("cached_rows", 0)  # older checkpoints have none
 
     @property
     def is_out_of_patience(self) -> bool:
@@ -217,43 +213,6 @@ def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, 
         n_steps=n_steps,
         seed=derive_seed("adapters", seed, number),
     )
-
-
-def _class_weights(prepared: Prepared) -> ClassWeights | None:
-    if prepared.class_weights_C is None:
-        return None
-    return ClassWeights.of(prepared.class_weights_C, prepared.train, prepared.device)
-
-
-def _train_step(
-    prepared: Prepared,
-    config: TrialConfig,
-    model: PreTrainedModel,
-    optimizer: torch.optim.AdamW,
-    rows_B: NDArray[np.int64],
-    class_weights: ClassWeights | None,
-    micro_batch: MicroBatchSize,
-    seed: int,
-) -> torch.Tensor:
-    def gradients(n_rows: int) -> torch.Tensor:
-        optimizer.zero_grad()  # of a try that ran out of memory
-        seed_device(seed, model.device)
-        return accumulate_gradients(
-            model,
-            prepared.task,
-            prepared.train,
-            rows_B,
-            prepared.facts.precision,
-            micro_batch_size=n_rows,
-            label_smoothing=config.label_smoothing,
-            class_weights=class_weights,
-        )
-
-    longest = int(prepared.train.lengths_N[rows_B].max())
-    loss = micro_batch.run(gradients, n_rows=len(rows_B), longest=longest)
-    take_step(optimizer, config.max_grad_norm)
-    optimizer.zero_grad()
-    return loss
 
 
 def _memory_params(config: TrialConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,9 +55,14 @@ def make_optimizer(
         {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, _SHARE: share}
         for (share, decays), parameters in sorted(grouped.items(), reverse=True)
     ]
-    fused = next(model.parameters()).device.type in FUSED_DEVICES
+    device = next(model.parameters()).device
+    fused = device.type in FUSED_DEVICES
     betas = (BETA1, config.adam_beta2)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, eps=EPSILON, fused=fused)
+    if device.type == "cuda":
+        for group in optimizer.param_groups:
+            # A recorded step reads its rate from the device
+            group |= {"lr": torch.tensor(config.learning_rate, device=device), "capturable": True}
     for parameter in (parameter for of_group in grouped.values() for parameter in of_group):
         optimizer.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device if fused else "cpu"),
@@ -103,4 +109,15 @@ def make_schedule(config: TrialConfig, n_steps: int) -> Callable[[int], float]:
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Let the next optimizer step use ``rate``, and parameters with a share of it their share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group[_SHARE]
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate * group[_SHARE])
+        else:
+            group["lr"] = rate * group[_SHARE]
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load ``state``, which another optimizer of the same parameters had, on whatever device."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)  # moves moments to the parameters' device, but not rates
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from trainer.data.device_copies import to_device
 from trainer.data.tokenised_split import Batch, Split
@@ -54,11 +55,11 @@ class Trunk:
 
     n_rows: int = field(default=0, init=False)
     """How many rows have been fed, each as often as it was."""
-    _selected: tuple[TrunkEntry, NDArray[np.int64]] | None = field(default=None, init=False)
+    _selected: torch.Tensor | None = field(default=None, init=False)
 
-    def select(self, entry: TrunkEntry, rows_B: NDArray[np.int64]) -> None:
-        """Announce that the next forward pass of the model is of the rows ``rows_B``."""
-        self._selected = entry, rows_B
+    def select(self, hidden_BTD: torch.Tensor) -> None:
+        """Announce that the next forward pass of the model is of rows for which the blocks put out ``hidden_BTD``."""
+        self._selected = hidden_BTD
 
     @property
     def is_selected(self) -> bool:
@@ -77,16 +78,11 @@ class Trunk:
             block.forward = _stand_in(weakref.ref(block), self, output, is_last=is_last)
 
     def take(self, like_BTD: torch.Tensor) -> torch.Tensor:
-        """Return the hidden states of the selected rows, in the shape and place of ``like_BTD``; padding is 0."""
+        """Return the hidden states of the selected rows in the shape of ``like_BTD``; padding is 0."""
         assert self._selected is not None
-        (entry, rows_B), self._selected = self._selected, None
-        assert len(rows_B) == len(like_BTD)
-        self.n_rows += len(rows_B)
-        hidden_BTD = np.zeros(like_BTD.shape, dtype=entry.hidden_SD.dtype)
-        for position, row in enumerate(rows_B):
-            hidden_TD = entry.row(row)
-            hidden_BTD[position, : len(hidden_TD)] = hidden_TD
-        return to_device(to_tensor(hidden_BTD), like_BTD.device)
+        hidden_BTD, self._selected = self._selected, None
+        assert len(hidden_BTD) == len(like_BTD)
+        return functional.pad(hidden_BTD, (0, 0, 0, like_BTD.shape[1] - hidden_BTD.shape[1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +95,25 @@ class FedSplit:
 
     def collate(self, rows_B: NDArray[np.int64], device: torch.device) -> Batch:
         """Put the rows ``rows_B``, counted from 0, on ``device``; the next forward pass must be of this batch."""
-        self.trunk.select(self.entry, rows_B)
-        return self.split.collate(rows_B, device)
+        batch = self.split.collate(rows_B, device)
+        mask_BT = batch.inputs.get("attention_mask")
+        hidden_BTD = to_device(self._hidden(rows_B, 0 if mask_BT is None else mask_BT.shape[1]), device)
+        self.trunk.select(hidden_BTD)
+        self.trunk.n_rows += len(rows_B)
+        return replace(batch, hidden_BTD=hidden_BTD)
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return a split of some of the rows, counted from 0, in the order given."""
         return replace(self, split=self.split.take(rows), entry=self.entry.take(rows))
+
+    def _hidden(self, rows_B: NDArray[np.int64], least: int) -> torch.Tensor:
+        """Return the hidden states of the rows on the host, behind each row zeros up to ``least`` or the longest."""
+        rows = [self.entry.row(row) for row in rows_B]
+        shape = len(rows), max(least, *(len(row) for row in rows)), rows[0].shape[1]
+        hidden_BTD = np.zeros(shape, dtype=rows[0].dtype)
+        for position, hidden_TD in enumerate(rows):
+            hidden_BTD[position, : len(hidden_TD)] = hidden_TD
+        return to_tensor(hidden_BTD)
 
     def __len__(self) -> int:
         return len(self.split)

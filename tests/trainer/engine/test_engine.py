@@ -15,7 +15,7 @@ from tests.trainer import tiny
 from trainer import messages
 from trainer.engine.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
-from trainer.train import fine_tune as fine_tune_module
+from trainer.train import trial_steps
 
 
 class Script:
@@ -158,7 +158,7 @@ def test_what_breaks_in_a_step_ends_the_trial_in_its_class(
     error: Exception,
     failure_class: str,
 ) -> None:
-    monkeypatch.setattr(fine_tune_module, "accumulate_gradients", Broken(error))
+    monkeypatch.setattr(trial_steps, "accumulate_gradients", Broken(error))
     (failed,) = play(trial(facts))
     assert failed.failure.failure_class == failure_class
     assert str(error) in failed.failure.message

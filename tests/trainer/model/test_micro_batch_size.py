@@ -14,6 +14,7 @@ from trainer.model.best_model import BestModel
 from trainer.model.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
 from trainer.train import evaluate as evaluate_module
 from trainer.train import fine_tune as module
+from trainer.train import trial_steps
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.optimizer import make_optimizer
 from trainer.train.prepare import Prepared
@@ -55,7 +56,7 @@ def losses(evaluations: list[Evaluation]) -> list[float]:
 def small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SmallDevice]:
     def make(error: Exception = SHORT) -> SmallDevice:
         device = SmallDevice(error)
-        monkeypatch.setattr(module, "accumulate_gradients", device)
+        monkeypatch.setattr(trial_steps, "accumulate_gradients", device)
         return device
 
     return make

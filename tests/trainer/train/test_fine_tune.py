@@ -16,6 +16,7 @@ from tests.trainer.conftest import Prepare
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.train import fine_tune as module
+from trainer.train import trial_steps
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
 from trainer.trial.config import TrialConfig
@@ -202,7 +203,7 @@ def test_a_long_epoch_notices_a_training_loss_early(prepared: Prepared, monkeypa
         seen.append(len(seen))
         return torch.tensor(math.inf)
 
-    monkeypatch.setattr(module, "accumulate_gradients", diverge)
+    monkeypatch.setattr(trial_steps, "accumulate_gradients", diverge)
     with pytest.raises(Diverged, match="the training loss is inf"):
         next(run(prepared, batch_size=1))
     assert len(seen) == 50

@@ -178,7 +178,7 @@ def test_a_batch_of_32_in_4_parts_is_one_of_32(
     params = SHORT | {"batch_size": 32, "epochs": 3, "dropout": 0.0}
     whole = observe(prepared, params)
     longest = int(prepared.train.lengths_N.max())
-    monkeypatch.setattr(loop, "MICRO_BATCH_TOKENS", 8 * longest)
+    monkeypatch.setattr(loop, "training_tokens", lambda device: 8 * longest)
     attention = type(attention_of(blocks_of(prepared.pretrained.model)[0]))
     parts: list[Observed] = []
     calls = count_calls(attention, lambda: parts.append(observe(prepared, params)))

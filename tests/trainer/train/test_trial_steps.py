@@ -1,0 +1,125 @@
+"""A trial's steps are the same as graphs and by themselves; here a graph is played by a call with the same tensors."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.conftest import Prepare
+from trainer.model.best_model import BestModel
+from trainer.train import trial_steps
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared
+from trainer.train.step_graphs import Inputs, Step, StepGraphs
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
+
+SHORT = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+class Recorder:
+    """Records steps as a CUDA graph does: a replay knows only the tensors that the step was recorded with."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[torch.Size, ...]] = []
+        self.n_replays = 0
+        self.error: Exception | None = None
+
+    def __call__(self, step: Step, inputs: Inputs) -> "Replayed":
+        if self.error is not None:
+            raise self.error
+        self.shapes.append(tuple(tensor.shape for tensor in inputs.values()))
+        return Replayed(self, step, {name: torch.zeros_like(tensor) for name, tensor in inputs.items()})
+
+
+class Replayed:
+    def __init__(self, recorder: Recorder, step: Step, placed: Inputs) -> None:
+        self._recorder, self._step, self._placed = recorder, step, placed
+
+    def replay(self, inputs: Inputs) -> torch.Tensor:
+        self._recorder.n_replays += 1
+        for name, tensor in inputs.items():
+            self._placed[name].copy_(tensor)
+        return self._step(self._placed)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(trial_steps, "recorder", lambda *_: recorder)
+    return recorder
+
+
+def losses(prepared: Prepared, cache: TrunkCache | None = None, **params: Any) -> list[float]:
+    config = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 2, "batch_size": 8} | params)
+    evaluations = fine_tune(prepared, config, seed=0, number=0, best=BestModel(), cache=cache)
+    return [value for one in evaluations for value in (one.value, one.metrics["train_loss"])]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"label_smoothing": 0.1, "weight_decay": 0.1, "layer_lr_decay": 0.8},
+        {"frozen_layers": 2},
+        {"unfreeze": "gradual"},
+        {"method": "lora", "lora_rank": 2},
+    ],
+    ids=str,
+)
+def test_recorded_steps_have_the_losses_of_steps_by_themselves(
+    prepare_study: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
+) -> None:
+    prepared = prepare_study(training={"class_weights": "balanced"})
+    cache = TrunkCache(tmp_path, 2**24)
+    by_themselves = losses(prepared, cache, **params)
+    recorder = Recorder()
+    monkeypatch.setattr(trial_steps, "recorder", lambda *_: recorder)
+    assert losses(prepared, cache, **params) == pytest.approx(by_themselves, rel=1e-6)
+    assert recorder.n_replays
+
+
+def test_a_shape_is_recorded_when_it_comes_again(recorder: Recorder) -> None:
+    graphs = StepGraphs(recorder)
+    taken = [graphs.run(lambda inputs: inputs["x"].sum(), {"x": torch.ones(n)}).item() for n in (2, 3, 2, 2, 3)]
+    assert taken == [2, 3, 2, 2, 3]
+    assert recorder.shapes == [((2,),), ((3,),)]
+    assert recorder.n_replays == 3
+
+
+def test_what_cannot_be_recorded_is_taken_by_itself_from_then_on(
+    prepared: Prepared, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = losses(prepared)
+    recorder.error = RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
+    with caplog.at_level(logging.WARNING):
+        assert losses(prepared) == whole
+    (message,) = caplog.messages
+    assert message.endswith("not recorded as CUDA graphs: CUDA error: operation not permitted when stream is capturing")
+
+
+def test_a_step_that_runs_out_of_memory_beside_graphs_is_taken_without_them(
+    prepared: Prepared, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = losses(prepared)
+    original: Callable[..., torch.Tensor] = trial_steps.add_gradients
+    n_steps = len(recorder.shapes) + recorder.n_replays
+    calls = []
+
+    def fail_once(*args: Any, **options: Any) -> torch.Tensor:
+        calls.append(args)
+        if len(calls) == n_steps // 2:
+            raise SHORT
+        return original(*args, **options)
+
+    monkeypatch.setattr(trial_steps, "add_gradients", fail_once)
+    assert losses(prepared) == pytest.approx(whole, rel=1e-6)
+    assert len(calls) == n_steps // 2  # the rest was taken without graphs
+
+
+def test_graphs_are_forgotten_when_other_parameters_train(prepared: Prepared, recorder: Recorder) -> None:
+    losses(prepared, epochs=6, unfreeze="gradual")
+    assert len(set(recorder.shapes)) < len(recorder.shapes)
