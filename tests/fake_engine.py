@@ -33,7 +33,7 @@ from typing import Any
 from spezia.common.parent import end_by_kernel
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, TrialAssignment
+from spezia.contract.protocol import Assignment, Device, TrialAssignment, TrialSpeed
 from trainer.engine.channel import Channel
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Training, Work
 from trainer.trial import checkpoint_folder
@@ -57,6 +57,9 @@ FACTS = Facts(
     precision="fp32",
 )
 MODEL = {"config.json": b"{}\n", "model.safetensors": b"weights" * 1_000}
+
+SPEED: dict[str, Any] = {"seconds_per_epoch": 2.5, "trunk_seconds": 0.5}
+"""What a trial has measured that an answer ends."""
 
 Action = dict[str, Any]
 
@@ -85,7 +88,7 @@ class FakeEngine:
                 step += 1
                 answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
                 if not answer.go_on:
-                    return Ended()
+                    return Ended(speed=TrialSpeed(**SPEED))
             elif verb == "step":
                 self._channel.send(Training())
             elif verb == "hang" and argument != "deaf":

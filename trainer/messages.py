@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, Metrics
+from spezia.contract.protocol import Assignment, Device, Metrics, TrialSpeed
 from spezia.contract.wire import Reply
 
 
@@ -78,6 +78,8 @@ class Ended(Reply):
     """What was measured, of a pilot or an assignment to score."""
     model_saved: bool = False
     """Whether the best model lies in the folder that ``Work`` named."""
+    speed: TrialSpeed | None = None
+    """What was measured of the speed of a trial."""
 
 
 class Failed(Reply):

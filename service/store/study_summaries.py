@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Float, Row, bindparam, delete, func, insert, select, update
 
 from service.store.optuna.tables import UNFINISHED, trials
 from service.store.sql.statements import Statement
 from service.store.sql.tables import STALE, study_spec, study_summary
 from service.store.transaction import Transaction
+from spezia.contract.saved import SavedSeconds
 
 _N_UNFINISHED = (
     select(func.count()).select_from(trials).where(trials.c.study_id == study_spec.c.study_id, UNFINISHED)
@@ -28,6 +29,17 @@ _ADD_SECONDS = Statement(
     update(study_summary)
     .where(study_summary.c.study_uuid == bindparam("of_study"))
     .values(device_seconds=study_summary.c.device_seconds + bindparam("seconds"))
+)
+_SAVED = {
+    study_summary.c.saved_by_pruning: bindparam("pruning", type_=Float(53)),
+    study_summary.c.saved_by_early_stopping: bindparam("early_stopping", type_=Float(53)),
+    study_summary.c.saved_by_trunk_cache: bindparam("trunk_cache", type_=Float(53)),
+}
+_ADD_SAVED = Statement(
+    update(study_summary)
+    .where(study_summary.c.study_uuid == bindparam("of_study"))
+    # with null for what is not known, the sum is null, and stays what it was
+    .values({column: func.coalesce(column + more, column, more) for column, more in _SAVED.items()})
 )
 
 
@@ -66,6 +78,8 @@ class Totals:
     """Number of RUNNING trials."""
     device_seconds: float
     """Device seconds of all ended attempts."""
+    saved: SavedSeconds
+    """What was saved besides."""
 
 
 def create(tx: Transaction, study_uuid: str) -> None:
@@ -84,7 +98,11 @@ def of_studies(tx: Transaction, study_uuids: Sequence[str]) -> dict[str, Totals]
     rows = tx.connection.execute(_WANTED.where(study_summary.c.study_uuid.in_(study_uuids)))
     return {
         row.study_uuid: Totals(
-            summary=_read(row), waiting=row.waiting, running=row.running, device_seconds=row.device_seconds
+            summary=_read(row),
+            waiting=row.waiting,
+            running=row.running,
+            device_seconds=row.device_seconds,
+            saved=_read_saved(row),
         )
         for row in rows
     }
@@ -125,6 +143,17 @@ def add_device_seconds(tx: Transaction, study_uuid: str, seconds: float) -> None
     tx.write(_ADD_SECONDS.rows(of_study=study_uuid, seconds=seconds))
 
 
+def add_saved_seconds(tx: Transaction, study_uuid: str, saved: SavedSeconds) -> None:
+    """Count what was saved in a trial that has ended."""
+    if saved != SavedSeconds():
+        tx.write(_ADD_SAVED.rows(of_study=study_uuid, **saved.model_dump()))
+
+
+def saved_seconds(tx: Transaction, study_uuid: str) -> SavedSeconds:
+    """Return what was saved in the trials of a study."""
+    return tx.ask(_OF_STUDY.then(lambda rows: _read_saved(rows[0]), of_study=study_uuid))
+
+
 def forget_study(tx: Transaction, study_uuid: str) -> None:
     """Drop the summary of a study."""
     tx.connection.execute(delete(study_summary).where(study_summary.c.study_uuid == study_uuid))
@@ -142,4 +171,12 @@ def _read(row: Row[Any]) -> Summary | None:
         best_value=row.best_value,
         generalization_gap=row.generalization_gap,
         small_runs=row.small_runs,
+    )
+
+
+def _read_saved(row: Any) -> SavedSeconds:
+    return SavedSeconds(
+        pruning=row.saved_by_pruning,
+        early_stopping=row.saved_by_early_stopping,
+        trunk_cache=row.saved_by_trunk_cache,
     )

@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from spezia.cli.words import number_words, params_words, value_words
+from spezia.cli.words import duration_words, number_words, params_words, value_words
 from spezia.client import ENDED, Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
@@ -129,12 +129,6 @@ def _study_line(study: Study) -> str:
         parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished
     if study.n_finished and left > 0:
-        parts.append(f"about {_duration(study.elapsed_seconds / study.n_finished * left)} left")
+        parts.append(f"about {duration_words(study.elapsed_seconds / study.n_finished * left)} left")
     state = "" if study.state == "running" else f" ({study.state})"
     return f"{study.name}{state}: {', '.join(parts)}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

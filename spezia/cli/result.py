@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from spezia.cli.words import number_words, params_words
+from spezia.cli.words import duration_words, number_words, params_words
 from spezia.contract.advice import Advice
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.study import Study, TrialCounts
@@ -31,6 +31,7 @@ def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -
         console.print(f"improvement over the baseline: {number_words(best.improvement)}")
     for metric, score in sorted(best.metrics.items()):
         console.print(f"{metric}: {number_words(score)}", highlight=False)
+    _show_seconds(study, console)
     if best.model_directory:
         console.print(f"model: {best.model_directory}", soft_wrap=True, highlight=False)
     _show_notes([*study.warnings, *best.warnings], best.advice, best.study, console)
@@ -48,6 +49,7 @@ def _show_front(front: ParetoFront, study: Study, console: Console) -> None:
         table.add_row("baseline", *figures, params_words(first.baseline.params), style="dim")
     console.print(f"\n{front.study}: {len(front.pareto)} of {_counts(first.trials)} are on the Pareto front")
     console.print(table)
+    _show_seconds(study, console)
     for one in front.pareto:
         if one.model_directory:
             console.print(f"model of trial {one.number}: {one.model_directory}", soft_wrap=True, highlight=False)
@@ -64,6 +66,18 @@ def _show_notes(warnings: list[str], advice: list[Advice], name: str, console: C
         notes.append(f"more advice is in `spezia best {name} --json`: {len(sentences)} in all")
     for note in notes:
         console.print(note, soft_wrap=True, style="yellow", markup=False)
+
+
+def _show_seconds(study: Study, console: Console) -> None:
+    """Print what the study has cost, and what was saved where that was measured."""
+    line = f"device time: {duration_words(study.device_seconds)}"
+    saved = {
+        "pruning": study.saved_seconds.pruning,
+        "early stopping": study.saved_seconds.early_stopping,
+        "the trunk cache": study.saved_seconds.trunk_cache,
+    }
+    parts = [f"about {duration_words(seconds)} by {name}" for name, seconds in saved.items() if seconds and seconds > 0]
+    console.print(f"{line}; saved: {', '.join(parts)}" if parts else line, soft_wrap=True, highlight=False)
 
 
 def _counts(counts: TrialCounts) -> str:

@@ -30,3 +30,10 @@ def value_words(trial: Trial) -> str:
         return ""
     values = " ".join(number_words(value) for value in trial.values.values()) or number_words(trial.value)
     return values + (f"  misses {', '.join(trial.violations)}" if trial.violations else "")
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration in words, such as ``2 h 5 min``."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from spezia.contract.advice import Advice
+from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
@@ -53,6 +54,8 @@ class BestTrial(Reply):
     """Number of the study's trials in each state."""
     device_seconds: float
     """Device seconds that all attempts of all trials of the study have used."""
+    saved_seconds: SavedSeconds = SavedSeconds()
+    """Device seconds that pruning, early stopping and the trunk cache have saved."""
     model: str | None
     """Path of the trial's model under this service: a tar, or the list of its files where the study has several
     objectives; null where no model is kept."""

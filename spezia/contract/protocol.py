@@ -319,6 +319,19 @@ class PreparedOutcome(Wire):
     """Seconds that the assignment has occupied the device."""
 
 
+class TrialSpeed(Wire):
+    """What a worker has measured of the speed of a trial, from which follows what pruning, early stopping and the trunk
+    cache have saved."""
+
+    seconds_per_epoch: Annotated[float, Field(ge=0)] | None = None
+    """Seconds that the last attempt took for an epoch, its evaluations included, on average; making the model and
+    waiting for the service are not counted. Null where it has trained nothing."""
+    trunk_seconds: float | None = None
+    """Seconds that frozen blocks would have taken for the rows that came from the trunk cache instead, at the speed at
+    which they were computed for it, less the seconds in which the trial itself has filled it. Null where the trial has
+    read no rows from it, or their speed is not known."""
+
+
 class TrialOutcome(Wire):
     """The outcome of a ``trial`` assignment; it has no value, because the service derives that from the reports."""
 
@@ -330,6 +343,8 @@ class TrialOutcome(Wire):
     """Reason why the trial failed or was ended early; absent where it is complete."""
     device_seconds: Annotated[float, Field(ge=0)]
     """Seconds that the assignment has occupied the device."""
+    speed: TrialSpeed | None = None
+    """What was measured of the trial's speed; absent where nothing was."""
 
 
 class SmallOutcome(Wire):

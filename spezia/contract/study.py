@@ -5,6 +5,7 @@ from typing import Literal
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
+from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study_spec import CheckedSpec
 from spezia.contract.wire import Count, Reply
@@ -92,6 +93,8 @@ class Study(Reply):
     """Seconds from the study's creation to its end, or to now, pauses not counted: what ``timeout_seconds`` limits."""
     device_seconds: float
     """Device seconds that all attempts of all trials have used."""
+    saved_seconds: SavedSeconds = SavedSeconds()
+    """Device seconds that pruning, early stopping and the trunk cache have saved."""
     created_at: datetime
     """Time of the study's creation."""
     finished_at: datetime | None

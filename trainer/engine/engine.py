@@ -157,7 +157,7 @@ class Engine:
     def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> messages.Ended:
         config = TrialConfig.from_params(assignment.params)
         best = BestModel()
-        answer = messages.Answer(go_on=True)
+        answer, speed = messages.Answer(go_on=True), None
         reset_peak_memory()
         self._is_first_step = True
         for evaluation in fine_tune(
@@ -170,15 +170,15 @@ class Engine:
             hints=self._hints,
             cache=self._cache,
         ):
-            answer = self._ask(evaluation)
+            answer, speed = self._ask(evaluation), evaluation.speed
             if not answer.go_on:
                 break
         if peak := peak_memory():
             _LOG.info("peak memory on the device: %.2f GB", peak / 1e9)
         if answer.go_on and answer.keep_model:
             best.save(directory)
-            return messages.Ended(model_saved=True)
-        return messages.Ended()
+            return messages.Ended(model_saved=True, speed=speed)
+        return messages.Ended(speed=speed)
 
     def _checkpoints_of(self, assignment: TrialAssignment) -> Checkpoints | None:
         if self._checkpoints is None:

@@ -106,7 +106,7 @@ class Attempt:
                 raise Terminated(self._terminating.reason if self._terminating else "preempted")
             ending = self._ending(event)
             if ending is not None:
-                return self._stopped_as or ending
+                return replace(self._stopped_as, speed=ending.speed) if self._stopped_as else ending
 
     def _next(self) -> Event | Gone | Failure:
         """The engine's next event, or why there is no point in waiting for it."""
@@ -183,7 +183,8 @@ class Attempt:
     def _ending(self, event: Event | Gone | Failure) -> Ending | None:
         """What ``event`` means for the assignment; ``None``: it goes on. Kills a spoilt engine."""
         if isinstance(event, Ended):
-            return replace(self._blank(), facts=event.facts, metrics=event.metrics, has_model=event.model_saved)
+            ended = replace(self._blank(), facts=event.facts, metrics=event.metrics, has_model=event.model_saved)
+            return replace(ended, speed=event.speed)
         if isinstance(event, Gone):
             failure = self._engine.bury(event)
         elif isinstance(event, Failed):

@@ -5,7 +5,15 @@ from typing import Literal
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Metrics, Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, TrialOutcome
+from spezia.contract.protocol import (
+    Metrics,
+    Outcome,
+    PreparedOutcome,
+    ScoreOutcome,
+    SmallOutcome,
+    TrialOutcome,
+    TrialSpeed,
+)
 
 _KEEP_REPORTS = ("diverged", "budget")
 """Classes of failures after which the reports made so far still count."""
@@ -29,6 +37,8 @@ class Ending:
     """What was measured, of a pilot or an assignment to score."""
     has_model: bool = False
     """Whether the engine has saved the best model."""
+    speed: TrialSpeed | None = None
+    """What was measured of the speed of a trial."""
 
 
 def outcome_of(kind: Literal["prepare", "small", "trial", "score"], ending: Ending) -> Outcome:
@@ -43,7 +53,9 @@ def outcome_of(kind: Literal["prepare", "small", "trial", "score"], ending: Endi
     failure = ending.failure
     if failure is None and ending.n_reports == 0:
         failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")
-    return TrialOutcome(kind=kind, state=_state(ending, failure), failure=failure, device_seconds=seconds)
+    return TrialOutcome(
+        kind=kind, state=_state(ending, failure), failure=failure, device_seconds=seconds, speed=ending.speed
+    )
 
 
 def _state(ending: Ending, failure: Failure | None) -> Literal["COMPLETE", "PRUNED", "FAIL"]:

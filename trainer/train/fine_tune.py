@@ -6,7 +6,7 @@ B = rows of a batch, T = tokens of its longest row.
 import json
 import math
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from spezia.contract.objectives import CACHED_ROWS
+from spezia.contract.protocol import TrialSpeed
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
@@ -28,6 +29,7 @@ from trainer.train.checkpoint import Checkpoints, TrialState, Watch
 from trainer.train.evaluate import evaluate
 from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate
 from trainer.train.prepare import Prepared
+from trainer.train.stopwatch import Stopwatch
 from trainer.train.trial_steps import TrialSteps
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
@@ -68,6 +70,8 @@ class Evaluation:
     for good and there is a cache of them, ``cached_rows`` counts what came from it."""
     final: bool
     """Whether the trial ends here: this was the last evaluation planned, or early stopping is out of patience."""
+    speed: TrialSpeed | None = field(default=None, compare=False)
+    """What was measured of the trial's speed so far; a script's is not known."""
 
 
 def fine_tune(
@@ -123,6 +127,7 @@ def fine_tune(
     batches = trial_batches(
         prepared.train.lengths_N, batch_size=config.batch_size, epochs=config.epochs, seed=seed, number=number
     )
+    stopwatch = Stopwatch()
     for optimizer_steps, rows_B in islice(enumerate(batches, start=1), watch.optimizer_steps, None):
         watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
         if trial_model.begin_step(optimizer_steps - 1):
@@ -141,7 +146,10 @@ def fine_tune(
         if progress.note(metrics[prepared.spec.metric]):
             best.keep(prepared.pretrained, model)
         final = progress.step == len(due) or progress.is_out_of_patience
-        yield _evaluation(progress, metrics, optimizer_steps, n_steps, final=final)
+        n_epochs = (optimizer_steps - watch.optimizer_steps) / n_steps
+        speed = TrialSpeed(seconds_per_epoch=stopwatch.seconds / n_epochs, trunk_seconds=progress.trunk_seconds)
+        with stopwatch.paused():
+            yield _evaluation(progress, metrics, optimizer_steps, n_steps, speed, final=final)
         if final:
             return
         losses.clear()
@@ -177,12 +185,20 @@ class _Progress:
             "best": self._best,
             "best_step": self._best_step,
             "cached_rows": self.trunk.n_rows,
+            "trunk_seconds": self.trunk.saved_seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.step, self.value = state_dict["step"], state_dict["value"]
         self._best, self._best_step = state_dict["best"], state_dict["best_step"]
-        self.trunk.n_rows = state_dict.get("cached_rows", 0)  # older checkpoints have none
+        # older checkpoints have none of these
+        self.trunk.n_rows = state_dict.get("cached_rows", 0)
+        self.trunk.add_saved(state_dict.get("trunk_seconds"))
+
+    @property
+    def trunk_seconds(self) -> float | None:
+        """Seconds that the trunk cache has saved; ``None``: nothing came from it, or they are not known."""
+        return self.trunk.saved_seconds if self.trunk.n_rows else None
 
     @property
     def is_out_of_patience(self) -> bool:
@@ -246,7 +262,13 @@ def _measure(
 
 
 def _evaluation(
-    progress: _Progress, metrics: dict[str, float], optimizer_steps: int, n_steps: int, *, final: bool
+    progress: _Progress,
+    metrics: dict[str, float],
+    optimizer_steps: int,
+    n_steps: int,
+    speed: TrialSpeed,
+    *,
+    final: bool,
 ) -> Evaluation:
     return Evaluation(
         step=progress.step,
@@ -255,6 +277,7 @@ def _evaluation(
         value=progress.value,
         metrics=metrics,
         final=final,
+        speed=speed,
     )
 
 

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -116,7 +117,7 @@ class TrunkCache:
         # In this order: while it has the name of a partial file, nobody else may lock it
         (self._folder / f"{key}.partial").rename(self._folder / f"{key}.trunk")
         fcntl.flock(file, fcntl.LOCK_SH)
-        return entry
+        return replace(entry, seconds_spent=(entry.seconds_per_row or 0.0) * len(entry.places_N2))
 
     def _reserve(self, file: IO[bytes], size_bytes: int) -> None:
         """Make room for ``size_bytes`` and give the file that size, so that others count it."""

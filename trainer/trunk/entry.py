@@ -7,8 +7,9 @@ N = rows of the split, T = tokens of a row, D = width of a hidden state, S = tok
 """
 
 import json
+import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import IO, Self
 
@@ -37,6 +38,8 @@ class _Header:
     width: int
     dtype: str
     crc32: int
+    seconds: float | None = None
+    """Time that computing the hidden states took; files of before lack it."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode().ljust(HEADER_BYTES - 1) + b"\n"
@@ -64,6 +67,10 @@ class TrunkEntry:
     """Place of every row: its first token in ``hidden_SD``, and how many it has."""
     hidden_SD: Stored
     """Hidden states of all tokens, a view of the file."""
+    seconds_per_row: float | None = None
+    """Time that frozen blocks took for a row, on average over the split; ``None``: it is not known."""
+    seconds_spent: float = 0.0
+    """Time that this process has spent on computing the hidden states; 0 where they were there already."""
 
     def row(self, row: int) -> Stored:
         """Return the hidden states ``[T, D]`` of one row, counted from 0; a view of the file."""
@@ -91,7 +98,8 @@ def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]
     places_N2 = np.zeros((n_rows, 2), dtype=np.int64)
     file.seek(HEADER_BYTES + places_N2.nbytes)
     n_tokens, crc, width, dtype = 0, 0, 0, ""
-    for row, hidden_TD in rows:
+    timed = _Timed(rows)
+    for row, hidden_TD in timed:
         content = np.ascontiguousarray(hidden_TD)
         length, width = content.shape
         dtype = content.dtype.name
@@ -100,12 +108,32 @@ def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]
         crc = zlib.crc32(content.data, crc)
         file.write(content.data)
     crc = zlib.crc32(places_N2.data, crc)
-    header = _Header(format=_FORMAT, n_rows=n_rows, n_tokens=n_tokens, width=width, dtype=dtype, crc32=crc)
+    header = _Header(
+        format=_FORMAT, n_rows=n_rows, n_tokens=n_tokens, width=width, dtype=dtype, crc32=crc, seconds=timed.seconds
+    )
     file.seek(0)
     file.write(header.encode())
     file.write(places_N2.data)
     # No fsync: after a power cut the checksum tells
     file.flush()
+
+
+class _Timed:
+    """Rows, and the seconds that computing them took: writing them is not counted."""
+
+    def __init__(self, rows: Iterable[tuple[int, Stored]]) -> None:
+        self._rows = iter(rows)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[tuple[int, Stored]]:
+        return self
+
+    def __next__(self) -> tuple[int, Stored]:
+        began = time.perf_counter()
+        try:
+            return next(self._rows)
+        finally:
+            self.seconds += time.perf_counter() - began
 
 
 def open_entry(file: IO[bytes]) -> TrunkEntry:
@@ -131,7 +159,8 @@ def open_entry(file: IO[bytes]) -> TrunkEntry:
     hidden_SD: Stored = mapped.view(np.ndarray)  # the same memory; slices of a memmap are slow
     if _checksum(hidden_SD, places_N2) != header.crc32:
         raise CorruptEntry("the checksum differs")
-    return TrunkEntry(places_N2=places_N2, hidden_SD=hidden_SD)
+    seconds_per_row = None if header.seconds is None else header.seconds / header.n_rows
+    return TrunkEntry(places_N2=places_N2, hidden_SD=hidden_SD, seconds_per_row=seconds_per_row)
 
 
 def _checksum(hidden_SD: Stored, places_N2: NDArray[np.int64]) -> int:

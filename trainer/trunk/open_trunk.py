@@ -151,7 +151,7 @@ def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Op
     except (RuntimeError, _Unequal):
         restore_blocks(source.blocks)
         raise
-    trunk.n_rows = 0  # those of the check are no rows of the trial
+    trunk.begin(entries)  # the rows of the check are none of the trial
     return Opened(train, validation, trunk)
 
 

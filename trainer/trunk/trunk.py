@@ -4,7 +4,7 @@ B = rows of a batch, T = tokens of its longest row, D = width of a hidden state.
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -55,7 +55,25 @@ class Trunk:
 
     n_rows: int = field(default=0, init=False)
     """How many rows have been fed, each as often as it was."""
+    saved_seconds: float | None = field(default=0.0, init=False)
+    """Time that the frozen blocks would have taken for these rows, less that in which this trial has computed them for
+    the cache; ``None``: how long they take is not known."""
     _selected: torch.Tensor | None = field(default=None, init=False)
+
+    def begin(self, entries: Iterable[TrunkEntry]) -> None:
+        """Count anew what is fed, and what this process has spent on computing ``entries``."""
+        self.n_rows = 0
+        self.saved_seconds = -sum(entry.seconds_spent for entry in entries)
+
+    def count(self, n_rows: int, entry: TrunkEntry) -> None:
+        """Note that rows of ``entry`` are fed instead of being computed."""
+        self.n_rows += n_rows
+        self.add_saved(None if entry.seconds_per_row is None else n_rows * entry.seconds_per_row)
+
+    def add_saved(self, seconds: float | None) -> None:
+        """Add to ``saved_seconds``; ``None`` makes them unknown for good."""
+        if self.saved_seconds is not None:
+            self.saved_seconds = None if seconds is None else self.saved_seconds + seconds
 
     def select(self, hidden_BTD: torch.Tensor) -> None:
         """Announce that the next forward pass of the model is of rows for which the blocks put out ``hidden_BTD``."""
@@ -99,7 +117,7 @@ class FedSplit:
         mask_BT = batch.inputs.get("attention_mask")
         hidden_BTD = to_device(self._hidden(rows_B, 0 if mask_BT is None else mask_BT.shape[1]), device)
         self.trunk.select(hidden_BTD)
-        self.trunk.n_rows += len(rows_B)
+        self.trunk.count(len(rows_B), self.entry)
         return replace(batch, hidden_BTD=hidden_BTD)
 
     def take(self, rows: Sequence[int]) -> Self:

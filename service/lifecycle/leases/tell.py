@@ -16,9 +16,10 @@ from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
+from service.lifecycle.trials.saved_seconds import saved_seconds
 from service.search.propose.proposer import Proposer
 from service.search.results.judge_trial import judge_trial, values_when_pruned
-from service.store import artifacts, attempts, leases, measurements, studies, trials
+from service.store import artifacts, attempts, leases, measurements, studies, study_summaries, trials
 from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -173,6 +174,7 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
         values = values_when_pruned(study.spec, trial.intermediate_values) if outcome.state == "PRUNED" else None
         trials.finish(tx, study, trial, outcome.state, values, failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
+    study_summaries.add_saved_seconds(tx, study.uuid, saved_seconds(study, trial, outcome))
     if has_files:
         keep_models(tx, study, held)
     return settle(tx, study)

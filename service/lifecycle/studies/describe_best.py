@@ -14,7 +14,7 @@ from service.search.results.explain import explain
 from service.search.results.learning_curve import Point, best_point, generalization_gap, points
 from service.search.results.ranking import leaders, named_values, nearest_miss, violations
 from service.search.space.params import plain_params, trial_params
-from service.store import artifacts, attempts, measurements, studies, trials
+from service.store import artifacts, attempts, measurements, studies, study_summaries, trials
 from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -22,6 +22,7 @@ from service.store.transaction import Transaction
 from service.store.trials import BASELINE, FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.objectives import CACHED_ROWS
+from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 
@@ -73,6 +74,7 @@ class _Around:
     baseline: Baseline | None
     counts: TrialCounts
     device_seconds: float
+    saved_seconds: SavedSeconds
     start_small: SmallRuns | None
     models: dict[int, KeptModel]
     adviser: Adviser
@@ -86,6 +88,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
         baseline=None if trial is None else _baseline(study, trial),
         counts=trials.counts(tx, study),
         device_seconds=attempts.device_seconds(tx, study.uuid),
+        saved_seconds=study_summaries.saved_seconds(tx, study.uuid),
         start_small=compare_pilots(tx, study, seen),
         models=artifacts.kept_models(tx, study.uuid),
         adviser=Adviser(study.spec),
@@ -120,6 +123,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         improvements=improvements,
         trials=around.counts,
         device_seconds=around.device_seconds,
+        saved_seconds=around.saved_seconds,
         model=None if model is None else path + _model_path(study, leader.number),
         model_directory=None if model is None else str(folder / model.lease_id),
         training_arguments=training_arguments(study, leader),

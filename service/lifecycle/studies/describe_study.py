@@ -63,6 +63,7 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals) -> Study:
         generalization_gap=summary.generalization_gap,
         elapsed_seconds=elapsed_seconds(tx, study),
         device_seconds=totals.device_seconds,
+        saved_seconds=totals.saved,
         created_at=study.created_at,
         finished_at=study.finished_at,
         start_small=None if summary.small_runs is None else SmallRuns.model_validate(summary.small_runs),

@@ -115,6 +115,10 @@ study_summary = Table(
     Column("small_runs", JSON),
     # of all ended attempts
     Column("device_seconds", Float(53), nullable=False),
+    # that its trials did not have to spend, as far as their workers have measured it; null: none has
+    Column("saved_by_pruning", Float(53)),
+    Column("saved_by_early_stopping", Float(53)),
+    Column("saved_by_trunk_cache", Float(53)),
     # of a study older than this table: all but the device seconds is yet to be filled in
     Column("is_stale", Boolean, nullable=False),
     Index("study_summary_stale", "study_uuid", sqlite_where=STALE, postgresql_where=STALE),

@@ -5,6 +5,7 @@ from rich.console import Console
 from spezia.cli.result import show_result
 from spezia.contract.advice import Advice, Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.saved import SavedSeconds
 from tests.service.replies import make_best, make_front, make_study
 
 
@@ -19,8 +20,16 @@ def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
         ["3", "0.8", "10.25"],
         ["baseline", "0.7", "12.5"],
     ]
-    assert lines[6] == "model of trial 7: /models/toy"
-    assert lines[7:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
+    assert lines[6] == "device time: 50 s"
+    assert lines[7] == "model of trial 7: /models/toy"
+    assert lines[8:] == ["note: of the study", "note: a warning"]  # what is of one trial alone is in the API
+
+
+def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
+    saved = SavedSeconds(pruning=125.0, early_stopping=None, trunk_cache=-2.0)
+    screen = io.StringIO()
+    show_result(make_best(), make_study(saved_seconds=saved), Console(file=screen, width=120))
+    assert "device time: 50 s; saved: about 2 min by pruning" in screen.getvalue().splitlines()
 
 
 def test_three_pieces_of_advice_are_shown_and_where_the_others_are() -> None:

@@ -51,7 +51,7 @@ def test_trial_is_reported_and_told(start: Start) -> None:
     assert service.reports[0].metrics["train_loss"] == pytest.approx(0.45)
     (outcome,) = service.outcomes
     assert outcome.pop("device_seconds") > 0
-    assert outcome == {"kind": "trial", "state": "COMPLETE", "failure": None}
+    assert outcome == {"kind": "trial", "state": "COMPLETE", "failure": None, "speed": None}
     assert service.artifacts == {}
 
 
@@ -106,6 +106,7 @@ def test_pruned_trial_ends_at_once_and_the_engine_stays(start: Start) -> None:
     start(service, trials={"0": [{"evaluate": 0.9}, {"exit": 1}], "1": GOOD})
     assert [o["state"] for o in service.outcomes] == ["PRUNED", "COMPLETE"]
     assert [r.step for r in service.reports] == [1, 1, 2]
+    assert service.outcomes[0]["speed"] == fake_engine.SPEED  # measured until it was pruned
 
 
 def test_cancel_in_a_report_reply_ends_the_trial(start: Start) -> None:

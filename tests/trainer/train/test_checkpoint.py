@@ -114,8 +114,15 @@ def test_trial_on_the_trunk_cache_resumes(prepared: Prepared, tmp_path: Path, st
     rest = run(prepared, BestModel(), resumed, second if moves else first, **params)
     assert len(list((tmp_path / "second").glob("*.trunk"))) == (2 if moves else 0)  # the cache was used
     assert before + rest == uninterrupted
+    assert is_counted_on(before, rest)
     losses = [[one.metrics["validation_loss"] for one in of_run] for of_run in (before + rest, plain)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def is_counted_on(before: list[Evaluation], rest: list[Evaluation]) -> bool:
+    """Whether what the cache has saved goes on from where it was: rows are only ever added."""
+    saved = [one.speed.trunk_seconds for one in (*before, *rest) if one.speed and one.speed.trunk_seconds is not None]
+    return len(saved) == len(before) + len(rest) and (not before or saved[-1] > saved[len(before) - 1])
 
 
 def test_trial_may_be_interrupted_twice(prepared: Prepared, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The frozen-trunk cache in a trial: the same losses, less work, and never a failed trial."""
 
 import gc
+import json
 import logging
 import weakref
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from spezia.contract.protocol import TrialSpeed
 from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.conftest import Prepare
@@ -30,6 +32,7 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
 from trainer.trunk import open_trunk as module
 from trainer.trunk.cache import TrunkCache
+from trainer.trunk.entry import HEADER_BYTES
 from trainer.trunk.open_trunk import open_trunk
 
 BUDGET = 2**24
@@ -60,6 +63,19 @@ def all_rows(prepared: Prepared, epochs: int = 2) -> int:
 
 def entries(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").glob("*.trunk"))
+
+
+def contents(file: Path) -> bytes:
+    """What is in a file behind its header, which says among other things how long making it took."""
+    return file.read_bytes()[HEADER_BYTES:]
+
+
+def speed_of(prepared: Prepared, cache: TrunkCache | None, **params: Any) -> TrialSpeed:
+    """What a trial of two epochs has measured in the end."""
+    config = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 2} | params)
+    *_, last = fine_tune(prepared, config, seed=0, number=0, best=BestModel(), cache=cache)
+    assert last.speed is not None
+    return last.speed
 
 
 class Frozen:
@@ -168,6 +184,30 @@ def test_cache_on_and_off_give_the_same_losses(
     assert len(entries(tmp_path)) == 2
     assert losses(prepared, cache, **params) == pytest.approx(plain, abs=1e-5)
     assert cached_rows(prepared, cache, **params) == all_rows(prepared)
+
+
+def test_what_the_cache_saves_is_what_the_rows_took_when_they_were_computed(
+    prepared: Prepared, cache: TrunkCache
+) -> None:
+    first, second = (speed_of(prepared, cache, frozen_layers=2).trunk_seconds for _ in range(2))
+    opened = Frozen(prepared, 2).open(cache)
+    of_an_epoch = sum(len(split) * split.entry.seconds_per_row for split in (opened.train, opened.validation))  # type: ignore[attr-defined]
+    assert of_an_epoch > 0
+    assert second == pytest.approx(2 * of_an_epoch)  # two epochs read all rows
+    assert first == pytest.approx(of_an_epoch)  # it has computed them once
+    assert speed_of(prepared, None, frozen_layers=2).trunk_seconds is None
+    assert speed_of(prepared, cache).trunk_seconds is None
+
+
+def test_entries_of_before_do_not_say_what_they_save(prepared: Prepared, cache: TrunkCache, tmp_path: Path) -> None:
+    plain = losses(prepared, cache, frozen_layers=2)
+    gc.collect()
+    for file in entries(tmp_path):
+        header = json.loads(file.read_bytes()[:HEADER_BYTES])
+        del header["seconds"]
+        file.write_bytes(json.dumps(header).encode().ljust(HEADER_BYTES) + contents(file))
+    assert speed_of(prepared, cache, frozen_layers=2).trunk_seconds is None
+    assert losses(prepared, cache, frozen_layers=2) == plain
 
 
 def test_nothing_is_cached_where_nothing_is_frozen(prepared: Prepared, cache: TrunkCache, tmp_path: Path) -> None:
@@ -288,11 +328,11 @@ def test_a_damaged_entry_is_made_again(
 ) -> None:
     plain = losses(prepared, cache, frozen_layers=2)
     gc.collect()
-    whole = [file.read_bytes() for file in entries(tmp_path)]
+    whole = [contents(file) for file in entries(tmp_path)]
     for file in entries(tmp_path):
         damage(file)
     assert losses(prepared, cache, frozen_layers=2) == plain
-    assert [file.read_bytes() for file in entries(tmp_path)] == whole
+    assert [contents(file) for file in entries(tmp_path)] == whole
     assert "is damaged" in caplog.text
 
 
