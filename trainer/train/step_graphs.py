@@ -111,10 +111,24 @@ class CudaGraphs:
             # Threads of ours that copy from the device meanwhile do not end the recording
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
-                loss = step(placed)
-            finally:
-                graph.capture_end()
+                try:
+                    loss = step(placed)
+                finally:
+                    graph.capture_end()
+            except RuntimeError:
+                self._end_recording()
+                raise
         return _CudaGraph(graph, placed, loss)
+
+    def _end_recording(self) -> None:
+        """Let random numbers and memory be what they were before a recording that failed.
+
+        ``capture_end`` raises then before it has ended either (pytorch#171263).
+        """
+        device = torch.cuda.current_device()
+        fresh = torch.Generator(device="cuda").graphsafe_get_state()
+        torch.cuda.default_generators[device].graphsafe_set_state(fresh)
+        torch._C._cuda_endAllocateToPool(device, self._pool)
 
 
 @functools.cache
@@ -130,6 +144,7 @@ class _CudaGraph:
         self._loss = loss
 
     def replay(self, inputs: Inputs) -> torch.Tensor:
-        torch._foreach_copy_(list(self._placed.values()), list(inputs.values()))
+        for name, tensor in inputs.items():  # not torch._foreach_copy_, which mixes up dtypes (pytorch#173383)
+            self._placed[name].copy_(tensor)
         self._graph.replay()
         return self._loss.clone()
