@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from service.lifecycle.leases.choose_waiting import choose_waiting
 from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.search.space.params import trial_params
 from service.store import attempts, measurements, trials
@@ -17,13 +18,12 @@ def start_waiting_trial(
 ) -> Lease | None:
     """Grant a WAITING trial of a locked study that has one; ``None``: it has to wait for device seconds of others.
 
-    A trial comes first that the asker holds a checkpoint of. The new attempt keeps what was reported up to the step of
+    The new attempt keeps what was reported up to the step of
     the checkpoint, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners
     must not judge the attempt by its predecessor. The history stays in `measurement`.
     """
-    waiting = trials.waiting(tx, study)
     held = {one.number: one for one in checkpoints if one.study_id == study.uuid}
-    trial = trials.find(tx, study, next((number for number in waiting if number in held), waiting[0]))
+    trial = trials.find(tx, study, choose_waiting(tx, study, held))
     assert trial is not None
     past = attempts.history(tx, study.uuid, "trial", trial.number)
     checkpoint = held.get(trial.number)

@@ -1,5 +1,7 @@
 """Which work a worker gets."""
 
+from typing import Any
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -65,3 +67,38 @@ def test_an_old_worker_is_told_to_upgrade(http: TestClient) -> None:
     registration = {"worker_id": "a" * 32, "host": "h", "device": device, "versions": {}, "protocol": 0}
     answer = http.post("/v1/workers", json=registration)
     assert (answer.status_code, answer.json()["code"]) == (426, "protocol-too-old")
+
+
+EPOCHS = {"epochs": {"type": "int", "low": 1, "high": 9}}
+
+
+def test_the_longest_of_the_last_trials_begins_first(http: TestClient, worker: HandWorker) -> None:
+    enqueue = [{"epochs": epochs} for epochs in (1, 3, 2, 3)]
+    http.post("/v1/studies", json=spec(search_space=EPOCHS, enqueue=enqueue, n_trials=4))
+    worker.prepare()
+    assert [(held["number"], held["params"]["epochs"]) for held in worker.dispatch(slots=9)] == [
+        (1, 3),
+        (3, 3),
+        (2, 2),
+        (0, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "watching",
+    [
+        {"n_trials": 4},
+        {"pruner": {"name": "median"}},
+        {"timeout_seconds": 100},
+        {"device_seconds": 100},
+        {"target_value": 0.1},
+    ],
+    ids=["sampler", "pruner", "timeout", "budget", "target"],
+)
+def test_trials_begin_in_their_order_where_that_decides_more_than_the_end(
+    http: TestClient, worker: HandWorker, watching: dict[str, Any]
+) -> None:
+    enqueue = [{"epochs": epochs} for epochs in (1, 3, 2)]
+    http.post("/v1/studies", json=spec(search_space=EPOCHS, enqueue=enqueue) | watching)
+    worker.prepare()
+    assert worker.take()["number"] == 0
