@@ -1,4 +1,4 @@
-"""What `import spezia` costs: CPU milliseconds beside those of the two libraries that it loads.
+"""What imports cost: CPU milliseconds of `import spezia`, of the two libraries that it loads, and of whole programs.
 
     python benchmarks/import_cost.py [ROUNDS]
 
@@ -18,6 +18,8 @@ STATEMENTS = {
     "pydantic, httpx2, one model": "import pydantic, httpx2; type('One', (pydantic.BaseModel,), {})",
     "spezia": "import spezia",
     "optuna": "import optuna",
+    "the service": "import service.serve",
+    "the process that trains": "import trainer.engine.engine",
 }
 PROGRAM = """
 import sys, time

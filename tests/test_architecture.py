@@ -79,6 +79,8 @@ class House:
                 for alias in node.names:
                     full = f"{node.module}.{alias.name}"
                     yield (full if full in self.modules else node.module or "."), node.lineno
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "LazyModule":
+                yield ast.literal_eval(node.args[0]), node.lineno
 
     def importing(self, is_forbidden: Callable[[str, str], bool]) -> list[str]:
         return [

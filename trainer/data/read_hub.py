@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
-
+from spezia.common.lazy_module import LazyModule
 from trainer.data.column_checks import Columns, Values, choose_columns
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
+
+datasets = LazyModule("datasets")
+"""It loads pandas besides; most studies read files."""
 
 PREFIX = "hub://"
 """Beginning of the address of a data set on the hub."""
@@ -39,7 +41,7 @@ def read_hub(source: str, choices: Sequence[Columns]) -> Values:
     return {field: _values(rows, name) for field, name in columns.items()}
 
 
-def _values(rows: datasets.Dataset, name: str) -> list[Any]:
+def _values(rows: Any, name: str) -> list[Any]:
     feature = rows.features[name]
     if isinstance(feature, datasets.Image):
         rows = rows.cast_column(name, datasets.Image(decode=False))

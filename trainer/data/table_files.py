@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
-import datasets
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
 from spezia.common.archives import BadArchive, Kind, open_archive
+from spezia.common.lazy_module import LazyModule
 from trainer.data.column_checks import Columns, Table, Values, choose_columns
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
+
+datasets = LazyModule("datasets")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEPARATORS = (",", ";", "\t", "|")

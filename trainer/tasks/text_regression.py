@@ -9,15 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
+from spezia.common.lazy_module import LazyModule
 from trainer.data.label_and_text_checks import check_number, check_text_or_pair, is_blank
 from trainer.data.rows import Rows
 from trainer.data.tokenise import Text, encode_texts
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.tasks.task import Task, joined
+
+scipy_stats = LazyModule("scipy.stats")
 
 
 class TextRegression(Task[Text, float]):
@@ -63,8 +65,8 @@ class TextRegression(Task[Text, float]):
             "mse": loss,
             "mae": float(np.abs(predicted_N - actual_N).mean()),
             # Not defined where all predictions, or all labels, are equal: then no correlation is found
-            "pearson": float(pearsonr(predicted_N, actual_N).statistic) if is_defined else 0.0,
-            "spearman": float(spearmanr(predicted_N, actual_N).statistic) if is_defined else 0.0,
+            "pearson": float(scipy_stats.pearsonr(predicted_N, actual_N).statistic) if is_defined else 0.0,
+            "spearman": float(scipy_stats.spearmanr(predicted_N, actual_N).statistic) if is_defined else 0.0,
         }
 
 

@@ -10,18 +10,14 @@ B = rows of a batch, T = tokens of its longest row, H = hidden size, K = example
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from transformers import PreTrainedModel
 
+from spezia.common.lazy_module import LazyModule
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.study_spec import StudySpec
 from trainer.data.subset import subset_rows
@@ -33,6 +29,13 @@ from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
 from trainer.tasks.text_multi_label import f1_scores
 from trainer.train.evaluate import evaluate
+
+linear_model = LazyModule("sklearn.linear_model")
+multiclass = LazyModule("sklearn.multiclass")
+pipeline = LazyModule("sklearn.pipeline")
+preprocessing = LazyModule("sklearn.preprocessing")
+sklearn_exceptions = LazyModule("sklearn.exceptions")
+sklearn_metrics = LazyModule("sklearn.metrics")
 
 _SIMILAR, _DIFFERENT = 0.75, 0.4
 """Skill from which on, and up to which, a preset is suggested. This is our judgement, without a study behind it: a
@@ -140,13 +143,15 @@ def _probe(
 ) -> dict[str, float]:
     """Train a linear model on some features, score it on others, and say how far it is from guessing."""
     if targets.ndim == 1 and np.issubdtype(targets.dtype, np.floating):
-        predicted = make_pipeline(StandardScaler(), Ridge()).fit(seen_KH, targets).predict(new_KH)
-        r2 = float(r2_score(expected, predicted)) if len(expected) > 1 else 0.0
+        predicted = _scaled(linear_model.Ridge()).fit(seen_KH, targets).predict(new_KH)
+        r2 = float(sklearn_metrics.r2_score(expected, predicted)) if len(expected) > 1 else 0.0
         return {"probe_r2": r2, "skill": r2}
-    logistic = LogisticRegression(max_iter=200)
-    probe = make_pipeline(StandardScaler(), logistic if targets.ndim == 1 else OneVsRestClassifier(logistic))
+    logistic = linear_model.LogisticRegression(max_iter=200)
+    probe = _scaled(logistic if targets.ndim == 1 else multiclass.OneVsRestClassifier(logistic))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe that is nearly there is good enough
+        warnings.simplefilter(
+            "ignore", sklearn_exceptions.ConvergenceWarning
+        )  # a probe that is nearly there is good enough
         warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
         warnings.filterwarnings("ignore", message="Label not .* is present in all training examples")
         predicted = probe.fit(seen_KH, targets).predict(new_KH)
@@ -157,12 +162,16 @@ def _probe(
     return _accuracies(targets, expected, predicted)
 
 
+def _scaled(model: Any) -> Any:
+    return pipeline.make_pipeline(preprocessing.StandardScaler(), model)
+
+
 def _accuracies(
     targets: NDArray[np.generic], expected: NDArray[np.generic], predicted: Sequence[object]
 ) -> dict[str, float]:
     names, counts = np.unique(targets, return_counts=True)
     majority = float(np.mean(expected == names[counts.argmax()]))
-    accuracy = float(accuracy_score(expected, predicted))
+    accuracy = float(sklearn_metrics.accuracy_score(expected, predicted))
     skill = (accuracy - majority) / (1 - majority) if majority < 1 else 0.0
     return {"probe_accuracy": accuracy, "majority_accuracy": majority, "skill": skill}
 

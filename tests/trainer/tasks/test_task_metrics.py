@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from trainer.tasks.causal_lm import TextLm
 from trainer.tasks.text_classification import TextClassification
@@ -73,3 +75,15 @@ def test_f1_of_several_classes_is_that_of_scikit_learn(n_classes: int) -> None:
     actual[:, 0] = predicted[:, 0] = 0
     expected = [f1_score(actual, predicted, average=average, zero_division=0) for average in ("micro", "macro")]
     assert f1_scores(actual, predicted) == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@given(rows=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1))
+def test_metrics_of_classes_are_those_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    actual, predicted = (np.array(column) for column in zip(*rows, strict=True))
+    scores = TextClassification().metrics([predicted], [actual], loss=1.0)
+    assert scores == {
+        "accuracy": accuracy_score(actual, predicted),
+        "f1_macro": f1_score(actual, predicted, average="macro", zero_division=0),
+        "matthews": matthews_corrcoef(actual, predicted),
+    }
