@@ -7,11 +7,12 @@ step by step, so that whoever shares the machine slows both down alike: one trai
 now.
 
 - ``clipping``: ``clip_grad_norm_`` and ``AdamW.step``, or ``take_step``;
-- ``vocabulary``: all rows of the embeddings train, or those that occur.
+- ``vocabulary``: all rows of the embeddings train, or those that occur;
+- ``dropout``: masks come from PyTorch's stream, or from counters, which makes others of them.
 
-Prints one JSON line for each change and batch size: the process's own milliseconds of a whole step (forward, backward,
-clipping, AdamW) and of clipping and AdamW alone, medians; medians of the ratios pair by pair; and the largest
-difference between the losses of the two copies.
+Prints one JSON line for each change, batch size and length of the rows: the process's own milliseconds of a whole step
+(forward, backward, clipping, AdamW) and of clipping and AdamW alone, medians; medians of the ratios pair by pair; and
+the largest difference between the losses of the two copies.
 """
 
 import copy
@@ -20,18 +21,24 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
+from trainer.data.tokenised_split import Batch
+from trainer.model.dropout import set_dropout
+from trainer.model.dropout_masks import count_dropout, dropout_of
 from trainer.model.vocabulary import leave_out_unseen
 from trainer.train.optimizer import make_optimizer, take_step
 from trainer.trial.config import TrialConfig
 
 BATCH_SIZES = (8, 16, 32)
 TOKENS = 24
+DROPOUT = 0.1
+DROPOUT_TOKENS = (24, 64, 128)
 SEEN = np.arange(1_000, 1_662)
 """Tokens that occur, as many as in ten intents of Banking77."""
 CLASSES = 10
@@ -53,10 +60,15 @@ def main(n_pairs: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = BertForSequenceClassification(SHAPE).train()
-    for change, make_pair in (("clipping", clipping), ("vocabulary", vocabulary)):
-        for batch_size in BATCH_SIZES:
-            found = compare(*make_pair(model), batch_size, n_pairs)
-            print(json.dumps({"change": change, "batch_size": batch_size, "tokens": TOKENS, **found}), flush=True)
+    changes = (
+        ("clipping", clipping, [TOKENS]),
+        ("vocabulary", vocabulary, [TOKENS]),
+        ("dropout", dropout, DROPOUT_TOKENS),
+    )
+    for change, make_pair, lengths in changes:
+        for batch_size, tokens in product(BATCH_SIZES, lengths):
+            found = compare(*make_pair(model), batch_size, tokens, n_pairs)
+            print(json.dumps({"change": change, "batch_size": batch_size, "tokens": tokens, **found}), flush=True)
 
 
 class Trial:
@@ -72,8 +84,10 @@ class Trial:
 
     def step(self, tokens_BT: torch.Tensor, classes_B: torch.Tensor) -> None:
         started = time.process_time()
-        loss = self._model(input_ids=tokens_BT, labels=classes_B).loss
-        loss.backward()
+        batch = Batch(inputs={"input_ids": tokens_BT}, targets=classes_B, rows_B=torch.arange(len(classes_B)))
+        with dropout_of(self._model, batch):
+            loss = self._model(input_ids=tokens_BT, labels=classes_B).loss
+            loss.backward()
         computed = time.process_time()
         self._take(self._optimizer, MAX_NORM)
         updated = time.process_time()
@@ -99,10 +113,18 @@ def vocabulary(model: PreTrainedModel) -> tuple[Trial, Trial]:
     return Trial(copy.deepcopy(model)), Trial(shrunk)
 
 
-def compare(before: Trial, now: Trial, batch_size: int, n_pairs: int) -> dict[str, object]:
+def dropout(model: PreTrainedModel) -> tuple[Trial, Trial]:
+    stream = copy.deepcopy(model)
+    set_dropout(stream, DROPOUT)
+    counted = copy.deepcopy(stream)
+    count_dropout(counted)
+    return Trial(stream), Trial(counted)
+
+
+def compare(before: Trial, now: Trial, batch_size: int, tokens: int, n_pairs: int) -> dict[str, object]:
     for pair in range(n_pairs + 2):  # the first two warm up
         generator = torch.Generator().manual_seed(pair)
-        tokens_BT = torch.from_numpy(SEEN)[torch.randint(len(SEEN), (batch_size, TOKENS), generator=generator)]
+        tokens_BT = torch.from_numpy(SEEN)[torch.randint(len(SEEN), (batch_size, tokens), generator=generator)]
         classes_B = torch.randint(CLASSES, (batch_size,), generator=generator)
         for trial in (before, now) if pair % 2 else (now, before):
             trial.step(tokens_BT, classes_B)

@@ -68,6 +68,7 @@ class ImageSplit:
         return Batch(
             inputs={"pixel_values": to_device(torch.from_numpy(pixels_BCHW), device)},
             targets=to_device(torch.from_numpy(self.targets[rows_B]), device),
+            rows_B=to_device(torch.from_numpy(rows_B), device),
         )
 
     def take(self, rows: Sequence[int]) -> Self:

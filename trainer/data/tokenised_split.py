@@ -32,6 +32,10 @@ class Batch:
     ``[B, T]``, or ``pixel_values`` ``[B, channels, height, width]``."""
     targets: torch.Tensor
     """Targets of the rows: ``[B]``, ``[B, C]`` for several classes a row, or ``[B, T]`` where each token has one."""
+    rows_B: torch.Tensor
+    """Number of each row in its split, counted from 0."""
+    starts_B: torch.Tensor | None = None
+    """Position of each row's first token; ``None``: 0 for all."""
     hidden_BTD: torch.Tensor | None = None
     """What the frozen blocks put out for the rows, where that is cached; they need not compute then."""
 
@@ -152,9 +156,9 @@ class TokenisedSplit:
         inputs = {"input_ids": padded(placed.tokens_S, self.pad_id), "attention_mask": mask_BT}
         if placed.types_S is not None:
             inputs["token_type_ids"] = padded(placed.types_S, 0)
-        if self.has_token_targets:
-            return Batch(inputs=inputs, targets=padded(placed.targets, IGNORED))
-        return Batch(inputs=inputs, targets=to_device(placed.targets[rows], device))
+        targets = padded(placed.targets, IGNORED) if self.has_token_targets else to_device(placed.targets[rows], device)
+        first_tokens_B = to_device((starts_B1 - firsts_B1)[:, 0], device) if self.pads_left else None
+        return Batch(inputs=inputs, targets=targets, rows_B=to_device(rows, device), starts_B=first_tokens_B)
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return a split of some of the rows, counted from 0, in the order given."""

@@ -1,8 +1,8 @@
 """How large a micro-batch is: what goes through the model at once, less of it after running out of memory.
 
-Micro-batches are a matter of memory, never of the result: gradients add up over the effective batch. Only dropout
-masks are drawn for each of them, so a healed step restarts from its own seed: it and all later ones are those of a
-trial that had micro-batches of this size from the start.
+Micro-batches are a matter of memory, never of the result: gradients add up over the effective batch, and a dropout mask
+belongs to an example. What an architecture drops by functions of its own still comes from a stream of random numbers,
+and so depends on the size of micro-batches; ``dropout_masks`` says more.
 
 N = rows of a split.
 """

@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from trainer.errors import ConfigError
 from trainer.model import lora
 from trainer.model.dropout import set_dropout
+from trainer.model.dropout_masks import DropoutMasks, count_dropout
 from trainer.model.freeze import Probe, Stage, find_blocks, frozen_at, make_stage, rate_shares
 from trainer.model.pretrained import Pretrained
 from trainer.model.vocabulary import leave_out_unseen
@@ -35,6 +36,8 @@ class TrialModel:
     """Learning rates of parameters as shares of the trial's, for ``make_optimizer``."""
     stages: Mapping[int, Stage]
     """What trains, by the number of frozen blocks."""
+    masks: DropoutMasks
+    """The model's dropout masks."""
     _now: Stage | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -93,8 +96,9 @@ def make_trial_model(
         trainable = lora.trainable_parameters(model)
     if config.method == "head_only":
         check_head(model)
+    masks = count_dropout(model)
     if config.gradient_checkpointing:
-        _recompute_activations(model)
+        _recompute_activations(model, masks)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # for generating only; here it would keep keys and values for nothing
     shares = rate_shares(model, blocks, config.layer_lr_decay, probe) if config.layer_lr_decay < 1 else {}
@@ -104,7 +108,13 @@ def make_trial_model(
     else:
         stages = {n: make_stage(model, blocks[:n], probe=probe, trainable=trainable, always=always) for n in depths}
     trial_model = TrialModel(
-        model=model, depth=depth, n_blocks=len(blocks), n_steps=n_steps, rate_shares=shares, stages=stages
+        model=model,
+        depth=depth,
+        n_blocks=len(blocks),
+        n_steps=n_steps,
+        rate_shares=shares,
+        stages=stages,
+        masks=masks,
     )
     if source.seen_tokens is not None:
         leave_out_unseen(model, source.seen_tokens)
@@ -136,7 +146,7 @@ def check_checkpointing(model: PreTrainedModel) -> None:
         )
 
 
-def _recompute_activations(model: PreTrainedModel) -> None:
+def _recompute_activations(model: PreTrainedModel, masks: DropoutMasks) -> None:
     """Let the blocks of ``model`` that are in train mode compute their activations again in the backward pass.
 
     Not by ``gradient_checkpointing_enable``, which also gives the embeddings' output a gradient, and so all
@@ -146,7 +156,9 @@ def _recompute_activations(model: PreTrainedModel) -> None:
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = True
-            module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+            module._gradient_checkpointing_func = partial(
+                checkpoint, use_reentrant=False, context_fn=masks.recomputation
+            )
 
 
 def check_head(model: PreTrainedModel) -> None:

@@ -133,8 +133,9 @@ def fine_tune(
         if trial_model.begin_step(optimizer_steps - 1):
             steps.forget_graphs()
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
-        # Seeded at each step, dropout depends on nothing that happened before it, in this trial or another
+        # Seeded at each step, what is drawn depends on nothing that happened before it, in this trial or another
         step_seed = derive_seed("dropout", seed, number, optimizer_steps)
+        trial_model.masks.begin_step(step_seed)
         losses.append(steps.take(rows_B, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from trainer.data.class_weights import ClassWeights
 from trainer.data.tokenised_split import Batch, Split
 from trainer.model.device import Precision
+from trainer.model.dropout_masks import dropout_of
 from trainer.model.forward import forward
 from trainer.tasks.registry import AnyTask
 
@@ -81,9 +82,10 @@ def add_gradients(
         divisor: their weight together.
     """
     weights_C = None if class_weights is None else class_weights.of_classes_C
-    logits = forward(model, batch, precision)
-    loss = task.loss_sum(logits, batch.targets, label_smoothing, weights_C) / divisor
-    torch.autograd.backward(loss)
+    with dropout_of(model, batch):
+        logits = forward(model, batch, precision)
+        loss = task.loss_sum(logits, batch.targets, label_smoothing, weights_C) / divisor
+        torch.autograd.backward(loss)
     if label_smoothing or class_weights is not None:  # what is told is to compare with the validation loss
         loss = task.loss_sum(logits.detach(), batch.targets) / n_targets
     return loss.detach()

@@ -23,7 +23,9 @@ from trainer.train.step_graphs import CudaGraphs, Inputs, Record, StepGraphs
 from trainer.train.train_step import accumulate_gradients, add_gradients, divisors
 from trainer.trial.config import TrialConfig
 
-_OWN = ("targets", "hidden_BTD", "n_targets", "divisor")
+_OF_BATCH = ("targets", "rows_B", "starts_B", "hidden_BTD")
+"""Names of what a batch has besides the inputs of the model."""
+_OWN = (*_OF_BATCH, "n_targets", "divisor")
 """Names of the inputs of a step that are not those of the model."""
 
 
@@ -109,12 +111,12 @@ class TrialSteps:
         batch = self._prepared.train.collate(rows_B, self._model.device)
         both = torch.tensor(divisors(self._prepared.train, rows_B, self._class_weights))
         n_targets, divisor = to_device(both, self._model.device).unbind()
-        hidden = {} if batch.hidden_BTD is None else {"hidden_BTD": batch.hidden_BTD}
-        return batch.inputs | {"targets": batch.targets, "n_targets": n_targets, "divisor": divisor} | hidden
+        of_batch = {name: tensor for name in _OF_BATCH if (tensor := getattr(batch, name)) is not None}
+        return batch.inputs | of_batch | {"n_targets": n_targets, "divisor": divisor}
 
     def _whole_step(self, inputs: Inputs) -> torch.Tensor:
         of_model = {name: tensor for name, tensor in inputs.items() if name not in _OWN}
-        batch = Batch(inputs=of_model, targets=inputs["targets"], hidden_BTD=inputs.get("hidden_BTD"))
+        batch = Batch(inputs=of_model, **{name: inputs[name] for name in _OF_BATCH if name in inputs})
         if batch.hidden_BTD is not None:
             self._select(batch.hidden_BTD)
         self._optimizer.zero_grad()

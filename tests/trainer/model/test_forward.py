@@ -20,13 +20,15 @@ from trainer.model.forward import forward
 def batch_of(n_rows: int = 4, n_tokens: int = 12) -> Batch:
     ids_BT = torch.randint(4, 40, (n_rows, n_tokens), generator=torch.Generator().manual_seed(0))
     inputs = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
-    return Batch(inputs=inputs, targets=torch.zeros(n_rows, dtype=torch.int64))
+    return Batch(inputs=inputs, targets=torch.zeros(n_rows, dtype=torch.int64), rows_B=torch.arange(n_rows))
 
 
 def images_of(n_rows: int = 4) -> Batch:
     shape = (n_rows, 3, tiny.IMAGE_SIZE, tiny.IMAGE_SIZE)
     pixels = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    return Batch(inputs={"pixel_values": pixels}, targets=torch.zeros(n_rows, dtype=torch.int64))
+    return Batch(
+        inputs={"pixel_values": pixels}, targets=torch.zeros(n_rows, dtype=torch.int64), rows_B=torch.arange(n_rows)
+    )
 
 
 def dtypes_of(model: PreTrainedModel, batch: Batch) -> dict[bool, set[torch.dtype]]:

@@ -1,0 +1,296 @@
+"""Draws dropout masks that belong to an example, not to the batch that it happens to be in.
+
+A number is kept or dropped by a hash of the trial and its optimizer step, the module that drops, the row of the
+training data, the position in that row counted from its first token, and the feature; in attention of head, query and
+key instead. No stream of random numbers is shared, so nothing that memory decides changes a mask: micro-batches,
+padding, activations that are computed twice, blocks that come from a cache.
+
+The hash is made of 64-bit words, each of which decides about four neighbouring features by 16 bits each. A word is the
+key of a row of numbers xor a constant of its column, both well mixed, put through a multiplication, a shift and another
+multiplication. What is kept is divided by the share of the 2^16 values that are kept, so that means stay as they
+are. All of it is integer arithmetic on the device that trains, the same on each kind of device, and reads nothing back.
+
+B = rows of a micro-batch, T = tokens of its longest row, N = positions (tokens, patches, or 1 of what was pooled),
+M = what else there is of each example, such as heads, K = features or keys, W = words of 4 of them.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import create_position_bias_mask, repeat_kv, sdpa_attention_forward
+
+from trainer.data.tokenised_split import Batch
+
+SHARED = frozenset({"pos_dropout"})
+"""Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
+
+_LANES = 4
+"""Numbers that a word decides about."""
+_LEVELS = 2**16
+"""Values of the bits of a word that decide about one number."""
+
+_MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+"""Factors of SplitMix64 (Steele, Lea and Flood 2014)."""
+_OF_ROW, _OF_POSITION, _OF_COLUMN = (
+    factor - 2**64 for factor in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xF1357AEA2E62A9C5)
+)
+"""Odd factors that spread counters over 64 bits: the golden ratio, and two of Steele and Vigna (2021)."""
+_MOST_WORDS = 2**24
+"""Words of one row of numbers, at most."""
+
+
+class DropoutMasks:
+    """The dropout masks of one model: of which step they are, and of which rows the forward pass is."""
+
+    def __init__(self, device: torch.device) -> None:
+        # A tensor, so that a recorded step reads from it the number of the step that it is played for
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._tables: dict[tuple[object, ...], torch.Tensor] = {}
+        self._pass: _Pass | None = None
+
+    def begin_step(self, seed: int) -> None:
+        """Let the masks be those of an optimizer step from now on.
+
+        Args:
+            seed: 63 bits that tell this step of this trial from all others.
+        """
+        self._step.fill_(seed)
+
+    @contextmanager
+    def of(self, batch: Batch) -> Iterator[None]:
+        """Let the masks be those of the rows of ``batch``, during its forward and backward pass.
+
+        Outside of it dropouts draw from the device's stream.
+        """
+        examples_B = _mix(self._step + batch.rows_B * _OF_ROW)
+        tokens = batch.inputs.get("input_ids")
+        self._pass = _Pass(examples_B, batch.starts_B, None if tokens is None else tokens.shape[1])
+        try:
+            yield
+        finally:
+            self._pass = None
+
+    def recomputation(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Return the contexts in which ``torch.utils.checkpoint`` computes something, and computes it again: with the
+        same masks."""
+        calls = Counter(self._pass.calls) if self._pass else Counter[str]()
+        return nullcontext(), self._again(calls)
+
+    def drop(self, values: torch.Tensor, probability: float, site: "Site") -> torch.Tensor:
+        """Return ``values`` with some set to 0 and the others scaled, so that their mean stays.
+
+        Args:
+            values: ``[B, K]``, ``[B, N, K]`` or ``[B, ..., N, K]``. Where the first dimension is a multiple of B,
+                each example has as many neighbours in it; where it is not, the mask depends on the micro-batch.
+            probability: of being set to 0, rounded to 16 bits.
+        """
+        if self._pass is None:
+            return functional.dropout(values, probability)
+        n_dropped = min(round(probability * _LEVELS), _LEVELS - 1)
+        lanes = self._lanes(self._pass, values.shape, site)
+        keep = torch.empty(values.shape, device=values.device)
+        torch.ge(lanes, n_dropped - _LEVELS // 2, out=keep.view(lanes.shape))
+        keep.mul_(_LEVELS / (_LEVELS - n_dropped))
+        return (values * keep).to(values.dtype)
+
+    def _lanes(self, now: "_Pass", shape: torch.Size, site: "Site") -> torch.Tensor:
+        """Return evenly distributed 16-bit numbers, ``[B, M, N, K]``."""
+        *outer, n_columns = shape
+        n_rows = len(now.examples_B)
+        if site.is_shared:
+            keys_BN = _positions(self._step.view(1), math.prod(outer))
+        elif outer[0] % n_rows:
+            keys_BN = _positions(now.examples_B[:1], math.prod(outer))
+        else:
+            keys_BN = now.keys(outer[-1] if len(outer) > 1 else 1)
+        n_others = math.prod(outer) // keys_BN.numel()
+        columns_MW = self._columns(now, site, n_others, math.ceil(n_columns / _LANES))
+        words_BMNW = keys_BN[:, None, :, None] ^ columns_MW[:, None]
+        words_BMNW.mul_(_MIX_1)
+        words_BMNW.bitwise_xor_(words_BMNW >> 32)
+        words_BMNW.mul_(_MIX_2)
+        lanes_BMNK = words_BMNW.view(torch.int16)[..., :n_columns]
+        is_attention = len(outer) > 2 and outer[-1] == n_columns == now.n_tokens
+        return now.from_first_token(lanes_BMNK) if is_attention else lanes_BMNK
+
+    def _columns(self, now: "_Pass", site: "Site", n_others: int, n_words: int) -> torch.Tensor:
+        """Return the constants of a site for its next call in this pass, ``[M, W]``."""
+        call = now.calls[site.name]
+        now.calls[site.name] += 1
+        key = (site.name, call, n_others, n_words)
+        if key not in self._tables:
+            device = self._step.device
+            others_M1 = torch.arange(n_others, device=device)[:, None] * _MOST_WORDS
+            index_MW = others_M1 + torch.arange(n_words, device=device)
+            self._tables[key] = _mix(_mix(index_MW * _OF_COLUMN + call) + site.key)
+        return self._tables[key]
+
+    @contextmanager
+    def _again(self, calls: Counter[str]) -> Iterator[None]:
+        now = self._pass
+        if now is None:
+            yield
+            return
+        before, now.calls = now.calls, Counter(calls)
+        try:
+            yield
+        finally:
+            now.calls = before
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a model that drops numbers."""
+
+    masks: DropoutMasks
+    """The masks of the whole model."""
+    name: str
+    """Name of the module."""
+
+    @property
+    def key(self) -> int:
+        """A number of 64 bits, with sign, that is this site's alone."""
+        return int.from_bytes(hashlib.blake2b(self.name.encode(), digest_size=8).digest(), "little", signed=True)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is dropped is shared by all examples of a batch."""
+        return self.name.rpartition(".")[2] in SHARED
+
+
+class CountedDropout(nn.Dropout):
+    """A dropout whose masks are those of its site."""
+
+    def __init__(self, p: float, site: Site) -> None:
+        super().__init__(p)
+        self.site = site
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return ``input``, in train mode with some of it set to 0."""
+        return self.site.masks.drop(input, self.p, self.site) if self.training and self.p > 0 else input
+
+
+def count_dropout(model: PreTrainedModel) -> DropoutMasks:
+    """Let the dropouts of ``model`` draw their masks by counters, and return the masks.
+
+    That is each ``nn.Dropout``, and what attention hands to ``scaled_dot_product_attention``. What a model drops by
+    functions that it calls itself goes on drawing from the device's stream.
+    """
+    AttentionInterface.register("sdpa", _attention)
+    masks = DropoutMasks(model.device)
+    counted: dict[nn.Module, CountedDropout] = {}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        site = Site(masks, name)
+        if type(module) is nn.Dropout:
+            model.set_submodule(name, counted.setdefault(module, CountedDropout(module.p, site)))
+        else:
+            module.dropout_site = site
+    return masks
+
+
+def dropout_of(model: PreTrainedModel, batch: Batch) -> AbstractContextManager[None]:
+    """Return a context for the forward and backward pass of ``batch``, in which ``model`` drops by counters, if it ever
+    does."""
+    site: Site | None = getattr(model, "dropout_site", None)
+    return nullcontext() if site is None else site.masks.of(batch)
+
+
+@dataclass
+class _Pass:
+    """What masks must know of the micro-batch that is in the model."""
+
+    examples_B: torch.Tensor
+    """A key of each example at this step."""
+    starts_B: torch.Tensor | None
+    """Where each row starts; ``None``: all at 0."""
+    n_tokens: int | None
+    """Positions that are counted from there; ``None``: it reads no tokens."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """How often each site has dropped something: some modules are called more than once."""
+    _keys: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def keys(self, n_positions: int) -> torch.Tensor:
+        """Return a key of each position of each example, ``[B, N]``."""
+        if n_positions not in self._keys:
+            starts_B = self.starts_B if n_positions == self.n_tokens else None
+            self._keys[n_positions] = _positions(self.examples_B, n_positions, starts_B)
+        return self._keys[n_positions]
+
+    def from_first_token(self, lanes_BMNK: torch.Tensor) -> torch.Tensor:
+        """Shift the last dimension so that it begins at the first token of each row; padding takes what is left."""
+        if self.starts_B is None:
+            return lanes_BMNK
+        keys_K = torch.arange(lanes_BMNK.shape[-1], device=lanes_BMNK.device)
+        places_BK = (keys_K - self.starts_B[:, None]).remainder(len(keys_K))
+        return lanes_BMNK.gather(-1, places_BK[:, None, None].expand_as(lanes_BMNK))
+
+
+def _positions(examples_B: torch.Tensor, n_positions: int, starts_B: torch.Tensor | None = None) -> torch.Tensor:
+    positions_N = torch.arange(n_positions, device=examples_B.device)
+    places_BN = positions_N[None] if starts_B is None else positions_N - starts_B[:, None]
+    return _mix(examples_B[:, None] + places_BN * _OF_POSITION)
+
+
+def _mix(words: torch.Tensor) -> torch.Tensor:
+    """SplitMix64's finaliser, with shifts that keep the sign, for which torch has no other: that costs a bit of 64."""
+    words = (words ^ (words >> 30)) * _MIX_1
+    words = (words ^ (words >> 27)) * _MIX_2
+    return words ^ (words >> 31)
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: torch.Tensor | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as transformers' ``sdpa_attention_forward``, dropping weights by the counters of ``module``.
+
+    Fused attention draws its own masks. So it is used where nothing is dropped, and else what it would compute is
+    computed step by step, as it is on a CPU anyway.
+
+    Args:
+        query: ``[B, heads, queries, features]``; ``key`` and ``value`` alike, of fewer heads where groups share them.
+
+    Returns:
+        What comes out, ``[B, queries, heads, features]``, and no weights.
+    """
+    site: Site | None = getattr(module, "dropout_site", None)
+    if not dropout or site is None or options.get("softcap") is not None:
+        options |= {"dropout": dropout, "scaling": scaling, "is_causal": is_causal, "position_bias": position_bias}
+        attended: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, **options
+        )
+        return attended
+    n_groups = getattr(module, "num_key_value_groups", 1)
+    key, value = repeat_kv(key, n_groups), repeat_kv(value, n_groups)
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if position_bias is not None:
+        attention_mask = create_position_bias_mask(position_bias, attention_mask, causal, query, key)
+    elif attention_mask is None and causal:
+        attention_mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+    scale = 1 / math.sqrt(query.shape[-1]) if scaling is None else scaling
+    scores = (query * scale) @ key.transpose(2, 3)
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        # Not to minus infinity: padding may have nothing to attend to, and must not become NaN
+        scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
+    elif attention_mask is not None:
+        scores = scores + attention_mask
+    weights = site.masks.drop(scores.softmax(-1), dropout, site)
+    hidden: torch.Tensor = weights.to(value.dtype) @ value
+    return hidden.transpose(1, 2).contiguous(), None
