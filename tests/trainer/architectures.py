@@ -166,11 +166,9 @@ ARCHITECTURES = {
 """By task, the names that transformers gives to architectures (``model_type``)."""
 
 
-def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, **overrides: Any) -> None:
-    """Save a random model of ``architecture`` without a head, and a tokenizer or image processor whose output it
-    reads; or another model, as ``auto_class`` makes it."""
-    is_image_model = architecture in _IMAGE_MODELS
-    if is_image_model:
+def make_model(architecture: str, auto_class: Any = AutoModel, **overrides: Any) -> PreTrainedModel:
+    """A random model of ``architecture`` without a head, or another, as ``auto_class`` makes it."""
+    if architecture in _IMAGE_MODELS:
         values = {"image_size": IMAGE_SIZE} | _IMAGE_MODELS[architecture]
     else:
         values = _SIZES | _ENCODERS.get(architecture, {}) | _DECODERS.get(architecture, {})
@@ -181,8 +179,14 @@ def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, 
     for norm in batch_norms(model).values():
         torch.nn.init.normal_(norm.running_mean, std=0.1)
         torch.nn.init.uniform_(norm.running_var, 0.5, 1.5)
-    model.save_pretrained(directory)
-    processor = _image_processor() if is_image_model else _tokenizer(architecture)
+    return model
+
+
+def save_model(directory: Path, architecture: str, auto_class: Any = AutoModel, **overrides: Any) -> None:
+    """Save a random model of ``architecture`` without a head, and a tokenizer or image processor whose output it
+    reads; or another model, as ``auto_class`` makes it."""
+    make_model(architecture, auto_class, **overrides).save_pretrained(directory)
+    processor = _image_processor() if architecture in _IMAGE_MODELS else _tokenizer(architecture)
     processor.save_pretrained(directory)
 
 

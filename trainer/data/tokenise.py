@@ -83,15 +83,25 @@ def pack(
 
 
 def pack_labelled(
-    ids: list[list[int]], labels: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, truncated_rows: int
+    ids: list[list[int]],
+    labels: list[list[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    truncated_rows: int,
+    are_next_tokens: bool = False,
 ) -> TokenisedSplit:
     """Return a split of the rows ``ids``, put one after another, in which every token has a label, which may be
-    ``IGNORED``."""
+    ``IGNORED``.
+
+    Args:
+        are_next_tokens: whether a label is the token itself, to be predicted from those before it.
+    """
     return TokenisedSplit(
         tokens_S=np.concatenate([np.asarray(ids_T, dtype=np.int32) for ids_T in ids]),
         starts_N1=np.cumsum([0, *map(len, ids)], dtype=np.int64),
         targets=np.concatenate([np.asarray(labels_T, dtype=np.int64) for labels_T in labels]),
         has_token_targets=True,
+        are_next_tokens=are_next_tokens,
         pad_id=tokenizer.pad_token_id,
         truncated_rows=truncated_rows,
     )

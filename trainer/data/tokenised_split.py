@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from trainer.data.device_copies import to_device
 
@@ -36,6 +37,9 @@ class Batch:
     """Number of each row in its split, counted from 0."""
     starts_B: torch.Tensor | None = None
     """Position of each row's first token; ``None``: 0 for all."""
+    next_N: torch.Tensor | None = None
+    """Where targets are tokens to be predicted, the places in the flattened batch whose next token counts, in order,
+    and perhaps some more behind them, whose next token is ``IGNORED``."""
     hidden_BTD: torch.Tensor | None = None
     """What the frozen blocks put out for the rows, where that is cached; they need not compute then."""
 
@@ -96,6 +100,8 @@ class TokenisedSplit:
     """Targets, one for each row, ``[N]`` or ``[N, C]``; or, where each token has one, ``[S]`` with ``IGNORED``."""
     has_token_targets: bool = False
     """Whether each token has a target of its own."""
+    are_next_tokens: bool = False
+    """Whether the target of a token is that token itself, which is to be predicted from those before it."""
     pad_id: int
     """Token that batches are padded with."""
     pads_left: bool = False
@@ -158,7 +164,13 @@ class TokenisedSplit:
             inputs["token_type_ids"] = padded(placed.types_S, 0)
         targets = padded(placed.targets, IGNORED) if self.has_token_targets else to_device(placed.targets[rows], device)
         first_tokens_B = to_device((starts_B1 - firsts_B1)[:, 0], device) if self.pads_left else None
-        return Batch(inputs=inputs, targets=targets, rows_B=to_device(rows, device), starts_B=first_tokens_B)
+        return Batch(
+            inputs=inputs,
+            targets=targets,
+            rows_B=to_device(rows, device),
+            starts_B=first_tokens_B,
+            next_N=self._next_places(targets, rows_B) if self.are_next_tokens else None,
+        )
 
     def take(self, rows: Sequence[int]) -> Self:
         """Return a split of some of the rows, counted from 0, in the order given."""
@@ -170,6 +182,13 @@ class TokenisedSplit:
             starts_N1=np.cumsum([0, *self.lengths_N[rows]], dtype=np.int64),
             targets=self.targets[places if self.has_token_targets else np.asarray(rows)],
         )
+
+    def _next_places(self, targets_BT: torch.Tensor, rows_B: NDArray[np.int64]) -> torch.Tensor:
+        n_places = int(self.n_targets_N[rows_B].sum())
+        if targets_BT.is_cuda:
+            n_places = min(round_up(n_places), targets_BT.numel())
+        # Sorted to the front, since the device would have to be asked how many there are
+        return (next_tokens(targets_BT) == IGNORED).byte().argsort(stable=True)[:n_places]
 
     @cached_property
     def _longest(self) -> int:
@@ -199,6 +218,11 @@ class TokenisedSplit:
 
     def _places(self, row: int) -> slice:
         return slice(self.starts_N1[row], self.starts_N1[row + 1])
+
+
+def next_tokens(targets_BT: torch.Tensor) -> torch.Tensor:
+    """Return the target of the token after each, in the flattened batch; ``IGNORED`` where a row ends."""
+    return functional.pad(targets_BT[:, 1:], (0, 1), value=IGNORED).flatten()
 
 
 def round_up(length: int) -> int:

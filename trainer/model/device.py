@@ -18,8 +18,9 @@ that a processor's cache holds the activations: MiniLM takes 1.5 to 2.1 times as
 are (benchmarks/evaluation_batch.py). A GPU wants much work at once: 32 rows of 512."""
 
 
-_TRAINING_TOKENS = 8_192
-"""Padded tokens of one forward and backward pass: a few GB for a model of the size of BERT."""
+_TRAINING_TOKENS = {"cpu": 2_048, "mps": 8_192, "cuda": 8_192}
+"""By device, padded tokens of one forward and backward pass: a few GB for a model of the size of BERT. On the CPU
+512 to 4,096 take equally long (docs/performance.md), and who has too little memory is killed, not told."""
 
 _TRAINING_BYTES = 10 * 2**30
 """Memory of a CUDA device for which it may have that many tokens in a pass once more."""
@@ -43,9 +44,10 @@ def scoring_tokens(device: torch.device) -> int:
 def training_tokens(device: torch.device) -> int:
     """Return how many padded tokens go through a model at once in training, if memory allows: a matter of speed, never
     of the result."""
+    tokens = _TRAINING_TOKENS[device.type]
     if device.type != "cuda":
-        return _TRAINING_TOKENS
-    return _TRAINING_TOKENS * max(1, torch.cuda.get_device_properties(device).total_memory // _TRAINING_BYTES)
+        return tokens
+    return tokens * max(1, torch.cuda.get_device_properties(device).total_memory // _TRAINING_BYTES)
 
 
 def seed_device(seed: int, device: torch.device) -> None:

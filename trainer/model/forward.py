@@ -30,14 +30,24 @@ def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
         logits: torch.Tensor = model(**batch.inputs).logits
         return logits
     head = model.get_output_embeddings()
-    body = model.base_model
-    with _replaced(body, _in_bf16(body.forward, batch.targets.device.type)):
+    body = body_of(model)
+    with replaced(body, _in_bf16(body.forward, batch.targets.device.type)):
         if type(head) is nn.Linear:
-            with _replaced(head, lambda hidden: _vocabulary_logits(head, hidden)):
+            with replaced(head, lambda hidden: _vocabulary_logits(head, hidden)):
                 logits = model(**batch.inputs).logits
         else:
             logits = model(**batch.inputs).logits
     return logits
+
+
+def body_of(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the part of ``model`` that puts out hidden states, which its head reads.
+
+    Some language models call the decoder within their base model, and never the base model itself.
+    """
+    predicts_tokens = model.get_output_embeddings() is not None
+    body: PreTrainedModel = model.get_decoder() if predicts_tokens else model.base_model
+    return body
 
 
 def without_padding(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -67,7 +77,7 @@ def bf16_problem(model: PreTrainedModel, split: Split) -> str | None:
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Let ``module`` compute by ``forward`` for a while, and then as before, which another may have replaced, too."""
     before = vars(module).get("forward")
     module.forward = forward

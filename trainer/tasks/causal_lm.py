@@ -3,7 +3,7 @@
 A batch's ``targets[t]`` is the token at ``t``, or ``IGNORED``; the logits at ``t`` predict ``t + 1``, as in
 transformers. So the first token of a row never counts, nor does a prompt, nor what others than the assistant say.
 
-B = rows of a batch, T = tokens of its longest row, V = vocabulary.
+N = counted tokens of a batch, or some of them, V = vocabulary.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trainer.data.chat import Chat, check_messages, encode_chats, is_silent
 from trainer.data.label_and_text_checks import check_text
@@ -24,9 +24,6 @@ from trainer.data.tokenise import encode, pack_labelled
 from trainer.data.tokenised_split import IGNORED, TokenisedSplit
 from trainer.errors import DataError
 from trainer.tasks.task import Task
-
-LOGITS = 2**26
-"""Number of logits of one forward pass, at most: 256 MB in fp32, of which training holds about four times as many."""
 
 _LARGEST_EXPONENT = 700.0
 
@@ -44,10 +41,6 @@ class CausalLm(Task[Input, None]):
     def head(self) -> dict[str, Any]:
         return {}
 
-    def tokens_per_pass(self, model: PreTrainedModel, tokens: int) -> int:
-        vocabulary: int = model.config.get_text_config().vocab_size
-        return max(1, min(tokens, LOGITS // vocabulary))
-
     def losses(
         self,
         logits: torch.Tensor,
@@ -55,15 +48,10 @@ class CausalLm(Task[Input, None]):
         label_smoothing: float = 0.0,
         class_weights_C: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the cross-entropy in nats of each next token: logits ``[B, T, V]``, targets ``[B, T]``, losses of any
-        shape."""
+        """Return the cross-entropy in nats ``[N]`` of next tokens ``[N]`` whose logits are ``[N, V]``."""
         del class_weights_C
         return functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1),
-            targets[:, 1:].flatten(),
-            ignore_index=IGNORED,
-            reduction="none",
-            label_smoothing=label_smoothing,
+            logits, targets, ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
         )
 
     def predict(self, logits: torch.Tensor) -> torch.Tensor:
@@ -121,7 +109,7 @@ class TextLm(CausalLm[Written]):
             n_given = max(1, len(prompt))
             labels.append(([IGNORED] * n_given + whole[n_given:])[:max_length])
         _check_something_left(rows, labels, max_length)
-        return pack_labelled(ids, labels, processor, truncated_rows=n_truncated)
+        return pack_labelled(ids, labels, processor, truncated_rows=n_truncated, are_next_tokens=True)
 
 
 class ChatLm(CausalLm[Chat]):
@@ -150,7 +138,8 @@ class ChatLm(CausalLm[Chat]):
         n_truncated = sum(len(ids_T) > max_length for ids_T in ids)
         labels = [np.where(own_T, ids_T, IGNORED)[:max_length].tolist() for ids_T, own_T in zip(ids, own, strict=True)]
         _check_something_left(rows, labels, max_length)
-        split = pack_labelled([ids_T[:max_length] for ids_T in ids], labels, processor, truncated_rows=n_truncated)
+        ids = [ids_T[:max_length] for ids_T in ids]
+        split = pack_labelled(ids, labels, processor, truncated_rows=n_truncated, are_next_tokens=True)
         return replace(split, altered_rows=n_altered)
 
 

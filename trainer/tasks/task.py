@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from trainer.data.rows import Input, RowRules, Rows, Target
 from trainer.data.tokenised_split import Split
@@ -54,12 +53,6 @@ class Task(RowRules[Input, Target]):
             "id2label": dict(enumerate(self.class_names)),
             "label2id": {name: position for position, name in enumerate(self.class_names)},
         }
-
-    def tokens_per_pass(self, model: PreTrainedModel, tokens: int) -> int:
-        """Return how many padded tokens, out of ``tokens`` that memory allows a body, one forward pass may have; fewer
-        where logits are the largest part."""
-        del model
-        return tokens
 
     @abstractmethod
     def losses(

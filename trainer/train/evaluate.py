@@ -9,6 +9,7 @@ B = rows of a batch.
 """
 
 import math
+from itertools import chain
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from transformers import PreTrainedModel
 from trainer.data.device_copies import copies_on_host
 from trainer.data.tokenised_split import Split
 from trainer.model.device import Precision, scoring_tokens
-from trainer.model.forward import forward
 from trainer.model.memory_hints import MemoryHints
 from trainer.model.micro_batch_size import MicroBatchSize
+from trainer.model.over_logits import over_logits
 from trainer.tasks.registry import AnyTask
 
 
@@ -47,15 +48,15 @@ def evaluate(
         ``loss`` in nats and the task's metrics; ``loss`` alone, not finite, of a model that diverged.
     """
     model.eval()
-    most = task.tokens_per_pass(model, tokens or scoring_tokens(model.device))
-    micro_batch = MicroBatchSize(most, hints, memory_key)
+    micro_batch = MicroBatchSize(tokens or scoring_tokens(model.device), hints, memory_key)
 
-    def score(rows_B: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        batch = split.collate(rows_B, model.device)
-        logits = forward(model, batch, precision)
-        return task.losses(logits, batch.targets).flatten(), task.predict(logits), batch.targets
+    def score(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return task.losses(logits, targets).flatten(), task.predict(logits), targets
 
-    scored = list(micro_batch.run_longest_first(score, split.lengths_N))
+    def score_rows(rows_B: NDArray[np.int64]) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        return over_logits(score, model, split.collate(rows_B, model.device), precision)
+
+    scored = list(chain.from_iterable(micro_batch.run_longest_first(score_rows, split.lengths_N)))
     copies = copies_on_host(tensor for piece in scored for tensor in piece)
     losses, predicted, actual = copies[::3], copies[1::3], copies[2::3]
     loss = float(torch.cat(losses).double().sum()) / int(split.n_targets_N.sum())

@@ -120,7 +120,7 @@ def fine_tune(
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = _Progress(prepared, trunk)
     losses: list[torch.Tensor] = []
-    tokens = prepared.task.tokens_per_pass(model, training_tokens(prepared.device))
+    tokens = training_tokens(prepared.device)
     micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, _memory_params(config)))
     steps = TrialSteps(prepared, config, model, optimizer, micro_batch, progress.trunk.select)
     watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))

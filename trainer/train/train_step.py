@@ -3,6 +3,8 @@
 B = rows of the effective batch.
 """
 
+from functools import reduce
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from trainer.data.class_weights import ClassWeights
 from trainer.data.tokenised_split import Batch, Split
 from trainer.model.device import Precision
 from trainer.model.dropout_masks import dropout_of
-from trainer.model.forward import forward
+from trainer.model.over_logits import over_logits
 from trainer.tasks.registry import AnyTask
 
 
@@ -82,10 +84,13 @@ def add_gradients(
         divisor: their weight together.
     """
     weights_C = None if class_weights is None else class_weights.of_classes_C
-    with dropout_of(model, batch):
-        logits = forward(model, batch, precision)
-        loss = task.loss_sum(logits, batch.targets, label_smoothing, weights_C) / divisor
+
+    def learn(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = task.loss_sum(logits, targets, label_smoothing, weights_C) / divisor
         torch.autograd.backward(loss)
-    if label_smoothing or class_weights is not None:  # what is told is to compare with the validation loss
-        loss = task.loss_sum(logits.detach(), batch.targets) / n_targets
-    return loss.detach()
+        if label_smoothing or class_weights is not None:  # what is told is to compare with the validation loss
+            loss = task.loss_sum(logits.detach(), targets) / n_targets
+        return loss.detach()
+
+    with dropout_of(model, batch):
+        return reduce(torch.add, over_logits(learn, model, batch, precision))

@@ -23,7 +23,7 @@ from trainer.train.step_graphs import CudaGraphs, Inputs, Record, StepGraphs
 from trainer.train.train_step import accumulate_gradients, add_gradients, divisors
 from trainer.trial.config import TrialConfig
 
-_OF_BATCH = ("targets", "rows_B", "starts_B", "hidden_BTD")
+_OF_BATCH = ("targets", "rows_B", "starts_B", "next_N", "hidden_BTD")
 """Names of what a batch has besides the inputs of the model."""
 _OWN = (*_OF_BATCH, "n_targets", "divisor")
 """Names of the inputs of a step that are not those of the model."""

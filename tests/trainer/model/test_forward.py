@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from tests.trainer import tiny
+from tests.trainer.architectures import make_model
 from trainer.data.tokenised_split import Batch
 from trainer.model.forward import forward
 
@@ -57,6 +58,12 @@ def test_bodies_multiply_in_bf16_and_heads_in_fp32(family: str) -> None:
     found = dtypes_of(model, images_of() if family == "vit" else batch_of())
     assert torch.bfloat16 in found[True] or family == "gpt2"  # whose body has layers of another class
     assert found[False] == {torch.float32}
+
+
+@pytest.mark.parametrize("architecture", ["bart", "opt"])
+def test_a_decoder_within_a_base_model_multiplies_in_bf16(architecture: str) -> None:
+    model = make_model(architecture, AutoModelForCausalLM).eval()
+    assert torch.bfloat16 in dtypes_of(model, batch_of())[True]
 
 
 @pytest.mark.parametrize("family", tiny.DECODERS)

@@ -195,16 +195,16 @@ def test_failed_try_lets_go_of_its_tensors() -> None:
 
 def test_evaluation_is_healed(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run(prepared)
-    real = evaluate_module.forward
+    real = evaluate_module.over_logits
     sizes: list[int] = []
 
-    def forward(model: Any, batch: Any, precision: Any) -> Any:
+    def over_logits(work: Any, model: Any, batch: Any, precision: Any) -> Any:
         sizes.append(len(batch.targets))
         if sizes[-1] > 8:
             raise SHORT
-        return real(model, batch, precision)
+        return real(work, model, batch, precision)
 
-    monkeypatch.setattr(evaluate_module, "forward", forward)
+    monkeypatch.setattr(evaluate_module, "over_logits", over_logits)
     healed = run(prepared)
     assert sizes[:3] == [30, 15, 6]
     assert sizes.count(30) == 1  # the second evaluation knows

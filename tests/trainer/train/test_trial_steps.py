@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.trainer.conftest import Prepare
+from tests.trainer.written_rows import PROMPTED, PROMPTS, PrepareRows
 from trainer.model.best_model import BestModel
 from trainer.train import trial_steps
 from trainer.train.fine_tune import fine_tune
@@ -79,6 +80,18 @@ def test_recorded_steps_have_the_losses_of_steps_by_themselves(
     recorder = Recorder()
     monkeypatch.setattr(trial_steps, "recorder", lambda *_: recorder)
     assert losses(prepared, cache, **params) == pytest.approx(by_themselves, rel=1e-6)
+    assert recorder.n_replays
+
+
+def test_recorded_steps_of_a_language_model_predict_the_tokens_of_their_own_batch(
+    prepare_rows: PrepareRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [*PROMPTS, *({"prompt": "word9 word9", "completion": f"word{n}"} for n in range(6))]
+    prepared = prepare_rows("causal-lm", rows, PROMPTS, **PROMPTED)
+    by_themselves = losses(prepared, batch_size=2)
+    recorder = Recorder()
+    monkeypatch.setattr(trial_steps, "recorder", lambda *_: recorder)
+    assert losses(prepared, batch_size=2) == pytest.approx(by_themselves, rel=1e-6)
     assert recorder.n_replays
 
 
