@@ -2,8 +2,8 @@
 
     python benchmarks/equal_work/spezia_search.py WORK MODEL
 
-Prints one JSON line: final validation losses, when the last one was known, and who did what when, which the workers'
-log says (`trainer/supervisor/`).
+Prints one JSON line: final validation losses, when the last one was known, versions, and who did what when, which the
+workers' log says (`trainer/supervisor/`).
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from time import time
 from typing import Any
@@ -23,6 +24,7 @@ from spezia import Client, StudySpec
 
 NAME = "equal-work"
 WARMUP_STEPS = 5
+"""As the peers have it; ours is a share of all steps, so each trial gets its own."""
 
 
 def main(work: Path, model: Path) -> None:
@@ -40,7 +42,9 @@ def main(work: Path, model: Path) -> None:
     if study.state != "complete" or study.trials.complete != len(configurations):
         sys.exit(f"not equal work: {study.state}, {study.trials}, {study.failure}\n{log}")
     losses = [trial.intermediate_values[-1].value for trial in trials]
-    print(json.dumps({"losses": losses, "ended_at": ended_at} | read_times(log.splitlines())))
+    versions = {package: version(package) for package in ("torch", "transformers", "optuna")}
+    result = {"losses": losses, "ended_at": ended_at, "versions": versions}
+    print(json.dumps(result | read_times(log.splitlines())))
 
 
 def make_spec(work: Path, model: Path, configurations: list[dict[str, Any]]) -> StudySpec:

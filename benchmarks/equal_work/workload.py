@@ -11,18 +11,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
 N_INTENTS = 10
-WARMUP_STEPS = 5
-"""Optimizer steps over which each trial's rate rises."""
-EVALUATION_BATCH = 32
-"""Rows of a batch in which the peers evaluate."""
-
 Row = tuple[str, str]
 Configuration = dict[str, Any]
-Name = Literal["seven", "ten-seconds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +50,28 @@ class Workload:
         }
 
 
-def make_workload(name: Name, data: Path | None, *, n_trials: int, n_rows: int, model: Path) -> Workload:
-    """Draw a workload.
+def make_workload(
+    name: str, data: Path | None, model: Path, *, n_trials: int | None = None, n_rows: int | None = None
+) -> Workload:
+    """Draw a workload of ``KINDS``.
 
     Args:
         data: folder of Banking77, of which ten intents are taken; ``None``: examples/feedback.
-        n_rows: rows to train on; a third as many validate.
         model: folder of the model, whose blocks may be frozen.
+        n_trials: trials, if not as many as the workload has.
+        n_rows: rows to train on, if not as many as the workload has; a third as many validate.
     """
+    kind = KINDS[name]
+    n_trials, n_rows = n_trials or kind.n_trials, n_rows or kind.n_rows
     train, validation = read_feedback() if data is None else read_banking77(data)
     n_blocks = json.loads((model / "config.json").read_text())["num_hidden_layers"]
-    draw, configure = random.Random(7), CONFIGURATIONS[name]
+    draw = random.Random(7)
     return Workload(
         name=name,
         data="examples/feedback" if data is None else f"banking77, {N_INTENTS} intents",
         train=shuffled(train)[:n_rows],
         validation=shuffled(validation)[: n_rows // 3],
-        configurations=[configure(draw, n_blocks) for _ in range(n_trials)],
+        configurations=[kind.draw(draw, n_blocks) for _ in range(n_trials)],
     )
 
 
@@ -110,11 +109,17 @@ def draw_seven(draw: random.Random, n_blocks: int) -> Configuration:
 
 
 def draw_of_one_length(draw: random.Random, n_blocks: int) -> Configuration:
-    """Draw what changes no trial's length: of MiniLM on 480 short rows, about ten seconds of one core."""
+    """Draw what leaves all trials as long: about ten seconds of a core for MiniLM on 240 short rows."""
     return draw_seven(draw, n_blocks) | {"batch_size": 16, "epochs": 2, "frozen_layers": 0}
 
 
-CONFIGURATIONS: dict[Name, Callable[[random.Random, int], Configuration]] = {
-    "seven": draw_seven,
-    "ten-seconds": draw_of_one_length,
-}
+@dataclass(frozen=True)
+class Kind:
+    """A workload that can be drawn."""
+
+    draw: Callable[[random.Random, int], Configuration]
+    n_trials: int
+    n_rows: int
+
+
+KINDS = {"seven": Kind(draw_seven, 12, 480), "ten-seconds": Kind(draw_of_one_length, 24, 240)}
