@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from scipy.stats import qmc
+from unit_cube import value_at
 
 SEED = 20_261_126
 """Decides which rows are taken and which configurations are drawn."""
@@ -110,24 +111,18 @@ def draw_configurations(count: int) -> list[dict[str, Any]]:
     points = qmc.Sobol(len(SEARCH_SPACE), seed=SEED).random(count)
     return [
         {
-            name: _at(distribution, float(share))
+            name: _rounded_value_at(distribution, float(share))
             for (name, distribution), share in zip(SEARCH_SPACE.items(), point, strict=True)
         }
         for point in points
     ]
 
 
-def _at(distribution: dict[str, Any], share: float) -> Any:
-    """Return the value that lies ``share`` (0 to 1) of the way through a distribution."""
-    if distribution["type"] == "categorical":
-        choices = distribution["choices"]
-        return choices[min(int(share * len(choices)), len(choices) - 1)]
-    low, high = distribution["low"], distribution["high"]
-    if distribution["type"] == "int":
-        return min(low + int(share * (high - low + 1)), high)
-    if distribution.get("log"):
-        return float(f"{low * (high / low) ** share:.4g}")
-    return round(low + share * (high - low), 4)
+def _rounded_value_at(distribution: dict[str, Any], share: float) -> Any:
+    value = value_at(distribution, share)
+    if not isinstance(value, float) or distribution["type"] != "float":
+        return value
+    return float(f"{value:.4g}") if distribution.get("log") else round(value, 4)
 
 
 def _feedback(folder: Path) -> tuple[list[Row], list[Row]]:

@@ -1,0 +1,65 @@
+"""Spezia by its pure functions `propose` and `should_prune`, without a database: as `lifecycle.py`, in less time.
+
+`rungs` is not among the pruners: that it works is a matter of the whole lifecycle.
+"""
+
+from collections.abc import Hashable, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+from replay.simulate import Answer, Work
+from replay.task import Params
+
+from service.search.propose.propose import ProposalRequest, propose
+from service.search.pruning.should_prune import should_prune
+from service.search.snapshot_storage import running_trial
+from spezia.contract.study_spec import StudySpec
+
+
+class Spezia:
+    """A study of ours, whose trials are kept in memory."""
+
+    def __init__(self, spec: StudySpec, first: Sequence[Params]) -> None:
+        """
+        Args:
+            first: params of the trials to begin with, the baseline's before all others.
+        """
+        self._spec = spec
+        self._first = list(first)
+        self._trials: list[FrozenTrial] = []
+
+    def ask(self, worker: int, now: float) -> Work:
+        del worker, now
+        number = len(self._trials)
+        wanted = self._first[number] if number < len(self._first) else {}
+        request = ProposalRequest(
+            spec=self._spec,
+            study_name=str(self._spec.name),
+            number=number,
+            trials=self._trials,
+            fixed={name: value for name, value in wanted.items() if name not in self._spec.fixed},
+        )
+        proposal = propose(request)
+        assert proposal is not None
+        trial = running_trial(number, proposal.system_attrs)
+        trial.params, trial.distributions = proposal.params, proposal.distributions
+        self._trials.append(trial)
+        return Work(number, self._spec.fixed | proposal.params)
+
+    def report(self, trial: Hashable, step: int, value: float, now: float, *, is_last: bool) -> Answer:
+        del now
+        assert isinstance(trial, int)
+        own = self._trials[trial]
+        own.intermediate_values[step] = value
+        decision = should_prune(self._spec, str(self._spec.name), own, self._trials)
+        own.system_attrs |= decision.system_attrs
+        if is_last or not decision.should_prune:
+            return "go on"
+        own.state, own.value = TrialState.PRUNED, value
+        return "stop"
+
+    def end(self, trial: Hashable, now: float, *, diverged: bool) -> None:
+        del now
+        assert isinstance(trial, int)
+        own = self._trials[trial]
+        own.state = TrialState.FAIL if diverged else TrialState.COMPLETE
+        own.value = None if diverged else min(own.intermediate_values.values())
