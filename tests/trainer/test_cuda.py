@@ -19,8 +19,10 @@ import torch
 from spezia.contract.protocol import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
+from trainer.data.tokenised_split import Batch
 from trainer.model.best_model import BestModel
 from trainer.model.device_memory import peak_memory, release_memory, reset_peak_memory
+from trainer.model.dropout_masks import DropoutMasks, Site
 from trainer.train import trial_steps
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
@@ -204,6 +206,31 @@ def test_steps_as_graphs_have_the_losses_of_steps_by_themselves(
     monkeypatch.setattr(trial_steps, "recorder", lambda *_: None)
     by_themselves = losses(run(prepared, options, **params))
     assert as_graphs == pytest.approx(by_themselves, rel=1e-4 if precision == "fp32" else 0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(4, 7), (4, 30, 96), (4, 3, 30, 30), (4, 2, 200, 200), (12, 30, 70)], ids=str)
+@pytest.mark.parametrize("pads_left", [False, True])
+def test_masks_are_those_of_the_cpu(shape: tuple[int, ...], dtype: torch.dtype, pads_left: bool) -> None:
+    values = torch.randn(shape, dtype=dtype)
+    dropped = []
+    for device in (tiny.CPU, CUDA):
+        masks = DropoutMasks(device)
+        masks.begin_step(2**62 + 12_345)
+        n_tokens = shape[-2] if len(shape) > 2 else 30
+        batch = Batch(
+            inputs={"input_ids": torch.zeros(4, n_tokens, dtype=torch.int64, device=device)},
+            targets=torch.zeros(4, device=device),
+            rows_B=torch.tensor([5, 0, 2, 9], device=device),
+            starts_B=torch.tensor([0, 3, 1, 29], device=device) if pads_left else None,
+        )
+        leaf = values.to(device).requires_grad_()
+        with masks.of(batch):
+            found = masks.drop(leaf, 0.3, Site(masks, "a.site"))
+        found.float().square().sum().backward()
+        assert leaf.grad is not None
+        dropped.append((found.detach().cpu(), leaf.grad.cpu()))
+    assert all(torch.equal(*pair) for pair in zip(*dropped, strict=True))
 
 
 def counted(function: Callable[..., Any], calls: list[object]) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -29,6 +30,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import create_position_bias_mask, repeat_kv, sdpa_attention_forward
 
 from trainer.data.tokenised_split import Batch
+
+HAS_KERNEL = find_spec("triton") is not None
+"""Whether the compiler of kernels is here, which comes with PyTorch for CUDA."""
+if HAS_KERNEL:
+    from trainer.model.dropout_kernel import Drop, DropInOnePass
 
 SHARED = frozenset({"pos_dropout"})
 """Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
@@ -96,14 +102,24 @@ class DropoutMasks:
         if self._pass is None:
             return functional.dropout(values, probability)
         n_dropped = min(round(probability * _LEVELS), _LEVELS - 1)
-        lanes = self._lanes(self._pass, values.shape, site)
+        lowest_kept, scale = n_dropped - _LEVELS // 2, _LEVELS / (_LEVELS - n_dropped)
+        keys_BN, columns_MW, starts_B = self._words(self._pass, values.shape, site)
+        if values.is_cuda and HAS_KERNEL:
+            factors = _MIX_1, _MIX_2
+            drop = Drop(keys_BN, columns_MW, starts_B, lowest_kept, scale, factors)
+            dropped: torch.Tensor = DropInOnePass.apply(values, drop)  # type: ignore[no-untyped-call]
+            return dropped
+        lanes_BMNK = _lanes(keys_BN, columns_MW, starts_B, values.shape[-1])
         keep = torch.empty(values.shape, device=values.device)
-        torch.ge(lanes, n_dropped - _LEVELS // 2, out=keep.view(lanes.shape))
-        keep.mul_(_LEVELS / (_LEVELS - n_dropped))
+        torch.ge(lanes_BMNK, lowest_kept, out=keep.view(lanes_BMNK.shape))
+        keep.mul_(scale)
         return (values * keep).to(values.dtype)
 
-    def _lanes(self, now: "_Pass", shape: torch.Size, site: "Site") -> torch.Tensor:
-        """Return evenly distributed 16-bit numbers, ``[B, M, N, K]``."""
+    def _words(
+        self, now: "_Pass", shape: torch.Size, site: "Site"
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return keys ``[B, N]`` and constants ``[M, W]`` of the next numbers of a site, and the column ``[B]`` of the
+        first constant, if it is not 0."""
         *outer, n_columns = shape
         n_rows = len(now.examples_B)
         if site.is_shared:
@@ -114,13 +130,8 @@ class DropoutMasks:
             keys_BN = now.keys(outer[-1] if len(outer) > 1 else 1)
         n_others = math.prod(outer) // keys_BN.numel()
         columns_MW = self._columns(now, site, n_others, math.ceil(n_columns / _LANES))
-        words_BMNW = keys_BN[:, None, :, None] ^ columns_MW[:, None]
-        words_BMNW.mul_(_MIX_1)
-        words_BMNW.bitwise_xor_(words_BMNW >> 32)
-        words_BMNW.mul_(_MIX_2)
-        lanes_BMNK = words_BMNW.view(torch.int16)[..., :n_columns]
         is_attention = len(outer) > 2 and outer[-1] == n_columns == now.n_tokens
-        return now.from_first_token(lanes_BMNK) if is_attention else lanes_BMNK
+        return keys_BN, columns_MW, now.starts_B if is_attention else None
 
     def _columns(self, now: "_Pass", site: "Site", n_others: int, n_words: int) -> torch.Tensor:
         """Return the constants of a site for its next call in this pass, ``[M, W]``."""
@@ -225,13 +236,22 @@ class _Pass:
             self._keys[n_positions] = _positions(self.examples_B, n_positions, starts_B)
         return self._keys[n_positions]
 
-    def from_first_token(self, lanes_BMNK: torch.Tensor) -> torch.Tensor:
-        """Shift the last dimension so that it begins at the first token of each row; padding takes what is left."""
-        if self.starts_B is None:
-            return lanes_BMNK
-        keys_K = torch.arange(lanes_BMNK.shape[-1], device=lanes_BMNK.device)
-        places_BK = (keys_K - self.starts_B[:, None]).remainder(len(keys_K))
-        return lanes_BMNK.gather(-1, places_BK[:, None, None].expand_as(lanes_BMNK))
+
+def _lanes(
+    keys_BN: torch.Tensor, columns_MW: torch.Tensor, starts_B: torch.Tensor | None, n_columns: int
+) -> torch.Tensor:
+    """Return evenly distributed 16-bit numbers, ``[B, M, N, K]``."""
+    words_BMNW = keys_BN[:, None, :, None] ^ columns_MW[:, None]
+    words_BMNW.mul_(_MIX_1)
+    words_BMNW.bitwise_xor_(words_BMNW >> 32)
+    words_BMNW.mul_(_MIX_2)
+    lanes_BMNK = words_BMNW.view(torch.int16)[..., :n_columns]
+    if starts_B is None:
+        return lanes_BMNK
+    # The constants begin at the first token of each row; padding takes what is left
+    columns_K = torch.arange(n_columns, device=lanes_BMNK.device)
+    places_BK = (columns_K - starts_B[:, None]).remainder(n_columns)
+    return lanes_BMNK.gather(-1, places_BK[:, None, None].expand_as(lanes_BMNK))
 
 
 def _positions(examples_B: torch.Tensor, n_positions: int, starts_B: torch.Tensor | None = None) -> torch.Tensor:
