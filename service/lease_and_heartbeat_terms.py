@@ -18,6 +18,10 @@ OUTAGE_SECONDS = 3 * REAP_SECONDS
 GRACE_SECONDS = LEASE_SECONDS
 """How long every live lease lasts from the end of an outage of the service."""
 
+HOLDER_SECONDS = 60.0
+"""How long a paused trial that may go on waits for the worker that has its checkpoint; then any worker may train it
+anew up to where it was."""
+
 SCORE_WAIT_SECONDS = 300.0
 """How long a study whose deadline has passed waits for a worker that scores its winner on the test split."""
 
@@ -25,4 +29,5 @@ MAX_COUNTED_ATTEMPTS = 3
 """A trial fails when so many of its attempts ended through its own fault or the loss of its worker."""
 
 MAX_UNCOUNTED_ATTEMPTS = 10
-"""A trial also fails when so many of its attempts were given back for reasons that are not its fault."""
+"""A trial also fails when so many of its attempts were given back for reasons that are not its fault; those that ended
+in a pause do not count."""

@@ -114,6 +114,8 @@ class Fleet:
     """Number of studies by state."""
     trials: Mapping[str, int]
     """Number of trials of studies that have not ended, by state."""
+    paused_trials: int
+    """Number of paused trials of studies that have not ended; they are WAITING."""
     workers: Mapping[str, int]
     """Number of workers that were seen lately, by kind of device."""
     leases: int
@@ -123,7 +125,8 @@ class Fleet:
     oldest_expired_seconds: float
     """Seconds since the first lease expired that has expired and was not taken back; 0 without such a lease."""
     oldest_waiting_seconds: float
-    """Seconds that the trial has waited which has waited longest in a running study; 0 without such a trial."""
+    """Seconds that the trial has waited for a worker which has waited longest in a running study; 0 without such a
+    trial."""
 
 
 class _FleetCollector(Collector):
@@ -140,6 +143,11 @@ class _FleetCollector(Collector):
             return
         yield _by("spezia_studies", "Studies.", "state", fleet.studies)
         yield _by("spezia_trials", "Trials of studies that have not ended.", "state", fleet.trials)
+        yield GaugeMetricFamily(
+            "spezia_paused_trials",
+            "Trials that the pruner rungs has paused, in studies that have not ended; they are WAITING.",
+            value=fleet.paused_trials,
+        )
         yield _by("spezia_workers", "Workers heard of in the last 90 s.", "device", fleet.workers)
         yield GaugeMetricFamily("spezia_leases", "Live leases.", value=fleet.leases)
         yield GaugeMetricFamily(
@@ -154,7 +162,8 @@ class _FleetCollector(Collector):
         )
         yield GaugeMetricFamily(
             "spezia_oldest_waiting_trial_age_seconds",
-            "How long the trial has waited that has waited longest in a running study; 0 without such a trial.",
+            "How long the trial has waited for a worker that has waited longest in a running study; 0 without such a "
+            "trial. Paused trials do not count.",
             value=fleet.oldest_waiting_seconds,
         )
 

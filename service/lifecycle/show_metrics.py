@@ -31,6 +31,7 @@ def _look(tx: Transaction) -> Fleet:
     return Fleet(
         studies=_with_zeros(get_args(StudyState), studies.counts(tx)),
         trials=_with_zeros(get_args(TrialState), trials.counts_of_open_studies(tx)),
+        paused_trials=trials.n_paused(tx),
         workers=_with_zeros(get_args(DeviceKind), Counter(workers.kinds_seen_within(tx, LEASE_SECONDS))),
         leases=n_leases,
         oldest_renewal_seconds=0.0 if first_expiry is None else _age(tx, first_expiry - leases.TERM),

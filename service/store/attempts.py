@@ -19,6 +19,9 @@ from spezia.contract.protocol import Resume
 _BEGIN = Statement(insert(attempt))
 _CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))
 
+PAUSED = "paused"
+"""End of an attempt whose trial was told to pause; it counts towards no limit."""
+
 
 @dataclass(frozen=True)
 class Asker:
@@ -88,7 +91,7 @@ def close(
     """Store how an attempt has ended.
 
     Args:
-        end: State of the trial, or class of the failure that ended the attempt.
+        end: State of the trial, class of the failure that ended the attempt, or `PAUSED`.
         is_counted: Whether it counts towards the attempts that a trial may have.
         device_seconds: Without it the time since the start is taken, but no more than the attempt had reserved.
         outcome: Outcome that was accepted, as JSON.
@@ -109,7 +112,7 @@ def close(
     tx.write(closed)
     study_summaries.add_device_seconds(tx, held.study_uuid, device_seconds)
     tx.make_work()  # there is room for another trial, or this one waits again
-    if end not in ("COMPLETE", "PRUNED"):
+    if end not in ("COMPLETE", "PRUNED", PAUSED):
         tx.after_commit.append(tx.metrics.failures.labels(end).inc)
 
 
@@ -168,15 +171,27 @@ def trial_seconds(tx: Transaction, study_uuid: str) -> float:
 
 
 def last_ends(tx: Transaction, study_uuid: str, limit: int) -> list[Row]:
-    """Return the attempts with which the last trials of a study ended as COMPLETE or PRUNED or for a budget.
+    """Return the attempts with which the last trials of a study ended as COMPLETE or PRUNED, for a budget or in a
+    pause, each with the last step that it has reported.
 
     Args:
         limit: Number of attempts, those of the highest trial numbers.
     """
+    last_step = (
+        select(func.max(measurement.c.step))
+        .where(
+            measurement.c.study_uuid == attempt.c.study_uuid,
+            measurement.c.number == attempt.c.number,
+            measurement.c.attempt == attempt.c.attempt,
+        )
+        .correlate(attempt)
+        .scalar_subquery()
+        .label("last_step")
+    )
     wanted = (
-        select(attempt.c.number, attempt.c.end, attempt.c.device_seconds, attempt.c.resume_step)
+        select(attempt.c.number, attempt.c.end, attempt.c.device_seconds, attempt.c.resume_step, last_step)
         .where(attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
-        .where(attempt.c.end.in_(("COMPLETE", "PRUNED", "budget")))
+        .where(attempt.c.end.in_(("COMPLETE", "PRUNED", "budget", PAUSED)))
         .order_by(attempt.c.number.desc())
         .limit(limit)
     )

@@ -4,14 +4,15 @@ from typing import Any
 
 from sqlalchemy import Row, delete, insert, select
 
-from service.store.leases import Lease
 from service.store.sql.tables import decision
 from service.store.transaction import Transaction
 
 
 def add(
     tx: Transaction,
-    held: Lease,
+    study_uuid: str,
+    number: int,
+    attempt: int,
     step: int,
     pruner: str,
     *,
@@ -24,9 +25,9 @@ def add(
 ) -> None:
     """Store why a pruner ended a trial: the reason in words, and the numbers that it went by."""
     row = {
-        "study_uuid": held.study_uuid,
-        "number": held.number,
-        "attempt": held.attempt,
+        "study_uuid": study_uuid,
+        "number": number,
+        "attempt": attempt,
         "step": step,
         "pruner": pruner,
         "reason": text,

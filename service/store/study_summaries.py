@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Float, Row, bindparam, delete, func, insert, select, update
 
-from service.store.optuna.tables import UNFINISHED, trials
+from service.store.optuna.tables import IS_PAUSED, UNFINISHED, trials
 from service.store.sql.statements import Statement
 from service.store.sql.tables import STALE, study_spec, study_summary
 from service.store.transaction import Transaction
@@ -22,6 +22,7 @@ _N_UNFINISHED = (
 _WANTED = select(
     study_summary,
     _N_UNFINISHED.where(trials.c.state == "WAITING").scalar_subquery().label("waiting"),
+    _N_UNFINISHED.where(trials.c.state == "WAITING", IS_PAUSED).scalar_subquery().label("paused"),
     _N_UNFINISHED.where(trials.c.state == "RUNNING").scalar_subquery().label("running"),
 ).join(study_spec, study_spec.c.uuid == study_summary.c.study_uuid)
 _OF_STUDY = Statement(select(study_summary).where(study_summary.c.study_uuid == bindparam("of_study")))
@@ -73,7 +74,9 @@ class Totals:
     summary: Summary | None
     """``None``: it is yet to be made."""
     waiting: int
-    """Number of WAITING trials."""
+    """Number of WAITING trials, paused ones among them."""
+    paused: int
+    """Number of paused trials."""
     running: int
     """Number of RUNNING trials."""
     device_seconds: float
@@ -100,6 +103,7 @@ def of_studies(tx: Transaction, study_uuids: Sequence[str]) -> dict[str, Totals]
         row.study_uuid: Totals(
             summary=_read(row),
             waiting=row.waiting,
+            paused=row.paused,
             running=row.running,
             device_seconds=row.device_seconds,
             saved=_read_saved(row),

@@ -6,6 +6,8 @@ The statements themselves are those of `SqlStorage`.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import asdict
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +18,17 @@ from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
 from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, FIXED_PARAMS, id_of
+from service.rung_marks import PAUSED, PROMOTED, REACHED, Pause, arrivals_in, pause_in
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
-from service.store.optuna.tables import UNFINISHED, trial_intermediate_values, trial_system_attributes, trials
+from service.store.optuna.tables import (
+    IS_PAUSED,
+    UNFINISHED,
+    trial_intermediate_values,
+    trial_system_attributes,
+    trial_user_attributes,
+    trials,
+)
 from service.store.sql.tables import lease, study_spec
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -27,6 +37,7 @@ from spezia.contract.failure import Failure
 from spezia.contract.hyperparameters import param_value
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
+from spezia.contract.trial import Paused
 from spezia.contract.trial import TrialState as StateName
 
 FAILURE = "spezia:failure"
@@ -87,13 +98,24 @@ def all_of(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
 
 
 def counts(tx: Transaction, study: StudyRow) -> TrialCounts:
-    """Return the number of trials of a study in each state."""
-    return TrialCounts(**{state.name.lower(): n for state, n in tx.trials.counts(study.study_id).items()})
+    """Return the number of trials of a study in each state, and of paused ones."""
+    by_state = {state.name.lower(): n for state, n in tx.trials.counts(study.study_id).items()}
+    return TrialCounts(**by_state, paused=len(paused(tx, study)))
+
+
+def unfinished(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
+    """Return the WAITING and RUNNING trials in the order of their numbers; shared, so not to be changed."""
+    return tx.trials.unfinished(study.study_id)
 
 
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
-    """Return the numbers of the WAITING trials, ascending."""
-    return [trial.number for trial in tx.trials.waiting(study.study_id)]
+    """Return the numbers of the WAITING trials that wait for a worker alone, ascending: paused ones are not ready."""
+    return [trial.number for trial in _waiting_ones(tx, study) if pause_in(trial.user_attrs) is None]
+
+
+def paused(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
+    """Return the trials that are paused, in the order of their numbers; shared, so not to be changed."""
+    return [trial for trial in _waiting_ones(tx, study) if pause_in(trial.user_attrs) is not None]
 
 
 def counts_of_open_studies(tx: Transaction) -> dict[str, int]:
@@ -103,16 +125,25 @@ def counts_of_open_studies(tx: Transaction) -> dict[str, int]:
 
 
 def waiting_since(tx: Transaction) -> datetime | None:
-    """Return since when the trial has waited that waits longest in a running study; ``None`` if none does."""
+    """Return since when the trial has waited for a worker that waits longest in a running study; ``None`` if none does.
+
+    Paused trials wait for their promotion.
+    """
     attrs = trial_system_attributes
     wanted = (
         _of_studies("running")
         .with_only_columns(func.min(attrs.c.value_json))
         .join(attrs, (attrs.c.trial_id == trials.c.trial_id) & (attrs.c.key == WAITING_SINCE))
-        .where(trials.c.state == "WAITING")
+        .where(trials.c.state == "WAITING", ~IS_PAUSED)
     )
     since = tx.connection.execute(wanted).scalar_one()
     return None if since is None else datetime.fromisoformat(json.loads(since))
+
+
+def n_paused(tx: Transaction) -> int:
+    """Return how many trials are paused in all studies that have not ended."""
+    wanted = _of_studies("running", "paused", "stopping").where(trials.c.state == "WAITING", IS_PAUSED)
+    return int(tx.connection.execute(wanted.with_only_columns(func.count())).scalar_one())
 
 
 def orphans(tx: Transaction) -> list[tuple[str, int]]:
@@ -135,15 +166,23 @@ def is_running(trial: FrozenTrial) -> bool:
     return trial.state is TrialState.RUNNING
 
 
+def is_baseline(trial: FrozenTrial) -> bool:
+    """Return whether a trial runs the defaults, for comparison."""
+    return bool(trial.user_attrs.get(BASELINE))
+
+
 def start(
     tx: Transaction, study: StudyRow, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool
 ) -> None:
-    """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others.
+    """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others; it is paused no more.
 
     Args:
         is_judged: Whether pruners have judged the trial by exactly these values, and may remember it.
     """
     tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
+    if pause_in(trial.user_attrs) is not None:
+        attrs = trial_user_attributes
+        tx.connection.execute(delete(attrs).where(attrs.c.trial_id == id_of(trial), attrs.c.key == PAUSED))
     if not is_judged:
         tx.connection.execute(
             delete(trial_system_attributes).where(
@@ -161,8 +200,7 @@ def unready(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
 
     `wished` says what they are to try.
     """
-    waiting = tx.trials.waiting(study.study_id)
-    return [one for one in waiting if WAITING_SINCE not in one.system_attrs or not one.params]
+    return [one for one in _waiting_ones(tx, study) if WAITING_SINCE not in one.system_attrs or not one.params]
 
 
 def wished(trial: FrozenTrial) -> Params:
@@ -185,6 +223,31 @@ def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
     tx.trials.set_trial_state_values(id_of(trial), TrialState.WAITING)
     _set_system_attrs(tx, trial, _waiting(tx))
     _say(tx, study, trial, "WAITING")
+
+
+def reach(tx: Transaction, trial: FrozenTrial, rung: int, value: float) -> None:
+    """Note the value of a trial at a rung; what it reported there first stands, as others were ranked by it."""
+    before = {str(one): [arrival.value, arrival.at] for one, arrival in arrivals_in(trial.system_attrs).items()}
+    here = {str(rung): [value, _now(tx)]}
+    _set_system_attrs(tx, trial, {REACHED: here | before})
+
+
+def promote(tx: Transaction, trial: FrozenTrial, rung: int) -> None:
+    """Let a trial go on from a rung; it never pauses there or below again."""
+    _set_system_attrs(tx, trial, {PROMOTED: rung + 1})
+
+
+def tell_to_pause(tx: Transaction, trial: FrozenTrial, rung: int, step: int, attempt: int) -> None:
+    """Note that a RUNNING trial pauses at an evaluation; it is paused as soon as its attempt has ended."""
+    tx.trials.set_trial_user_attr(id_of(trial), PAUSED, _pause(tx, rung, step, attempt))
+
+
+def as_if_paused(tx: Transaction, trial: FrozenTrial, rung: int, step: int, attempt: int) -> FrozenTrial:
+    """Return a RUNNING trial as it will be once it has paused at an evaluation; nothing is stored."""
+    paused = copy(trial)
+    paused.state = TrialState.WAITING
+    paused.user_attrs = trial.user_attrs | {PAUSED: _pause(tx, rung, step, attempt)}
+    return paused
 
 
 def add_value(tx: Transaction, study: StudyRow, number: int, step: int, value: float) -> FrozenTrial:
@@ -234,8 +297,20 @@ def _set_system_attrs(tx: Transaction, trial: FrozenTrial, attrs: Mapping[str, A
 
 
 def _waiting(tx: Transaction) -> dict[str, str]:
+    return {WAITING_SINCE: _now(tx)}
+
+
+def _pause(tx: Transaction, rung: int, step: int, attempt: int) -> dict[str, Any]:
+    return asdict(Pause(rung=rung, step=step, attempt=attempt, since=_now(tx)))
+
+
+def _now(tx: Transaction) -> str:
     # of one length, so that the smallest text is the earliest instant
-    return {WAITING_SINCE: tx.now.isoformat(timespec="microseconds")}
+    return tx.now.isoformat(timespec="microseconds")
+
+
+def _waiting_ones(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
+    return [trial for trial in unfinished(tx, study) if trial.state is TrialState.WAITING]
 
 
 def _of_studies(*states: str) -> Select[Any]:
@@ -258,10 +333,20 @@ def _say(
         value=values[0] if values else None,
         values=list(values or ()),
         failure=failure,
+        paused=_shown(pause_in(trial.user_attrs)) if state == "WAITING" else None,
     )
     events.add(tx, study.uuid, study.study_id, changed)
     if state != "RUNNING":
         tx.make_work()
+
+
+def paused_at(trial: FrozenTrial) -> Paused | None:
+    """Return where a trial is paused, as people see it; ``None`` of any other."""
+    return _shown(pause_in(trial.user_attrs)) if trial.state is TrialState.WAITING else None
+
+
+def _shown(pause: Pause | None) -> Paused | None:
+    return None if pause is None else Paused(rung=pause.rung, since=pause.began_at)
 
 
 def failure_of(trial: FrozenTrial) -> Failure | None:

@@ -5,7 +5,7 @@ from typing import Literal
 from spezia.contract.failure import Failure
 from spezia.contract.study import StudyState
 from spezia.contract.study_spec import Params
-from spezia.contract.trial import TrialState
+from spezia.contract.trial import Paused, TrialState
 from spezia.contract.wire import Count, Reply
 
 
@@ -37,6 +37,8 @@ class TrialChanged(Reply):
     """Values of the trial by all objectives, in the order of the study's spec; empty while it has none."""
     failure: Failure | None = None
     """Reason why the trial failed or was ended early; null otherwise."""
+    paused: Paused | None = None
+    """Rung at which the WAITING trial is paused; null: it is not paused."""
 
 
 class ValueReported(Reply):

@@ -21,7 +21,9 @@ class TrialCounts(Reply):
     """Number of a study's trials in each state."""
 
     waiting: Count = 0
-    """Trials that wait for a worker."""
+    """Trials that wait for a worker or, paused, for their promotion."""
+    paused: Count = 0
+    """Those of the waiting trials that are paused, under the pruner ``rungs``."""
     running: Count = 0
     """Trials that a worker carries out now."""
     complete: Count = 0

@@ -4,7 +4,7 @@ A worker insists, as the real one does (`trainer/supervisor/retry.py`), and drop
 """
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,11 @@ from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Assignment,
     Device,
+    HeldCheckpoint,
     HeldLease,
     Outcome,
     PreparedOutcome,
+    ReleaseReason,
     Report,
     ReportReply,
     ScoreOutcome,
@@ -45,16 +47,19 @@ STEADY = random.Random(0)
 def worker(worker_id: str, chance: random.Random, hold: Callable[[HeldLease | None], None]) -> Life:
     """Work for ever. ``hold`` hears what the worker would renew."""
     yield from insist(registering(worker_id))
+    checkpoints: list[HeldCheckpoint] = []
     while True:
-        found = yield from insist(asking(worker_id))
+        found = yield from insist(asking(worker_id, checkpoints=checkpoints))
         for assignment in found:
             hold(held_by(assignment))
-            yield from carry_out(assignment, chance)
+            yield from carry_out(assignment, chance, checkpoints)
             hold(None)
 
 
-def carry_out(assignment: Assignment, chance: random.Random) -> Generator[Request, Any, None]:
-    """Run one assignment to its end, or until it is lost."""
+def carry_out(
+    assignment: Assignment, chance: random.Random, checkpoints: list[HeldCheckpoint]
+) -> Generator[Request, Any, None]:
+    """Run one assignment to its end, to a pause, or until it is lost; a pause adds to ``checkpoints``."""
     if chance.random() < 0.07:
         yield from insist(releasing(assignment))
         return
@@ -62,16 +67,28 @@ def carry_out(assignment: Assignment, chance: random.Random) -> Generator[Reques
     if isinstance(outcome, TrialOutcome) and outcome.state == "PRUNED" and chance.random() < 0.3:
         # a careless worker, who has to be refused
         yield from insist(telling(assignment, outcome.model_copy(update={"state": "COMPLETE"})))
-    if outcome is not None:
+    if isinstance(outcome, HeldCheckpoint):
+        if chance.random() < 0.3:
+            # another careless worker
+            yield from insist(telling(assignment, result("trial", chance)))
+        if chance.random() < 0.7:  # else it could not be saved
+            checkpoints.append(outcome)
+        yield from insist(releasing(assignment, "paused"))
+    elif outcome is not None:
         yield from insist(telling(assignment, outcome))
 
 
-def outcome_of(assignment: Assignment, chance: random.Random) -> Generator[Request, Any, Outcome | None]:
+def outcome_of(
+    assignment: Assignment, chance: random.Random
+) -> Generator[Request, Any, Outcome | HeldCheckpoint | None]:
+    """What to tell; a checkpoint: the trial pauses there; ``None``: nothing, as it is lost."""
     if not isinstance(assignment, TrialAssignment):
         return result(assignment.kind, chance)
     should_keep = False
-    for step in range(1, N_STEPS + 1):
-        replies = yield from insist(reporting(assignment, step, chance.random(), final=step == N_STEPS))
+    done = assignment.resume.step if assignment.resume else 0
+    steps = assignment.evaluate_at or range(1, N_STEPS + 1)
+    for step in (one for one in steps if one > done):
+        replies = yield from insist(reporting(assignment, step, chance.random(), final=step == steps[-1]))
         if not isinstance(replies, list) or replies[0].directive == "lost":
             return None
         answer: ReportReply = replies[0]
@@ -79,6 +96,10 @@ def outcome_of(assignment: Assignment, chance: random.Random) -> Generator[Reque
             return result("trial", chance, is_pruned=True)
         if answer.directive == "cancel":
             return result("trial", chance, failure_class="cancelled")
+        if answer.directive == "pause":
+            return HeldCheckpoint(
+                study_id=assignment.study_id, number=assignment.number, attempt=assignment.attempt, step=step
+            )
         should_keep = answer.keep_model
     if chance.random() < 0.1:
         return result("trial", chance, failure_class=chance.choice(["exception", "device_error"]))
@@ -110,9 +131,14 @@ def registering(worker_id: str) -> Request:
     return Request("register", lambda service: register_worker(service.store, registration))
 
 
-def asking(worker_id: str, slots: int = 1, *, hands_out_again: bool = True) -> Request:
+def asking(
+    worker_id: str, slots: int = 1, *, hands_out_again: bool = True, checkpoints: Sequence[HeldCheckpoint] = ()
+) -> Request:
+    offered = tuple(checkpoints)
+
     def call(service: Service) -> Any:
-        return dispatch(service.store, service.proposer, worker_id, slots, hands_out_again=hands_out_again).assignments
+        found = dispatch(service.store, service.proposer, worker_id, slots, offered, hands_out_again=hands_out_again)
+        return found.assignments
 
     return Request("dispatch", call)
 
@@ -146,8 +172,8 @@ def telling(held: Assignment, outcome: Outcome) -> Request:
     return _of(held, "tell", call)
 
 
-def releasing(held: Assignment) -> Request:
-    call = partial(_release, lease_id=held.lease_id, token=held.token)
+def releasing(held: Assignment, reason: ReleaseReason = "preempted") -> Request:
+    call = partial(_release, lease_id=held.lease_id, token=held.token, reason=reason)
     return _of(held, "release", call)
 
 
@@ -164,8 +190,8 @@ def uploading(held: Assignment, file: str) -> Request:
     return _of(held, "upload", call)
 
 
-def _release(service: Service, lease_id: str, token: str) -> str:
-    release(service.store, lease_id, token, "preempted")
+def _release(service: Service, lease_id: str, token: str, reason: ReleaseReason) -> str:
+    release(service.store, lease_id, token, reason)
     return "released"
 
 

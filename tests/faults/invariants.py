@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, select, text
 
 from service.store.optuna import tables as optuna
 from service.store.sql import tables as ours
+from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
 from tests.faults.snapshot import Snapshot, TrialRow
 
@@ -47,6 +48,7 @@ def _study(snapshot: Snapshot, study: Any, *, is_quiet: bool) -> Iterator[str]:
     trials = snapshot.trials[study.study_id]
     leases = snapshot.leases[study.uuid]
     yield from _numbers(study, spec, trials)
+    yield from _rungs(spec, trials)
     yield from _ends(study, trials, leases, is_quiet=is_quiet)
     yield from _leases(snapshot, study, spec, trials, leases)
     for trial in trials:
@@ -66,6 +68,17 @@ def _numbers(study: Any, spec: StudySpec, trials: list[TrialRow]) -> Iterator[st
         stopped = any(trial.failure_class == "cancelled" for trial in trials)
         if not stopped and not study.was_stopped:
             yield f"I1 complete with {len(numbers)} trials of {spec.n_trials}"
+
+
+def _rungs(spec: StudySpec, trials: list[TrialRow]) -> Iterator[str]:
+    """At most one of ``eta`` is promoted from a rung, until all trials have begun and the best go on all the same."""
+    if not isinstance(spec.pruner, RungsPruner) or len(trials) >= spec.n_trials:
+        return
+    for rung in range(max((trial.n_promoted for trial in trials), default=0)):
+        n_reached = sum(str(rung) in trial.reached for trial in trials)
+        n_promoted = sum(trial.n_promoted > rung for trial in trials)
+        if n_promoted > n_reached // spec.pruner.options.eta:
+            yield f"I6 {n_promoted} of {n_reached} trials were promoted from rung {rung}"
 
 
 def _ends(study: Any, trials: list[TrialRow], leases: list[Row[Any]], *, is_quiet: bool) -> Iterator[str]:
@@ -116,6 +129,10 @@ def _trial(snapshot: Snapshot, study: Any, spec: StudySpec, trial: TrialRow) -> 
     last = attempts[-1] if attempts else None
     if trial.state == "COMPLETE" and (last is None or last.end != "COMPLETE"):
         yield f"I3 is COMPLETE, its last attempt ended as {last and last.end}"
+    if trial.state == "WAITING" and trial.pause is not None and (last is None or last.end != "paused"):
+        yield f"I4 is paused, its last attempt ended as {last and last.end}"
+    if len(trial.reached) > trial.n_promoted + 1:
+        yield f"I6 has reached {len(trial.reached)} rungs and was promoted from {trial.n_promoted}"
     yield from _reports(trial, measured, last)
     yield from _value(spec, trial, [row for row in measured if last is not None and row.attempt == last.attempt])
 
@@ -135,7 +152,11 @@ def _reports(trial: TrialRow, measured: list[Row[Any]], last: Row[Any] | None) -
         yield f"I9 pruned at step {pruned[0].step}, but {trial.state}"
     if pruned and last is not None and pruned[0].attempt < last.attempt:
         yield f"I9 pruned in attempt {pruned[0].attempt}, but attempt {last.attempt} was begun"
-    if trial.state == "PRUNED" and not pruned and trial.failure_class not in KEEPS_REPORTS:
+    if trial.state == "COMPLETE" and trial.pause is not None:
+        yield f"I9 is COMPLETE, but was told to pause at step {trial.pause['step']}"
+    if trial.state == "WAITING" and trial.pause is not None and trial.pause["step"] not in trial.intermediate_values:
+        yield f"I7 is paused at step {trial.pause['step']}, of which nothing is stored"
+    if trial.state == "PRUNED" and not pruned and trial.pause is None and trial.failure_class not in KEEPS_REPORTS:
         yield "I9 PRUNED without a decision"
 
 
@@ -159,7 +180,8 @@ def _value(spec: StudySpec, trial: TrialRow, own: list[Row[Any]]) -> Iterator[st
 def _attempts(snapshot: Snapshot, study: Any) -> Iterator[str]:
     counted: defaultdict[tuple[str, int], Counter[bool]] = defaultdict(Counter)
     for row in snapshot.attempts[study.uuid]:
-        counted[row.kind, row.number][row.is_counted] += 1
+        if row.end != "paused":
+            counted[row.kind, row.number][row.is_counted] += 1
     for (kind, number), count in counted.items():
         if count[True] > 3 or count[False] > 10:
             yield f"I11 {kind} {number} had {count[True]} counted and {count[False]} uncounted attempts"

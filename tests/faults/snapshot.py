@@ -18,6 +18,11 @@ class TrialRow:
     value: float | None
     intermediate_values: dict[int, float]
     failure_class: str | None
+    pause: dict[str, Any] | None
+    """Where it is paused, or was told to pause when it ended."""
+    n_promoted: int
+    reached: dict[str, list[Any]]
+    """By rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +87,10 @@ def _studies(connection: Connection, events: dict[str, list[Row[Any]]]) -> list[
 
 def _trials(connection: Connection) -> dict[int, list[TrialRow]]:
     values = {row.trial_id: row.value for row in _rows(connection, optuna.trial_values)}
-    failures = {
-        row.trial_id: json.loads(row.value_json)["failure_class"]
-        for row in _rows(connection, optuna.trial_user_attributes)
-        if row.key == "spezia:failure"
-    }
+    attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    for table in (optuna.trial_user_attributes, optuna.trial_system_attributes):
+        for row in _rows(connection, table):
+            attributes[row.trial_id][row.key] = json.loads(row.value_json)
     steps: defaultdict[int, dict[int, float]] = defaultdict(dict)
     for row in _rows(connection, optuna.trial_intermediate_values):
         steps[row.trial_id][row.step] = row.intermediate_value
@@ -97,7 +101,10 @@ def _trials(connection: Connection) -> dict[int, list[TrialRow]]:
             state=row.state,
             value=values.get(row.trial_id),
             intermediate_values=steps[row.trial_id],
-            failure_class=failures.get(row.trial_id),
+            failure_class=attributes[row.trial_id].get("spezia:failure", {}).get("failure_class"),
+            pause=attributes[row.trial_id].get("spezia:paused"),
+            n_promoted=attributes[row.trial_id].get("spezia:promoted", 0),
+            reached=attributes[row.trial_id].get("spezia:reached", {}),
         )
         found[row.study_id].append(trial)
     return found

@@ -1,10 +1,10 @@
 """The simulation bites: without any one of the guards it fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.faults.mutants import MUTANTS
+from tests.faults.mutants import MUTANTS, RUNG_MUTANTS, Cut, Swap
 from tests.faults.simulation import Simulation
 from tests.faults.world import World
 
@@ -16,7 +16,20 @@ SEEDS = range(1000, 1060)
 def test_a_missing_guard_is_noticed(
     mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for cut in MUTANTS[mutant]:
+    expect_notice(MUTANTS[mutant], new_world, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mutant", RUNG_MUTANTS)
+def test_a_missing_guard_of_rungs_is_noticed(
+    mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_notice(RUNG_MUTANTS[mutant], new_world, monkeypatch)
+
+
+def expect_notice(cuts: Sequence[Cut | Swap], new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    for cut in cuts:
         cut.apply(monkeypatch)
     assert any(is_caught(new_world, seed) for seed in SEEDS), f"{len(SEEDS)} seeds have not noticed"
 

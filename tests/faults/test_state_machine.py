@@ -1,6 +1,7 @@
 """Hypothesis drives two workers, a clock, crashes and a second service process against a model of a few lines."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.state_machine import cancel
 from spezia.contract.protocol import Assignment, Told
 from tests.faults import actors
+from tests.faults.simulation import RUNGS
 from tests.faults.world import World
 from tests.service.hand_worker import spec
 
@@ -45,6 +47,8 @@ class Live:
     worker: int
     expires_at: datetime
     reported: dict[int, float]
+    pauses_at: int | None = None
+    """Step at which the trial was told to pause."""
 
 
 class Leases(RuleBasedStateMachine):
@@ -52,12 +56,14 @@ class Leases(RuleBasedStateMachine):
 
     engine: Engine
     folder: Path
+    changes: Mapping[str, Any]
+    """Of the study's spec."""
     given = Bundle("given")
 
     @initialize()
     def begin(self) -> None:
         self.world = World(self.engine, self.folder, n_services=2)
-        self.name = self.world.create(spec(name=f"m-{uuid4().hex}", n_trials=4))
+        self.name = self.world.create(spec(name=f"m-{uuid4().hex}", n_trials=4, **self.changes))
         self.workers = [uuid4().hex, uuid4().hex]
         for worker_id in self.workers:
             self.ask(actors.registering(worker_id))
@@ -79,7 +85,8 @@ class Leases(RuleBasedStateMachine):
         (held,) = reply
         assert not own or held.lease_id in own, "one's own trial comes first"
         before = self.live.get(held.lease_id)
-        self.live[held.lease_id] = Live(held.token, worker, self.now + TERM, before.reported if before else {})
+        known = (before.reported, before.pauses_at) if before else ({}, None)
+        self.live[held.lease_id] = Live(held.token, worker, self.now + TERM, *known)
         return held
 
     @rule(held=given, step=st.integers(1, 3), value=st.sampled_from([0.25, 0.5]), service=SERVICES, fault=FAULTS)
@@ -96,9 +103,17 @@ class Leases(RuleBasedStateMachine):
         if fault == "before_commit":
             return
         assert stands == value or reply is None
-        if stands == value:
+        if stands != value:
+            return
+        live.expires_at = self.now + TERM
+        if reply is None:
+            reply = self.ask(actors.reporting(held, step, value, final=False))  # it says the same again
+        is_told = reply[0].directive == "pause"
+        assert is_told == (live.pauses_at is not None and step >= live.pauses_at) or live.pauses_at is None
+        if live.pauses_at is None or step <= live.pauses_at:
             live.reported[step] = value
-            live.expires_at = self.now + TERM
+        if is_told and live.pauses_at is None:
+            live.pauses_at = step
 
     @rule(held=given, service=SERVICES, fault=FAULTS)
     def tells(self, held: Assignment, service: int, fault: str | None) -> None:
@@ -109,6 +124,8 @@ class Leases(RuleBasedStateMachine):
         number = getattr(held, "number", -1)
         if live is None:
             assert reply in (None, Told(replayed=True)) or isinstance(reply, LeaseLost | OutcomeRefused)
+        elif live.pauses_at is not None and outcome.state == "COMPLETE":
+            assert reply is None or isinstance(reply, OutcomeRefused)
         elif fault != "before_commit":
             assert reply is None or reply == Told(replayed=False)
             assert number not in self.ended, "a second result"
@@ -177,19 +194,23 @@ class Leases(RuleBasedStateMachine):
                 self.live[lease_id] = Live(token, worker, self.now + TERM, {})
 
 
-def drive(engine: Engine, **limits: int) -> None:
+def drive(engine: Engine, changes: Mapping[str, Any], **limits: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        machine = type("Machine", (Leases,), {"engine": engine, "folder": Path(folder)})
+        machine = type("Machine", (Leases,), {"engine": engine, "folder": Path(folder), "changes": changes})
         quick = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), **limits)
         run_state_machine_as_test(machine, settings=quick)
 
 
+CHANGES: dict[str, dict[str, Any]] = {"no pruner": {}, "rungs": {"pruner": RUNGS, "fixed": {"epochs": 4}}}
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_sequence_breaks_the_lease(fast_engine: Engine) -> None:
-    drive(fast_engine, max_examples=25, stateful_step_count=20)
+    drive(fast_engine, {}, max_examples=25, stateful_step_count=20)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_long_sequence_breaks_the_lease(fast_engine: Engine) -> None:
-    drive(fast_engine, max_examples=60, stateful_step_count=50)
+@pytest.mark.parametrize("changes", CHANGES)
+def test_no_long_sequence_breaks_the_lease(fast_engine: Engine, changes: str) -> None:
+    drive(fast_engine, CHANGES[changes], max_examples=60, stateful_step_count=50)

@@ -22,6 +22,7 @@ from service.lifecycle.studies.plan_study import plan_study
 from service.optuna_private import id_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.curves import Curves
+from service.search.pruning.rungs import RungCounts
 from service.store import studies
 from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
@@ -43,7 +44,7 @@ GRACE_SECONDS = 45.0
 """Silence of the service after which it reaps nothing."""
 
 _TOKENS = "SELECT lease_id, token FROM lease"
-SUMMARIES = (Curves, FailureCounts, StateCounts)
+SUMMARIES = (Curves, FailureCounts, RungCounts, StateCounts)
 _LAST_EVENTS = text(
     "SELECT study_id, max(sequence) AS sequence FROM study_spec JOIN event ON uuid = study_uuid GROUP BY study_id"
 )
@@ -236,6 +237,8 @@ class World:
                 reply.keep_model,
             ):
                 self.complain(f"I10 step {reply.step} was answered {first!r}, and then {reply!r}")
+            if {first.directive, reply.directive} == {"continue", "pause"}:
+                self.complain(f"I10 step {reply.step} was told to {first.directive}, and then to {reply.directive}")
 
     def _note_tokens(self) -> None:
         live = self.tokens()
@@ -263,7 +266,7 @@ class World:
             found = {study_id for study_id, _ in tx.ask(studies_with_work(tx.about_now))}
             for study_id in tx.connection.execute(select(ours.study_spec.c.study_id)).scalars().all():
                 study = tx.ask(studies.by_id(tx.caches.studies, study_id))
-                step = None if study is None else next_step(tx, study)
+                step = None if study is None else next_step(tx, study, None)
                 if step is not None and study_id not in found:
                     self.complain(f"I12 study {study_id} has work ({step}), and nobody finds it")
 

@@ -1,5 +1,6 @@
 """Study definitions, and a worker whose every word a test decides."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -68,8 +69,10 @@ class HandWorker:
         }
         assert http.post("/v1/workers", json=registration).status_code == 201
 
-    def dispatch(self, slots: int = 1, wait_seconds: float = 0.0) -> list[dict[str, Any]]:
-        wanted = {"slots": slots, "wait_seconds": wait_seconds}
+    def dispatch(
+        self, slots: int = 1, wait_seconds: float = 0.0, checkpoints: Sequence[dict[str, Any]] = ()
+    ) -> list[dict[str, Any]]:
+        wanted = {"slots": slots, "wait_seconds": wait_seconds, "checkpoints": list(checkpoints)}
         reply = self.http.post(f"/v1/workers/{self.worker_id}/dispatch", json=wanted)
         assert reply.status_code == 200, reply.text
         assignments: list[dict[str, Any]] = reply.json()["assignments"]

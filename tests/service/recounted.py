@@ -23,7 +23,8 @@ def recounted(tx: Transaction, study: StudyRow) -> dict[str, Any]:
     curve = points(measurements.of_last_attempt(tx, study.uuid, found[0].number)) if is_one and found else []
     small_runs = compare_pilots(tx, study, seen)
     return {
-        "trials": {state: states[state] for state in ("waiting", "running", "complete", "pruned", "fail")},
+        "trials": {state: states[state] for state in ("waiting", "running", "complete", "pruned", "fail")}
+        | {"paused": sum(trials.paused_at(trial) is not None for trial in seen)},
         "best": {"number": found[0].number, "value": found[0].values[0]} if is_one and found else None,
         "pareto": None if is_one else [trial.number for trial in found],
         "n_finished": states["complete"] + states["pruned"] + states["fail"],

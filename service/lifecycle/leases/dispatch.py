@@ -16,10 +16,13 @@ from typing import Any, Literal
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
 from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
+from service.lifecycle.leases.choose_waiting import choose_waiting
 from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.next_promotion import next_promotion
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.propose_next import Next, next_request, propose_ahead, propose_locked, propose_next
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
+from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.pilots.start_pilot import start_pilot
 from service.lifecycle.studies.budgets import seconds_left
 from service.lifecycle.studies.device_budget import seconds_to_reserve
@@ -27,10 +30,10 @@ from service.lifecycle.studies.state_machine import begin_stopping, drop_score, 
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
+from service.search.pruning.rungs import rung_steps, steps_to_evaluate
 from service.search.results.ranking import best_trial
 from service.search.space.params import trial_params
 from service.store import artifacts, attempts, leases, studies, trials, workers
-from service.store.attempts import Asker
 from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -70,12 +73,6 @@ NOT_FOR_THIS_WORKER = Found([], is_left=True)
 
 
 @dataclass(frozen=True)
-class _Asker(Asker):
-    has_bf16: bool
-    checkpoints: Sequence[HeldCheckpoint]
-
-
-@dataclass(frozen=True)
 class _Seen:
     """A study that has work, as it was before its lock was taken."""
 
@@ -110,7 +107,7 @@ def dispatch(
         if worker is None:
             raise WorkerUnknown
         is_due = tx.now - worker.last_seen_at >= SEEN
-        asker = _Asker(worker_id, str(worker.device["name"])[:256], bool(worker.device["bf16"]), checkpoints)
+        asker = WorkRequest(worker_id, str(worker.device["name"])[:256], bool(worker.device["bf16"]), checkpoints)
     if is_due:
         with store.writing() as tx:
             workers.see(tx, worker_id)
@@ -138,7 +135,9 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
     return again
 
 
-def _from_study(store: Store, proposer: Proposer, study_id: int, study_uuid: str, asker: _Asker, slots: int) -> Found:
+def _from_study(
+    store: Store, proposer: Proposer, study_id: int, study_uuid: str, asker: WorkRequest, slots: int
+) -> Found:
     assignments: list[Assignment] = []
     nothing = NOTHING
     n_again = 0
@@ -168,7 +167,7 @@ def _from_study(store: Store, proposer: Proposer, study_id: int, study_uuid: str
     return Found(assignments, is_left=True) if assignments else nothing
 
 
-def _look(store: Store, proposer: Proposer, study_id: int, asker: _Asker) -> _Seen | Found:
+def _look(store: Store, proposer: Proposer, study_id: int, asker: WorkRequest) -> _Seen | Found:
     """See whether a study has work, and propose its next trial if that is it; else say whether others may take it."""
     with store.reading() as tx:
         study, attrs, _ = tx.ask(
@@ -176,7 +175,7 @@ def _look(store: Store, proposer: Proposer, study_id: int, asker: _Asker) -> _Se
             tx.trials.study_system_attrs(study_id),
             tx.trials.loading(study_id),
         )
-        step = None if study is None else next_step(tx, study)
+        step = None if study is None else next_step(tx, study, asker)
         if study is None or step is None:
             return NOTHING
         if not asker.has_bf16 and study.facts is not None and study.facts.precision == "bf16":
@@ -195,15 +194,16 @@ def _complain(store: Store, study_id: int) -> None:
         if study is None:
             return
         seen = (
-            f"{study.state}, {trials.counts(tx, study)} of {study.spec.n_trials} trials, next: {next_step(tx, study)}"
+            f"{study.state}, {trials.counts(tx, study)} of {study.spec.n_trials} trials, "
+            f"next: {next_step(tx, study, None)}"
         )
     log.error("gave out nothing of study %s, looked at %d times in a row: %s", study.name, MAX_AGAIN, seen)
 
 
 def _grant_next(
-    tx: Transaction, study: StudyRow, proposed: Next | None, asker: _Asker, proposer: Proposer
+    tx: Transaction, study: StudyRow, proposed: Next | None, asker: WorkRequest, proposer: Proposer
 ) -> Assignment | Literal["again"] | None:
-    step = next_step(tx, study)
+    step = next_step(tx, study, asker)
     if step in ("pilot", "waiting trial") and not fill_in_enqueued(tx, proposer, study):
         settle(tx, study)
         return "again"
@@ -216,8 +216,11 @@ def _grant_next(
             return "again"
         case "pilot":
             return _assignment(tx, study, start_pilot(tx, study, asker))
+        case "promotion":
+            return _grant_promotion(tx, study, asker)
         case "waiting trial":
-            waiting = start_waiting_trial(tx, study, asker, asker.checkpoints)
+            number = choose_waiting(tx, study, asker.held(study.uuid))
+            waiting = start_waiting_trial(tx, study, asker, number)
             return None if waiting is None else _assignment(tx, drop_score(tx, study), waiting)
         case "new trial":
             if proposed is None or proposed.number != trials.counts(tx, study).n_total:
@@ -229,15 +232,27 @@ def _grant_next(
             return None
 
 
+def _grant_promotion(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
+    promotion = next_promotion(tx, study, asker)
+    assert promotion is not None
+    granted = start_waiting_trial(tx, study, asker, promotion.number)
+    return None if granted is None else _assignment(tx, drop_score(tx, study), granted)
+
+
 def _grant_proposed(
-    tx: Transaction, study: StudyRow, proposed: Next, asker: _Asker
+    tx: Transaction, study: StudyRow, proposed: Next, asker: WorkRequest
 ) -> Assignment | Literal["again"] | None:
     proposal = proposed.proposal
     if proposal is None:
-        # a grid has visited every point: the study ends when its running trials have
+        # a grid has visited every point: the study ends when its running trials have, and its paused ones
+        if trials.paused(tx, study):
+            n_points = trials.counts(tx, study).n_total
+            settle(tx, studies.change_spec(tx, study, study.spec.model_copy(update={"n_trials": n_points})))
+            return "again"
         settle(tx, begin_stopping(tx, study, "complete"))
         return "again"
-    seconds = seconds_to_reserve(tx, study, trial_params(study.spec, proposal.params))
+    params = trial_params(study.spec, proposal.params)
+    seconds = seconds_to_reserve(tx, study, params, until_step=next(iter(rung_steps(study.spec, params)), None))
     if seconds == 0:
         return None
     trial = add_proposed(tx, study, "RUNNING", proposal, {})
@@ -245,7 +260,7 @@ def _grant_proposed(
     return _assignment(tx, drop_score(tx, study), granted)
 
 
-def _grant_score(tx: Transaction, study: StudyRow, asker: _Asker) -> Assignment | None:
+def _grant_score(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
     best = best_trial(trials.all_of(tx, study), study.spec)
     assert best is not None
     if best.number not in artifacts.kept_models(tx, study.uuid):
@@ -280,4 +295,9 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
         return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    return TrialAssignment(**common, seconds_left=seconds_left(tx, study, held), resume=attempts.resume_of(tx, held))
+    return TrialAssignment(
+        **common,
+        seconds_left=seconds_left(tx, study, held),
+        resume=attempts.resume_of(tx, held),
+        evaluate_at=steps_to_evaluate(study.spec, common["params"]),
+    )

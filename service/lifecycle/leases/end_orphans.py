@@ -4,7 +4,9 @@ from functools import partial
 
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.one_by_one import one_by_one
+from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import settle
+from service.rung_marks import pause_in
 from service.store import leases, studies, trials
 from service.store.leases import Lease
 from service.store.store import Store
@@ -16,7 +18,10 @@ _ENDED_ELSEWHERE = Failure(failure_class="lost", message="this trial was ended o
 
 
 def end_orphans(store: Store) -> int:
-    """End RUNNING trials that have no lease, so that their studies can end; return how many there were."""
+    """End RUNNING trials that have no lease, so that their studies can end; return how many there were.
+
+    One that was paused when another program began it is paused again.
+    """
     with store.reading() as tx:
         found = trials.orphans(tx)
     return sum(one_by_one(found, lambda orphan: _end_one(store, *orphan)))
@@ -28,7 +33,12 @@ def _end_one(store: Store, study_uuid: str, number: int) -> bool:
         trial = None if study is None else trials.find(tx, study, number)
         if study is None or trial is None or (study_uuid, number) not in trials.orphans(tx):
             return False
-        trials.finish(tx, study, trial, "FAIL", None, _ORPHAN)
+        if pause_in(trial.user_attrs) is None:
+            trials.finish(tx, study, trial, "FAIL", None, _ORPHAN)
+        elif study.state == "stopping":
+            end_at_rung(tx, study, [trial], STUDY_ENDED)
+        else:
+            trials.put_back(tx, study, trial)
         settle(tx, study)
     return True
 

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from service.lifecycle.leases.next_promotion import next_promotion
+from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.pilots.start_pilot import awaits_pilots, pilots_left
 from service.lifecycle.studies.budgets import is_full, is_overdue
 from service.lifecycle.studies.state_machine import needs_score
@@ -9,13 +11,16 @@ from service.store import leases, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
-Step = Literal["prepare", "settle", "pilot", "waiting trial", "new trial", "score"]
+Step = Literal["prepare", "settle", "pilot", "promotion", "waiting trial", "new trial", "score"]
 
 
-def next_step(tx: Transaction, study: StudyRow) -> Step | None:
+def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> Step | None:
     """Return what is to be done next in a study; ``None``: nothing, until something happens in it.
 
     `studies_with_work` finds every study that has something to do.
+
+    Args:
+        asked: What a worker asks with, for which others hold some promotions back; ``None``: whoever asks.
     """
     if study.has_ended or study.state == "paused":
         return None
@@ -26,6 +31,8 @@ def next_step(tx: Transaction, study: StudyRow) -> Step | None:
     if study.state == "running" and not is_full(tx, study):
         if awaits_pilots(tx, study):
             return "pilot" if pilots_left(tx, study) else None
+        if next_promotion(tx, study, asked) is not None:
+            return "promotion"
         if trials.waiting(tx, study):
             return "waiting trial"
         if trials.counts(tx, study).n_total < study.spec.n_trials:

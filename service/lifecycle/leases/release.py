@@ -10,6 +10,7 @@ from spezia.contract.protocol import ReleaseReason
 
 _FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),
+    # of a trial that was told to pause nothing is said: it is paused
     "paused": Failure(failure_class="preempted", message="the worker paused the trial, though it was not told to"),
     "bystander": Failure(failure_class="preempted", message="another trial broke the worker's process"),
     "disk_full": Failure(failure_class="disk_full", message="the worker's disk is full; free space there"),

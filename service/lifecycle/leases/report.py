@@ -11,6 +11,8 @@ from service.failpoints import failpoint
 from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.heartbeat import directive
 from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.studies.rungs import reach_rung
+from service.rung_marks import Pause, pause_in
 from service.search.pruning.curves import Curves
 from service.search.pruning.should_prune import Decision, should_prune
 from service.search.results.judge_trial import judge_trial
@@ -39,6 +41,8 @@ class _Decided:
     by_step: dict[int, Answer]
     pruned: Answer | None
     """The answer that ended the trial early."""
+    pause: Pause | None
+    """Where the trial was told to pause."""
 
 
 def report(store: Store, reports: list[Report]) -> list[ReportReply]:
@@ -89,11 +93,18 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
     decided = _Decided(
         by_step={answer.step: answer for answer in answers},
         pruned=next((answer for answer in answers if answer.should_prune), None),
+        pause=_pause_of(tx, study, held),
     )
     replies = [_answer_or_refuse(tx, study, held, one, decided) for one in reports]
     if any(reply.refusal is None for reply in replies):  # what is refused has no effect
         tx.write(leases.renew(lease_id, token, tx.now))
     return replies
+
+
+def _pause_of(tx: Transaction, study: StudyRow, held: Lease) -> Pause | None:
+    """Where the trial of a lease was told to pause; ``None`` where it was not."""
+    trial = trials.find(tx, study, held.number) if held.kind == "trial" else None
+    return None if trial is None else pause_in(trial.user_attrs)
 
 
 def _has_ended(tx: Transaction, study: StudyRow, held: Lease) -> bool:
@@ -124,14 +135,18 @@ def _answer(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided:
     stored = decided.by_step.get(one.step)
     if stored is not None:
         _check_same(one, stored)
-        return _reply(study, held, stored)
+        return _reply(study, held, stored, decided.pause)
+    # either decision is final: what came after it was in vain
     if decided.pruned is not None:
-        # the decision is final: what came after it was in vain
-        return _reply(study, held, replace(decided.pruned, step=one.step, keep_model=False))
+        return _reply(study, held, replace(decided.pruned, step=one.step, keep_model=False), None)
+    if decided.pause is not None and one.step > decided.pause.step:
+        in_vain = Answer(step=one.step, value=one.value, should_prune=False, reason=None, keep_model=False)
+        return _reply(study, held, in_vain, decided.pause)
     answer = _decide(tx, study, held, one)
     decided.by_step[one.step] = answer
     decided.pruned = answer if answer.should_prune else None
-    return _reply(study, held, answer)
+    decided.pause = _pause_of(tx, study, held)
+    return _reply(study, held, answer, decided.pause)
 
 
 def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answer:
@@ -139,6 +154,8 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     trial = trials.add_value(tx, study, held.number, one.step, one.value)
     decision = _ask_pruner(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, trial, one)
+    if not one.final and pause_in(trial.user_attrs) is None:
+        reach_rung(tx, study, held, trial, one.step)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer = Answer(
         step=one.step,
@@ -150,7 +167,8 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     measurements.add(tx, held, one, answer)
     tx.after_commit.append(tx.metrics.reports.inc)
     if decision.reason is not None:
-        decisions.add(tx, held, one.step, study.spec.pruner.name, **vars(decision.reason))
+        pruner = study.spec.pruner.name
+        decisions.add(tx, study.uuid, held.number, held.attempt, one.step, pruner, **vars(decision.reason))
     return answer
 
 
@@ -190,11 +208,13 @@ def _check_same(one: Report, stored: Answer) -> None:
         )
 
 
-def _reply(study: StudyRow, held: Lease, answer: Answer) -> ReportReply:
+def _reply(study: StudyRow, held: Lease, answer: Answer, pause: Pause | None) -> ReportReply:
+    goes_on = directive(study, held)
+    is_pausing = goes_on == "continue" and pause is not None and answer.step >= pause.step
     return ReportReply(
         lease_id=held.lease_id,
         step=answer.step,
-        directive=directive(study, held),
+        directive="pause" if is_pausing else goes_on,
         should_prune=answer.should_prune,
         reason=answer.reason,
         keep_model=answer.keep_model,

@@ -1,57 +1,57 @@
 """Hand out a trial that waits, to go on from its worker's checkpoint or to begin anew."""
 
-from collections.abc import Sequence
-
-from service.lifecycle.leases.choose_waiting import choose_waiting
+from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.studies.device_budget import seconds_to_reserve
+from service.lifecycle.studies.rungs import next_rung
+from service.rung_marks import pause_in
+from service.search.pruning.rungs import steps_to_evaluate
 from service.search.space.params import trial_params
 from service.store import attempts, measurements, trials
-from service.store.attempts import Asker
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.contract.protocol import HeldCheckpoint, Resume
+from spezia.contract.protocol import Resume
+from spezia.contract.study_spec import Params
 
 
-def start_waiting_trial(
-    tx: Transaction, study: StudyRow, asker: Asker, checkpoints: Sequence[HeldCheckpoint]
-) -> Lease | None:
-    """Grant a WAITING trial of a locked study that has one; ``None``: it has to wait for device seconds of others.
+def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, number: int) -> Lease | None:
+    """Grant a WAITING trial of a locked study; ``None``: it has to wait for device seconds of others.
 
-    The new attempt keeps what was reported up to the step of
-    the checkpoint, as its own; everything above is deleted from the trial, with what a pruner remembers of it: pruners
-    must not judge the attempt by its predecessor. The history stays in `measurement`.
+    A paused one is promoted by that, from the rung where it is.
+
+    The new attempt keeps what was reported up to the step of the asker's checkpoint, as its own; everything above is
+    deleted from the trial, with what a pruner of Optuna's remembers of it: pruners must not judge the attempt by its
+    predecessor. The history stays in `measurement`, and so does the trial's place at rungs that it has reached.
     """
-    held = {one.number: one for one in checkpoints if one.study_id == study.uuid}
-    trial = trials.find(tx, study, choose_waiting(tx, study, held))
+    trial = trials.find(tx, study, number)
     assert trial is not None
-    past = attempts.history(tx, study.uuid, "trial", trial.number)
-    checkpoint = held.get(trial.number)
+    past = attempts.history(tx, study.uuid, "trial", number)
+    checkpoint = asked.held(study.uuid).get(number)
     if checkpoint is not None and checkpoint.attempt > len(past):
         checkpoint = None
     # of other attempts, and without a checkpoint, nothing that was reported is looked at
-    seen = [] if checkpoint is None else measurements.of_attempt(tx, study.uuid, trial.number, checkpoint.attempt)
+    seen = [] if checkpoint is None else measurements.of_attempt(tx, study.uuid, number, checkpoint.attempt)
     kept = [] if checkpoint is None else [row for row in seen if row.step <= checkpoint.step]
-    # steps count from 1: so many are all that the checkpoint has behind it
-    resume = (
-        Resume(attempt=checkpoint.attempt, step=checkpoint.step)
-        if checkpoint and len(kept) == checkpoint.step
-        else None
-    )
     params = trial_params(study.spec, trial.params)
-    seconds = seconds_to_reserve(tx, study, params, resume.step if resume else 0)
+    is_whole = checkpoint is not None and _is_whole(study, params, checkpoint.step, {row.step for row in kept})
+    resume = Resume(attempt=checkpoint.attempt, step=checkpoint.step) if checkpoint and is_whole else None
+    seconds = seconds_to_reserve(
+        tx, study, params, resume_step=resume.step if resume else 0, until_step=next_rung(study, trial)
+    )
     if seconds == 0:
         return None
     granted = attempts.begin(
         tx,
         study.uuid,
         "trial",
-        trial.number,
-        asker,
+        number,
+        asked,
         n_past=len(past),
         resume=resume,
         reserved_seconds=seconds,
     )
+    if (pause := pause_in(trial.user_attrs)) is not None:
+        trials.promote(tx, trial, pause.rung)
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)
         return granted
@@ -59,3 +59,9 @@ def start_waiting_trial(
     goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen)
     trials.start(tx, study, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
     return granted
+
+
+def _is_whole(study: StudyRow, params: Params, step: int, reported: set[int]) -> bool:
+    """Whether every evaluation of a trial up to a step has been reported, the one at that step among them."""
+    expected = steps_to_evaluate(study.spec, params) or range(1, step + 1)
+    return step in reported | {0} and reported.issuperset(one for one in expected if one <= step)

@@ -1,11 +1,14 @@
 """Take back an attempt that ended without a result: the trial waits again, or fails after its last attempt.
 
-A trial that was told to end early has its result: the decision is final, whoever hears of it.
+A trial that was told to end early has its result, and one that was told to pause is paused: the decision is final,
+whoever hears of it.
 """
 
 from service.lease_and_heartbeat_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
+from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
+from service.rung_marks import pause_in
 from service.search.results.judge_trial import values_when_pruned
 from service.store import attempts, measurements, studies, trials
 from service.store.leases import Lease
@@ -25,17 +28,19 @@ def take_back(
     outcome: str | None = None,
 ) -> StudyRow:
     """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study."""
+    pauses = _was_told_to_pause(tx, study, held)
     attempts.close(
         tx,
         held,
-        failure.failure_class,
-        is_counted=is_counted,
+        attempts.PAUSED if pauses else failure.failure_class,
+        is_counted=is_counted and not pauses,
         device_seconds=device_seconds,
         outcome=outcome,
     )
     past = attempts.history(tx, held.study_uuid, held.kind, held.number)
     n_counted = sum(attempt.is_counted for attempt in past)
-    used_up = n_counted >= MAX_COUNTED_ATTEMPTS or len(past) - n_counted >= MAX_UNCOUNTED_ATTEMPTS
+    n_uncounted = sum(not attempt.is_counted and attempt.end != attempts.PAUSED for attempt in past)
+    used_up = n_counted >= MAX_COUNTED_ATTEMPTS or n_uncounted >= MAX_UNCOUNTED_ATTEMPTS
     if used_up:
         failure = failure.model_copy(update={"message": f"{failure.message} (attempt {len(past)}, the last)"})
     if held.kind == "trial":
@@ -52,6 +57,11 @@ def take_back(
     return settle(tx, study)
 
 
+def _was_told_to_pause(tx: Transaction, study: StudyRow, held: Lease) -> bool:
+    trial = trials.find(tx, study, held.number) if held.kind == "trial" else None
+    return trial is not None and trials.is_running(trial) and pause_in(trial.user_attrs) is not None
+
+
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
     trial = trials.find(tx, study, held.number)
     assert trial is not None
@@ -62,6 +72,11 @@ def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Fai
     elif held.is_cancelled:
         message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"
         trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
+    elif pause_in(trial.user_attrs) is not None:
+        if study.state == "stopping":
+            end_at_rung(tx, study, [trial], STUDY_ENDED)
+        else:
+            trials.put_back(tx, study, trial)
     elif study.state == "stopping":
         message = f"the study was ended while this trial ran, and its worker went away: {failure.message}"
         trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))

@@ -17,7 +17,9 @@ from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.lifecycle.trials.saved_seconds import saved_seconds
+from service.rung_marks import pause_in
 from service.search.propose.proposer import Proposer
+from service.search.pruning.rungs import with_first_rung
 from service.search.results.judge_trial import judge_trial, values_when_pruned
 from service.store import artifacts, attempts, leases, measurements, studies, study_summaries, trials
 from service.store.leases import Lease
@@ -135,6 +137,9 @@ def _accept_prepared(
         return fail(tx, study, outcome.failure)
     assert outcome.facts is not None
     study = studies.change(tx, study, facts=outcome.facts)
+    spec = with_first_rung(study.spec, outcome.facts)
+    if spec != study.spec:
+        study = studies.change_spec(tx, study, spec)
     seen = trials.all_of(tx, study)
     if first is None or first.number != len(seen):
         # stock Optuna has added trials since
@@ -165,7 +170,8 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
         return _try_again(tx, study, held, outcome, failure)
     best = best_evaluation(tx, study, held, trial)
     was_pruned = tx.ask(measurements.was_pruned(held))
-    _check_trial_outcome(outcome, has_reported=best is not None, was_pruned=was_pruned)
+    is_paused = pause_in(trial.user_attrs) is not None
+    _check_trial_outcome(outcome, has_reported=best is not None, was_pruned=was_pruned, is_paused=is_paused)
     if outcome.state == "COMPLETE":
         assert best is not None
         judged = judge_trial(study.spec, best, _device_seconds(tx, study, held, outcome))
@@ -180,7 +186,7 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     return settle(tx, study)
 
 
-def _check_trial_outcome(outcome: TrialOutcome, *, has_reported: bool, was_pruned: bool) -> None:
+def _check_trial_outcome(outcome: TrialOutcome, *, has_reported: bool, was_pruned: bool, is_paused: bool) -> None:
     if outcome.state == "FAIL" and outcome.failure is None:
         raise OutcomeRefused("an outcome with state FAIL needs a failure, with class and message")
     if outcome.state == "COMPLETE" and outcome.failure is not None:
@@ -191,6 +197,8 @@ def _check_trial_outcome(outcome: TrialOutcome, *, has_reported: bool, was_prune
         )
     if outcome.state == "COMPLETE" and was_pruned:
         raise OutcomeRefused("this trial was told that it is pruned, so its outcome must be PRUNED")
+    if outcome.state == "COMPLETE" and is_paused:
+        raise OutcomeRefused("this trial was told to pause, so it is not complete; release its lease as paused")
 
 
 def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialOutcome) -> float:

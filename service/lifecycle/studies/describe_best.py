@@ -19,7 +19,7 @@ from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from service.store.trials import BASELINE, FrozenTrial
+from service.store.trials import FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.saved import SavedSeconds
@@ -82,7 +82,7 @@ class _Around:
 
 
 def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], found: list[FrozenTrial]) -> _Around:
-    trial = next((trial for trial in seen if trial.user_attrs.get(BASELINE)), None)
+    trial = next((trial for trial in seen if trials.is_baseline(trial)), None)
     return _Around(
         study=study,
         baseline=None if trial is None else _baseline(study, trial),

@@ -39,6 +39,7 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals) -> Study:
     summary = totals.summary or summary_of(tx, study)
     counts = TrialCounts(
         waiting=totals.waiting,
+        paused=totals.paused,
         running=totals.running,
         complete=summary.complete,
         pruned=summary.pruned,

@@ -59,13 +59,13 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A trial that has ended, and what it took."""
+    """An attempt at a trial that has come to an end or to a pause, and what it took."""
 
     seconds: float
     work: Work
     """As far as it came."""
     is_complete: bool
-    """Whether it came to its own end, neither pruned nor ended for the budget."""
+    """Whether it came to its own end or to the rung at which it pauses, neither pruned nor ended for the budget."""
     is_measured: bool
     """Whether it took ``seconds`` for ``work``; else it took them and did not get so far."""
 
@@ -84,7 +84,9 @@ def is_used_up(tx: Transaction, study: StudyRow) -> bool:
     return left <= 0 or left < least
 
 
-def seconds_to_reserve(tx: Transaction, study: StudyRow, params: Params, resume_step: int = 0) -> float | None:
+def seconds_to_reserve(
+    tx: Transaction, study: StudyRow, params: Params, *, resume_step: int = 0, until_step: int | None = None
+) -> float | None:
     """Return the device seconds that the study's next trial reserves before it starts.
 
     That is its estimate and a margin, but at least an equal share of what is left for it and all trials that have yet
@@ -94,7 +96,8 @@ def seconds_to_reserve(tx: Transaction, study: StudyRow, params: Params, resume_
 
     Args:
         params: Of the trial, by their plain names.
-        resume_step: Evaluations that the trial has behind it.
+        resume_step: Step of the last evaluation that the trial has behind it.
+        until_step: Step of the rung at which the trial pauses; ``None``: it runs to its end.
 
     Returns:
         ``None`` if the study has no such budget; 0 if the trial has to wait.
@@ -106,7 +109,7 @@ def seconds_to_reserve(tx: Transaction, study: StudyRow, params: Params, resume_
     counts = trials.counts(tx, study)
     share = 1 / max(1, study.spec.n_trials - counts.n_finished - counts.running)
     runs = [*_ended_runs(tx, study), *_live_runs(tx, study)]
-    expected = estimate(_planned_work(study, params, resume_step), runs)
+    expected = estimate(_planned_work(study, params, resume_step, until_step), runs)
     wanted = max(MARGIN * expected.seconds, left * (share if expected.is_known else max(share, UNKNOWN_SHARE)))
     if wanted <= left and (expected.is_known or wanted >= UNKNOWN_LEAST * budget):
         return wanted
@@ -140,10 +143,10 @@ def _ended_runs(tx: Transaction, study: StudyRow) -> list[Run]:
 
 
 def _ended_run(study: StudyRow, row: Row, trial: FrozenTrial) -> Run:
-    seconds, is_complete = row.device_seconds, row.end == "COMPLETE"
+    seconds, is_complete = row.device_seconds, row.end in ("COMPLETE", attempts.PAUSED)
     if study.spec.task == "script":
         return Run(seconds=seconds, work=_SCRIPT, is_complete=is_complete, is_measured=row.end != "budget")
-    n_evaluations = max(trial.intermediate_values, default=0) - (row.resume_step or 0)
+    n_evaluations = (row.last_step or 0) - (row.resume_step or 0)
     # one that has not come to its first evaluation would have taken longer for that
     work = _work_of(study, trial, max(1, n_evaluations))
     return Run(seconds=seconds, work=work, is_complete=is_complete, is_measured=n_evaluations > 0)
@@ -168,10 +171,12 @@ def _work_of(study: StudyRow, trial: FrozenTrial, n_evaluations: int) -> Work:
     return _work(study, trial_params(study.spec, trial.params), epochs)
 
 
-def _planned_work(study: StudyRow, params: Params, resume_step: int) -> Work:
+def _planned_work(study: StudyRow, params: Params, resume_step: int, until_step: int | None) -> Work:
     if study.spec.task == "script":
         return _SCRIPT
-    return _work(study, params, _number("epochs", params) - resume_step / study.spec.training.evaluations_per_epoch)
+    per_epoch = study.spec.training.evaluations_per_epoch
+    until = _number("epochs", params) if until_step is None else until_step / per_epoch
+    return _work(study, params, until - resume_step / per_epoch)
 
 
 def _work(study: StudyRow, params: Params, epochs: float) -> Work:

@@ -28,6 +28,7 @@ from collections import Counter
 from service.errors import StudyEnded
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.lifecycle.studies.budgets import is_score_overdue, spent_budget, why_none_completed
+from service.lifecycle.studies.rungs import STUDY_ENDED, are_over, end_paused
 from service.lifecycle.studies.summarise import summarise
 from service.search.results.ranking import best_trial
 from service.store import leases, studies, trials
@@ -138,9 +139,12 @@ def drop_score(tx: Transaction, study: StudyRow) -> StudyRow:
 def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure: Failure | None = None) -> StudyRow:
     """Start no more trials of a locked study: waiting ones end as cancelled, running ones are left to their workers.
 
+    Paused trials have values: they end as PRUNED.
+
     Args:
         ending: The state that the study will have when its running trials have ended.
     """
+    end_paused(tx, study, STUDY_ENDED)
     cancelled = Failure(failure_class="cancelled", message="the study was ended before this trial began")
     for trial in trials.all_of(tx, study):
         if trial.state.name == "WAITING":
@@ -167,6 +171,8 @@ def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.has_ended:
         return study
     study = _enforce_limits(tx, study)
+    if study.state == "running" and are_over(tx, study):
+        end_paused(tx, study, "the best have completed, and no more trials begin")
     counts = trials.counts(tx, study)
     all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials
     if counts.running or not (all_done or study.state == "stopping"):

@@ -8,6 +8,8 @@ from spezia.contract.failure import Failure
 
 _CANCELLED = Failure(failure_class="cancelled", message="the trial was cancelled before it began")
 
+_CANCELLED_PAUSED = Failure(failure_class="cancelled", message="the trial was cancelled while it was paused")
+
 
 def cancel_trial(store: Store, name: str, number: int) -> None:
     """Cancel one trial: a WAITING one ends at once, a RUNNING one within a heartbeat; an ended one stays as it is.
@@ -19,7 +21,8 @@ def cancel_trial(store: Store, name: str, number: int) -> None:
         study = studies.lock(tx, name)
         trial = find_trial(tx, study, number)
         if trial.state.name == "WAITING":
-            trials.finish(tx, study, trial, "FAIL", None, _CANCELLED)
+            failure = _CANCELLED if trials.paused_at(trial) is None else _CANCELLED_PAUSED
+            trials.finish(tx, study, trial, "FAIL", None, failure)
             settle(tx, study)
         elif trial.state.name == "RUNNING":
             leases.cancel(tx, study.uuid, number)

@@ -7,7 +7,7 @@ from service.search.results.ranking import first_value, named_values, violations
 from service.search.space.params import plain_params
 from service.store import trials
 from service.store.studies import StudyRow
-from service.store.trials import BASELINE, RETRY_OF, FrozenTrial
+from service.store.trials import RETRY_OF, FrozenTrial
 from spezia.contract.trial import Trial, TrialState
 
 
@@ -25,7 +25,8 @@ def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Tri
         step=last.step if is_current else 0,  # type: ignore[union-attr]
         epoch=last.epoch if is_current else 0.0,  # type: ignore[union-attr]
         failure=trials.failure_of(trial),
-        baseline=bool(trial.user_attrs.get(BASELINE)),
+        paused=trials.paused_at(trial),
+        baseline=trials.is_baseline(trial),
         retry_of=trial.user_attrs.get(RETRY_OF),
         started_at=_aware(trial.datetime_start),
         finished_at=_aware(trial.datetime_complete),

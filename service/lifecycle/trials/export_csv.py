@@ -12,13 +12,15 @@ from spezia.contract.trial import Trial
 
 _PAGE = 1000
 _FIXED = ("number", "state", "value", "step", "epoch", "baseline", "retry_of", "started_at", "finished_at")
+_PAUSED_RUNG = "paused.rung"
 
 
 def export_csv(store: Store, name: str) -> Iterator[str]:
     """Return the lines of a CSV table of all trials: first the header, then each trial, read page by page.
 
-    Params are columns ``params.…``, several objectives ``values.…``, constraints that are not met ``violations.…``;
-    a text that a spreadsheet would take for a formula begins with an apostrophe.
+    A paused trial has its rung in ``paused.rung``. Params are columns ``params.…``, several objectives ``values.…``,
+    constraints that are not met ``violations.…``; a text that a spreadsheet would take for a formula begins with an
+    apostrophe.
 
     Raises:
         StudyNotFound: There is no study of this name.
@@ -38,7 +40,7 @@ def _columns(spec: StudySpec) -> list[tuple[str, str]]:
 
 
 def _lines(store: Store, name: str, columns: list[tuple[str, str]]) -> Iterator[str]:
-    yield _line([*_FIXED, "failure_class", "failure", *(".".join(column) for column in columns)])
+    yield _line([*_FIXED, "failure_class", "failure", _PAUSED_RUNG, *(".".join(column) for column in columns)])
     token: str | None = None
     while True:
         page = list_trials(store, name, _PAGE, token, (), "number")
@@ -51,7 +53,8 @@ def _lines(store: Store, name: str, columns: list[tuple[str, str]]) -> Iterator[
 def _row(trial: Trial, columns: list[tuple[str, str]]) -> list[object]:
     shown = trial.model_dump(mode="json")
     failure = (trial.failure.failure_class, trial.failure.message) if trial.failure else ("", "")
-    return [*(shown[field] for field in _FIXED), *failure, *(shown[kind].get(entry) for kind, entry in columns)]
+    rung = "" if trial.paused is None else trial.paused.rung
+    return [*(shown[field] for field in _FIXED), *failure, rung, *(shown[kind].get(entry) for kind, entry in columns)]
 
 
 def _line(row: list[object]) -> str:

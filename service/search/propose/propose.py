@@ -11,6 +11,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from service.optuna_private import FIXED_PARAMS, all_but, suggest
+from service.rung_marks import pause_in
 from service.search.propose.grid import next_grid_point
 from service.search.propose.samplers import build_sampler
 from service.search.snapshot_storage import STUDY_ID, SnapshotStorage, running_trial
@@ -35,7 +36,8 @@ class ProposalRequest:
     number: int
     """Number of the trial to be proposed. A trial of this number among ``trials`` is ignored."""
     trials: Sequence[FrozenTrial]
-    """Trials of the study, in any order. Samplers see those that have started; a grid also skips those that wait."""
+    """Trials of the study, in any order. Samplers see those that have started, paused ones as PRUNED; a grid also
+    skips those that wait."""
     study_system_attrs: Mapping[str, Any] = field(default_factory=dict)
     fixed: Params = field(default_factory=dict)
     """Plain params given by an enqueued trial or the baseline, inside the space; the others are sampled."""
@@ -100,7 +102,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
     storage = SnapshotStorage(
         study_name=request.study_name,
         directions=request.spec.directions,
-        trials=(trial for trial in request.trials if trial.state not in unseen),
+        trials=(trial for trial in map(_as_seen, request.trials) if trial.state not in unseen),
         own=own,
         study_system_attrs=request.study_system_attrs,
     )
@@ -113,6 +115,15 @@ def propose(request: ProposalRequest) -> Proposal | None:
     # `Study.ask` would first go through all trials for one that waits
     _suggest_active(Trial(study, storage.create_new_trial(STUDY_ID)), request.spec)
     return _proposal(request.spec, storage.own, storage.own.params, storage.written_study_system_attrs)
+
+
+def _as_seen(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as samplers see it: one that is paused is PRUNED at its last value, for as long as it waits."""
+    if trial.state is not TrialState.WAITING or pause_in(trial.user_attrs) is None:
+        return trial
+    seen = copy(trial)
+    seen.state, seen.values = TrialState.PRUNED, [trial.intermediate_values[max(trial.intermediate_values)]]
+    return seen
 
 
 def _unseen(spec: StudySpec) -> Sequence[TrialState]:

@@ -1,6 +1,5 @@
 """Optuna's samplers by name, one per ask, each seeded from the study's seed and the trial's number."""
 
-import hashlib
 from collections.abc import Sequence
 
 from optuna.distributions import BaseDistribution
@@ -20,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.optuna_private import tell_search_space
 from service.search.optuna_warnings import ignore_optuna_warnings
+from service.search.seeds import trial_seed
 from service.search.space.distributions import to_optuna
 from spezia.contract import samplers
 from spezia.contract.space import is_conditional
@@ -68,12 +68,6 @@ def build_sampler(spec: StudySpec, number: int, trials: Sequence[FrozenTrial]) -
         space = SpecSearchSpace(to_optuna(spec.search_space), include_pruned=isinstance(sampler, TPESampler))
         tell_search_space(sampler, space)
     return sampler
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """Return a seed that differs between trials and between studies, and is the same on every machine."""
-    digest = hashlib.blake2b(f"{study_seed}:{number}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big")
 
 
 def build_unbound_sampler(spec: StudySpec, seed: int) -> BaseSampler:

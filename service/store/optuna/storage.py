@@ -102,9 +102,10 @@ class SqlStorage(SqlStudies):
         """Return all trials of a study by number, as they are in this transaction; shared, so not to be changed."""
         return self._load(study_id).trials
 
-    def waiting(self, study_id: int) -> list[FrozenTrial]:
-        """Return the WAITING trials of a study in the order of their numbers; shared, so not to be changed."""
-        return self._load(study_id).waiting()
+    def unfinished(self, study_id: int) -> list[FrozenTrial]:
+        """Return the WAITING and RUNNING trials of a study, in the order of their numbers; shared, so not to be
+        changed."""
+        return self._load(study_id).unfinished()
 
     def reload(self, trial_id: int) -> None:
         """Read a trial again that was changed past this storage, if it has been read at all."""

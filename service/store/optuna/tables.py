@@ -19,9 +19,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    exists,
     func,
     text,
 )
+
+from service.rung_marks import PAUSED
 
 SCHEMA_REVISION = "v3.2.0.a"
 SCHEMA_VERSION = 12
@@ -143,3 +146,6 @@ def _attributes(owner: str, plural: str) -> tuple[Table, Table]:
 
 study_user_attributes, study_system_attributes = _attributes("study", "studies")
 trial_user_attributes, trial_system_attributes = _attributes("trial", "trials")
+
+IS_PAUSED = exists().where(trial_user_attributes.c.trial_id == trials.c.trial_id, trial_user_attributes.c.key == PAUSED)
+"""Condition that a WAITING trial is paused."""

@@ -123,10 +123,9 @@ class TransactionTrials:
         unfinished = Counter(self.trials[place].state for place in self._unfinished.values())
         return self.summary(StateCounts).by_state + unfinished
 
-    def waiting(self) -> list[FrozenTrial]:
-        """Return the WAITING trials in order."""
-        unfinished = (self.trials[place] for place in sorted(self._unfinished.values()))
-        return [one for one in unfinished if one.state is TrialState.WAITING]
+    def unfinished(self) -> list[FrozenTrial]:
+        """Return the trials that have not finished, in order."""
+        return [self.trials[place] for place in sorted(self._unfinished.values())]
 
     def noting_event(self) -> Callable[[Row], None]:
         """Return what to do with the row of an event, once it is written, that tells of all changes so far."""

@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.optuna_private import tell_search_space
 from service.search.propose.propose import ProposalRequest, propose
-from service.search.propose.samplers import build_sampler, trial_seed
+from service.search.propose.samplers import build_sampler
 from service.search.results.ranking import best_trial
+from service.search.seeds import trial_seed
 from service.search.space.distributions import to_optuna
 from spezia.contract.ranges import value_problem
 from spezia.contract.samplers import Sampler

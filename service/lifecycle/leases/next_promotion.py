@@ -1,0 +1,37 @@
+"""Which paused trial a worker may go on with."""
+
+from datetime import datetime, timedelta
+
+from service.lease_and_heartbeat_terms import HOLDER_SECONDS, LEASE_SECONDS
+from service.lifecycle.leases.work_request import WorkRequest
+from service.lifecycle.studies.rungs import due_promotions
+from service.search.pruning.rungs import Promotion
+from service.store import attempts, workers
+from service.store.studies import StudyRow
+from service.store.transaction import Transaction
+
+
+def next_promotion(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> Promotion | None:
+    """Return the promotion that is due and for this worker; ``None`` if there is none.
+
+    One whose checkpoint the worker holds comes first. One whose last worker is another and lives waits for that one,
+    for ``HOLDER_SECONDS`` from when it became due; then anyone may have it, and trains anew up to its rung.
+
+    Args:
+        asked: What the worker asks with; ``None``: any promotion that is due.
+    """
+    due = due_promotions(tx, study)
+    if asked is None:
+        return next(iter(due), None)
+    held = asked.held(study.uuid)
+    own = next((one for one in due if one.number in held and held[one.number].step == one.pause.step), None)
+    return own or next((one for one in due if _is_for_anyone(tx, study, one, asked.worker_id)), None)
+
+
+def _is_for_anyone(tx: Transaction, study: StudyRow, due: Promotion, asker_id: str) -> bool:
+    since = max(datetime.fromisoformat(due.due_since), due.pause.began_at)
+    if tx.now - since >= timedelta(seconds=HOLDER_SECONDS):
+        return True
+    holder_id = attempts.history(tx, study.uuid, "trial", due.number)[-1].worker_id
+    holder = None if holder_id == asker_id else tx.ask(workers.find(holder_id))
+    return holder is None or tx.now - holder.last_seen_at > timedelta(seconds=LEASE_SECONDS)

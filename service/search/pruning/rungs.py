@@ -1,0 +1,215 @@
+"""The pruner `rungs`: at which steps trials evaluate and pause, and which of those that wait go on.
+
+Asynchronous successive halving (Li et al. 2020) whose trials are paused instead of ended. Of the trials that have
+reached a rung, at most one of ``eta`` is promoted from it, whatever comes later: as proposals get better, nearly every
+trial is among the best so far, and without that cap most of them would run to their end. Only trials of equally many
+steps share a rung, as a learning rate that decays over fewer epochs looks better early; where ``epochs`` is searched,
+each number of epochs has rungs of its own.
+"""
+
+import math
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from optuna.trial import FrozenTrial, TrialState
+
+from service.rung_marks import Pause, arrivals_in, n_promoted_in, pause_in
+from service.search.pruning.comparable import Schedule, schedule_of
+from service.search.pruning.pruners import longest_schedule
+from service.search.pruning.reasons import Reason
+from service.search.seeds import trial_seed
+from service.search.space.allowed import largest
+from spezia.contract.facts import Facts
+from spezia.contract.hyperparameters import default_of
+from spezia.contract.pruners import RungsPruner
+from spezia.contract.study_spec import Params, StudySpec
+
+FIRST_SHARE = 1 / 50
+"""Share of the longest trial at which the first rung stands, where a study does not say it: 2 to 5 % are best on
+recorded learning curves."""
+
+MIN_OPTIMIZER_STEPS = 8
+"""Number of optimizer steps before the first rung: after fewer, values say nothing yet."""
+
+Place = tuple[Schedule, int]
+"""What trials have to share to be compared: their epochs, and the rung, from 0."""
+
+
+def rung_steps(spec: StudySpec, params: Params) -> list[int]:
+    """Return the steps at which the rungs of a trial stand, none of them its last; none under other pruners.
+
+    Args:
+        params: Of the trial, by their plain names.
+    """
+    if not isinstance(spec.pruner, RungsPruner):
+        return []
+    options, last = spec.pruner.options, n_steps(spec, params)
+    steps, step = [], options.first or 1
+    while step < last:
+        steps.append(step)
+        step *= options.eta
+    return steps
+
+
+def n_steps(spec: StudySpec, params: Params) -> int:
+    """Return the number of steps of a whole trial; ``params`` go by their plain names."""
+    epochs = params.get("epochs", default_of("epochs", params))
+    assert isinstance(epochs, int | float)
+    return math.ceil(epochs * spec.training.evaluations_per_epoch)
+
+
+def steps_to_evaluate(spec: StudySpec, params: Params) -> list[int] | None:
+    """Return the steps at which a trial evaluates: its rungs and the ends of its epochs; ``None``: at every step."""
+    if not isinstance(spec.pruner, RungsPruner):
+        return None
+    last, per_epoch = n_steps(spec, params), spec.training.evaluations_per_epoch
+    return sorted({*rung_steps(spec, params), *range(per_epoch, last, per_epoch), last})
+
+
+def with_first_rung(spec: StudySpec, facts: Facts) -> StudySpec:
+    """Return the spec with the step of the first rung decided, where it leaves that open.
+
+    It stands behind the longest warm-up, at a fiftieth of the longest trial at least, and where a trial of the largest
+    batch has made 8 optimizer steps.
+    """
+    if not isinstance(spec.pruner, RungsPruner) or spec.pruner.options.first is not None:
+        return spec
+    last = longest_schedule(spec)
+    batches_per_epoch = math.ceil(facts.train_rows / max(1, int(largest(spec, "batch_size"))))
+    steps_per_optimizer_step = spec.training.evaluations_per_epoch / max(1, batches_per_epoch)
+    first = max(
+        math.ceil(FIRST_SHARE * last),
+        math.ceil(largest(spec, "warmup_ratio") * last),
+        math.ceil(MIN_OPTIMIZER_STEPS * steps_per_optimizer_step),
+    )
+    options = spec.pruner.options.model_copy(update={"first": first})
+    return spec.model_copy(update={"pruner": spec.pruner.model_copy(update={"options": options})})
+
+
+class RungCounts:
+    """How many of some trials have reached each rung and were promoted from it, and how many are complete.
+
+    They are immutable. A trial counts that has reached a rung; the baseline, which passes them all, has reached none.
+    """
+
+    def __init__(
+        self,
+        n_reached: Mapping[Place, int] = MappingProxyType({}),
+        n_promoted: Mapping[Place, int] = MappingProxyType({}),
+        last_arrival: Mapping[Place, str] = MappingProxyType({}),
+        n_complete: int = 0,
+    ) -> None:
+        self.n_reached = Counter(n_reached)
+        self.n_promoted = Counter(n_promoted)
+        self.last_arrival = dict(last_arrival)
+        """When a trial reached each rung last, as ISO 8601 in UTC."""
+        self.n_complete = n_complete
+
+    def extended(self, trials: Sequence[FrozenTrial]) -> "RungCounts":
+        """Return the counts of these trials and ``trials``."""
+        more = RungCounts(self.n_reached, self.n_promoted, self.last_arrival, self.n_complete)
+        for trial in trials:
+            arrivals, schedule = arrivals_in(trial.system_attrs), schedule_of(trial)
+            for rung, arrival in arrivals.items():
+                more.n_reached[schedule, rung] += 1
+                more.last_arrival[schedule, rung] = max(arrival.at, more.last_arrival.get((schedule, rung), ""))
+            for rung in range(n_promoted_in(trial.system_attrs)):
+                more.n_promoted[schedule, rung] += 1
+            more.n_complete += bool(arrivals) and trial.state is TrialState.COMPLETE
+        return more
+
+    def n_free(self, place: Place, eta: int) -> int:
+        """Return how many more trials may be promoted from a rung, by as many as have reached it."""
+        return max(0, self.n_reached[place] // eta - self.n_promoted[place])
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A paused trial that may go on."""
+
+    number: int
+    """Number of the trial."""
+    pause: Pause
+    """Where it is paused."""
+    due_since: str
+    """When a trial last reached its rung, as ISO 8601 in UTC: it has been due for no longer."""
+
+
+def promotions(
+    spec: StudySpec, finished: RungCounts, unfinished: Sequence[FrozenTrial], *, all_begun: bool
+) -> list[Promotion]:
+    """Return the paused trials that may go on, in the order in which they do: of the highest rung first.
+
+    From each rung those of the best values go on, as many as the cap leaves. Once all trials have begun and no
+    promotion is due, the best that wait go on all the same, until ``top`` are complete or on their way.
+
+    Args:
+        finished: Counts of the trials that have ended.
+        unfinished: All other trials.
+        all_begun: Whether the study begins no further trial.
+    """
+    if not isinstance(spec.pruner, RungsPruner):
+        return []
+    options, counts = spec.pruner.options, finished.extended(unfinished)
+    waiting = _waiting_in_order(spec, unfinished)
+    from_the_top = sorted(waiting, key=lambda place: (-place[1], place[0] or 0.0))
+    due = [one for place in from_the_top for one in waiting[place][: counts.n_free(place, options.eta)]]
+    if due or not all_begun:
+        return [_promotion(trial, counts) for trial in due]
+    n_ahead = sum(
+        trial.state is TrialState.RUNNING and not pause_in(trial.user_attrs) and n_promoted_in(trial.system_attrs) > 0
+        for trial in unfinished
+    )
+    # values of different epochs are not compared: the best of each first, then the second of each
+    in_order = [
+        (-place[1], nth, trial_seed(spec.seed, trial.number), trial)
+        for place, trials in waiting.items()
+        for nth, trial in enumerate(trials)
+    ]
+    in_order.sort(key=lambda one: one[:3])
+    n_wanted = max(0, options.top - counts.n_complete - n_ahead)
+    return [_promotion(trial, counts) for *_, trial in in_order[:n_wanted]]
+
+
+class Ranks:
+    """The ranks of trials at the rungs that they have reached, among all trials of a study."""
+
+    def __init__(self, spec: StudySpec, trials: Sequence[FrozenTrial]) -> None:
+        self._sign = spec.objectives[0].sign
+        reached: defaultdict[Place, list[float]] = defaultdict(list)
+        for trial in trials:
+            for rung, arrival in arrivals_in(trial.system_attrs).items():
+                reached[schedule_of(trial), rung].append(self._sign * arrival.value)
+        self._reached = {place: sorted(values) for place, values in reached.items()}
+
+    def reason_to_end(self, trial: FrozenTrial, why: str) -> Reason:
+        """Return why a trial that is paused, or told to pause, ends there."""
+        pause = pause_in(trial.user_attrs)
+        assert pause is not None
+        value = arrivals_in(trial.system_attrs)[pause.rung].value
+        peers = self._reached[schedule_of(trial), pause.rung]
+        rank = 1 + bisect_left(peers, self._sign * value)
+        text = f"paused at step {pause.step}: the value {value:.6g} ranks {rank} of {len(peers)} at rung {pause.rung}"
+        # not the peers: of a thousand trials that end at once each would name them all
+        return Reason(text=f"{text}; {why}", value=value, rank=rank, rung=pause.rung, peers=[])
+
+
+def _waiting_in_order(spec: StudySpec, unfinished: Sequence[FrozenTrial]) -> dict[Place, list[FrozenTrial]]:
+    """The paused trials of each rung, the best first; equal ones by a number that is drawn for each trial."""
+    sign = spec.objectives[0].sign
+    found: defaultdict[Place, list[tuple[float, int, FrozenTrial]]] = defaultdict(list)
+    for trial in unfinished:
+        pause = pause_in(trial.user_attrs) if trial.state is TrialState.WAITING else None
+        if pause is not None:
+            value = arrivals_in(trial.system_attrs)[pause.rung].value
+            found[schedule_of(trial), pause.rung].append((sign * value, trial_seed(spec.seed, trial.number), trial))
+    return {place: [trial for *_, trial in sorted(some, key=lambda one: one[:2])] for place, some in found.items()}
+
+
+def _promotion(trial: FrozenTrial, counts: RungCounts) -> Promotion:
+    pause = pause_in(trial.user_attrs)
+    assert pause is not None
+    return Promotion(trial.number, pause, counts.last_arrival[schedule_of(trial), pause.rung])
