@@ -1,0 +1,172 @@
+"""The pruner `rungs`: where its rungs stand, and which paused trials go on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.distributions import IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from service.rung_marks import PAUSED, PROMOTED, REACHED
+from service.search.propose.propose import ProposalRequest, propose
+from service.search.pruning.rungs import (
+    Ranks,
+    RungCounts,
+    promotions,
+    rung_steps,
+    steps_to_evaluate,
+    with_first_rung,
+)
+from spezia.contract.study_spec import StudySpec
+from tests.service.search.builders import SPACE, make_facts, make_spec, make_trial
+
+SINCE = "2026-11-22T12:00:00.000000+00:00"
+EPOCHS = {"epochs": IntDistribution(1, 5)}
+FIXED_EPOCHS = {name: one for name, one in SPACE.items() if name != "epochs"}
+
+
+def rungs(*, eta: int = 2, first: int | None = 1, top: int = 1, **fields: Any) -> StudySpec:
+    options = {"eta": eta, "top": top} | ({} if first is None else {"first": first})
+    return make_spec(pruner={"name": "rungs", "options": options}, **{"search_space": FIXED_EPOCHS} | fields)
+
+
+def reaching(number: int, *values: float, promoted: int = 0, state: TrialState, **fields: Any) -> FrozenTrial:
+    """A trial that has had ``values`` at its rungs."""
+    reached = {str(rung): [value, SINCE] for rung, value in enumerate(values)}
+    steps = {2**rung: value for rung, value in enumerate(values)}
+    attrs = {REACHED: reached, PROMOTED: promoted}
+    return make_trial(number, state=state, system_attrs=attrs, intermediate_values=steps, **fields)
+
+
+def paused(number: int, *values: float, **fields: Any) -> FrozenTrial:
+    """A trial that is paused at its last rung, promoted from all below."""
+    rung = len(values) - 1
+    mark = {PAUSED: {"rung": rung, "step": 2**rung, "attempt": 1, "since": SINCE}}
+    return reaching(number, *values, promoted=rung, state=TrialState.WAITING, user_attrs=mark, **fields)
+
+
+def going_on(spec: StudySpec, unfinished: Sequence[FrozenTrial], *, all_begun: bool = False) -> list[int]:
+    return [one.number for one in promotions(spec, RungCounts(), unfinished, all_begun=all_begun)]
+
+
+def test_rungs_stand_at_growing_steps_before_the_last() -> None:
+    spec = rungs(eta=4, fixed={"epochs": 3}, training={"evaluations_per_epoch": 16})
+    assert rung_steps(spec, {"epochs": 3}) == [1, 4, 16]
+    assert rung_steps(spec, {"epochs": 1}) == [1, 4]
+    assert rung_steps(make_spec(), {"epochs": 3}) == []
+    assert steps_to_evaluate(spec, {"epochs": 3}) == [1, 4, 16, 32, 48]
+    assert steps_to_evaluate(make_spec(), {"epochs": 3}) is None
+
+
+@pytest.mark.parametrize(
+    ("fixed", "per_epoch", "first"),
+    [
+        ({"epochs": 4, "warmup_ratio": 0.0, "batch_size": 1}, 50, 4),  # a fiftieth of 200
+        ({"epochs": 4, "warmup_ratio": 0.06, "batch_size": 1}, 50, 12),  # its warm-up
+        ({"epochs": 4, "warmup_ratio": 0.0, "batch_size": 50}, 1, 4),  # 8 optimizer steps, 2 an epoch
+    ],
+    ids=["share", "warm-up", "optimizer steps"],
+)
+def test_the_first_rung_is_where_values_say_something(fixed: dict[str, Any], per_epoch: int, first: int) -> None:
+    space = {"learning_rate": SPACE["learning_rate"]}
+    spec = rungs(first=None, search_space=space, fixed=fixed, training={"evaluations_per_epoch": per_epoch})
+    decided = with_first_rung(spec, make_facts())
+    assert decided.pruner.options == spec.pruner.options.model_copy(update={"first": first})
+    assert with_first_rung(decided, make_facts()) is decided
+
+
+def test_the_best_that_waits_goes_on_as_long_as_its_share_lasts() -> None:
+    spec = rungs()
+    assert going_on(spec, [paused(0, 0.5)]) == []
+    assert going_on(spec, [paused(0, 0.5), paused(1, 0.4)]) == [1]
+    once = reaching(1, 0.4, promoted=1, state=TrialState.RUNNING)
+    assert going_on(spec, [paused(0, 0.5), once, paused(2, 0.1)]) == []
+    assert going_on(spec, [paused(0, 0.5), once, paused(2, 0.1), paused(3, 0.3)]) == [2]
+    assert going_on(rungs(objective={"metric": "accuracy"}), [paused(0, 0.5), paused(1, 0.4)]) == [0]
+
+
+def test_the_highest_rung_comes_first() -> None:
+    assert going_on(rungs(), [paused(0, 0.1), paused(1, 0.2), paused(2, 0.9, 0.8), paused(3, 0.9, 0.7)]) == [3]
+    waiting = [paused(number, 0.1 * number) for number in range(6)]
+    assert going_on(rungs(), [*waiting, paused(6, 0.9, 0.8), paused(7, 0.9, 0.7)]) == [7, 0, 1]
+
+
+def test_trials_that_have_ended_keep_their_share() -> None:
+    ended = [reaching(number, 0.1, promoted=1, state=TrialState.FAIL) for number in (0, 1)]
+    waiting = [paused(2, 0.5), paused(3, 0.4)]
+    found = promotions(rungs(), RungCounts().extended(ended), waiting, all_begun=False)
+    assert found == []
+
+
+def test_trials_of_other_epochs_are_not_compared() -> None:
+    spec = rungs(search_space=SPACE)
+    long, short = ({"params": {"epochs": n}, "distributions": EPOCHS} for n in (5, 2))
+    unfinished = [paused(0, 0.5, **long), paused(1, 0.1, **short), paused(2, 0.4, **long), paused(3, 0.3, **short)]
+    assert going_on(spec, unfinished) == [1, 2]
+    assert going_on(spec, unfinished[:2]) == []
+
+
+def test_when_all_have_begun_the_best_go_on_until_enough_are_complete() -> None:
+    waiting = [paused(0, 0.5), paused(1, 0.4, 0.3), paused(2, 0.1)]
+    promoted = [reaching(3, 0.1, promoted=1, state=TrialState.RUNNING)]
+    spec = rungs(top=2, eta=4)
+    assert going_on(spec, [*waiting, *promoted]) == []
+    assert going_on(spec, waiting, all_begun=True) == [1, 2]
+    assert going_on(spec, [*waiting, *promoted], all_begun=True) == [1]
+    complete = RungCounts().extended([reaching(4, 0.1, promoted=1, state=TrialState.COMPLETE)] * 2)
+    assert promotions(spec, complete, waiting, all_begun=True) == []
+
+
+def test_equal_trials_go_on_by_the_seed_whatever_their_order() -> None:
+    equal = [paused(number, 0.5) for number in range(8)]
+    orders = {tuple(going_on(rungs(seed=seed), equal)) for seed in range(20)}
+    assert len(orders) > 10
+    assert going_on(rungs(), equal[::-1]) == going_on(rungs(), equal)
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.floats(-1, 1), min_size=1, max_size=40), eta=st.integers(2, 5), n_finished=st.integers(0, 40))
+def test_the_cap_holds_whatever_came_and_counts_do_not_mind_how_they_were_added(
+    values: list[float], eta: int, n_finished: int
+) -> None:
+    spec = rungs(eta=eta)
+    all_of = [
+        reaching(number, value, promoted=number % 2, state=TrialState.FAIL)
+        if number < n_finished
+        else paused(number, value)
+        for number, value in enumerate(values)
+    ]
+    finished, unfinished = all_of[:n_finished], all_of[n_finished:]
+    counts = RungCounts().extended(finished[::2]).extended(finished[1::2])
+    assert vars(counts) == vars(RungCounts().extended(finished))
+    found = promotions(spec, counts, unfinished, all_begun=False)
+    n_promoted = sum(number % 2 for number in range(len(finished)))
+    assert len(found) == min(len(unfinished), max(0, len(values) // eta - n_promoted))
+    best = sorted(values[number] for number in range(len(finished), len(values)))[: len(found)]
+    assert sorted(values[one.number] for one in found) == best
+
+
+def test_a_trial_that_ends_at_its_rung_says_its_rank() -> None:
+    trials = [paused(0, 0.5), paused(1, 0.4), reaching(2, 0.1, promoted=1, state=TrialState.COMPLETE)]
+    reason = Ranks(rungs(), trials).reason_to_end(trials[0], "no more")
+    assert (reason.value, reason.rank, reason.rung) == (0.5, 3, 0)
+    assert reason.text == "paused at step 1: the value 0.5 ranks 3 of 3 at rung 0; no more"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_samplers_see_a_paused_trial_as_pruned_at_its_last_value(sampler: str) -> None:
+    spec = rungs(sampler={"name": sampler, "options": {}}, seed=3)
+    first = propose(ProposalRequest(spec=spec, study_name="toy", number=0, trials=[]))
+    assert first is not None
+    drawn = {"params": first.params, "distributions": first.distributions}
+    waiting = [paused(number, 0.1 * number, 0.2, **drawn) for number in range(12)]
+    pruned = [
+        make_trial(one.number, state=TrialState.PRUNED, value=0.2, intermediate_values=one.intermediate_values, **drawn)
+        for one in waiting
+    ]
+    asked = [ProposalRequest(spec=spec, study_name="toy", number=12, trials=some) for some in (waiting, pruned, [])]
+    seen, known, blind = map(propose, asked)
+    assert seen == known
+    assert (seen != blind) == (sampler == "tpe")
