@@ -22,6 +22,7 @@ from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device, training_tokens
 from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.forward import forward
+from trainer.model.frozen_in_bf16 import keep_frozen_in_bf16
 from trainer.model.memory_hints import MemoryHints
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.model.trial_model import TrialModel, make_trial_model
@@ -219,10 +220,11 @@ def _plan(prepared: Prepared, config: TrialConfig, n_steps: int) -> list[int]:
 def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> TrialModel:
     model = prepared.pretrained.new_model(seed=seed, number=number).to(prepared.device)
 
-    def probe() -> None:
-        forward(model, prepared.train.collate(np.zeros(1, dtype=np.int64), model.device), prepared.facts.precision)
+    def probe() -> torch.Tensor:
+        first = prepared.train.collate(np.zeros(1, dtype=np.int64), model.device)
+        return forward(model, first, prepared.facts.precision)
 
-    return make_trial_model(
+    trial_model = make_trial_model(
         model,
         prepared.pretrained,
         config,
@@ -230,6 +232,9 @@ def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, 
         n_steps=n_steps,
         seed=derive_seed("adapters", seed, number),
     )
+    if prepared.facts.precision == "bf16":
+        keep_frozen_in_bf16(model, prepared.pretrained.model, probe)
+    return trial_model
 
 
 def _memory_params(config: TrialConfig) -> dict[str, Any]:
