@@ -31,6 +31,11 @@ class Settings(BaseSettings):
     """Address to listen on; an address other than loopback needs API keys."""
     port: int = DEFAULT_PORT
     """Port to listen on; 0 chooses a free one."""
+    checkpoint_dir: Path | None = None
+    """Folder of the checkpoints of trials that are interrupted or paused; absent: in ``home``. Workers that share one
+    resume each other's trials."""
+    checkpoint_bytes: Annotated[int | None, Field(ge=0)] = None
+    """Size that the folder ``checkpoint_dir`` may grow to; absent: half of the disk that is free without it."""
     cache_dir: Path | None = None
     """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
     cache_bytes: int | None = None

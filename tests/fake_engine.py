@@ -6,7 +6,9 @@ The script is a JSON object of lists of actions: under ``prepare``, ``score``, o
 ``"3/1"`` (number/attempt), else ``"3"``, else ``"*"``. Without one, a trial evaluates as often as its spec
 says, the better the nearer its learning rate is to 3e-5, and everything else succeeds. Actions:
 
-    {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end if it says so
+    {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end or pause if it says so
+    {"evaluate": 0.5, "at": 4}          evaluate at this step, instead of the one after the last
+    {"evaluate": 0.5, "pause": []}      do these actions when it is to pause, instead of saving
     {"step": 1}                         say that the first optimizer step is made
     {"fail": "diverged"}                end with a failure of this class
     {"signal": 9} {"exit": 3}           die
@@ -85,8 +87,10 @@ class FakeEngine:
         for action in actions_of(work.assignment, self._script):
             (verb, argument), *_ = action.items()
             if verb == "evaluate":
-                step += 1
+                step = action.get("at", step + 1)
                 answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
+                if answer.pause:
+                    return self._pause(work.assignment, step, action.get("pause", []))
                 if not answer.go_on:
                     return Ended(speed=TrialSpeed(**SPEED))
             elif verb == "step":
@@ -97,8 +101,7 @@ class FakeEngine:
             elif verb == "save":
                 self._save(work.assignment, argument)
             elif verb == "fail":
-                failure = {"failure_class": argument, "message": action.get("message", "as scripted")}
-                return Failed(failure=Failure.model_validate(failure))
+                return _failed(action)
             else:
                 self._misbehave(verb, argument)
         return _end(work, answer)
@@ -119,6 +122,18 @@ class FakeEngine:
         answer = self._channel.receive()
         assert isinstance(answer, Answer)
         return answer
+
+    def _pause(self, assignment: Assignment, step: int, instead: list[Action]) -> Event:
+        saves = [{"save": step}] if self._checkpoints else []
+        for action in instead or saves:
+            (verb, argument), *_ = action.items()
+            if verb == "save":
+                self._save(assignment, argument)
+            elif verb == "fail":
+                return _failed(action)
+            else:
+                self._misbehave(verb, argument)
+        return Preempted()
 
     def _save(self, assignment: Assignment, step: int) -> None:
         assert isinstance(assignment, TrialAssignment)
@@ -183,8 +198,13 @@ def actions_of(assignment: Assignment, script: dict[str, Any]) -> list[Action]:
             scripted: list[Action] = trials[key]
             return scripted
     values = values_of(assignment)
-    last = len(values) - 1
-    return [{"evaluate": value, "final": index == last} for index, value in enumerate(values)]
+    wanted = assignment.evaluate_at or range(1, len(values) + 1)
+    past = assignment.resume.step if assignment.resume else 0
+    return [
+        {"evaluate": value, "at": step, "final": step == len(values)}
+        for step, value in enumerate(values, start=1)
+        if step > past and step in wanted
+    ]
 
 
 def values_of(assignment: TrialAssignment) -> list[float]:
@@ -227,6 +247,11 @@ def _end(work: Work, answer: Answer) -> Ended:
     for name, content in MODEL.items():
         (directory / name).write_bytes(content)
     return Ended(model_saved=True)
+
+
+def _failed(action: Action) -> Failed:
+    failure = {"failure_class": action["fail"], "message": action.get("message", "as scripted")}
+    return Failed(failure=Failure.model_validate(failure))
 
 
 def _write_pid(path: Path) -> None:

@@ -36,7 +36,14 @@ def work(
     worker_id: Annotated[str | None, typer.Option(help="32 hexadecimal digits; drawn when absent.")] = None,
     checkpoint_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder where trials that are interrupted wait to go on. Absent: in the user's cache."),
+        typer.Option(
+            help="Folder where trials that are interrupted or paused wait to go on; a shared disk lets workers resume "
+            "each other's. Absent: in the user's cache."
+        ),
+    ] = None,
+    checkpoint_bytes: Annotated[
+        int | None,
+        typer.Option(min=0, help="What that folder may hold. Absent: half of the disk that is free without it."),
     ] = None,
     cache_dir: Annotated[
         Path | None,
@@ -73,6 +80,7 @@ def work(
             allow_scripts=allow_scripts,
             threads=threads,
             checkpoint_dir=folder,
+            checkpoint_bytes=checkpoint_bytes,
             cache_dir=cache_dir or user_cache() / "trunks",
             cache_bytes=cache_bytes,
         ),
@@ -98,6 +106,7 @@ def engine_command(
     threads: int | None,
     allow_scripts: Sequence[Path] = (),
     checkpoint_dir: Path | None = None,
+    checkpoint_bytes: int | None = None,
     cache_dir: Path | None = None,
     cache_bytes: int | None = None,
 ) -> list[str]:
@@ -111,6 +120,8 @@ def engine_command(
         command += ["--allow-scripts", str(folder.absolute())]
     if checkpoint_dir:
         command += ["--checkpoint-dir", str(checkpoint_dir.absolute())]
+    if checkpoint_bytes is not None:
+        command += ["--checkpoint-bytes", str(checkpoint_bytes)]
     if cache_dir:
         command += ["--cache-dir", str(cache_dir.absolute())]
     if cache_bytes is not None:

@@ -26,6 +26,9 @@ class Answer(Reply):
     kind: Literal["answer"] = "answer"
     go_on: bool
     """Whether the trial goes on."""
+    pause: bool = False
+    """Whether a trial that goes on is saved as it is now and ends here for a while; answered by ``Preempted``. A trial
+    that has come to its end ends as it would have."""
     keep_model: bool = False
     """Whether the best model is saved should the trial end here by itself."""
 
@@ -90,7 +93,7 @@ class Failed(Reply):
 
 
 class Preempted(Reply):
-    """The trial has been saved, as ``Stop`` asked for."""
+    """The trial has been saved, as ``Stop`` or an ``Answer`` asked for; a pause saves nothing that is not worth it."""
 
     kind: Literal["preempted"] = "preempted"
 

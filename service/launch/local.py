@@ -39,6 +39,8 @@ class WorkerPlan:
     n_workers: int
     checkpoint_dir: Path | None = None
     """Where interrupted trials wait to go on; absent: each worker's own choice."""
+    checkpoint_bytes: int | None = None
+    """What ``checkpoint_dir`` may hold; absent: the workers' own choice."""
     cache_dir: Path | None = None
     """Where workers share what they can compute again; absent: each worker's own choice."""
     cache_bytes: int | None = None
@@ -57,6 +59,8 @@ class WorkerPlan:
             command += ["--allow-scripts", str(folder.absolute())]
         if self.checkpoint_dir:
             command += ["--checkpoint-dir", str(self.checkpoint_dir.absolute())]
+        if self.checkpoint_bytes is not None:
+            command += ["--checkpoint-bytes", str(self.checkpoint_bytes)]
         if self.cache_dir:
             command += ["--cache-dir", str(self.cache_dir.absolute())]
         if self.cache_bytes is not None:

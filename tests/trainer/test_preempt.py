@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from spezia.contract.protocol import Resume
@@ -131,8 +132,11 @@ class InProcess:
         self._folder = tmp_path
 
     def run(self, *actions: dict[str, Any], trial: str = "*") -> int:
+        return self.run_script({"trials": {"*": GOOD, trial: list(actions)}})
+
+    def run_script(self, content: dict[str, Any]) -> int:
         script = self._folder / "script.json"
-        script.write_text(json.dumps({"trials": {trial: list(actions), "*": GOOD}}))
+        script.write_text(json.dumps(content))
         command = [sys.executable, "-P", fake_engine.__file__, "--parent", str(os.getpid()), "--script", str(script)]
         folder = self._folder / "checkpoints"
         supervisor = Supervisor(
@@ -208,3 +212,118 @@ def test_reports_of_an_earlier_attempt_count(tmp_path: Path) -> None:
     resumed = FakeService(assignment(attempt=2, resume=Resume(attempt=1, step=1)))
     InProcess(tmp_path, resumed).run({"fail": "diverged"}, trial="0/2")
     assert resumed.outcomes[0]["state"] == "PRUNED"
+
+
+def asked_to_pause(service: FakeService, step: int) -> None:
+    """Let the service answer the evaluation of this step with a pause."""
+    service.answer = lambda report: {"directive": "pause"} if report.step == step else {}
+
+
+def test_paused_trial_is_saved_and_given_back_and_the_worker_takes_the_next_one(tmp_path: Path) -> None:
+    resumed = assignment(attempt=2, resume=Resume(attempt=1, step=4), evaluate_at=[1, 4, 8])
+    service = FakeService(assignment(evaluate_at=[1, 4, 8]), assignment(number=1), resumed)
+    asked_to_pause(service, 4)
+    actions = [{"evaluate": 0.5}, {"evaluate": 0.4, "at": 4}, {"evaluate": 0.3, "at": 8, "final": True}]
+    script = {"trials": {"0/1": actions, "0/2": actions[2:], "*": GOOD}}
+    assert InProcess(tmp_path, service).run_script(script) == 0
+    assert service.released == ["paused"]
+    assert [(report.lease_id[-1], report.step) for report in service.reports] == [
+        ("0", 1),
+        ("0", 4),
+        ("1", 1),
+        ("1", 2),
+        ("0", 8),
+    ]
+    assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE", "COMPLETE"]
+    assert len(service.workers) == 1  # one engine, and the same worker
+    offered = [[(one["number"], one["step"]) for one in request["checkpoints"]] for request in service.dispatches]
+    assert offered == [[], [(0, 4)], [(0, 4)], []]
+    assert not list((tmp_path / "checkpoints").glob("*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("instead", "offered"),
+    [
+        ([{"signal": 9}], []),
+        ([{"save": 1}, {"signal": 9}], [(0, 1)]),
+        ([{"garble": "what a library prints"}], []),
+    ],
+    ids=["killed before it is saved", "killed once it is saved", "nonsense"],
+)
+def test_engine_that_dies_while_it_pauses_costs_its_checkpoint_at_most(
+    tmp_path: Path, instead: list[dict[str, Any]], offered: list[tuple[int, int]]
+) -> None:
+    service = FakeService(assignment(), assignment(number=1))
+    asked_to_pause(service, 1)
+    script = {"trials": {"0": [{"evaluate": 0.5, "pause": instead}], "1": [{"evaluate": 0.4, "at": 2, "final": True}]}}
+    assert InProcess(tmp_path, service).run_script(script) == 0
+    assert service.released == ["paused"]
+    assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE"]
+    assert [(one["number"], one["step"]) for one in service.dispatches[1]["checkpoints"]] == offered
+
+
+def test_trial_that_is_cancelled_while_it_pauses_is_cancelled(tmp_path: Path) -> None:
+    service = FakeService(assignment())
+
+    def answer(report: Any) -> dict[str, Any]:
+        service.directives[report.lease_id] = "cancel"
+        return {"directive": "pause"}
+
+    service.answer = answer
+    script = {"trials": {"0": [{"evaluate": 0.5, "pause": [{"hang": "deaf"}]}]}}
+    assert InProcess(tmp_path, service).run_script(script) == 0
+    assert service.released == []
+    assert service.outcomes[0]["failure"]["failure_class"] == "cancelled"
+
+
+def test_full_disk_at_a_pause_ends_the_worker_and_gives_the_trial_back(tmp_path: Path) -> None:
+    service = FakeService(assignment())
+    asked_to_pause(service, 1)
+    script = {"trials": {"0": [{"evaluate": 0.5, "pause": [{"fail": "disk_full"}]}]}}
+    assert InProcess(tmp_path, service).run_script(script) == 1
+    assert service.released == ["disk_full"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", ["before the release", "after the release"])
+def test_worker_killed_around_its_release_leaves_the_checkpoint_to_the_next_one(scene: Scene, dies: str) -> None:
+    reached, may_go_on = threading.Event(), threading.Event()
+
+    def block(request: Any) -> httpx2.Response | None:
+        if not scene.service.calls[-1].endswith("/release") or reached.is_set():
+            return None
+        if dies == "after the release":
+            scene.service.released.append(json.loads(request.content)["reason"])
+        reached.set()
+        may_go_on.wait(SECONDS)
+        return None if dies == "before the release" else httpx2.Response(204)
+
+    scene.service.fault = block
+    asked_to_pause(scene.service, 1)
+    worker = scene.start(_0=[{"evaluate": 0.5}, {"evaluate": 0.4, "final": True}])
+    try:
+        assert reached.wait(SECONDS)
+        worker.kill()
+        worker.wait(SECONDS)
+    finally:
+        may_go_on.set()
+    scene.start()
+    until(lambda: bool(scene.offered()))
+    assert scene.offered()[0] == {"study_id": STUDY, "number": 0, "attempt": 1, "step": 1}
+    assert [report.step for report in scene.service.reports] == [1]
+    assert scene.service.outcomes == []
+
+
+def test_worker_told_to_end_while_it_pauses_gives_the_trial_back_as_paused(tmp_path: Path) -> None:
+    service = FakeService(assignment())
+    worker = InProcess(tmp_path, service)
+
+    def answer(report: Any) -> dict[str, Any]:
+        worker.terminate()
+        return {"directive": "pause"}
+
+    service.answer = answer
+    assert worker.run({"evaluate": 0.5}, {"hang": True}, trial="0") == 0
+    assert service.released == ["paused"]
+    assert list((tmp_path / "checkpoints").glob("*/*/*/at-*"))

@@ -11,7 +11,7 @@ import platform
 import signal
 import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_pea
 from trainer.model.memory_hints import MemoryHints
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.pause_costs import PauseCosts
 from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
@@ -64,6 +65,7 @@ class Engine:
         roots: Sequence[Path],
         device: torch.device,
         checkpoint_dir: Path | None = None,
+        checkpoint_bytes: int | None = None,
         cache: TrunkCache | None = None,
         script_folders: Sequence[Path] = (),
     ) -> None:
@@ -72,6 +74,7 @@ class Engine:
         Args:
             roots: folders that data and models must lie in.
             checkpoint_dir: where trials are saved; without it no trial outlives the process.
+            checkpoint_bytes: what that folder may hold; ``None``: half of the disk that is free without it.
             cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
             script_folders: folders of scripts that may be run.
         """
@@ -79,7 +82,8 @@ class Engine:
         self._roots = roots
         self._device = device
         self._script_folders = script_folders
-        self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
+        self._checkpoints = CheckpointFolder(checkpoint_dir, checkpoint_bytes) if checkpoint_dir else None
+        self._pause_costs = PauseCosts()
         self._cache = cache
         self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
         self._warm: OrderedDict[str, Prepared] = OrderedDict()
@@ -158,6 +162,7 @@ class Engine:
         config = TrialConfig.from_params(assignment.params)
         best = BestModel()
         answer, speed = messages.Answer(go_on=True), None
+        checkpoints = self._checkpoints_of(assignment, is_pause_wanted=lambda: answer.pause)
         reset_peak_memory()
         self._is_first_step = True
         for evaluation in fine_tune(
@@ -166,11 +171,14 @@ class Engine:
             seed=assignment.spec.seed,
             number=assignment.number,
             best=best,
-            checkpoints=self._checkpoints_of(assignment),
+            evaluate_at=assignment.evaluate_at,
+            checkpoints=checkpoints,
             hints=self._hints,
             cache=self._cache,
         ):
             answer, speed = self._ask(evaluation), evaluation.speed
+            if answer.pause and checkpoints is None:
+                raise Preempted
             if not answer.go_on:
                 break
         if peak := peak_memory():
@@ -180,7 +188,7 @@ class Engine:
             return messages.Ended(model_saved=True, speed=speed)
         return messages.Ended(speed=speed)
 
-    def _checkpoints_of(self, assignment: TrialAssignment) -> Checkpoints | None:
+    def _checkpoints_of(self, assignment: TrialAssignment, is_pause_wanted: Callable[[], bool]) -> Checkpoints | None:
         if self._checkpoints is None:
             return None
         return Checkpoints(
@@ -191,6 +199,8 @@ class Engine:
             versions=_VERSIONS,
             resume=assignment.resume,
             is_stop_wanted=self._channel.stop_wanted.is_set,
+            is_pause_wanted=is_pause_wanted,
+            costs=self._pause_costs,
         )
 
     def _ask(self, evaluation: Evaluation) -> messages.Answer:
@@ -225,6 +235,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--data-root", type=Path, action="append", default=[])
     parser.add_argument("--checkpoint-dir", type=Path)
+    parser.add_argument("--checkpoint-bytes", type=int)
     parser.add_argument("--allow-scripts", type=Path, action="append", default=[])
     parser.add_argument("--cache-dir", type=Path)
     parser.add_argument("--cache-bytes", type=int, default=DEFAULT_BYTES)
@@ -246,6 +257,7 @@ def main() -> None:
         roots=options.data_root,
         device=choose_device(),
         checkpoint_dir=options.checkpoint_dir,
+        checkpoint_bytes=options.checkpoint_bytes,
         cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,
         script_folders=options.allow_scripts,
     )

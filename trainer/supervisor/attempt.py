@@ -21,6 +21,9 @@ _LOOK_SECONDS = 1.0
 """Longest time between two looks at the clock."""
 _HARMLESS = ("data_error", "config_error", "diverged", "lost")
 """Classes of failures after which an engine is as good as new."""
+_NO_PAUSE = ("cancelled", "disk_full")
+"""Classes of failures that end the attempt as they would without a pause; after any other, only the checkpoint of a
+trial that is being paused is lost, since its evaluation has been reported."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class Attempt:
         if isinstance(assignment, TrialAssignment) and assignment.resume:
             self._n_reports = assignment.resume.step  # those of an earlier attempt count, too
         self._stopped_as: Ending | None = None
+        self._is_pausing = False
 
     def terminate(self, reason: str) -> bool:
         """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
@@ -102,6 +106,8 @@ class Attempt:
             if isinstance(event, Training):
                 _LOG.info("first optimizer step")
                 continue
+            if isinstance(event, Preempted) and self._is_pausing:
+                return replace(self._blank(), is_paused=True)
             if isinstance(event, Preempted):
                 raise Terminated(self._terminating.reason if self._terminating else "preempted")
             ending = self._ending(event)
@@ -164,8 +170,10 @@ class Attempt:
             elif verdict.should_prune:
                 _LOG.info("pruned: %s", verdict.reason)
                 self._stop(None)
+        go_on = self._stopped_as is None
+        self._is_pausing = go_on and verdict.is_paused
         self._on_evaluation()
-        self._engine.send(Answer(go_on=self._stopped_as is None, keep_model=verdict.keep_model))
+        self._engine.send(Answer(go_on=go_on, pause=self._is_pausing, keep_model=verdict.keep_model))
         self._stall_detector.resume()
 
     def _report(self, evaluated: Evaluated) -> Verdict:
@@ -195,6 +203,9 @@ class Attempt:
             return None
         if not isinstance(event, Failed) or failure.failure_class not in _HARMLESS:
             self._engine.kill()
+        if self._is_pausing and failure.failure_class not in _NO_PAUSE:
+            _LOG.warning("the checkpoint of the paused trial was not written: %s", failure.message)
+            return replace(self._blank(), is_paused=True)
         return replace(self._blank(), failure=failure)
 
     def _blank(self) -> Ending:

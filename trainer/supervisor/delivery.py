@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, HeldLease, ScoreAssignment
+from spezia.contract.protocol import Assignment, HeldLease, Release, ScoreAssignment
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 from trainer.supervisor.ending import Ending, outcome_of
 from trainer.supervisor.engine_log import EngineLog
@@ -74,6 +74,12 @@ class Delivery:
             _LOG.error("the service refused the result: %s", refused)
             failure = Failure(failure_class="exception", message=f"the service refused the result: {refused}")
             self._tell(replace(ending, failure=failure, facts=None, metrics=None))
+
+    def release_paused(self) -> None:
+        """Send the rest of the log, and then the notice that the trial is paused."""
+        self._unsent_log += self._log.take()
+        self._retry.insist(self._send_log)
+        self._insist(self._client.release, Release(reason="paused"))
 
     def _tell(self, ending: Ending) -> None:
         self._insist(self._client.tell, outcome_of(self._assignment.kind, ending))

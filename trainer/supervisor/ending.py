@@ -29,6 +29,8 @@ class Ending:
     """Number of the trial's reports, those of earlier attempts included."""
     is_pruned: bool = False
     """Whether the service said that the trial is to be pruned."""
+    is_paused: bool = False
+    """Whether the trial was paused, so that there is no outcome yet."""
     failure: Failure | None = None
     """Why the assignment failed; ``None``: it did not."""
     facts: Facts | None = None

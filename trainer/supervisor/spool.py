@@ -23,6 +23,8 @@ class Verdict:
     """Whether the trial is to be pruned."""
     is_cancelled: bool = False
     """Whether the trial was cancelled."""
+    is_paused: bool = False
+    """Whether the trial is to pause."""
     keep_model: bool = False
     """Whether the best model is wanted should the trial end here."""
     reason: str | None = None
@@ -92,6 +94,7 @@ def _merge(verdict: Verdict, replies: list[ReportReply]) -> Verdict:
     return Verdict(
         should_prune=verdict.should_prune or pruned is not None,
         is_cancelled=verdict.is_cancelled or any(reply.directive == "cancel" for reply in replies),
+        is_paused=verdict.is_paused or any(reply.directive == "pause" for reply in replies),
         keep_model=replies[-1].keep_model,
         reason=verdict.reason or (pruned.reason if pruned else None),
     )

@@ -283,6 +283,10 @@ class Supervisor:
             return
         if failure and failure.failure_class == "disk_full":
             raise WorkerBroken(failure.message, "disk_full")
+        if ending.is_paused:
+            delivery.release_paused()
+            _LOG.info("%s: paused after %.1f s", _name(assignment), ending.device_seconds)
+            return
         delivery.hand_in(ending, directory)
         self._forget_checkpoints(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"

@@ -5,7 +5,7 @@ B = rows of a batch, T = tokens of its longest row.
 
 import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -16,6 +16,8 @@ from transformers import PreTrainedModel
 
 from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.protocol import TrialSpeed
+from spezia.contract.pruners import RungsPruner
+from spezia.contract.study_spec import StudySpec
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
@@ -30,13 +32,13 @@ from trainer.train.checkpoint import Checkpoints, TrialState, Watch
 from trainer.train.evaluate import evaluate
 from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate
 from trainer.train.prepare import Prepared
+from trainer.train.progress import Progress
 from trainer.train.stopwatch import Stopwatch
 from trainer.train.trial_steps import TrialSteps
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
 from trainer.trunk.open_trunk import open_trunk
-from trainer.trunk.trunk import Trunk
 
 _MEMORY_HYPERPARAMETERS = (
     "method",
@@ -58,7 +60,7 @@ class Evaluation:
     """What one evaluation of a trial found. Every number is finite."""
 
     step: int
-    """Number of the evaluation, from 1."""
+    """Step of the evaluation, from 1; where none is left out, the number of the evaluation."""
     epoch: float
     """Passes over the training data so far."""
     optimizer_steps: int
@@ -82,6 +84,7 @@ def fine_tune(
     seed: int,
     number: int,
     best: BestModel,
+    evaluate_at: Sequence[int] | None = None,
     checkpoints: Checkpoints | None = None,
     hints: MemoryHints | None = None,
     cache: TrunkCache | None = None,
@@ -95,18 +98,19 @@ def fine_tune(
         seed: seed of the study.
         number: number of the trial; with ``seed`` it decides batches, a new head and dropout.
         best: filled with the model of the best evaluation so far, before that evaluation is yielded.
+        evaluate_at: steps that are evaluated, besides the last one, which always is; ``None``: all are.
         checkpoints: where an interrupted trial goes on from and is saved; ``None``: nowhere.
         hints: what earlier trials found out about memory.
         cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
 
     Raises:
-        Preempted: the trial was asked to stop and has written a checkpoint.
+        Preempted: the trial was asked to stop, or to pause, and has written a checkpoint.
         CheckpointLost: the checkpoint to go on from cannot be read.
         Diverged: the training or validation loss is not finite.
         ConfigError: ``config`` cannot run on this model and data.
     """
     n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
-    due = _plan(prepared, config, n_steps)
+    due = _plan(prepared, config, n_steps, evaluate_at)
     hints = hints or MemoryHints()
     trial_model = retry_with_free_memory(
         lambda: _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
@@ -119,7 +123,11 @@ def fine_tune(
         prepared = replace(prepared, train=train, validation=validation)
     optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
-    progress = _Progress(prepared, trunk)
+    progress = Progress(
+        is_minimized=prepared.spec.direction == "minimize",
+        patience=_patience(prepared.spec),
+        trunk=trunk,
+    )
     losses: list[torch.Tensor] = []
     tokens = training_tokens(prepared.device)
     micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, _memory_params(config)))
@@ -130,7 +138,7 @@ def fine_tune(
     )
     stopwatch = Stopwatch()
     for optimizer_steps, rows_B in islice(enumerate(batches, start=1), watch.optimizer_steps, None):
-        watch.look(step=progress.step, optimizer_steps=optimizer_steps - 1)
+        watch.look(optimizer_steps=optimizer_steps - 1)
         if trial_model.begin_step(optimizer_steps - 1):
             steps.forget_graphs()
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
@@ -140,14 +148,14 @@ def fine_tune(
         losses.append(steps.take(rows_B, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
-        if optimizer_steps != due[progress.step]:
+        if optimizer_steps not in due:
             continue
         metrics = _measure(prepared, model, losses, hints)
         if trunk is not None:
             metrics[CACHED_ROWS] = trunk.n_rows
-        if progress.note(metrics[prepared.spec.metric]):
+        if progress.note(due[optimizer_steps], metrics[prepared.spec.metric]):
             best.keep(prepared.pretrained, model)
-        final = progress.step == len(due) or progress.is_out_of_patience
+        final = optimizer_steps == max(due) or progress.is_out_of_patience
         n_epochs = (optimizer_steps - watch.optimizer_steps) / n_steps
         speed = TrialSpeed(seconds_per_epoch=stopwatch.seconds / n_epochs, trunk_seconds=progress.trunk_seconds)
         with stopwatch.paused():
@@ -158,63 +166,25 @@ def fine_tune(
         trial_model.train_mode()
 
 
-class _Progress:
-    """The step a trial is at, how long ago its best one was, and what it has read from the cache."""
-
-    def __init__(self, prepared: Prepared, trunk: Trunk | None) -> None:
-        self.step = 0
-        self.value = math.nan
-        self._sign = 1.0 if prepared.spec.direction == "minimize" else -1.0
-        self._patience = prepared.spec.training.early_stopping_patience
-        self._best = math.inf
-        self._best_step = 0
-        self.trunk = trunk or Trunk()
-
-    def note(self, value: float) -> bool:
-        """Count an evaluation, and return whether it is the best. Of equals the first is."""
-        self.step += 1
-        self.value = value
-        if self._sign * value >= self._best:
-            return False
-        self._best = self._sign * value
-        self._best_step = self.step
-        return True
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "value": self.value,
-            "best": self._best,
-            "best_step": self._best_step,
-            "cached_rows": self.trunk.n_rows,
-            "trunk_seconds": self.trunk.saved_seconds,
-        }
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.step, self.value = state_dict["step"], state_dict["value"]
-        self._best, self._best_step = state_dict["best"], state_dict["best_step"]
-        # older checkpoints have none of these
-        self.trunk.n_rows = state_dict.get("cached_rows", 0)
-        self.trunk.add_saved(state_dict.get("trunk_seconds"))
-
-    @property
-    def trunk_seconds(self) -> float | None:
-        """Seconds that the trunk cache has saved; ``None``: nothing came from it, or they are not known."""
-        return self.trunk.saved_seconds if self.trunk.n_rows else None
-
-    @property
-    def is_out_of_patience(self) -> bool:
-        return self._patience is not None and self.step - self._best_step >= self._patience
-
-
-def _plan(prepared: Prepared, config: TrialConfig, n_steps: int) -> list[int]:
+def _plan(prepared: Prepared, config: TrialConfig, n_steps: int, evaluate_at: Sequence[int] | None) -> dict[int, int]:
+    """The steps that are evaluated, by the number of optimizer steps before each."""
     wanted = prepared.spec.training.evaluations_per_epoch
     if wanted > n_steps:
         raise ConfigError(
             f"training.evaluations_per_epoch = {wanted}: an epoch has {n_steps} optimizer steps at "
             f"batch_size = {config.batch_size}; lower one of the two"
         )
-    return evaluation_steps(n_steps, wanted, config.epochs)
+    steps = dict(enumerate(evaluation_steps(n_steps, wanted, config.epochs), start=1))
+    return {at: step for step, at in steps.items() if evaluate_at is None or step in evaluate_at or step == len(steps)}
+
+
+def _patience(spec: StudySpec) -> int | None:
+    """Steps without a better evaluation after which a trial ends. Under rungs, where there are many evaluations in an
+    epoch and trials differ in which they make, the spec's number counts epochs."""
+    patience = spec.training.early_stopping_patience
+    if patience is None or not isinstance(spec.pruner, RungsPruner):
+        return patience
+    return patience * spec.training.evaluations_per_epoch
 
 
 def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> TrialModel:
@@ -268,7 +238,7 @@ def _measure(
 
 
 def _evaluation(
-    progress: _Progress,
+    progress: Progress,
     metrics: dict[str, float],
     optimizer_steps: int,
     n_steps: int,

@@ -11,7 +11,7 @@ import glob
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,10 @@ STATE = "state.pt"
 """Name of the file that holds the state of a trial."""
 MARKER = "COMPLETE"
 """Name of the file that makes a checkpoint whole."""
-_FORMAT = 2
+_FORMAT = 3
 """Number of the format; raised when older checkpoints cannot be read any more."""
+_FREE_SHARE = 0.5
+"""Share of the free disk that checkpoints may take where nothing else is said; their own bytes count as free."""
 _KEEP_SECONDS = 7 * 24 * 3600.0
 """Age at which checkpoints are deleted: a trial that was interrupted for longer has most likely been finished
 elsewhere."""
@@ -44,43 +46,74 @@ class Marker(Reply):
     number: int
     attempt: int
     step: int
-    """Number of evaluations made."""
+    """Step of the last evaluation; 0: none was made."""
     optimizer_steps: int
     """Number of optimizer steps made."""
+    loss: float = 0.0
+    """Value of the last evaluation, with the sign that makes smaller better; 0 before the first."""
+    is_paused: bool = False
+    """Whether the trial was paused, and may never be wanted again; else it was interrupted, or runs."""
     versions: dict[str, str]
     """Versions of what computes: another one may not read the state, or go on with other numbers."""
     size_bytes: int
-    """Size of ``state.pt``."""
+    """Size of ``state.pt``, in bytes."""
+    crc32: int = 0
+    """CRC-32 of the content of ``state.pt``."""
     written_at: float
     """Seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of all trials on one machine; several workers may share it."""
+    """The checkpoints of all trials in one folder, which workers of several machines may share."""
 
     root: Path
+    max_bytes: int | None = None
+    """Bytes that all of them together may take; ``None``: half of what is free without them."""
 
     def of_attempt(self, study_id: str, number: int, attempt: int) -> Path:
         """Return the folder that one attempt of a trial writes to, and nobody else."""
         return self._of_trial(study_id, number) / str(attempt)
 
     def held(self, versions: dict[str, str]) -> list[HeldCheckpoint]:
-        """Return the furthest checkpoint of each trial that this software can go on from, newest first.
+        """Return the furthest checkpoint of each trial that this software can go on from: those of interrupted trials,
+        newest first, and then those of paused ones, most promising first.
 
         Args:
             versions: versions of what computes here; checkpoints of others do not count.
         """
-        found = [marker for folder in _find(self.root, "*/*/*/at-*") if (marker := read_marker(folder))]
         furthest: dict[tuple[str, int], Marker] = {}
-        for marker in sorted(found, key=lambda one: one.optimizer_steps):
+        for marker in sorted(self._all(), key=lambda one: one.optimizer_steps):
             if marker.versions == versions:
                 furthest[marker.study_id, marker.number] = marker
-        newest_first = sorted(furthest.values(), key=lambda one: one.written_at, reverse=True)
+        interrupted = [one for one in furthest.values() if not one.is_paused]
+        interrupted.sort(key=lambda one: one.written_at, reverse=True)
+        paused = [one for one in furthest.values() if one.is_paused]
         return [
             HeldCheckpoint(study_id=one.study_id, number=one.number, attempt=one.attempt, step=one.step)
-            for one in newest_first[:MAX_CHECKPOINTS]
+            for one in [*interrupted, *_most_promising_first(paused)][:MAX_CHECKPOINTS]
         ]
+
+    def make_room(self, new: Marker) -> bool:
+        """Delete checkpoints of paused trials, the least promising first, until ``new`` fits into ``max_bytes``.
+
+        Returns:
+            Whether it fits. Nothing is deleted where it does not: all that is left is interrupted or more promising.
+        """
+        others = [one for one in self._all() if (one.study_id, one.number) != (new.study_id, new.number)]
+        used = sum(one.size_bytes for one in others)
+        excess = used + new.size_bytes - self._limit(used)
+        paused = _most_promising_first([one for one in (new, *others) if one.is_paused])
+        superfluous = []
+        while excess > 0 and paused and paused[-1] is not new:
+            superfluous.append(paused.pop())
+            excess -= superfluous[-1].size_bytes
+        if excess > 0:
+            return False
+        for one in superfluous:
+            _LOG.info("trial %d of study %s begins anew if it is resumed: there is no room", one.number, one.study_id)
+            _delete(self.of_attempt(one.study_id, one.number, one.attempt) / _name(one))
+        return True
 
     def forget(self, study_id: str, number: int) -> None:
         """Delete the checkpoints of a trial that has ended."""
@@ -97,6 +130,15 @@ class CheckpointFolder:
 
     def _of_trial(self, study_id: str, number: int) -> Path:
         return self.root / study_id / str(number)
+
+    def _all(self) -> list[Marker]:
+        return [marker for folder in _find(self.root, "*/*/*/at-*") if (marker := read_marker(folder))]
+
+    def _limit(self, used: int) -> int:
+        if self.max_bytes is not None:
+            return self.max_bytes
+        make_folder_durably(self.root)
+        return int(_FREE_SHARE * (shutil.disk_usage(self.root).free + used))
 
 
 def read_marker(folder: Path) -> Marker | None:
@@ -129,7 +171,8 @@ def begun(folder: Path) -> Iterator[Path]:
 def commit(partial: Path, marker: Marker) -> Path:
     """Make a checkpoint whole, give it its name, and only then delete what it replaces.
 
-    Earlier checkpoints of the same trial go, other attempts' too.
+    Earlier checkpoints of the same trial go, those of earlier attempts too. A later attempt's stay: this one is then of
+    a worker that has lost its lease without knowing it yet.
 
     Returns:
         The folder of the checkpoint.
@@ -137,13 +180,37 @@ def commit(partial: Path, marker: Marker) -> Path:
     write_durably(partial / MARKER, [marker.model_dump_json().encode()])
     sync(partial)
     attempt = partial.parent
-    final = attempt / f"at-{marker.optimizer_steps}"
+    final = attempt / _name(marker)
     shutil.rmtree(final, ignore_errors=True)  # of an earlier run of this very attempt, with the same numbers
     rename_durably(partial, final)
     for old in (*_find(attempt.parent, "*/at-*"), *_find(attempt.parent, "*/.*")):
-        if old != final:
-            shutil.rmtree(old, ignore_errors=True)
+        if old != final and int(old.parent.name) <= marker.attempt:
+            _delete(old)
     return final
+
+
+def _name(marker: Marker) -> str:
+    return f"at-{marker.optimizer_steps}"
+
+
+def _most_promising_first(paused: Sequence[Marker]) -> list[Marker]:
+    """Sort by the share of the study's paused trials at the same step that are better; of equals what is newer leads.
+
+    Only such trials have values to compare: what is measured earlier is worse for that alone.
+    """
+
+    def badness(one: Marker) -> tuple[float, float]:
+        peers = [peer.loss for peer in paused if (peer.study_id, peer.step) == (one.study_id, one.step)]
+        return sum(loss < one.loss for loss in peers) / len(peers), -one.written_at
+
+    return sorted(paused, key=badness)
+
+
+def _delete(checkpoint: Path) -> None:
+    """Delete a checkpoint, which is none any more before the first of its files goes."""
+    with contextlib.suppress(OSError):  # another worker has just deleted it
+        (checkpoint / MARKER).unlink()
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _find(folder: Path, pattern: str) -> list[Path]:

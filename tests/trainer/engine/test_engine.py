@@ -1,6 +1,7 @@
 """The engine's way with errors, with studies that stay warm, and with stopping."""
 
 import errno
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.contract.facts import Facts
+from spezia.contract.protocol import Resume
 from tests.fake_service import assignment
 from tests.trainer import tiny
 from trainer import messages
@@ -24,6 +26,7 @@ class Script:
     def __init__(self, *commands: messages.Command) -> None:
         self._commands = list(commands)
         self.events: list[Any] = []
+        self.stop_wanted = threading.Event()
 
     def receive(self) -> messages.Command:
         if not self._commands:
@@ -99,6 +102,34 @@ def test_stopped_trial_saves_nothing_and_the_next_one_runs(
     events = play(trial(facts, tmp_path), stop, trial(facts, number=1), go_on, go_on)
     assert [event.kind for event in events] == ["evaluated", "ended", "evaluated", "evaluated", "ended"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paused_trial_is_saved_and_the_engine_goes_on_with_others_and_then_with_it(
+    pristine: Path, facts: Facts, tmp_path: Path
+) -> None:
+    go_on, pause = messages.Answer(go_on=True), messages.Answer(go_on=True, pause=True)
+    resumed = trial(facts, attempt=2, resume=Resume(attempt=1, step=1))
+    script = Script(trial(facts), pause, trial(facts, number=1), go_on, go_on, resumed, pause)
+    engine = Engine(script, roots=[pristine], device=tiny.CPU, checkpoint_dir=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(EOFError):
+        engine.run()
+    kinds = ["hello", "evaluated", "preempted", "evaluated", "evaluated", "ended", "evaluated", "ended"]
+    assert [event.kind for event in script.events] == kinds  # the last evaluation ends the trial, whatever is asked
+    assert script.events[6].final
+    assert [path.parent.name for path in tmp_path.glob("*/0/*/at-*")] == ["1"]
+
+
+def test_pause_without_a_folder_for_checkpoints_ends_the_trial_all_the_same(
+    play: Callable[..., list[Any]], facts: Facts
+) -> None:
+    events = play(trial(facts), messages.Answer(go_on=True, pause=True))
+    assert [event.kind for event in events] == ["evaluated", "preempted"]
+
+
+def test_trial_evaluates_at_the_steps_of_its_assignment(play: Callable[..., list[Any]], facts: Facts) -> None:
+    answer = messages.Answer(go_on=True)
+    *evaluated, _ = play(trial(facts, evaluate_at=[2], params={"epochs": 3, "batch_size": 16}), answer, answer)
+    assert [(event.step, event.final) for event in evaluated] == [(2, False), (3, True)]
 
 
 def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:

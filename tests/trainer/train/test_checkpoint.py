@@ -18,6 +18,7 @@ from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.pause_costs import PauseCosts
 from trainer.train.prepare import Prepared
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import MARKER, STATE, CheckpointFolder
@@ -48,13 +49,31 @@ def after(n_looks: int) -> Callable[[], bool]:
 
 
 def run(
-    prepared: Prepared, best: BestModel, kept: Checkpoints | None, cache: TrunkCache | None = None, **params: Any
+    prepared: Prepared,
+    best: BestModel,
+    kept: Checkpoints | None,
+    cache: TrunkCache | None = None,
+    *,
+    pause_after: int | None = None,
+    evaluate_at: list[int] | None = None,
+    **params: Any,
 ) -> list[Evaluation]:
-    """The evaluations of a trial until it ends or is preempted."""
-    evaluations = []
+    """The evaluations of a trial until it ends, is preempted, or is paused after so many evaluations."""
+    evaluations: list[Evaluation] = []
     config = TrialConfig.from_params(PARAMS | params)
+    if kept is not None:
+        kept = replace(kept, is_pause_wanted=lambda: len(evaluations) == pause_after)
     try:
-        for evaluation in fine_tune(prepared, config, seed=7, number=4, best=best, checkpoints=kept, cache=cache):
+        for evaluation in fine_tune(
+            prepared,
+            config,
+            seed=7,
+            number=4,
+            best=best,
+            evaluate_at=evaluate_at,
+            checkpoints=kept,
+            cache=cache,
+        ):
             evaluations.append(evaluation)
             torch.rand(3)
     except Preempted:
@@ -92,11 +111,15 @@ def test_resumed_trial_ends_with_the_numbers_of_an_uninterrupted_one(
     ],
     ids=["lora", "head_only", "gradual", "layer_lr_decay"],
 )
-@pytest.mark.parametrize("stop_at", [4, 17])
-def test_every_method_resumes(prepared: Prepared, tmp_path: Path, params: dict[str, Any], stop_at: int) -> None:
+@pytest.mark.parametrize(
+    "end", [{"stop_at": 17}, {"pause_after": 1}], ids=["stopped between two evaluations", "paused"]
+)
+def test_every_method_resumes(prepared: Prepared, tmp_path: Path, params: dict[str, Any], end: dict[str, int]) -> None:
     uninterrupted = run(prepared, BestModel(), None, **params)
-    before = run(prepared, BestModel(), checkpoints(tmp_path, is_stop_wanted=after(stop_at)), **params)
-    resume = Resume(attempt=1, step=len(before))
+    kept = checkpoints(tmp_path, is_stop_wanted=after(end.get("stop_at", 10**6)))
+    before = run(prepared, BestModel(), kept, pause_after=end.get("pause_after"), **params)
+    assert len(before) == 1
+    resume = Resume(attempt=1, step=1)
     rest = run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=resume), **params)
     assert before + rest == uninterrupted
 
@@ -123,6 +146,76 @@ def is_counted_on(before: list[Evaluation], rest: list[Evaluation]) -> bool:
     """Whether what the cache has saved goes on from where it was: rows are only ever added."""
     saved = [one.speed.trunk_seconds for one in (*before, *rest) if one.speed and one.speed.trunk_seconds is not None]
     return len(saved) == len(before) + len(rest) and (not before or saved[-1] > saved[len(before) - 1])
+
+
+def test_trial_paused_at_rungs_ends_with_the_model_and_the_numbers_of_an_uninterrupted_one(
+    prepare_study: Prepare, tmp_path: Path
+) -> None:
+    prepared = prepare_study(training={"evaluations_per_epoch": 4, "early_stopping_patience": 12})
+    evaluate_at = [1, 3, 4, 9, 12]
+    whole, last = BestModel(), BestModel()
+    uninterrupted = run(prepared, whole, None, evaluate_at=evaluate_at, learning_rate=2e-2)
+    resume, paused = None, []
+    for attempt in (1, 2, 3, 4, 5):
+        kept = checkpoints(tmp_path / "kept", attempt=attempt, resume=resume)
+        last = BestModel()
+        paused += run(prepared, last, kept, pause_after=1, evaluate_at=evaluate_at, learning_rate=2e-2)
+        if not paused[-1].final:
+            (held,) = kept.folder.held(kept.versions)
+            assert (held.attempt, held.step) == (attempt, evaluate_at[attempt - 1])
+            resume = Resume(attempt=attempt, step=held.step)
+    assert [one.step for one in uninterrupted] == evaluate_at
+    values = [one.value for one in uninterrupted]
+    assert values != sorted(values, reverse=True)  # at one of the pauses the best model is an earlier one
+    assert paused == uninterrupted
+    whole.save(tmp_path / "whole")
+    last.save(tmp_path / "last")
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "last")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_evaluations_that_are_left_out_change_no_other_number(prepare_study: Prepare) -> None:
+    prepared = prepare_study(training={"evaluations_per_epoch": 4, "early_stopping_patience": None})
+    every = run(prepared, BestModel(), None)
+    some = run(prepared, BestModel(), None, evaluate_at=[2, 5])
+    assert [one.step for one in some] == [2, 5, 12]  # the last one is always made
+    assert [one.final for one in some] == [False, False, True]
+    assert [one.metrics["validation_loss"] for one in some] == [
+        every[n - 1].metrics["validation_loss"] for n in (2, 5, 12)
+    ]
+    assert [one.epoch for one in some] == [0.5, 1.2, 3.0]
+    losses = [one.metrics["train_loss"] for one in every]
+    assert some[0].metrics["train_loss"] == pytest.approx((2 * losses[0] + 3 * losses[1]) / 5)
+
+
+def test_a_pause_is_saved_only_where_training_again_takes_longer(prepared: Prepared, tmp_path: Path) -> None:
+    costs = PauseCosts()
+    first = checkpoints(tmp_path, costs=costs)
+    run(prepared, BestModel(), first, pause_after=1)  # is written to see what it takes
+    (held,) = first.folder.held(first.versions)
+    marker = checkpoint_folder.newest(first.folder.of_attempt(STUDY, 4, 1))
+    assert marker is not None
+    assert 0 < costs.seconds(marker[1].size_bytes) < 10
+    costs.note_saved(marker[1].size_bytes, 1e6)
+    second = checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1), costs=costs)
+    run(prepared, BestModel(), second, pause_after=1)
+    assert second.folder.held(second.versions) == [held]  # from where it would be trained again
+    run(prepared, BestModel(), replace(second, is_stop_wanted=after(3)))
+    assert second.folder.held(second.versions) != [held]  # one that is interrupted is saved whatever it takes
+
+
+def test_weights_that_are_the_best_so_far_are_written_once(prepared: Prepared, tmp_path: Path) -> None:
+    sizes = []
+    for name, stop_at in (("paused", 10**6), ("one step later", 12)):
+        kept = checkpoints(tmp_path / name, is_stop_wanted=after(stop_at))
+        run(prepared, BestModel(), kept, pause_after=1 if name == "paused" else None)
+        found = checkpoint_folder.newest(kept.folder.of_attempt(STUDY, 4, 1))
+        assert found is not None
+        contents = torch.load(found[0] / STATE, weights_only=True)
+        is_same = [torch.equal(contents["model"][weight], contents["best"][weight]) for weight in contents["best"]]
+        assert all(is_same) == (name == "paused")
+        sizes.append(found[1].size_bytes)
+    assert sizes[0] < 0.8 * sizes[1]
 
 
 def test_trial_may_be_interrupted_twice(prepared: Prepared, tmp_path: Path) -> None:
@@ -197,8 +290,19 @@ def test_truncated_checkpoint_does_not_count(prepared: Prepared, tmp_path: Path,
 def test_state_that_cannot_be_read_is_lost_and_not_a_bug(prepared: Prepared, tmp_path: Path) -> None:
     folder = interrupted(prepared, tmp_path)
     (folder / STATE).write_bytes(bytes((folder / STATE).stat().st_size))
-    with pytest.raises(CheckpointLost, match="cannot be read"):
+    with pytest.raises(CheckpointLost, match="is damaged"):
         run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1)))
+
+
+def test_state_with_a_flipped_bit_is_lost(prepared: Prepared, tmp_path: Path) -> None:
+    state = interrupted(prepared, tmp_path) / STATE
+    content = state.read_bytes()
+    for place in (0.1, 0.5, 0.9):
+        damaged = bytearray(content)
+        damaged[int(place * len(content))] ^= 1
+        state.write_bytes(damaged)
+        with pytest.raises(CheckpointLost, match="is damaged"):
+            run(prepared, BestModel(), checkpoints(tmp_path, attempt=2, resume=Resume(attempt=1, step=1)))
 
 
 def test_other_software_does_not_go_on(prepared: Prepared, tmp_path: Path) -> None:
