@@ -118,4 +118,4 @@ def test_a_model_whose_logits_would_change_is_left_in_fp32(
     trial = observe(prepared, SHORT | METHODS["lora"] | {"batch_size": N_ROWS})
     assert {one.dtype for one in trial.model.parameters()} == {torch.float32}
     trained = {name for name, one in trial.model.named_parameters() if one.requires_grad}
-    assert trial.moved(dict(prepared.pretrained.model.named_parameters())) == trained
+    assert trial.moved(dict(prepared.pretrained.model.named_parameters())) <= trained
