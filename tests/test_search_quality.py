@@ -245,3 +245,13 @@ def test_noise_is_what_one_configuration_differs_by_between_seeds() -> None:
     [noise, _] = load("replay.summary").noise_of(made_up_table())
     # seeds 1 and 2 are 0.01 apart, at the precision of float16
     assert noise == pytest.approx(0.01 / 2**0.5, rel=0.1)
+
+
+def test_pausing_at_rungs_lets_a_budget_begin_several_times_as_many_trials(tmp_path: Path) -> None:
+    program = load("search_quality")
+    load("replay.lifecycle").make_template(tmp_path)
+    replay = program.Replay(made_up_table(), 4.0, tmp_path)
+    search = {"task": "made1", "workers": 2, "seed": 1, "slack": -99.0}
+    paused, whole = (replay.run(program.Search(method=name, **search)) for name in ("rungs-early-12", "spezia-12"))
+    assert whole["n_trials"] == 4
+    assert paused["n_trials"] > 3 * whole["n_trials"]

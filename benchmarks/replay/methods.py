@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -20,6 +19,8 @@ from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
 
 REFERENCE = "random"
+UNLIMITED = 1_000
+"""More trials than any budget allows."""
 FIRST_RUNG = 3
 """Evaluations at the lowest rung of the methods that halve: three quarters of an epoch, behind the warm-up."""
 FACTS = Facts(
@@ -53,7 +54,7 @@ class Setting:
     folder: Path
     stack: ExitStack
 
-    def spec(self, sampler: str = "tpe", pruner: str = "none", **options: Any) -> StudySpec:
+    def spec(self, sampler: str = "tpe", pruner: str = "none", n_trials: int = UNLIMITED, **options: int) -> StudySpec:
         space = {name: one for name, one in self.task.search_space.items() if name not in self.fixed}
         return StudySpec.model_validate(
             {
@@ -66,7 +67,7 @@ class Setting:
                 "enqueue": [{name: params[name] for name in space} for params in self.first],
                 "sampler": {"name": sampler},
                 "pruner": {"name": pruner, "options": options},
-                "n_trials": 1_000,
+                "n_trials": n_trials,
                 "seed": self.seed,
                 "training": {
                     "evaluations_per_epoch": self.task.evaluations_per_epoch,
@@ -92,9 +93,11 @@ def spezia(pruner: str) -> Callable[[Setting], Method]:
     return make
 
 
-def service(pruner: str, sampler: str = "tpe") -> Callable[[Setting], Method]:
+def service(
+    pruner: str, sampler: str = "tpe", n_trials: int = UNLIMITED, **options: int
+) -> Callable[[Setting], Method]:
     def make(setting: Setting) -> Method:
-        spec = setting.spec(sampler, pruner)
+        spec = setting.spec(sampler, pruner, n_trials, **options)
         return setting.stack.enter_context(SpeziaService(spec, FACTS, setting.workers, setting.folder))
 
     return make
@@ -132,11 +135,20 @@ METHODS: dict[str, Callable[[Setting], Method]] = {
     "spezia-median": spezia("median"),
     "spezia-median-12": spezia("median"),
     "spezia-median-warm": spezia("median"),
+    "rungs-12": service("rungs"),
+    "rungs-12-warm": service("rungs"),
+    "rungs-random-12": service("rungs", "random"),
+    "rungs-early-12": service("rungs", first=FIRST_RUNG),
+    "rungs-early-12-warm": service("rungs", first=FIRST_RUNG),
+    "rungs-64-12": service("rungs", n_trials=64),
 }
-"""All methods by name; ``spezia`` is the study as it comes, ``optuna`` is Optuna's sampler and pruner as they come."""
+"""All methods by name. ``optuna`` has Optuna's sampler and pruner as they come, ``spezia`` is a study of ours as it
+comes; those with ``rungs`` pause trials, by the whole lifecycle. ``early``: at a first rung that ours would not choose
+by itself, before 8 optimizer steps of the largest batch."""
 
 THROUGH_THE_SERVICE: dict[str, Callable[[Setting], Method]] = {
     "service": service("none"),
     "service-median": service("median"),
 }
-"""The same by a real store and lifecycle, which find the same to the last digit and take longer."""
+"""The same as ``spezia`` and ``spezia-median`` by a real store and lifecycle, which find the same to the last digit and
+take longer."""
