@@ -67,6 +67,16 @@ def check_dropout_known(model: PreTrainedModel) -> None:
     list(_find_places(model))
 
 
+def calls_dropout(model: PreTrainedModel) -> bool:
+    """Whether modules of ``model`` may call dropout as a function: they hold a probability, and none of the known
+    architectures, which hand theirs to attention, is theirs."""
+    if model.config.model_type in PLACES:
+        return False
+    places = (place for module in model.modules() for place in _suspects(module))
+    values = (getattr(place.module, place.attribute) for place in places)
+    return any(value > 0 for value in values if isinstance(value, float | int))
+
+
 def checkpoint_dropout(model: PreTrainedModel) -> float | None:
     """Return the dropout of hidden states that the model's config states; ``None`` if it states none."""
     for name in _CONFIG_NAMES:

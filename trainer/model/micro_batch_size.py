@@ -1,8 +1,8 @@
 """How large a micro-batch is: what goes through the model at once, less of it after running out of memory.
 
 Micro-batches are a matter of memory, never of the result: gradients add up over the effective batch, and a dropout mask
-belongs to an example. What an architecture drops by functions of its own still comes from a stream of random numbers,
-and so depends on the size of micro-batches; ``dropout_masks`` says more.
+belongs to an example. The three architectures of which that is not so have the losses of a trial that had micro-batches
+of this size from the start, since each step restarts from its own seed (docs/decisions/0027).
 
 N = rows of a split.
 """
