@@ -59,7 +59,7 @@ def of(lines: Sequence[Line], system: str) -> list[Line]:
 
 def table(lines: Sequence[Line], compared: Mapping[str, Any]) -> str:
     """Return what the lines say, a system a row; then idle seconds by reason and losses by trial, a system a column."""
-    systems = list(dict.fromkeys(line["system"] for line in lines))
+    systems = sorted({line["system"] for line in lines}, key=lambda system: (system != OURS, system))
     own = [of(lines, system) for system in systems]
     reasons = dict.fromkeys(reason for line in lines for reason in line["idle_s"])
     by_trial = zip(*(losses(lines, system) for system in systems), strict=True)

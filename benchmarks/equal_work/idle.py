@@ -1,7 +1,7 @@
 """What a run's times say: the worker-seconds in which nothing trained, why, and how soon a trial follows another.
 
-A run has ``started_at`` and ``ended_at``, ``workers`` (when each had imported what it needs), and ``work``: what each
-``worker`` did from ``began_at`` to ``ended_at``, of which ``kind``. A trial also has its ``number``,
+A run has ``started_at`` and ``ended_at``, ``workers`` (from when to when each imported what trains), and ``work``: what
+each ``worker`` did from ``began_at`` to ``ended_at``, of which ``kind``. A trial also has its ``number``,
 ``first_step_at``, when its first optimizer step was made, and ``reports``: from when to when it waited for each
 answer. All times are seconds since 1970.
 
@@ -15,7 +15,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-START = "start and imports"
+START = "start"
+IMPORTS = "imports"
 WAIT = "waiting for a first trial"
 FIRST = "first trial, before its first step"
 MODELS = "later trials, before their first step"
@@ -32,8 +33,9 @@ def idle_seconds(run: dict[str, Any], steps_of_epoch: Sequence[int]) -> dict[str
         steps_of_epoch: optimizer steps of an epoch of each trial, by number; each epoch ends with a report.
     """
     seconds: Counter[str] = Counter()
-    for worker, ready_at in run["workers"].items():
-        seconds[START] += ready_at - run["started_at"]
+    for worker, (imports_at, ready_at) in run["workers"].items():
+        seconds[START] += imports_at - run["started_at"]
+        seconds[IMPORTS] += ready_at - imports_at
         free_at, reason_if_free, reason_before_step = ready_at, WAIT, FIRST
         for work in work_of(run, worker):
             seconds[reason_if_free] += work["began_at"] - free_at

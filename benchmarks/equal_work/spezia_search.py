@@ -84,13 +84,16 @@ def make_spec(work: Path, model: Path, configurations: list[dict[str, Any]]) -> 
 
 def read_times(lines: list[str]) -> dict[str, Any]:
     """Return the times that `idle.py` reads, from log lines of workers."""
-    workers: dict[str, float] = {}
+    engines: dict[str, float] = {}
+    workers: dict[str, tuple[float, float]] = {}
     work: list[dict[str, Any]] = []
     open_work: dict[str, dict[str, Any]] = {}
     for at, line in parse(lines):
         worker, message = line["worker_id"], line["message"]
-        if " registered: " in message:
-            workers[worker] = at
+        if message == "starting an engine":
+            engines[worker] = at
+        elif " registered: " in message:
+            workers[worker] = engines[worker], at
         elif message.endswith(" begins"):
             begun = {"worker": worker, "kind": line["work"], "number": line.get("trial"), "began_at": at}
             open_work[worker] = begun | {"first_step_at": None, "reports": []}

@@ -154,6 +154,7 @@ class Supervisor:
         sweep_scratch()
         if self._checkpoints:
             self._checkpoints.tidy()
+        _LOG.info("starting an engine")
         hello = self._wait_for_hello(self._ready_engine())
         self._versions = hello.versions
         registration = self._describe(hello)

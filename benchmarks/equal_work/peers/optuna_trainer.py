@@ -13,6 +13,7 @@ import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from time import time
 from typing import Any
 
 import optuna
@@ -57,14 +58,12 @@ def main(work: Path, model: Path, *, n_processes: int, is_tuned: bool) -> None:
         trials = study.get_trials(deepcopy=False)[: len(configurations)]
         assert all(trial.state == TrialState.COMPLETE for trial in trials), [trial.state for trial in trials]
         lines = [json.loads(line) for line in times.read_text().splitlines()]
+    first = {line["worker"]: line for line in reversed(lines)}
     # a process that has nothing left to do still takes a while to end, which no user need wait for
     result = {
         "losses": [trial.value for trial in trials],
         "ended_at": max(line["ended_at"] for line in lines),
-        "workers": {
-            worker: min(line["began_at"] for line in lines if line["worker"] == worker)
-            for worker in {line["worker"] for line in lines}
-        },
+        "workers": {worker: (line["imports_at"], line["began_at"]) for worker, line in first.items()},
         "work": lines,
         "versions": {package: version(package) for package in ("torch", "transformers", "optuna")},
     }
@@ -73,20 +72,17 @@ def main(work: Path, model: Path, *, n_processes: int, is_tuned: bool) -> None:
 
 def carry_out(n_trials: int, storage: str, work: Path, model: Path, times: Path, is_tuned: bool) -> None:
     """Take configurations from the study's queue until there are none."""
+    imports_at = time()
     from trial import fine_tune  # noqa: PLC0415 - only who trains needs torch
 
     study = optuna.load_study(study_name=NAME, storage=storage)
     while (trial := study.ask(SPACE)).number < n_trials:
-        loss = fine_tune(
-            trial.params,
-            trial.number,
-            work,
-            model,
-            times,
-            lambda step, loss: trial.report(loss, step),
-            is_tuned=is_tuned,
+        loss, done = fine_tune(
+            trial.params, work, model, lambda step, loss: trial.report(loss, step), is_tuned=is_tuned
         )
         study.tell(trial, loss)
+        with times.open("a") as file:
+            file.write(json.dumps(done | {"number": trial.number, "imports_at": imports_at}) + "\n")
     study.tell(trial, state=TrialState.FAIL)
 
 

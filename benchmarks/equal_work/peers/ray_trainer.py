@@ -31,13 +31,16 @@ def main(work: Path, model: Path, *, is_tuned: bool) -> None:
         times = Path(folder) / "times.jsonl"
 
         def carry_out(given: dict[str, Any]) -> None:
+            imports_at = time()
             sys.path.insert(0, here)
             from trial import fine_tune  # noqa: PLC0415 - in the actor, and not in this process
 
             def report(_step: int, loss: float) -> None:
                 tune.report({"loss": loss})
 
-            fine_tune(given["configuration"], given["number"], work, model, times, report, is_tuned=is_tuned)
+            _, done = fine_tune(given["configuration"], work, model, report, is_tuned=is_tuned)
+            with times.open("a") as file:
+                file.write(json.dumps(done | {"number": given["number"], "imports_at": imports_at}) + "\n")
 
         ray.init(num_cpus=n_workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
         results = tune.Tuner(
@@ -63,17 +66,17 @@ def main(work: Path, model: Path, *, is_tuned: bool) -> None:
     print(json.dumps(result))
 
 
-def by_slot(lines: list[dict[str, Any]], n_slots: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+def by_slot(lines: list[dict[str, Any]], n_slots: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Name the worker of each trial by the place that it had, since an actor may live for one trial only."""
     free_at = dict.fromkeys(map(str, range(n_slots)), 0.0)
-    ready_at: dict[str, float] = {}
+    workers: dict[str, tuple[float, float]] = {}
     placed = []
     for line in sorted(lines, key=lambda line: line["began_at"]):
         slot = min(free_at, key=lambda slot: free_at[slot])
-        ready_at.setdefault(slot, line["began_at"])
+        workers.setdefault(slot, (line["imports_at"], line["began_at"]))
         free_at[slot] = line["ended_at"]
         placed.append(line | {"worker": slot})
-    return ready_at, placed
+    return workers, placed
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Tuned, it also groups rows by length, takes fused AdamW, and reads and tokenises the data once a process.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -56,18 +55,15 @@ class Watch(TrainerCallback):
 
 def fine_tune(
     configuration: dict[str, Any],
-    number: int,
     work: Path,
     model: Path,
-    times: Path,
     report: Callable[[int, float], Any],
     *,
     is_tuned: bool,
-) -> float:
-    """Carry out one configuration; return its final validation loss.
+) -> tuple[float, dict[str, Any]]:
+    """Carry out one configuration; return its final validation loss, and what was done when, as `idle.py` reads it.
 
     Args:
-        times: file that a JSON line about who did what when is added to, in the form that `idle.py` reads.
         report: called with each epoch's number, from 1, and validation loss.
     """
     began_at = time()
@@ -100,18 +96,14 @@ def fine_tune(
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[watch],
         ).train()
-    line = {
+    return watch.loss, {
         "worker": str(os.getpid()),
         "kind": "trial",
-        "number": number,
         "began_at": began_at,
         "first_step_at": watch.first_step_at,
         "reports": watch.reports,
         "ended_at": time(),
     }
-    with times.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    return watch.loss
 
 
 def read(work: Path, model: Path) -> tuple[PreTrainedTokenizerBase, DatasetDict]:
