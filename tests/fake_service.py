@@ -17,6 +17,7 @@ from spezia.contract.protocol import (
     Assignment,
     Dispatch,
     PrepareAssignment,
+    ProbeAssignment,
     Report,
     ReportReplies,
     ReportReply,
@@ -57,6 +58,8 @@ def assignment(kind: str = "trial", number: int = 0, **changes: Any) -> Assignme
     }
     if kind == "prepare":
         return PrepareAssignment(**(common | changes))
+    if kind == "probe":
+        return ProbeAssignment(**(common | {"facts": FACTS} | changes))
     common |= {"number": number, "params": {"learning_rate": 3e-5, "epochs": 2}, "facts": FACTS}
     if kind == "score":
         return ScoreAssignment(**(common | {"model_files": list(MODEL)} | changes))

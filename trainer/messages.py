@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from spezia.contract.facts import Facts
+from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, Metrics, TrialSpeed
 from spezia.contract.wire import Reply
@@ -77,6 +77,8 @@ class Ended(Reply):
     kind: Literal["ended"] = "ended"
     facts: Facts | None = None
     """What was found, of an assignment to prepare."""
+    similarity: Similarity | None = None
+    """What was found, of a probe."""
     metrics: Metrics | None = None
     """What was measured, of a pilot or an assignment to score."""
     model_saved: bool = False

@@ -19,8 +19,9 @@ from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, study_spec
 from service.store.transaction import Transaction
 
-Kind = Literal["prepare", "small", "trial", "score"]
-"""What a lease is for: the study's preparation, a pilot (``small``), a trial, or scoring the winner."""
+Kind = Literal["prepare", "probe", "small", "trial", "score"]
+"""What a lease is for: the study's preparation, measuring its similarity (``probe``), a pilot (``small``), a trial, or
+scoring the winner."""
 TERM = timedelta(seconds=LEASE_SECONDS)
 """How long a lease lasts from when it is granted or renewed."""
 GRACE = timedelta(seconds=GRACE_SECONDS)
@@ -47,7 +48,7 @@ class Lease:
     study_uuid: str
     kind: Kind
     number: int
-    """Number of the trial; of ``prepare`` 0, and of ``score`` the winner's."""
+    """Number of the trial; of ``prepare`` and ``probe`` 0, and of ``score`` the winner's."""
     attempt: int
     worker_id: str
     expires_at: datetime

@@ -17,12 +17,13 @@ _N_TRIALS = (
 _UNFINISHED = exists().where(trials.c.study_id == study_spec.c.study_id, UNFINISHED)
 _IS_RUNNING = study_spec.c.state == "running"
 _IS_PREPARED = study_spec.c.facts.is_not(null())
+_AWAITS_PROBE = study_spec.c.facts["awaits_similarity"].as_boolean()
 
 
-def _may_start_a_trial() -> ColumnElement[bool]:
+def _may_go_on() -> ColumnElement[bool]:
     has_room = or_(study_spec.c.n_parallel.is_(None), study_spec.c.n_parallel > _N_LIVE)
     has_one = or_(_UNFINISHED.where(trials.c.state == "WAITING"), study_spec.c.n_trials > _N_TRIALS)
-    return and_(_IS_RUNNING, _IS_PREPARED, has_room, has_one)
+    return and_(_IS_RUNNING, _IS_PREPARED, has_room, or_(has_one, _AWAITS_PROBE))
 
 
 def _may_be_scored() -> ColumnElement[bool]:
@@ -37,7 +38,7 @@ _WITH_WORK = Statement(
         or_(
             and_(~_IS_PREPARED, _N_LIVE == 0),
             and_(_IS_RUNNING, study_spec.c.deadline <= bindparam("now", type_=Instant())),
-            _may_start_a_trial(),
+            _may_go_on(),
             _may_be_scored(),
         ),
     )

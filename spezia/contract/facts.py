@@ -55,7 +55,9 @@ class Facts(Reply):
     """Side on which texts are padded to the length of the longest in their batch, such that the model reads none of it;
     of no account for images."""
     similarity: Similarity | None = None
-    """How close the task is to what the checkpoint has learnt already; null where the study does not ask for it or
-    it cannot be measured."""
+    """How close the task is to what the checkpoint has learnt already; null until it is measured, and where the study
+    does not ask for it or it cannot be measured."""
+    awaits_similarity: bool = False
+    """Whether the similarity has yet to be measured, which a worker does while others train."""
     warnings: Annotated[list[str], Field(fail_fast=True)] = []
     """What is unusual about the data or the model, with what to do about it."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from spezia.contract.facts import Facts
+from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.problem import Code
 from spezia.contract.study_spec import CheckedSpec, Params
@@ -188,8 +188,18 @@ class ScoreAssignment(_Assignment):
     """Files of the model, to be fetched from ``/v1/leases/{lease_id}/model/{file}``."""
 
 
+class ProbeAssignment(_Assignment):
+    """Measure how close a study's task is to what the checkpoint has learnt already, while others train."""
+
+    kind: Literal["probe"] = "probe"
+    """Kind of the assignment."""
+    facts: Facts
+    """What was found out about data and model when the study was prepared."""
+
+
 Assignment = Annotated[
-    PrepareAssignment | SmallAssignment | TrialAssignment | ScoreAssignment, Field(discriminator="kind")
+    PrepareAssignment | ProbeAssignment | SmallAssignment | TrialAssignment | ScoreAssignment,
+    Field(discriminator="kind"),
 ]
 """Any assignment, told apart by its ``kind``."""
 
@@ -373,7 +383,23 @@ class ScoreOutcome(Wire):
     """Seconds that the assignment has occupied the device."""
 
 
-Outcome = Annotated[PreparedOutcome | SmallOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")]
+class ProbeOutcome(Wire):
+    """The outcome of a ``probe`` assignment: the similarity, nothing where it cannot be measured, or a failure."""
+
+    kind: Literal["probe"]
+    """Kind of the assignment."""
+    similarity: Similarity | None = None
+    """How close the task is to what the checkpoint has learnt already; absent where nothing can be told, or where
+    measuring has failed."""
+    failure: Failure | None = None
+    """Reason why measuring has failed; absent otherwise."""
+    device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
+
+
+Outcome = Annotated[
+    PreparedOutcome | ProbeOutcome | SmallOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")
+]
 """Any outcome, told apart by the ``kind`` of its assignment."""
 
 

@@ -24,6 +24,7 @@ from spezia.contract.protocol import (
     HeldLease,
     Outcome,
     PreparedOutcome,
+    ProbeOutcome,
     ReleaseReason,
     Report,
     ReportReply,
@@ -110,7 +111,11 @@ def outcome_of(
 
 def result(kind: str, chance: random.Random, *, is_pruned: bool = False, failure_class: str | None = None) -> Outcome:
     if kind == "prepare":
-        return PreparedOutcome(kind="prepare", facts=Facts(**FACTS), device_seconds=1.0)
+        # what is told by hand is followed by trials alone
+        facts = Facts(**FACTS, awaits_similarity=chance is not STEADY and chance.random() < 0.5)
+        return PreparedOutcome(kind="prepare", facts=facts, device_seconds=1.0)
+    if kind == "probe":
+        return ProbeOutcome(kind="probe", device_seconds=1.0)
     if kind == "score":
         return ScoreOutcome(kind="score", metrics={"test_loss": chance.random()}, device_seconds=1.0)
     if failure_class is not None:

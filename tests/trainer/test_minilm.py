@@ -8,6 +8,7 @@ from transformers import pipeline
 from tests.trainer import tiny
 from trainer.model.best_model import BestModel
 from trainer.train.fine_tune import fine_tune
+from trainer.train.linear_probe import measure_similarity
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.trial.config import TrialConfig
@@ -34,8 +35,9 @@ def test_facts_of_minilm(study: Prepared) -> None:
     assert study.facts.blocks == 6
     assert study.facts.parameters == 22_713_986
     assert study.facts.checkpoint_dropout == 0.1
-    (probe,) = study.facts.warnings
-    assert "similar-task" in probe
+    probe = measure_similarity(study)
+    assert probe is not None
+    assert probe.suggestion == "similar-task"
 
 
 def test_a_trial_learns_is_saved_and_scored(study: Prepared, tmp_path: Path) -> None:

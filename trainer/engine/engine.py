@@ -21,7 +21,14 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.common.parent import end_by_kernel
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, PrepareAssignment, ScoreAssignment, SmallAssignment, TrialAssignment
+from spezia.contract.protocol import (
+    Assignment,
+    PrepareAssignment,
+    ProbeAssignment,
+    ScoreAssignment,
+    SmallAssignment,
+    TrialAssignment,
+)
 from trainer import messages
 from trainer.engine.channel import Channel
 from trainer.engine.liveness import Liveness
@@ -32,6 +39,7 @@ from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_pea
 from trainer.model.memory_hints import MemoryHints
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.fine_tune import Evaluation, fine_tune
+from trainer.train.linear_probe import measure_similarity
 from trainer.train.pause_costs import PauseCosts
 from trainer.train.pilot import run_pilot
 from trainer.train.prepare import Prepared, prepare
@@ -118,6 +126,8 @@ class Engine:
         prepared = self._prepared(assignment)
         if isinstance(assignment, PrepareAssignment):
             return messages.Ended(facts=prepared.facts)
+        if isinstance(assignment, ProbeAssignment):
+            return messages.Ended(similarity=measure_similarity(prepared))
         if isinstance(assignment, ScoreAssignment):
             return messages.Ended(metrics=score(directory, prepared))
         if isinstance(assignment, SmallAssignment):

@@ -191,7 +191,13 @@ class Attempt:
     def _ending(self, event: Event | Gone | Failure) -> Ending | None:
         """What ``event`` means for the assignment; ``None``: it goes on. Kills a spoilt engine."""
         if isinstance(event, Ended):
-            ended = replace(self._blank(), facts=event.facts, metrics=event.metrics, has_model=event.model_saved)
+            ended = replace(
+                self._blank(),
+                facts=event.facts,
+                similarity=event.similarity,
+                metrics=event.metrics,
+                has_model=event.model_saved,
+            )
             return replace(ended, speed=event.speed)
         if isinstance(event, Gone):
             failure = self._engine.bury(event)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spezia.contract.facts import Facts
+from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Metrics,
     Outcome,
     PreparedOutcome,
+    ProbeOutcome,
     ScoreOutcome,
     SmallOutcome,
     TrialOutcome,
@@ -35,6 +36,8 @@ class Ending:
     """Why the assignment failed; ``None``: it did not."""
     facts: Facts | None = None
     """What was found, of an assignment to prepare."""
+    similarity: Similarity | None = None
+    """What was found, of a probe."""
     metrics: Metrics | None = None
     """What was measured, of a pilot or an assignment to score."""
     has_model: bool = False
@@ -43,11 +46,13 @@ class Ending:
     """What was measured of the speed of a trial."""
 
 
-def outcome_of(kind: Literal["prepare", "small", "trial", "score"], ending: Ending) -> Outcome:
+def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "score"], ending: Ending) -> Outcome:
     """Return the outcome that tells the service how an assignment of this kind ended."""
     seconds = ending.device_seconds
     if kind == "prepare":
         return PreparedOutcome(kind=kind, facts=ending.facts, failure=ending.failure, device_seconds=seconds)
+    if kind == "probe":
+        return ProbeOutcome(kind=kind, similarity=ending.similarity, failure=ending.failure, device_seconds=seconds)
     if kind == "score":
         return ScoreOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
     if kind == "small":

@@ -24,6 +24,7 @@ from spezia.contract.protocol import (
     DispatchRequest,
     HeldLease,
     PrepareAssignment,
+    ProbeAssignment,
     Release,
     TrialAssignment,
     WorkerRegistration,
@@ -316,13 +317,13 @@ class Supervisor:
 
 
 def _name(assignment: Assignment) -> str:
-    if isinstance(assignment, PrepareAssignment):
-        return f"{assignment.study} prepare"
+    if isinstance(assignment, PrepareAssignment | ProbeAssignment):
+        return f"{assignment.study} {assignment.kind}"
     return f"{assignment.study} {assignment.kind} {assignment.number}"
 
 
 def _log_fields(assignment: Assignment) -> dict[str, object]:
-    trial = {} if isinstance(assignment, PrepareAssignment) else {"trial": assignment.number}
+    trial = {} if isinstance(assignment, PrepareAssignment | ProbeAssignment) else {"trial": assignment.number}
     return {
         "study": assignment.study,
         "work": assignment.kind,

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from spezia.common.lazy_module import LazyModule
-from spezia.contract.facts import Facts, Similarity
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.facts import Similarity
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import IGNORED, Batch, Split
 from trainer.model.device import Precision, scoring_tokens
+from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.forward import forward
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
 from trainer.tasks.text_multi_label import f1_scores
 from trainer.train.evaluate import evaluate
+from trainer.train.prepare import Prepared
 
 linear_model = LazyModule("sklearn.linear_model")
 multiclass = LazyModule("sklearn.multiclass")
@@ -50,14 +51,12 @@ PARAMETER_TOKENS = {"cpu": 4e11, "mps": 4e12, "cuda": 4e13}
 and less on a GPU. Above it fewer rows are taken."""
 
 
-def with_linear_probe(
-    facts: Facts, spec: StudySpec, model: PreTrainedModel, task: AnyTask, train: Split, validation: Split
-) -> Facts:
-    """Return ``facts`` with the probe's measure, and a warning where it suggests another preset than the study's."""
-    found = run_linear_probe(model, task, train, validation, facts.precision, seed=spec.seed)
-    if found is None or found.suggestion in (None, spec.preset):
-        return facts.model_copy(update={"similarity": found})
-    return facts.model_copy(update={"similarity": found, "warnings": [*facts.warnings, found.why]})
+def measure_similarity(prepared: Prepared) -> Similarity | None:
+    """Probe a new model of a study, such as its trials begin with; return ``None`` where nothing can be told."""
+    seed = prepared.spec.seed
+    model = retry_with_free_memory(lambda: prepared.pretrained.new_model(seed=seed, number=0).to(prepared.device))
+    precision = prepared.facts.precision
+    return run_linear_probe(model, prepared.task, prepared.train, prepared.validation, precision, seed=seed)
 
 
 def run_linear_probe(

@@ -27,7 +27,6 @@ from trainer.data.warnings import data_warnings
 from trainer.errors import ConfigError, DataError
 from trainer.model.causality import check_causal
 from trainer.model.device import Precision, choose_precision, forbid_tf32
-from trainer.model.device_memory import retry_with_free_memory
 from trainer.model.dropout import checkpoint_dropout
 from trainer.model.forward import bf16_problem
 from trainer.model.freeze import find_blocks
@@ -48,7 +47,6 @@ from trainer.model.vocabulary import find_seen_tokens
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
-from trainer.train.linear_probe import with_linear_probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +111,11 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         encoded = _padded(pretrained, encoded, facts)
         trial_splits = encoded["train"], encoded["validation"]
         pretrained = replace(pretrained, seen_tokens=find_seen_tokens(pretrained, trial_splits))
-    is_first = facts is None
     if facts is None:
         precision, notes = _try_model(spec, pretrained, splits, encoded["train"], precision)
         warnings += notes
-        facts = _state_facts(data, task, splits, encoded, source, pretrained, precision, warnings)
+        facts = _state_facts(spec, data, task, splits, encoded, source, pretrained, precision, warnings)
     check_space(spec, pretrained.model, n_blocks=facts.blocks, n_rows=facts.train_rows)
-    if is_first and spec.training.similarity:
-        model = retry_with_free_memory(lambda: pretrained.new_model(seed=spec.seed, number=0).to(device))
-        facts = with_linear_probe(facts, spec, model, task, encoded["train"], encoded["validation"])
     return Prepared(
         spec=spec,
         facts=facts,
@@ -273,6 +267,7 @@ def _check_fits(model: Model, pretrained: Pretrained, encoded: dict[str, Split])
 
 
 def _state_facts(
+    spec: StudySpec,
     data: Data,
     task: AnyTask,
     splits: Splits[Any, Any],
@@ -299,6 +294,7 @@ def _state_facts(
         model_sha256=source.sha256,
         data_sha256=splits.sha256,
         precision=precision,
+        awaits_similarity=spec.training.similarity,
         padding_side="left" if getattr(encoded["train"], "pads_left", False) else "right",
         warnings=[
             *warnings,

@@ -43,6 +43,7 @@ from spezia.contract.protocol import (
     Assignment,
     HeldCheckpoint,
     PrepareAssignment,
+    ProbeAssignment,
     ScoreAssignment,
     SmallAssignment,
     TrialAssignment,
@@ -211,6 +212,9 @@ def _grant_next(
         case "prepare":
             n_past = attempts.count(tx, study.uuid, "prepare", 0)
             return _assignment(tx, study, attempts.begin(tx, study.uuid, "prepare", 0, asker, n_past=n_past))
+        case "probe":
+            n_past = attempts.count(tx, study.uuid, "probe", 0)
+            return _assignment(tx, study, attempts.begin(tx, study.uuid, "probe", 0, asker, n_past=n_past))
         case "settle":
             settle(tx, study)
             return "again"
@@ -285,9 +289,11 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     }
     if held.kind == "prepare":
         return PrepareAssignment(**common)
+    assert study.facts is not None
+    if held.kind == "probe":
+        return ProbeAssignment(**common, facts=study.facts)
     trial = trials.find(tx, study, held.number)
     assert trial is not None
-    assert study.facts is not None
     common |= {"number": held.number, "params": trial_params(study.spec, trial.params), "facts": study.facts}
     if held.kind == "small":
         assert study.spec.start_small is not None

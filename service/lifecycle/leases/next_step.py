@@ -11,7 +11,7 @@ from service.store import leases, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
-Step = Literal["prepare", "settle", "pilot", "promotion", "waiting trial", "new trial", "score"]
+Step = Literal["prepare", "settle", "probe", "pilot", "promotion", "waiting trial", "new trial", "score"]
 
 
 def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> Step | None:
@@ -29,6 +29,8 @@ def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> St
     if study.facts is None:
         return None if leases.of_study(tx, study.uuid) else "prepare"
     if study.state == "running" and not is_full(tx, study):
+        if _may_be_probed(tx, study):
+            return "probe"  # before the trials, which others run meanwhile: it says how to search
         if awaits_pilots(tx, study):
             return "pilot" if pilots_left(tx, study) else None
         if next_promotion(tx, study, asked) is not None:
@@ -38,6 +40,11 @@ def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> St
         if trials.counts(tx, study).n_total < study.spec.n_trials:
             return "new trial"
     return "score" if _may_be_scored(tx, study) else None
+
+
+def _may_be_probed(tx: Transaction, study: StudyRow) -> bool:
+    is_awaited = study.facts is not None and study.facts.awaits_similarity
+    return is_awaited and all(held.kind != "probe" for held in leases.of_study(tx, study.uuid))
 
 
 def _may_be_scored(tx: Transaction, study: StudyRow) -> bool:

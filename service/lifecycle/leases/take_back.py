@@ -5,6 +5,7 @@ whoever hears of it.
 """
 
 from service.lease_and_heartbeat_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
+from service.lifecycle.leases.accept_probe import note_failed_probe
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
@@ -51,6 +52,8 @@ def take_back(
             study = begin_stopping(tx, study, "failed", hopeless)
     elif held.kind == "prepare" and used_up and study.ending is None:
         study = fail(tx, study, failure)
+    elif held.kind == "probe" and used_up:
+        study = note_failed_probe(tx, study, failure)
     elif held.kind == "score" and used_up:
         warning = f"the winner was not scored on the test split: {failure.message}"
         study = studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning])

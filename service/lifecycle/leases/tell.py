@@ -7,6 +7,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
+from service.lifecycle.leases.accept_probe import note_failed_probe, note_similarity
 from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
@@ -28,7 +29,15 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
-from spezia.contract.protocol import Outcome, PreparedOutcome, ScoreOutcome, SmallOutcome, Told, TrialOutcome
+from spezia.contract.protocol import (
+    Outcome,
+    PreparedOutcome,
+    ProbeOutcome,
+    ScoreOutcome,
+    SmallOutcome,
+    Told,
+    TrialOutcome,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +71,8 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         match outcome:
             case PreparedOutcome():
                 settled = _accept_prepared(tx, proposer, study, ended, outcome, first)
+            case ProbeOutcome():
+                settled = _accept_probe(tx, study, ended, outcome)
             case SmallOutcome():
                 settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
@@ -146,6 +157,17 @@ def _accept_prepared(
         attrs = tx.trials.get_study_system_attrs(study.study_id)
         first = propose_first_trials(proposer, study, outcome.facts, seen, attrs)
     return settle(tx, enqueue_first_trials(tx, study, first))
+
+
+def _accept_probe(tx: Transaction, study: StudyRow, held: Lease, outcome: ProbeOutcome) -> StudyRow:
+    if outcome.similarity is not None and outcome.failure is not None:
+        raise OutcomeRefused("a probe ends with a similarity or with a failure, and not with both")
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        return _try_again(tx, study, held, outcome, outcome.failure)
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    if outcome.failure is not None:
+        return settle(tx, note_failed_probe(tx, study, outcome.failure))
+    return settle(tx, note_similarity(tx, study, outcome.similarity))
 
 
 def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:

@@ -177,7 +177,7 @@ def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
     all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials
     if counts.running or not (all_done or study.state == "stopping"):
         return study
-    if leases.of_study(tx, study.uuid):
+    if leases.of_study(tx, study.uuid) or _awaits_probe(study):
         return study
     if needs_score(tx, study):
         if not is_score_overdue(tx, study):
@@ -192,6 +192,11 @@ def needs_score(tx: Transaction, study: StudyRow) -> bool:
     if len(study.spec.objectives) > 1 or study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
     return best_trial(trials.all_of(tx, study), study.spec) is not None
+
+
+def _awaits_probe(study: StudyRow) -> bool:
+    """Whether a worker has yet to measure the similarity; a study that is paused or stopping ends without."""
+    return study.state == "running" and study.facts is not None and study.facts.awaits_similarity
 
 
 def _lock_open(tx: Transaction, name: str, rule: str) -> StudyRow:
@@ -219,6 +224,8 @@ def _end(tx: Transaction, study: StudyRow) -> StudyRow:
         ending, failure = "failed", _too_many(most, seen)
     reason = why_none_completed(seen) if ending == "complete" else None
     warnings = study.warnings if reason is None else [*study.warnings, reason]
+    if study.facts is not None and study.facts.awaits_similarity:
+        study = studies.change(tx, study, facts=study.facts.model_copy(update={"awaits_similarity": False}))
     return studies.change(tx, study, state=ending, ending=None, failure=failure, finished_at=tx.now, warnings=warnings)
 
 

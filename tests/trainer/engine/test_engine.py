@@ -73,6 +73,12 @@ def test_prepare_states_the_facts(play: Callable[..., list[Any]], facts: Facts) 
     assert play(work("prepare")) == [messages.Ended(facts=facts)]
 
 
+def test_a_probe_measures_the_similarity(play: Callable[..., list[Any]], facts: Facts) -> None:
+    (ended,) = play(work("probe", facts=facts))
+    assert ended.similarity.metrics["skill"] <= 1
+    assert ended.facts is None
+
+
 def test_trial_evaluates_and_saves_the_model_that_is_wanted(
     play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
 ) -> None:

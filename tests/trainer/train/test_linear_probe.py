@@ -19,8 +19,7 @@ from tests.trainer.task_cases import CASES, TaskCase
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.train import linear_probe as module
-from trainer.train import prepare as prepare_module
-from trainer.train.linear_probe import judge, run_linear_probe
+from trainer.train.linear_probe import judge, measure_similarity, run_linear_probe
 from trainer.train.prepare import Prepared, prepare
 
 _ACCURACY = {"probe_accuracy", "majority_accuracy", "skill"}
@@ -97,7 +96,7 @@ def test_what_hidden_states_show_suggests_freezing_and_what_they_hide_does_not(p
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_every_task_has_a_measure(case: TaskCase, tmp_path: Path) -> None:
     case.write(tmp_path)
-    found = prepare(tiny.make_spec(**case.spec()), roots=[tmp_path], device=tiny.CPU).facts.similarity
+    found = measure_similarity(prepare(tiny.make_spec(**case.spec()), roots=[tmp_path], device=tiny.CPU))
     assert found is not None
     assert found.why
     assert set(found.metrics) == METRICS[case.task] or set(found.metrics) == {"probe_f1_micro", "skill"}
@@ -132,30 +131,21 @@ def test_large_models_and_long_splits_are_probed_on_fewer_rows(
     assert sizes == [pytest.approx(24, abs=4), pytest.approx(48, abs=4)]
 
 
-def test_it_is_a_fact_of_the_study_and_a_word_on_it(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = Similarity(metrics={"skill": 0.9}, suggestion="similar-task", why="it fits")
-    monkeypatch.setattr(module, "run_linear_probe", lambda *_, **__: said)
-    facts = prepare_study().facts
-    assert facts.similarity == said
-    assert "it fits" in facts.warnings
-
-
-def test_it_frees_memory_for_its_model(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = prepare_study().facts.similarity
+def test_it_frees_memory_for_its_model(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = measure_similarity(prepared)
     failed = fail_once(monkeypatch, PreTrainedModel, "to")
-    assert prepare_study().facts.similarity == expected
+    assert measure_similarity(prepared) == expected
     assert failed
 
 
 def test_a_study_may_do_without(prepare_study: Prepare) -> None:
-    assert prepare_study().facts.similarity is not None
-    assert prepare_study(training={"similarity": False}).facts.similarity is None
+    assert prepare_study().facts.awaits_similarity
+    assert not prepare_study(training={"similarity": False}).facts.awaits_similarity
 
 
-def test_it_is_measured_once_a_study(prepared: Prepared, pristine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("measured again")
+def test_to_prepare_a_study_measures_nothing(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("measured while trials wait")
 
-    monkeypatch.setattr(prepare_module, "with_linear_probe", refuse)
-    again = prepare(tiny.make_spec(), roots=[pristine], device=tiny.CPU, facts=prepared.facts)
-    assert again.facts == prepared.facts
+    monkeypatch.setattr(module, "run_linear_probe", refuse)
+    assert prepare_study().facts.similarity is None
