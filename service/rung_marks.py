@@ -3,10 +3,9 @@
 The store writes them, and search reads them to decide which trials go on.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 PAUSED = "spezia:paused"
 """User attribute of a trial that is paused, or was told to pause and still runs: a `Pause`. Optuna's tools show it."""
@@ -47,17 +46,27 @@ class Arrival:
     """When it did, as ISO 8601 in UTC."""
 
 
-def pause_in(user_attrs: Mapping[str, Any]) -> Pause | None:
-    """Return where a trial of these user attributes is paused or told to pause; ``None``: it is not."""
-    stored = user_attrs.get(PAUSED)
-    return None if stored is None else Pause(**stored)
+class Marked(Protocol):
+    """What has these attributes: a trial of Optuna's."""
+
+    user_attrs: dict[str, Any]
+    system_attrs: dict[str, Any]
 
 
-def arrivals_in(system_attrs: Mapping[str, Any]) -> dict[int, Arrival]:
-    """Return by rung the arrivals of a trial of these system attributes."""
-    return {int(rung): Arrival(*stored) for rung, stored in system_attrs.get(REACHED, {}).items()}
+def pause_of(trial: Marked) -> Pause | None:
+    """Return where a trial is paused, or was told to pause; ``None``: it was not.
+
+    Anyone who enqueues a trial may give it our user attribute, which says nothing of one that has reached no rung.
+    """
+    stored = trial.user_attrs.get(PAUSED)
+    return None if stored is None or REACHED not in trial.system_attrs else Pause(**stored)
 
 
-def n_promoted_in(system_attrs: Mapping[str, Any]) -> int:
-    """Return from how many rungs a trial of these system attributes was promoted."""
-    return int(system_attrs.get(PROMOTED, 0))
+def arrivals_of(trial: Marked) -> dict[int, Arrival]:
+    """Return the arrivals of a trial by rung."""
+    return {int(rung): Arrival(*stored) for rung, stored in trial.system_attrs.get(REACHED, {}).items()}
+
+
+def n_promoted_of(trial: Marked) -> int:
+    """Return from how many rungs a trial was promoted."""
+    return int(trial.system_attrs.get(PROMOTED, 0))

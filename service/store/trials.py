@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
 from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, FIXED_PARAMS, id_of
-from service.rung_marks import PAUSED, PROMOTED, REACHED, Pause, arrivals_in, pause_in
+from service.rung_marks import PAUSED, PROMOTED, REACHED, Pause, arrivals_of, pause_of
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
 from service.store.optuna.tables import (
@@ -35,6 +35,7 @@ from service.store.transaction import Transaction
 from spezia.contract.event import TrialChanged, ValueReported
 from spezia.contract.failure import Failure
 from spezia.contract.hyperparameters import param_value
+from spezia.contract.pruners import RungsPruner
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Paused
@@ -110,12 +111,14 @@ def unfinished(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
 
 def waiting(tx: Transaction, study: StudyRow) -> list[int]:
     """Return the numbers of the WAITING trials that wait for a worker alone, ascending: paused ones are not ready."""
-    return [trial.number for trial in _waiting_ones(tx, study) if pause_in(trial.user_attrs) is None]
+    return [trial.number for trial in _waiting_ones(tx, study) if pause_of(trial) is None]
 
 
 def paused(tx: Transaction, study: StudyRow) -> list[FrozenTrial]:
     """Return the trials that are paused, in the order of their numbers; shared, so not to be changed."""
-    return [trial for trial in _waiting_ones(tx, study) if pause_in(trial.user_attrs) is not None]
+    if not isinstance(study.spec.pruner, RungsPruner):
+        return []
+    return [trial for trial in _waiting_ones(tx, study) if pause_of(trial) is not None]
 
 
 def counts_of_open_studies(tx: Transaction) -> dict[str, int]:
@@ -180,7 +183,7 @@ def start(
         is_judged: Whether pruners have judged the trial by exactly these values, and may remember it.
     """
     tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
-    if pause_in(trial.user_attrs) is not None:
+    if pause_of(trial) is not None:
         attrs = trial_user_attributes
         tx.connection.execute(delete(attrs).where(attrs.c.trial_id == id_of(trial), attrs.c.key == PAUSED))
     if not is_judged:
@@ -227,7 +230,7 @@ def put_back(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> None:
 
 def reach(tx: Transaction, trial: FrozenTrial, rung: int, value: float) -> None:
     """Note the value of a trial at a rung; what it reported there first stands, as others were ranked by it."""
-    before = {str(one): [arrival.value, arrival.at] for one, arrival in arrivals_in(trial.system_attrs).items()}
+    before = {str(one): [arrival.value, arrival.at] for one, arrival in arrivals_of(trial).items()}
     here = {str(rung): [value, _now(tx)]}
     _set_system_attrs(tx, trial, {REACHED: here | before})
 
@@ -333,7 +336,7 @@ def _say(
         value=values[0] if values else None,
         values=list(values or ()),
         failure=failure,
-        paused=_shown(pause_in(trial.user_attrs)) if state == "WAITING" else None,
+        paused=_shown(pause_of(trial)) if state == "WAITING" else None,
     )
     events.add(tx, study.uuid, study.study_id, changed)
     if state != "RUNNING":
@@ -342,7 +345,7 @@ def _say(
 
 def paused_at(trial: FrozenTrial) -> Paused | None:
     """Return where a trial is paused, as people see it; ``None`` of any other."""
-    return _shown(pause_in(trial.user_attrs)) if trial.state is TrialState.WAITING else None
+    return _shown(pause_of(trial)) if trial.state is TrialState.WAITING else None
 
 
 def _shown(pause: Pause | None) -> Paused | None:

@@ -123,12 +123,14 @@ def _study_line(study: Study) -> str:
     parts = [f"{study.n_finished}/{study.spec.n_trials} trials"]
     if study.start_small and study.spec.start_small and len(study.start_small.runs) < study.spec.start_small.trials:
         parts.insert(0, f"{len(study.start_small.runs)}/{study.spec.start_small.trials} small runs")
+    if study.trials.paused:
+        parts.append(f"{study.trials.paused} paused")
     if study.best:
         parts.append(f"best {number_words(study.best.value)} (trial {study.best.number})")
     if study.pareto:
         parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished
-    if study.n_finished and left > 0:
+    if study.n_finished and left > 0 and not study.trials.paused:  # most paused ones will end at once
         parts.append(f"about {duration_words(study.elapsed_seconds / study.n_finished * left)} left")
     state = "" if study.state == "running" else f" ({study.state})"
     return f"{study.name}{state}: {', '.join(parts)}"

@@ -17,6 +17,8 @@ def trials_table(trials: list[Trial]) -> Table:
     table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
     for trial in trials:
         state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
+        if trial.paused:
+            state = f"{state} paused at rung {trial.paused.rung}"
         value = value_words(trial)
         table.add_row(str(trial.number), state, value, str(trial.step), params_words(trial.params))
     return table

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, delete, select, update
 
-from service.lifecycle.leases import report, start_waiting_trial, take_back, tell
+from service.lifecycle.leases import dispatch, report, take_back, tell
 from service.search.pruning.rungs import RungCounts
 from service.store import attempts, leases, studies
 from service.store.optuna import tables as optuna_tables
@@ -105,12 +105,10 @@ RUNG_MUTANTS: dict[str, list[Cut | Swap]] = {
         Cut(tell, "_check_trial_outcome", 'if outcome.state == "COMPLETE" and is_paused:', "if False:"),
     ],
     "a pause is forgotten with its worker": [
-        Cut(take_back, "_was_told_to_pause", "pause_in(trial.user_attrs) is not None", "False"),
+        Cut(take_back, "_was_told_to_pause", "pause_of(trial) is not None", "False"),
     ],
     "promotions have no cap": [Cut(RungCounts, "n_free", "- self.n_promoted[place]", "")],
-    "a promotion is forgotten": [
-        Cut(start_waiting_trial, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")
-    ],
+    "a promotion is forgotten": [Cut(dispatch, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")],
 }
 """What random faults find where trials pause at rungs."""
 

@@ -6,7 +6,7 @@ from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import settle
-from service.rung_marks import pause_in
+from service.rung_marks import pause_of
 from service.store import leases, studies, trials
 from service.store.leases import Lease
 from service.store.store import Store
@@ -33,7 +33,7 @@ def _end_one(store: Store, study_uuid: str, number: int) -> bool:
         trial = None if study is None else trials.find(tx, study, number)
         if study is None or trial is None or (study_uuid, number) not in trials.orphans(tx):
             return False
-        if pause_in(trial.user_attrs) is None:
+        if pause_of(trial) is None:
             trials.finish(tx, study, trial, "FAIL", None, _ORPHAN)
         elif study.state == "stopping":
             end_at_rung(tx, study, [trial], STUDY_ENDED)

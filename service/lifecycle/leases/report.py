@@ -12,7 +12,7 @@ from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.heartbeat import directive
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.studies.rungs import reach_rung
-from service.rung_marks import Pause, pause_in
+from service.rung_marks import Pause, pause_of
 from service.search.pruning.curves import Curves
 from service.search.pruning.should_prune import Decision, should_prune
 from service.search.results.judge_trial import judge_trial
@@ -104,7 +104,7 @@ def _accept(tx: Transaction, lease_id: str, token: str, reports: list[Report]) -
 def _pause_of(tx: Transaction, study: StudyRow, held: Lease) -> Pause | None:
     """Where the trial of a lease was told to pause; ``None`` where it was not."""
     trial = trials.find(tx, study, held.number) if held.kind == "trial" else None
-    return None if trial is None else pause_in(trial.user_attrs)
+    return None if trial is None else pause_of(trial)
 
 
 def _has_ended(tx: Transaction, study: StudyRow, held: Lease) -> bool:
@@ -154,7 +154,7 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
     trial = trials.add_value(tx, study, held.number, one.step, one.value)
     decision = _ask_pruner(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, trial, one)
-    if not one.final and pause_in(trial.user_attrs) is None:
+    if not one.final and pause_of(trial) is None:
         reach_rung(tx, study, held, trial, one.step)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
     answer = Answer(

@@ -3,7 +3,7 @@
 from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.lifecycle.studies.rungs import next_rung
-from service.rung_marks import pause_in
+from service.rung_marks import pause_of
 from service.search.pruning.rungs import steps_to_evaluate
 from service.search.space.params import trial_params
 from service.store import attempts, measurements, trials
@@ -50,7 +50,7 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, nu
         resume=resume,
         reserved_seconds=seconds,
     )
-    if (pause := pause_in(trial.user_attrs)) is not None:
+    if (pause := pause_of(trial)) is not None:
         trials.promote(tx, trial, pause.rung)
     if resume is None:
         trials.start(tx, study, trial, {}, is_judged=False)

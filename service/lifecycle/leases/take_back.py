@@ -9,7 +9,7 @@ from service.lifecycle.leases.accept_probe import note_failed_probe
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
-from service.rung_marks import pause_in
+from service.rung_marks import pause_of
 from service.search.results.judge_trial import values_when_pruned
 from service.store import attempts, measurements, studies, trials
 from service.store.leases import Lease
@@ -62,7 +62,7 @@ def take_back(
 
 def _was_told_to_pause(tx: Transaction, study: StudyRow, held: Lease) -> bool:
     trial = trials.find(tx, study, held.number) if held.kind == "trial" else None
-    return trial is not None and trials.is_running(trial) and pause_in(trial.user_attrs) is not None
+    return trial is not None and trials.is_running(trial) and pause_of(trial) is not None
 
 
 def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Failure, used_up: bool) -> None:
@@ -75,7 +75,7 @@ def _take_back_trial(tx: Transaction, study: StudyRow, held: Lease, failure: Fai
     elif held.is_cancelled:
         message = f"the trial was cancelled while it ran, and its worker went away: {failure.message}"
         trials.finish(tx, study, trial, "FAIL", None, Failure(failure_class="cancelled", message=message))
-    elif pause_in(trial.user_attrs) is not None:
+    elif pause_of(trial) is not None:
         if study.state == "stopping":
             end_at_rung(tx, study, [trial], STUDY_ENDED)
         else:

@@ -18,7 +18,7 @@ from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.lifecycle.trials.saved_seconds import saved_seconds
-from service.rung_marks import pause_in
+from service.rung_marks import pause_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import with_first_rung
 from service.search.results.judge_trial import judge_trial, values_when_pruned
@@ -192,7 +192,7 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
         return _try_again(tx, study, held, outcome, failure)
     best = best_evaluation(tx, study, held, trial)
     was_pruned = tx.ask(measurements.was_pruned(held))
-    is_paused = pause_in(trial.user_attrs) is not None
+    is_paused = pause_of(trial) is not None
     _check_trial_outcome(outcome, has_reported=best is not None, was_pruned=was_pruned, is_paused=is_paused)
     if outcome.state == "COMPLETE":
         assert best is not None

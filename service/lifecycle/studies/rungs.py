@@ -5,7 +5,7 @@ Which trials go on is decided by `service.search.pruning.rungs`; this file knows
 
 from collections.abc import Sequence
 
-from service.rung_marks import n_promoted_in, pause_in
+from service.rung_marks import n_promoted_of, pause_of
 from service.search.pruning.rungs import Promotion, Ranks, RungCounts, promotions, rung_steps
 from service.search.results.judge_trial import values_when_pruned
 from service.search.space.params import trial_params
@@ -22,6 +22,8 @@ STUDY_ENDED = "the study was ended before it was promoted"
 
 def due_promotions(tx: Transaction, study: StudyRow) -> list[Promotion]:
     """Return the paused trials of a study that may go on, in the order in which they do."""
+    if not isinstance(study.spec.pruner, RungsPruner):
+        return []
     return _promotions(tx, study, trials.unfinished(tx, study))
 
 
@@ -29,8 +31,8 @@ def next_rung(study: StudyRow, trial: FrozenTrial) -> int | None:
     """Return the step of the rung at which a trial may pause next when it goes on; ``None``: it runs to its end."""
     if trials.is_baseline(trial):
         return None
-    pause = pause_in(trial.user_attrs)
-    n_passed = n_promoted_in(trial.system_attrs) if pause is None else pause.rung + 1
+    pause = pause_of(trial)
+    n_passed = n_promoted_of(trial) if pause is None else pause.rung + 1
     steps = rung_steps(study.spec, trial_params(study.spec, trial.params))
     return steps[n_passed] if n_passed < len(steps) else None
 
@@ -41,12 +43,14 @@ def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial
     The baseline passes all rungs, and a trial that begins anew passes those from which it was promoted before. Where
     device seconds are limited a trial always pauses, as it has reserved those up to its rung; it may go on at once.
     """
+    if not isinstance(study.spec.pruner, RungsPruner) or trials.is_baseline(trial):
+        return
     steps = rung_steps(study.spec, trial_params(study.spec, trial.params))
-    if step not in steps or trials.is_baseline(trial):
+    if step not in steps:
         return
     rung = steps.index(step)
     trials.reach(tx, trial, rung, trial.intermediate_values[step])
-    if rung < n_promoted_in(trial.system_attrs):
+    if rung < n_promoted_of(trial):
         return
     pausing = [
         trials.as_if_paused(tx, one, rung, step, held.attempt) if one.number == trial.number else one
@@ -74,7 +78,7 @@ def end_at_rung(tx: Transaction, study: StudyRow, ending: Sequence[FrozenTrial],
     """End trials that are paused, or were told to pause, as PRUNED at their last values."""
     ranks = Ranks(study.spec, trials.all_of(tx, study) if ending else ())
     for trial in ending:
-        pause = pause_in(trial.user_attrs)
+        pause = pause_of(trial)
         assert pause is not None
         reason, pruner = ranks.reason_to_end(trial, why), study.spec.pruner.name
         decisions.add(tx, study.uuid, trial.number, pause.attempt, pause.step, pruner, **vars(reason))
@@ -82,8 +86,6 @@ def end_at_rung(tx: Transaction, study: StudyRow, ending: Sequence[FrozenTrial],
 
 
 def _promotions(tx: Transaction, study: StudyRow, unfinished: Sequence[FrozenTrial]) -> list[Promotion]:
-    if not isinstance(study.spec.pruner, RungsPruner):
-        return []
     finished = tx.trials.summary(study.study_id, RungCounts)
     return promotions(study.spec, finished, unfinished, all_begun=_all_begun(tx, study))
 

@@ -11,7 +11,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from service.optuna_private import FIXED_PARAMS, all_but, suggest
-from service.rung_marks import pause_in
+from service.rung_marks import pause_of
 from service.search.propose.grid import next_grid_point
 from service.search.propose.samplers import build_sampler
 from service.search.snapshot_storage import STUDY_ID, SnapshotStorage, running_trial
@@ -119,7 +119,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
 
 def _as_seen(trial: FrozenTrial) -> FrozenTrial:
     """A trial as samplers see it: one that is paused is PRUNED at its last value, for as long as it waits."""
-    if trial.state is not TrialState.WAITING or pause_in(trial.user_attrs) is None:
+    if trial.state is not TrialState.WAITING or pause_of(trial) is None:
         return trial
     seen = copy(trial)
     seen.state, seen.values = TrialState.PRUNED, [trial.intermediate_values[max(trial.intermediate_values)]]

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from optuna.trial import FrozenTrial, TrialState
 
-from service.rung_marks import Pause, arrivals_in, n_promoted_in, pause_in
+from service.rung_marks import Pause, arrivals_of, n_promoted_of, pause_of
 from service.search.pruning.comparable import Schedule, schedule_of
 from service.search.pruning.pruners import longest_schedule
 from service.search.pruning.reasons import Reason
@@ -112,11 +112,11 @@ class RungCounts:
         """Return the counts of these trials and ``trials``."""
         more = RungCounts(self.n_reached, self.n_promoted, self.last_arrival, self.n_complete)
         for trial in trials:
-            arrivals, schedule = arrivals_in(trial.system_attrs), schedule_of(trial)
+            arrivals, schedule = arrivals_of(trial), schedule_of(trial)
             for rung, arrival in arrivals.items():
                 more.n_reached[schedule, rung] += 1
                 more.last_arrival[schedule, rung] = max(arrival.at, more.last_arrival.get((schedule, rung), ""))
-            for rung in range(n_promoted_in(trial.system_attrs)):
+            for rung in range(n_promoted_of(trial)):
                 more.n_promoted[schedule, rung] += 1
             more.n_complete += bool(arrivals) and trial.state is TrialState.COMPLETE
         return more
@@ -160,8 +160,7 @@ def promotions(
     if due or not all_begun:
         return [_promotion(trial, counts) for trial in due]
     n_ahead = sum(
-        trial.state is TrialState.RUNNING and not pause_in(trial.user_attrs) and n_promoted_in(trial.system_attrs) > 0
-        for trial in unfinished
+        trial.state is TrialState.RUNNING and not pause_of(trial) and n_promoted_of(trial) > 0 for trial in unfinished
     )
     # values of different epochs are not compared: the best of each first, then the second of each
     in_order = [
@@ -181,15 +180,15 @@ class Ranks:
         self._sign = spec.objectives[0].sign
         reached: defaultdict[Place, list[float]] = defaultdict(list)
         for trial in trials:
-            for rung, arrival in arrivals_in(trial.system_attrs).items():
+            for rung, arrival in arrivals_of(trial).items():
                 reached[schedule_of(trial), rung].append(self._sign * arrival.value)
         self._reached = {place: sorted(values) for place, values in reached.items()}
 
     def reason_to_end(self, trial: FrozenTrial, why: str) -> Reason:
         """Return why a trial that is paused, or told to pause, ends there."""
-        pause = pause_in(trial.user_attrs)
+        pause = pause_of(trial)
         assert pause is not None
-        value = arrivals_in(trial.system_attrs)[pause.rung].value
+        value = arrivals_of(trial)[pause.rung].value
         peers = self._reached[schedule_of(trial), pause.rung]
         rank = 1 + bisect_left(peers, self._sign * value)
         text = f"paused at step {pause.step}: the value {value:.6g} ranks {rank} of {len(peers)} at rung {pause.rung}"
@@ -202,14 +201,14 @@ def _waiting_in_order(spec: StudySpec, unfinished: Sequence[FrozenTrial]) -> dic
     sign = spec.objectives[0].sign
     found: defaultdict[Place, list[tuple[float, int, FrozenTrial]]] = defaultdict(list)
     for trial in unfinished:
-        pause = pause_in(trial.user_attrs) if trial.state is TrialState.WAITING else None
+        pause = pause_of(trial) if trial.state is TrialState.WAITING else None
         if pause is not None:
-            value = arrivals_in(trial.system_attrs)[pause.rung].value
+            value = arrivals_of(trial)[pause.rung].value
             found[schedule_of(trial), pause.rung].append((sign * value, trial_seed(spec.seed, trial.number), trial))
     return {place: [trial for *_, trial in sorted(some, key=lambda one: one[:2])] for place, some in found.items()}
 
 
 def _promotion(trial: FrozenTrial, counts: RungCounts) -> Promotion:
-    pause = pause_in(trial.user_attrs)
+    pause = pause_of(trial)
     assert pause is not None
     return Promotion(trial.number, pause, counts.last_arrival[schedule_of(trial), pause.rung])

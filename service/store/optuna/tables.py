@@ -8,6 +8,7 @@ number, and one of the few trials that have not finished.
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    ColumnElement,
     DateTime,
     Enum,
     Float,
@@ -19,12 +20,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     exists,
     func,
     text,
 )
 
-from service.rung_marks import PAUSED
+from service.rung_marks import PAUSED, REACHED
 
 SCHEMA_REVISION = "v3.2.0.a"
 SCHEMA_VERSION = 12
@@ -147,5 +149,10 @@ def _attributes(owner: str, plural: str) -> tuple[Table, Table]:
 study_user_attributes, study_system_attributes = _attributes("study", "studies")
 trial_user_attributes, trial_system_attributes = _attributes("trial", "trials")
 
-IS_PAUSED = exists().where(trial_user_attributes.c.trial_id == trials.c.trial_id, trial_user_attributes.c.key == PAUSED)
-"""Condition that a WAITING trial is paused."""
+
+def _has(attributes: Table, key: str) -> ColumnElement[bool]:
+    return exists().where(attributes.c.trial_id == trials.c.trial_id, attributes.c.key == key).correlate(trials)
+
+
+IS_PAUSED = and_(_has(trial_user_attributes, PAUSED), _has(trial_system_attributes, REACHED))
+"""Condition that a WAITING trial is paused, as `service.rung_marks.pause_of` has it."""

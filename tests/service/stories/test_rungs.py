@@ -2,8 +2,10 @@
 
 import json
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
+import optuna_dashboard
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -274,6 +276,13 @@ def test_the_first_rung_is_decided_when_the_study_is_prepared(http: TestClient, 
 
 
 @pytest.mark.slow
+def test_a_first_rung_behind_the_end_of_a_trial_is_warned_of(http: TestClient, worker: RungWorker) -> None:
+    begin(http, worker, first=None, epochs=1)
+    assert worker.take()["evaluate_at"] == [1]
+    assert any("the first rung would stand at evaluation 2 of 1" in one for one in http.get(STUDY).json()["warnings"])
+
+
+@pytest.mark.slow
 def test_stock_optuna_reads_a_study_with_paused_trials_and_what_it_begins_is_paused_again(
     http: TestClient, app: FastAPI, worker: RungWorker, database_url: str
 ) -> None:
@@ -290,6 +299,29 @@ def test_stock_optuna_reads_a_study_with_paused_trials_and_what_it_begins_is_pau
     assert trial(http)["paused"]["rung"] == 0
     worker.work(falling)
     assert state(http) == "complete"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["studies", "studies/{id}", "studies/{id}/param_importances"])
+def test_optunas_dashboard_reads_a_study_with_paused_trials(
+    http: TestClient, worker: RungWorker, database_url: str, path: str
+) -> None:
+    begin(http, worker)
+    for _ in range(4):
+        held = worker.ask()
+        assert held is not None
+        worker.train(held, falling)
+    with stock_storage(database_url) as storage:
+        [study] = storage.get_all_studies()
+        answered: list[str] = []
+        environ: dict[str, Any] = {"PATH_INFO": f"/api/{path.format(id=study._study_id)}"}
+        setup_testing_defaults(environ)
+        body = b"".join(optuna_dashboard.wsgi(storage)(environ, lambda status, *_: answered.append(status)))
+    assert answered == ["200 OK"], body
+    if path == "studies/{id}":
+        shown = json.loads(body)["trials"][2]
+        assert (shown["state"], shown["intermediate_values"]) == ("Waiting", [{"step": 1, "value": 3.0}])
+        assert "spezia:paused" in [one["key"] for one in shown["user_attrs"]]
 
 
 @pytest.mark.slow

@@ -61,6 +61,9 @@ WRITES: dict[str, Callable[[optuna.Study], object]] = {
     "asked and told": lambda stock: stock.tell(stock.ask(), 0.05),
     "asked and never told": lambda stock: stock.ask(),
     "enqueued": lambda stock: stock.enqueue_trial({"learning_rate": 5e-4}),
+    "enqueued as if it were paused": lambda stock: stock.enqueue_trial(
+        {"learning_rate": 5e-4}, user_attrs={"spezia:paused": {"rung": 0}}
+    ),
     "enqueued out of its range": lambda stock: stock.enqueue_trial({"learning_rate": 5.0}),
     "enqueued as no number": lambda stock: stock.enqueue_trial({"learning_rate": [1e-4], "other": None}),
     "waiting with other params": lambda stock: _add(
