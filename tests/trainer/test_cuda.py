@@ -216,6 +216,7 @@ def test_masks_are_those_of_the_cpu(shape: tuple[int, ...], dtype: torch.dtype, 
     dropped = []
     for device in (tiny.CPU, CUDA):
         masks = DropoutMasks(device)
+        assert masks.has_kernel == (device == CUDA)
         masks.begin_step(2**62 + 12_345)
         n_tokens = shape[-2] if len(shape) > 2 else 30
         batch = Batch(
@@ -224,7 +225,7 @@ def test_masks_are_those_of_the_cpu(shape: tuple[int, ...], dtype: torch.dtype, 
             rows_B=torch.tensor([5, 0, 2, 9], device=device),
             starts_B=torch.tensor([0, 3, 1, 29], device=device) if pads_left else None,
         )
-        leaf = values.to(device).requires_grad_()
+        leaf = values.to(device, copy=True).requires_grad_()
         with masks.of(batch):
             found = masks.drop(leaf, 0.3, Site(masks, "a.site"))
         found.float().square().sum().backward()

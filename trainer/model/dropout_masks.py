@@ -14,7 +14,9 @@ B = rows of a micro-batch, T = tokens of its longest row, N = positions (tokens,
 M = what else there is of each example, such as heads, K = features or keys, W = words of 4 of them.
 """
 
+import functools
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -33,13 +35,14 @@ from transformers.integrations.sdpa_attention import create_position_bias_mask, 
 from trainer.data.tokenised_split import Batch
 from trainer.model.dropout import calls_dropout
 
-HAS_KERNEL = find_spec("triton") is not None
-"""Whether the compiler of kernels is here, which comes with PyTorch for CUDA."""
-if HAS_KERNEL:
+_HAS_COMPILER = find_spec("triton") is not None  # it comes with PyTorch for CUDA
+if _HAS_COMPILER:
     from trainer.model.dropout_kernel import Drop, DropInOnePass
 
 SHARED = frozenset({"pos_dropout"})
 """Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
+
+_LOG = logging.getLogger(__name__)
 
 _LANES = 4
 """Numbers that a word decides about."""
@@ -68,6 +71,8 @@ class DropoutMasks:
         self._of_functions = of_functions
         # A tensor, so that a recorded step reads from it the number of the step that it is played for
         self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self.has_kernel = _has_kernel(self._step.device)
+        """Whether one kernel drops numbers, instead of several operations."""
         self._tables: dict[tuple[object, ...], torch.Tensor] = {}
         self._pass: _Pass | None = None
 
@@ -112,17 +117,8 @@ class DropoutMasks:
             return functional.dropout(values, probability)
         n_dropped = min(round(probability * _LEVELS), _LEVELS - 1)
         lowest_kept, scale = n_dropped - _LEVELS // 2, _LEVELS / (_LEVELS - n_dropped)
-        keys_BN, columns_MW, starts_B = self._words(self._pass, values.shape, site)
-        if values.is_cuda and HAS_KERNEL:
-            factors = _MIX_1, _MIX_2
-            drop = Drop(keys_BN, columns_MW, starts_B, lowest_kept, scale, factors)
-            dropped: torch.Tensor = DropInOnePass.apply(values, drop)  # type: ignore[no-untyped-call]
-            return dropped
-        lanes_BMNK = _lanes(keys_BN, columns_MW, starts_B, values.shape[-1])
-        keep = torch.empty(values.shape, device=values.device)
-        torch.ge(lanes_BMNK, lowest_kept, out=keep.view(lanes_BMNK.shape))
-        keep.mul_(scale)
-        return (values * keep).to(values.dtype)
+        drop = _drop_by_kernel if self.has_kernel else _drop
+        return drop(values, *self._words(self._pass, values.shape, site), lowest_kept, scale)
 
     def _words(
         self, now: "_Pass", shape: torch.Size, site: "Site"
@@ -263,6 +259,54 @@ class _Pass:
             starts_B = self.starts_B if n_positions == self.n_tokens else None
             self._keys[n_positions] = _positions(self.examples_B, n_positions, starts_B)
         return self._keys[n_positions]
+
+
+@functools.cache
+def _has_kernel(device: torch.device) -> bool:
+    """Whether one kernel drops numbers on ``device``, and the very same ones."""
+    if device.type != "cuda" or not _HAS_COMPILER:
+        return False
+    values = torch.linspace(-3, 3, 2 * 3 * 40 * 70, device=device).view(2, 3, 40, 70)
+    keys_BN = _mix(torch.arange(2 * 40, device=device)).view(2, 40)
+    columns_MW = _mix(torch.arange(3 * 18, device=device) + 2**40).view(3, 18)
+    try:
+        for starts_B in (None, torch.tensor([0, 9], device=device)):
+            numbers = values, keys_BN, columns_MW, starts_B, -9_999, 1.25
+            if not torch.equal(_drop_by_kernel(*numbers), _drop(*numbers)):
+                _LOG.warning("dropout takes several operations: the kernel drops other numbers than it should")
+                return False
+    except Exception as error:  # whatever a compiler raises, such as that there is no compiler of C
+        _LOG.warning("dropout takes several operations: the kernel cannot be compiled: %s", error)
+        return False
+    return True
+
+
+def _drop(
+    values: torch.Tensor,
+    keys_BN: torch.Tensor,
+    columns_MW: torch.Tensor,
+    starts_B: torch.Tensor | None,
+    lowest_kept: int,
+    scale: float,
+) -> torch.Tensor:
+    lanes_BMNK = _lanes(keys_BN, columns_MW, starts_B, values.shape[-1])
+    keep = torch.empty(values.shape, device=values.device)
+    torch.ge(lanes_BMNK, lowest_kept, out=keep.view(lanes_BMNK.shape))
+    keep.mul_(scale)
+    return (values * keep).to(values.dtype)
+
+
+def _drop_by_kernel(
+    values: torch.Tensor,
+    keys_BN: torch.Tensor,
+    columns_MW: torch.Tensor,
+    starts_B: torch.Tensor | None,
+    lowest_kept: int,
+    scale: float,
+) -> torch.Tensor:
+    drop = Drop(keys_BN, columns_MW, starts_B, lowest_kept, scale, (_MIX_1, _MIX_2))
+    dropped: torch.Tensor = DropInOnePass.apply(values, drop)  # type: ignore[no-untyped-call]
+    return dropped
 
 
 def _lanes(
