@@ -9,9 +9,6 @@ the best 8 of each task under seeds 1 to 8, with the loss of every validation ro
 ``OUT/runs.jsonl``, and started again the command goes on behind the last. ``--seconds`` bounds it: three quarters of
 them are for seed 0, and the rest for the other seeds of the best so far. At its end it writes all that has finished to
 ``OUT/ft_table.npz``, which `ft_table.py` describes, and prints one JSON line.
-
-The processes fork from one that has prepared all tasks, so that they start in no time. That one must not have touched
-CUDA: set ``PYTORCH_NVML_BASED_CUDA_CHECK=1``, since merely asking for a device touches it otherwise.
 """
 
 import argparse
@@ -24,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +85,20 @@ class Keepsake(BestModel):
 
 
 class Bench:
-    """Trains the trials of a plan in one process."""
+    """Trains the trials of a plan in one process, which prepares each task when it first meets it."""
 
-    def __init__(self, plan: dict[str, Any], prepared: dict[str, Prepared]) -> None:
+    def __init__(self, plan: dict[str, Any], data: Path, model: Path) -> None:
         self._plan = plan
-        self._prepared = prepared
-
-    def use_device(self) -> None:
-        """Choose the device, which a process must not have touched before it forks."""
-        device = choose_device()
-        self._prepared = {task: replace(prepared, device=device) for task, prepared in self._prepared.items()}
-        self._name = describe_device(device).name
+        self._data = data
+        self._model = model
+        self._prepared: dict[str, Prepared] = {}
+        self._device = choose_device()
+        self._device_name = describe_device(self._device).name
 
     def run(self, job: Job, ends_at: float) -> dict[str, Any] | None:
         """Train one trial to its end; ``None`` if it would last longer than to ``ends_at`` (``time.monotonic``)."""
+        if job.task not in self._prepared:
+            self._prepared[job.task] = prepare_task(self._plan, job.task, self._data, self._model, self._device)
         prepared = self._prepared[job.task]
         config = TrialConfig.from_params(self._plan["configurations"][job.configuration])
         best = RowLosses(prepared) if job.seed else Keepsake()
@@ -118,20 +115,22 @@ class Bench:
         found = vars(job) | {
             "state": state,
             "seconds": time.monotonic() - started_at,
-            "device": self._name,
+            "device": self._device_name,
             "evaluations": evaluations,
         }
         return found | ({"row_losses": best.losses_N} if isinstance(best, RowLosses) else {})
 
 
 _BENCH: list[Bench] = []
-"""The bench of a process of the pool, which it has by being forked."""
+"""The bench of a process of the pool."""
 
 
-def begin(bench: Bench, parent_pid: int) -> None:
+def begin(plan: dict[str, Any], data: Path, model: Path, parent_pid: int) -> None:
     end_by_kernel(parent_pid, signal.SIGKILL)
-    bench.use_device()
-    _BENCH.append(bench)
+    torch.set_num_threads(1)
+    disable_progress_bar()
+    set_verbosity_error()
+    _BENCH.append(Bench(plan, data, model))
 
 
 def run(job: Job, ends_at: float) -> dict[str, Any] | None:
@@ -142,22 +141,15 @@ def main(
     data: Path, model: Path, out: Path, *, processes: int, seconds: float, n_configurations: int, n_seeds: int
 ) -> None:
     started_at = time.monotonic()
-    torch.set_num_threads(1)  # before the first operation, so that the processes can fork
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    disable_progress_bar()
-    set_verbosity_error()
     out.mkdir(parents=True, exist_ok=True)
     plan = json.loads((data / "plan.json").read_text())
     plan["configurations"] = plan["configurations"][:n_configurations]
     done = read_runs(out / "runs.jsonl")
     before = len(done)
-    prepared = {task: prepare_task(plan, task, data, model) for task in plan["tasks"]}
-    prepared_at = time.monotonic()
-    bench = Bench(plan, prepared)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # who has touched CUDA, if only by asking for it, cannot fork
     with (
         (out / "runs.jsonl").open("a") as log,
-        ProcessPoolExecutor(processes, context, begin, (bench, os.getpid())) as pool,
+        ProcessPoolExecutor(processes, context, begin, (plan, data, model, os.getpid())) as pool,
     ):
         for jobs, share in ((first_jobs(plan), FIRST_SHARE), (repeat_jobs(plan, done, n_seeds), 1.0)):
             ends_at = started_at + share * seconds
@@ -183,7 +175,6 @@ def main(
                     "repeats": sum(found["seed"] > 0 for found in new),
                 },
                 "diverged": sum(found["state"] == "diverged" for found in done),
-                "preparing_seconds": round(prepared_at - started_at, 1),
                 "seconds": round(time.monotonic() - started_at, 1),
                 "mean_trial_seconds": round(sum(found["seconds"] for found in new) / max(1, len(new)), 2),
             }
@@ -202,8 +193,7 @@ def read_runs(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def prepare_task(plan: dict[str, Any], task: str, data: Path, model: Path) -> Prepared:
-    """Prepare a task on the CPU, where what its trials share stays: only they touch the device."""
+def prepare_task(plan: dict[str, Any], task: str, data: Path, model: Path, device: torch.device) -> Prepared:
     spec = StudySpec.model_validate(
         {
             "name": task,
@@ -221,7 +211,7 @@ def prepare_task(plan: dict[str, Any], task: str, data: Path, model: Path) -> Pr
             },
         }
     )
-    return prepare(spec, roots=[data, model], device=torch.device("cpu"))
+    return prepare(spec, roots=[data, model], device=device)
 
 
 def first_jobs(plan: dict[str, Any]) -> Iterator[Job]:
