@@ -37,7 +37,7 @@ from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment, TrialSpeed
 from trainer.engine.channel import Channel
-from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Hello, Preempted, Training, Work
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Hello, Preempted, Training, Work
 from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import CheckpointFolder
 
@@ -93,6 +93,8 @@ class FakeEngine:
                     return self._pause(work.assignment, step, action.get("pause", []))
                 if not answer.go_on:
                     return Ended(speed=TrialSpeed(**SPEED))
+            elif verb == "found":
+                self._channel.send(Found(facts=FACTS))
             elif verb == "step":
                 self._channel.send(Training())
             elif verb == "hang" and argument != "deaf":

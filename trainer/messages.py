@@ -59,6 +59,13 @@ class Training(Reply):
     kind: Literal["training"] = "training"
 
 
+class Found(Reply):
+    """The study is prepared, and these facts hold whatever becomes of timing a few steps after it."""
+
+    kind: Literal["found"] = "found"
+    facts: Facts
+
+
 class Evaluated(Reply):
     """The trial was evaluated; the engine waits for an ``Answer``."""
 
@@ -101,7 +108,9 @@ class Preempted(Reply):
 
 
 Command = Annotated[Work | Answer | Stop, Field(discriminator="kind")]
-Event = Annotated[Hello | Alive | Training | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")]
+Event = Annotated[
+    Hello | Alive | Found | Training | Evaluated | Ended | Failed | Preempted, Field(discriminator="kind")
+]
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[Event] = TypeAdapter(Event)

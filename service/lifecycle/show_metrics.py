@@ -32,7 +32,9 @@ def _look(tx: Transaction) -> Fleet:
         studies=_with_zeros(get_args(StudyState), studies.counts(tx)),
         trials=_with_zeros(get_args(TrialState), trials.counts_of_open_studies(tx)),
         paused_trials=trials.n_paused(tx),
-        workers=_with_zeros(get_args(DeviceKind), Counter(workers.kinds_seen_within(tx, LEASE_SECONDS))),
+        workers=_with_zeros(
+            get_args(DeviceKind), Counter(row.device["kind"] for row in workers.all_seen_within(tx, LEASE_SECONDS))
+        ),
         leases=n_leases,
         oldest_renewal_seconds=0.0 if first_expiry is None else _age(tx, first_expiry - leases.TERM),
         oldest_expired_seconds=_age(tx, first_expiry),

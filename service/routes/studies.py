@@ -13,6 +13,7 @@ from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import show_study
 from service.lifecycle.studies.list_studies import list_studies
 from service.lifecycle.studies.plan_study import plan_study
+from service.lifecycle.studies.quote import quote_by_earlier
 from service.lifecycle.studies.show_importances import Evaluator, show_importances
 from service.lifecycle.studies.validate_study import validate_study
 from service.routes import examples
@@ -81,9 +82,13 @@ def post_study(
 
 
 @router.post(":validate", responses=problems(Invalid))
-def post_validate(spec: Annotated[CheckedSpec, examples.body(classification=examples.STUDY)]) -> Validation:
-    """Check a spec without starting it: defaults and preset filled in, and what to think about again."""
-    return validate_study(spec)
+def post_validate(
+    spec: Annotated[CheckedSpec, examples.body(classification=examples.STUDY)], store: StoreDep
+) -> Validation:
+    """Check a spec without starting it: defaults and preset filled in, what to think about again, and what it would
+    take where an earlier study tells."""
+    found = validate_study(spec)
+    return found.model_copy(update={"quote": quote_by_earlier(store, found.spec)})
 
 
 @router.get("", responses=problems(Invalid))

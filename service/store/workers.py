@@ -54,10 +54,10 @@ def seen_within(tx: Transaction, seconds: float, limit: int, after: str) -> list
     return list(tx.connection.execute(wanted))
 
 
-def kinds_seen_within(tx: Transaction, seconds: float) -> list[str]:
-    """Return the kind of device of each registered worker that was heard of lately."""
+def all_seen_within(tx: Transaction, seconds: float) -> list[Row]:
+    """Return device and host of each registered worker that was heard of lately."""
     lately = (worker.c.registered_at.is_not(None), worker.c.last_seen_at >= tx.now - timedelta(seconds=seconds))
-    return [device["kind"] for device in tx.connection.execute(select(worker.c.device).where(*lately)).scalars()]
+    return list(tx.connection.execute(select(worker.c.device, worker.c.host).where(*lately)))
 
 
 def launched_with_leases(tx: Transaction, launcher: str) -> list[str]:

@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from spezia.cli.words import duration_words, number_words, params_words, value_words
+from spezia.cli.words import duration_words, number_words, params_words, quote_words, value_words
 from spezia.client import ENDED, Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
@@ -42,10 +42,14 @@ class _News:
         self._printed: set[int] = set()
         self._small: set[int] | None = None
         self._warnings: set[str] = set()
+        self._has_quoted = False
 
     def print_new(self, study: Study) -> None:
         if study.state not in ENDED:
             self._print_warnings(study)
+        if study.quote is not None and not self._has_quoted and study.n_finished == 0:
+            self._console.print(f"quote: {quote_words(study.quote)}", soft_wrap=True, highlight=False)
+        self._has_quoted = study.quote is not None
         if study.start_small:
             self._print_small(study.start_small)
         if study.trials != self._counts:

@@ -76,7 +76,11 @@ def _show_seconds(study: Study, console: Console) -> None:
         "early stopping": study.saved_seconds.early_stopping,
         "the trunk cache": study.saved_seconds.trunk_cache,
     }
-    parts = [f"about {duration_words(seconds)} by {name}" for name, seconds in saved.items() if seconds and seconds > 0]
+    parts = [
+        f"about {duration_words(seconds)} by {name}"
+        for name, seconds in saved.items()
+        if seconds and round(seconds) > 0
+    ]
     console.print(f"{line}; saved: {', '.join(parts)}" if parts else line, soft_wrap=True, highlight=False)
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from spezia.cli.words import params_words, value_words
+from spezia.cli.words import params_words, quote_words, value_words
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
@@ -41,6 +41,8 @@ def show_validation(found: Validation, console: Console) -> None:
         soft_wrap=True,
         highlight=False,
     )
+    if found.quote is not None:
+        console.print(f"quote: {quote_words(found.quote)}", soft_wrap=True, highlight=False)
     for warning in found.warnings:
         console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
     if not found.warnings:

@@ -1,6 +1,7 @@
 """Numbers, params and values of trials in words, short enough for a line of a terminal."""
 
 from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.quote import Quote
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial
 
@@ -37,3 +38,16 @@ def duration_words(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
+
+
+def quote_words(quote: Quote) -> str:
+    """Return what a study will take, such as ``about 12 min (8 min to 16 min) of device time``."""
+    device, wall = (
+        f"about {duration_words(one.expected)} ({duration_words(one.low)} to {duration_words(one.high)})"
+        for one in (quote.device_seconds, quote.wall_seconds)
+    )
+    workers = "1 worker" if quote.n_workers == 1 else f"{quote.n_workers} workers"
+    words = f"{device} of device time, {wall} in all with {workers}"
+    if quote.will_not_fit:
+        words += "; what does not fit into memory: " + "; ".join(map(params_words, quote.will_not_fit))
+    return words

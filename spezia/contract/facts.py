@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spezia.contract.step_times import StepTimes
 from spezia.contract.wire import Count, Reply
 
 
@@ -59,5 +60,7 @@ class Facts(Reply):
     does not ask for it or it cannot be measured."""
     awaits_similarity: bool = False
     """Whether the similarity has yet to be measured, which a worker does while others train."""
+    step_times: StepTimes | None = None
+    """What trials of the study will take, from a few steps that were timed; null where none could be."""
     warnings: Annotated[list[str], Field(fail_fast=True)] = []
     """What is unusual about the data or the model, with what to do about it."""

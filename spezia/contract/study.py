@@ -5,6 +5,7 @@ from typing import Literal
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
+from spezia.contract.quote import Quote
 from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study_spec import CheckedSpec
@@ -97,6 +98,12 @@ class Study(Reply):
     """Device seconds that all attempts of all trials have used."""
     saved_seconds: SavedSeconds = SavedSeconds()
     """Device seconds that pruning, early stopping and the trunk cache have saved."""
+    quote: Quote | None = None
+    """What the study will take, said when it was prepared; null until then, and where no steps could be timed."""
+    quote_error: float | None = None
+    """By which share of ``quote.device_seconds.expected`` the study took more, trials that ended early counted as if
+    they had not; null until the study has completed all trials that were quoted, where some of them failed, and under
+    rungs."""
     created_at: datetime
     """Time of the study's creation."""
     finished_at: datetime | None

@@ -1,6 +1,7 @@
 """What the service thinks of a spec without starting it: warnings, and the size of the search."""
 
 from spezia.contract.advice import Advice
+from spezia.contract.quote import Quote
 from spezia.contract.study_spec import CheckedSpec
 from spezia.contract.wire import Count, Reply, Text
 
@@ -40,3 +41,6 @@ class Validation(Reply):
     longest_trial_evaluations: Count | None
     """Number of evaluations of the longest trial that the spec allows; null for a script, which decides by itself
     when to report."""
+    quote: Quote | None = None
+    """What the study would take, by steps that were timed for an earlier study of the same task, model and data on a
+    device that is here now; null where there is none."""

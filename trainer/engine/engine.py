@@ -46,6 +46,7 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.script import run_script
 from trainer.train.script_file import open_script
+from trainer.train.time_steps import with_step_times
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
@@ -125,7 +126,8 @@ class Engine:
             return self._end_of_script(assignment)
         prepared = self._prepared(assignment)
         if isinstance(assignment, PrepareAssignment):
-            return messages.Ended(facts=prepared.facts)
+            self._channel.send(messages.Found(facts=prepared.facts))
+            return messages.Ended(facts=with_step_times(prepared, uses_cache=self._cache is not None))
         if isinstance(assignment, ProbeAssignment):
             return messages.Ended(similarity=measure_similarity(prepared))
         if isinstance(assignment, ScoreAssignment):

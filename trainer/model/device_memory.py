@@ -1,6 +1,8 @@
 """Tells whether the memory of the device is short, frees it, and measures how much of it a trial took."""
 
 import gc
+import resource
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -61,3 +63,9 @@ def reset_peak_memory() -> None:
 def peak_memory() -> int:
     """Return how many bytes of the CUDA device tensors took at most since the last reset; 0 on other devices."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+
+
+def peak_resident_memory() -> int:
+    """Return how many bytes of the host's memory this process has taken at most, since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
-from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Preempted, Stop, Training, Work
+from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Preempted, Stop, Training, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, Terminating
@@ -64,6 +65,7 @@ class Attempt:
             self._n_reports = assignment.resume.step  # those of an earlier attempt count, too
         self._stopped_as: Ending | None = None
         self._is_pausing = False
+        self._found: Facts | None = None
 
     def terminate(self, reason: str) -> bool:
         """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
@@ -102,6 +104,9 @@ class Attempt:
             event = self._next()
             if isinstance(event, Evaluated):
                 self._answer(event)
+                continue
+            if isinstance(event, Found):
+                self._found = event.facts
                 continue
             if isinstance(event, Training):
                 _LOG.info("first optimizer step")
@@ -212,6 +217,9 @@ class Attempt:
         if self._is_pausing and failure.failure_class not in _NO_PAUSE:
             _LOG.warning("the checkpoint of the paused trial was not written: %s", failure.message)
             return replace(self._blank(), is_paused=True)
+        if self._found is not None:
+            _LOG.warning("steps could not be timed: %s", failure.message)
+            return replace(self._blank(), facts=self._found)
         return replace(self._blank(), failure=failure)
 
     def _blank(self) -> Ending:

@@ -3,14 +3,11 @@
 B = rows of a batch, T = tokens of its longest row.
 """
 
-import json
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -21,35 +18,17 @@ from spezia.contract.study_spec import StudySpec
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
-from trainer.model.device import describe_device, training_tokens
-from trainer.model.device_memory import retry_with_free_memory
-from trainer.model.forward import forward
-from trainer.model.frozen_in_bf16 import keep_frozen_in_bf16
 from trainer.model.memory_hints import MemoryHints
-from trainer.model.micro_batch_size import MicroBatchSize
-from trainer.model.trial_model import TrialModel, make_trial_model
+from trainer.train.begin_trial import begin_trial, memory_key
 from trainer.train.checkpoint import Checkpoints, TrialState, Watch
 from trainer.train.evaluate import evaluate
-from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate
+from trainer.train.optimizer import make_schedule, set_learning_rate
 from trainer.train.prepare import Prepared
 from trainer.train.progress import Progress
 from trainer.train.stopwatch import Stopwatch
-from trainer.train.trial_steps import TrialSteps
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
-from trainer.trunk.open_trunk import open_trunk
-
-_MEMORY_HYPERPARAMETERS = (
-    "method",
-    "frozen_layers",
-    "frozen_fraction",
-    "unfreeze",
-    "gradient_checkpointing",
-    "lora_rank",
-    "lora_targets",
-)
-"""Hyperparameters that decide what a forward pass must keep for the backward pass."""
 
 FINITE_CHECK_STEPS = 50
 """Optimizer steps between two looks at the training loss, each of which waits for the device."""
@@ -112,16 +91,11 @@ def fine_tune(
     n_steps = steps_per_epoch(len(prepared.train), config.batch_size)
     due = _plan(prepared, config, n_steps, evaluate_at)
     hints = hints or MemoryHints()
-    trial_model = retry_with_free_memory(
-        lambda: _make_trial_model(prepared, config, n_steps * config.epochs, seed=seed, number=number)
+    begun = begin_trial(
+        prepared, config, n_steps=n_steps * config.epochs, seed=seed, number=number, hints=hints, cache=cache
     )
+    prepared, trial_model, optimizer, trunk = begun.prepared, begun.trial_model, begun.optimizer, begun.trunk
     model = trial_model.model
-    trunk = None
-    if cache is not None and trial_model.depth:
-        splits = prepared.train, prepared.validation
-        train, validation, trunk = open_trunk(cache, model, trial_model.depth, splits, prepared.facts)
-        prepared = replace(prepared, train=train, validation=validation)
-    optimizer = retry_with_free_memory(lambda: make_optimizer(model, config, trial_model.rate_shares))
     rate_of = make_schedule(config, n_steps * config.epochs)
     progress = Progress(
         is_minimized=prepared.spec.direction == "minimize",
@@ -129,9 +103,6 @@ def fine_tune(
         trunk=trunk,
     )
     losses: list[torch.Tensor] = []
-    tokens = training_tokens(prepared.device)
-    micro_batch = MicroBatchSize(tokens, hints, _memory_key(prepared, _memory_params(config)))
-    steps = TrialSteps(prepared, config, model, optimizer, micro_batch, progress.trunk.select)
     watch = Watch(checkpoints, TrialState(prepared.pretrained, model, optimizer, progress, best, losses))
     batches = trial_batches(
         prepared.train.lengths_N, batch_size=config.batch_size, epochs=config.epochs, seed=seed, number=number
@@ -140,12 +111,12 @@ def fine_tune(
     for optimizer_steps, rows_B in islice(enumerate(batches, start=1), watch.optimizer_steps, None):
         watch.look(optimizer_steps=optimizer_steps - 1)
         if trial_model.begin_step(optimizer_steps - 1):
-            steps.forget_graphs()
+            begun.steps.forget_graphs()
         set_learning_rate(optimizer, rate_of(optimizer_steps - 1))
         # Seeded at each step, what is drawn depends on nothing that happened before it, in this trial or another
         step_seed = derive_seed("dropout", seed, number, optimizer_steps)
         trial_model.masks.begin_step(step_seed)
-        losses.append(steps.take(rows_B, step_seed))
+        losses.append(begun.steps.take(rows_B, step_seed))
         if len(losses) % FINITE_CHECK_STEPS == 0:
             _check_finite("training", float(losses[-1]))
         if optimizer_steps not in due:
@@ -187,37 +158,6 @@ def _patience(spec: StudySpec) -> int | None:
     return patience * spec.training.evaluations_per_epoch
 
 
-def _make_trial_model(prepared: Prepared, config: TrialConfig, n_steps: int, *, seed: int, number: int) -> TrialModel:
-    model = prepared.pretrained.new_model(seed=seed, number=number).to(prepared.device)
-
-    def probe() -> torch.Tensor:
-        first = prepared.train.collate(np.zeros(1, dtype=np.int64), model.device)
-        return forward(model, first, prepared.facts.precision)
-
-    trial_model = make_trial_model(
-        model,
-        prepared.pretrained,
-        config,
-        probe=probe,
-        n_steps=n_steps,
-        seed=derive_seed("adapters", seed, number),
-    )
-    if prepared.facts.precision == "bf16":
-        keep_frozen_in_bf16(model, prepared.pretrained.model, probe)
-    return trial_model
-
-
-def _memory_params(config: TrialConfig) -> dict[str, Any]:
-    return {name: value for name, value in asdict(config).items() if name in _MEMORY_HYPERPARAMETERS}
-
-
-def _memory_key(prepared: Prepared, work: dict[str, Any]) -> str:
-    """What decides how many tokens fit into a pass of ``work``."""
-    facts = prepared.facts
-    key = {"model": facts.model_sha256, "max_tokens": facts.max_tokens, "precision": facts.precision}
-    return json.dumps(key | work | {"device": describe_device(prepared.device).name}, sort_keys=True)
-
-
 def _measure(
     prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor], hints: MemoryHints
 ) -> dict[str, float]:
@@ -230,7 +170,7 @@ def _measure(
         prepared.validation,
         prepared.facts.precision,
         hints=hints,
-        memory_key=_memory_key(prepared, {"evaluates": True}),
+        memory_key=memory_key(prepared, {"evaluates": True}),
     )
     loss = scores.pop("loss")
     _check_finite("validation", loss)

@@ -47,6 +47,7 @@ from trainer.model.vocabulary import find_seen_tokens
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask, choose_task
 from trainer.tasks.text_multi_label import MultiLabelClassification
+from trainer.train.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ class Prepared:
     test: Split | None
     class_weights_C: NDArray[np.float32] | None
     """Weight of each class in the training loss; ``None``: all weigh the same."""
+    load_seconds: float
+    """Seconds that reading and checking data and model took."""
 
 
 def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, facts: Facts | None = None) -> Prepared:
@@ -83,6 +86,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
     assert spec.model is not None
     assert spec.data is not None
     forbid_tf32()
+    stopwatch = Stopwatch()
     precision = choose_precision(facts.precision if facts else spec.training.precision, device)
     data, table = _read_train(spec.task, spec.data, roots)
     task = choose_task(spec.task, data, table.values)
@@ -128,6 +132,7 @@ def prepare(spec: StudySpec, *, roots: Sequence[Path], device: torch.device, fac
         class_weights_C=(
             None if spec.training.class_weights is None else balanced_weights(encoded["train"], len(task.class_names))
         ),
+        load_seconds=stopwatch.seconds,
     )
 
 

@@ -1,6 +1,7 @@
 """Accept a worker's result, exactly once (POST /v1/leases/{lease_id}/tell)."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from structlog.contextvars import bind_contextvars
@@ -15,6 +16,7 @@ from service.lifecycle.model_folders import remove_folders
 from service.lifecycle.models.keep_models import keep_models
 from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
+from service.lifecycle.studies.quote import keep_quote, quote_prepared
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.lifecycle.trials.saved_seconds import saved_seconds
@@ -38,6 +40,7 @@ from spezia.contract.protocol import (
     Told,
     TrialOutcome,
 )
+from spezia.contract.quote import Quote
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         LeaseLost: The lease is stale; nothing has changed, files included.
         OutcomeRefused: The outcome does not fit the assignment or the reports; the lease lives on.
     """
-    first = _propose_first_trials(store, proposer, lease_id, token, outcome)
+    ahead = _work_out_ahead(store, proposer, lease_id, token, outcome)
     with store.writing() as tx:
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
@@ -70,7 +73,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             raise OutcomeRefused(f"this lease is for {ended.kind!r}; the outcome is of kind {outcome.kind!r}")
         match outcome:
             case PreparedOutcome():
-                settled = _accept_prepared(tx, proposer, study, ended, outcome, first)
+                settled = _accept_prepared(tx, proposer, study, ended, outcome, ahead)
             case ProbeOutcome():
                 settled = _accept_probe(tx, study, ended, outcome)
             case SmallOutcome():
@@ -114,10 +117,18 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
     return Told(replayed=True)
 
 
-def _propose_first_trials(
-    store: Store, proposer: Proposer, lease_id: str, token: str, outcome: Outcome
-) -> FirstTrials | None:
-    """Propose, outside of the transaction that accepts facts, the trials that a study begins with after them."""
+@dataclass(frozen=True)
+class _Ahead:
+    """What takes too long for the transaction that accepts facts."""
+
+    first: FirstTrials
+    """Trials that the study begins with."""
+    quoted: Quote | None
+    """What the study will take; ``None`` where no steps were timed."""
+
+
+def _work_out_ahead(store: Store, proposer: Proposer, lease_id: str, token: str, outcome: Outcome) -> _Ahead | None:
+    """Propose the first trials of a study, and quote it, outside of the transaction that accepts facts."""
     if not isinstance(outcome, PreparedOutcome) or outcome.facts is None:
         return None
     with store.reading() as tx:
@@ -126,7 +137,8 @@ def _propose_first_trials(
         if study is None:
             return None  # the facts come too late, or again
         seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
-    return propose_first_trials(proposer, study, outcome.facts, seen, attrs)
+        quoted = quote_prepared(tx, study, outcome.facts, outcome.device_seconds)
+    return _Ahead(propose_first_trials(proposer, study, outcome.facts, seen, attrs), quoted)
 
 
 def _accept_prepared(
@@ -135,7 +147,7 @@ def _accept_prepared(
     study: StudyRow,
     held: Lease,
     outcome: PreparedOutcome,
-    first: FirstTrials | None,
+    ahead: _Ahead | None,
 ) -> StudyRow:
     if (outcome.facts is None) == (outcome.failure is None):
         raise OutcomeRefused("a prepare ends with facts or with a failure, and not with both")
@@ -152,6 +164,9 @@ def _accept_prepared(
     if spec != study.spec:
         study = studies.change_spec(tx, study, spec)
     seen = trials.all_of(tx, study)
+    if ahead is not None and ahead.quoted is not None:
+        keep_quote(tx, study, held, ahead.quoted)
+    first = None if ahead is None else ahead.first
     if first is None or first.number != len(seen):
         # stock Optuna has added trials since
         attrs = tx.trials.get_study_system_attrs(study.study_id)

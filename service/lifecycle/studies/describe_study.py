@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from service.lifecycle.studies.budgets import elapsed_seconds
 from service.lifecycle.studies.summarise import summary_of
-from service.store import studies, study_summaries
+from service.store import quotes, studies, study_summaries
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.study_summaries import Totals
 from service.store.transaction import Transaction
+from spezia.contract.pruners import RungsPruner
+from spezia.contract.quote import Quote
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import Best, Study, TrialCounts
 
@@ -31,10 +33,11 @@ def describe_study(tx: Transaction, study: StudyRow) -> Study:
 def describe_studies(tx: Transaction, rows: Sequence[StudyRow]) -> list[Study]:
     """Describe studies as `describe_study`, without reading their trials."""
     totals = study_summaries.of_studies(tx, [row.uuid for row in rows])
-    return [_describe(tx, row, totals[row.uuid]) for row in rows]
+    quoted = quotes.of_studies(tx, [row.uuid for row in rows])
+    return [_describe(tx, row, totals[row.uuid], quoted.get(row.uuid)) for row in rows]
 
 
-def _describe(tx: Transaction, study: StudyRow, totals: Totals) -> Study:
+def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | None) -> Study:
     # one that is yet to be made is of a study older than summaries are
     summary = totals.summary or summary_of(tx, study)
     counts = TrialCounts(
@@ -65,8 +68,21 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals) -> Study:
         elapsed_seconds=elapsed_seconds(tx, study),
         device_seconds=totals.device_seconds,
         saved_seconds=totals.saved,
+        quote=quoted,
+        quote_error=None if quoted is None else _quote_error(study, counts, totals, quoted),
         created_at=study.created_at,
         finished_at=study.finished_at,
         start_small=None if summary.small_runs is None else SmallRuns.model_validate(summary.small_runs),
         warnings=study.warnings,
     )
+
+
+def _quote_error(study: StudyRow, counts: TrialCounts, totals: Totals, quoted: Quote) -> float | None:
+    """``None`` unless the study has done what was quoted. Trials that ended early count as if they had not; of those
+    that rungs have ended, what that saved is not measured."""
+    if isinstance(study.spec.pruner, RungsPruner):
+        return None
+    if study.state != "complete" or counts.n_finished != quoted.n_trials or counts.fail:
+        return None
+    taken = totals.device_seconds + (totals.saved.pruning or 0.0) + (totals.saved.early_stopping or 0.0)
+    return taken / quoted.device_seconds.expected - 1

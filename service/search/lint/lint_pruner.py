@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from service.search.edits import fix, lower_field, raise_field, set_field, together
 from service.search.finding import Finding, Gain, Remedy, some
 from service.search.pruning.comparable import n_schedules
-from service.search.pruning.pruners import longest_schedule
+from service.search.pruning.pruners import first_step, longest_schedule
 from service.search.space.allowed import largest
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
@@ -20,7 +20,7 @@ def pruner_findings(spec: StudySpec) -> Iterator[Finding]:
     if isinstance(spec.pruner, pruners.NoPruner):
         return
     n_evaluations = longest_schedule(spec)
-    first = _first_step(spec.pruner)
+    first = first_step(spec.pruner)
     if n_evaluations == 1:
         yield Finding(
             field="pruner.name",
@@ -38,27 +38,6 @@ def pruner_findings(spec: StudySpec) -> Iterator[Finding]:
     else:
         yield from _peers(spec)
     yield from _threshold(spec)
-
-
-def _first_step(pruner: pruners.Pruner) -> int:
-    """The first evaluation, counted from 1, at which the pruner may end a trial."""
-    match pruner:
-        case pruners.MedianPruner(options=options) | pruners.PercentilePruner(options=options):
-            return options.n_warmup_steps + 1
-        case pruners.ThresholdPruner(options=options):
-            return options.n_warmup_steps + 1
-        case pruners.SuccessiveHalvingPruner(options=options):
-            # no trial has 2**60 evaluations, and larger exponents make numbers that fill a page
-            return int(options.min_resource * options.reduction_factor ** min(options.min_early_stopping_rate, 60))
-        case pruners.HyperbandPruner(options=options):
-            return options.min_resource
-        case pruners.PatientPruner(options=options):
-            # the first evaluation, and one more than the patience without a better one
-            return options.patience + 2
-        case pruners.RungsPruner(options=options):
-            return options.first or 1
-        case pruners.NoPruner():
-            raise AssertionError("no pruner has no first step")
 
 
 def _evaluate_more(spec: StudySpec, first: int) -> Remedy | None:

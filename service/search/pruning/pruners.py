@@ -1,8 +1,8 @@
 """Optuna's pruners by name. Optuna counts steps from 0 and we from 1, so warm-up is one longer here.
 
 A further pruner of Optuna's, such as the Wilcoxon pruner, needs a model of its options in `spezia.contract.pruners`, a
-case in `build_pruner`, one in `reasons`, which says why it pruned a trial, and one in `lint_pruner`, which says when it
-can act first. Which trials it may compare is decided in `comparable`.
+case in `build_pruner` and in `first_step`, and one in `reasons`, which says why it pruned a trial. Which trials it may
+compare is decided in `comparable`.
 """
 
 from optuna.pruners import (
@@ -61,6 +61,27 @@ def longest_schedule(spec: StudySpec) -> int:
         assert default is not None
         searched.append(spec.fixed.get("epochs", default))
     return max(map(int, searched)) * spec.training.evaluations_per_epoch
+
+
+def first_step(pruner: pruners.Pruner) -> int:
+    """Return the first evaluation, counted from 1, at which a pruner may end a trial."""
+    match pruner:
+        case pruners.MedianPruner(options=options) | pruners.PercentilePruner(options=options):
+            return options.n_warmup_steps + 1
+        case pruners.ThresholdPruner(options=options):
+            return options.n_warmup_steps + 1
+        case pruners.SuccessiveHalvingPruner(options=options):
+            # no trial has 2**60 evaluations, and larger exponents make numbers that fill a page
+            return int(options.min_resource * options.reduction_factor ** min(options.min_early_stopping_rate, 60))
+        case pruners.HyperbandPruner(options=options):
+            return options.min_resource
+        case pruners.PatientPruner(options=options):
+            # the first evaluation, and one more than the patience without a better one
+            return options.patience + 2
+        case pruners.RungsPruner(options=options):
+            return options.first or 1
+        case pruners.NoPruner():
+            raise AssertionError("no pruner has no first step")
 
 
 def _percentile(percentile: float, options: pruners.MedianOptions) -> BasePruner:

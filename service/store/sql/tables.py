@@ -124,6 +124,17 @@ study_summary = Table(
     Index("study_summary_stale", "study_uuid", sqlite_where=STALE, postgresql_where=STALE),
 )
 
+# What each study will take, as it was quoted when it was prepared.
+quote = Table(
+    "quote",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    # of what the study's steps depend on: task, model, data, precision and device
+    Column("subject", String(64), nullable=False, index=True),
+    Column("quote", Text, nullable=False),
+    Column("quoted_at", Instant, nullable=False),
+)
+
 # Live leases only: a row goes when the right to write goes, so no row means stale.
 lease = Table(
     "lease",

@@ -70,7 +70,10 @@ def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.
 
 
 def test_prepare_states_the_facts(play: Callable[..., list[Any]], facts: Facts) -> None:
-    assert play(work("prepare")) == [messages.Ended(facts=facts)]
+    found, ended = play(work("prepare"))
+    assert found == messages.Found(facts=facts)
+    assert ended.facts.step_times.kinds
+    assert ended == messages.Ended(facts=facts.model_copy(update={"step_times": ended.facts.step_times}))
 
 
 def test_a_probe_measures_the_similarity(play: Callable[..., list[Any]], facts: Facts) -> None:
@@ -85,7 +88,8 @@ def test_trial_evaluates_and_saves_the_model_that_is_wanted(
     go_on, keep = messages.Answer(go_on=True), messages.Answer(go_on=True, keep_model=True)
     first, second, ended = play(trial(facts, tmp_path), go_on, keep)
     assert [first.final, second.final] == [False, True]
-    assert ended.model_saved
+    assert ended == messages.Ended(model_saved=True, speed=ended.speed)
+    assert ended.speed.seconds_per_epoch > 0
     assert (tmp_path / "model.safetensors").exists()
     (scored,) = play(work("score", tmp_path, facts=facts))
     assert scored.metrics["test_loss"] > 0
@@ -140,10 +144,10 @@ def test_trial_evaluates_at_the_steps_of_its_assignment(play: Callable[..., list
 
 def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:
     bad = tiny.make_spec(data={"train": "nowhere.csv"})
-    failed, ended = play(work("prepare", spec=bad, study_id="0" * 32), work("prepare"))
+    failed, found, _ = play(work("prepare", spec=bad, study_id="0" * 32), work("prepare"))
     assert failed.failure.failure_class == "data_error"
     assert "nowhere.csv" in failed.failure.message
-    assert ended.facts == facts
+    assert found.facts == facts
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from tests.trainer.short_memory import fail_once
 from trainer.model.best_model import BestModel
 from trainer.model.micro_batch_size import MemoryHints, MicroBatchSize, is_out_of_memory
+from trainer.train import begin_trial as module
 from trainer.train import evaluate as evaluate_module
-from trainer.train import fine_tune as module
 from trainer.train import trial_steps
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.optimizer import make_optimizer

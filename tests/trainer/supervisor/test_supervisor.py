@@ -101,6 +101,15 @@ def test_model_is_uploaded_when_the_service_wants_it(start: Start) -> None:
     assert puts[-1] == "tell"
 
 
+@pytest.mark.parametrize("end", [{"signal": 9}, {"fail": "exception"}], ids=["killed", "failed"])
+def test_a_study_is_prepared_though_timing_steps_fails(start: Start, end: dict[str, Any]) -> None:
+    service = FakeService(assignment("prepare"), assignment(number=1))
+    assert start(service, prepare=[{"found": True}, end], trials={"1": GOOD}) == 0
+    prepared, trial = service.outcomes
+    assert (prepared["failure"], prepared["facts"]["step_times"]) == (None, None)
+    assert trial["state"] == "COMPLETE"
+
+
 def test_pruned_trial_ends_at_once_and_the_engine_stays(start: Start) -> None:
     service = FakeService(assignment(number=0), assignment(number=1))
     service.answer = lambda report: {"should_prune": report.lease_id.endswith("0"), "reason": "behind"}

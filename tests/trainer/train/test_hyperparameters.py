@@ -37,7 +37,7 @@ from tests.trainer.families import (
 from tests.trainer.observed import Observed, count_calls, observe
 from trainer.errors import ConfigError
 from trainer.model.forward import forward
-from trainer.train import fine_tune as loop
+from trainer.train import begin_trial as loop
 from trainer.train.prepare import prepare
 from trainer.trial.config import TrialConfig
 

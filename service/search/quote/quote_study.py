@@ -1,0 +1,202 @@
+"""Say what a study will take: draw its trials by chance, and let workers carry them out one after the other."""
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+
+from service.search.baseline import baseline
+from service.search.pruning.pruners import first_step
+from service.search.quote.draw_params import draw_params
+from service.search.quote.trial_cost import TrialCost, TrialCosts
+from service.search.space.space_size import space_size
+from spezia.contract import pruners
+from spezia.contract.facts import Facts
+from spezia.contract.quote import Interval, Quote
+from spezia.contract.step_times import StepTimes
+from spezia.contract.study_spec import Params, StudySpec
+
+MARGIN = 1.25
+"""Factor by which the time of a step in a trial may differ from that of the few that were timed."""
+
+_PERCENTILES = (5, 95)
+"""Ends of what studies take whose trials are drawn by chance."""
+
+_MOST_TRIALS = 200
+"""Largest number of trials that are drawn; a study of more takes in proportion."""
+
+_ROUNDS = 30
+"""Number of studies that are drawn."""
+
+
+_MOST_PROBED = 2_000
+"""Rows of a split by which a worker measures the similarity; of a large model it takes fewer."""
+
+_N_DRAWN = 400
+"""Number of trials that are drawn in all; those studies are made of them."""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Seconds that a study takes."""
+
+    device: float
+    wall: float
+
+
+def quote_study(
+    spec: StudySpec, facts: Facts, *, n_workers: int, prepare_seconds: float = 0.0, elapsed_seconds: float = 0.0
+) -> Quote | None:
+    """Return what a study will take; ``None`` where no steps were timed.
+
+    Args:
+        n_workers: workers that are there.
+        prepare_seconds: device seconds that preparing the study has taken.
+        elapsed_seconds: seconds from its creation until it was prepared.
+    """
+    times = facts.step_times
+    if times is None or not times.kinds:
+        return None
+    size = space_size(spec)
+    n_trials = spec.n_trials if size is None else min(size, spec.n_trials)
+    n_workers = max(1, min(n_workers, n_trials, spec.n_parallel or n_workers))
+    studies = list(_studies(spec, facts, times, n_trials))
+    fleet = _Fleet(spec=spec, facts=facts, times=times, n_workers=n_workers, scale=n_trials / len(studies[0]))
+    full = [fleet.carry_out(study, ends_early=False) for study in studies]
+    least = [fleet.carry_out(study, ends_early=True) for study in studies]
+    return Quote(
+        device_seconds=_interval(prepare_seconds, [one.device for one in full], [one.device for one in least]),
+        wall_seconds=_interval(elapsed_seconds, [one.wall for one in full], [one.wall for one in least]),
+        n_trials=n_trials,
+        n_workers=n_workers,
+        device=times.device,
+        peak_memory_bytes=times.peak_memory_bytes,
+        will_not_fit=_will_not_fit(times),
+    )
+
+
+def _studies(spec: StudySpec, facts: Facts, times: StepTimes, n_trials: int) -> Iterator[list[TrialCost]]:
+    """Yield the trials of studies such as this one may be: those that it begins with, and others by chance."""
+    chance = Random(spec.seed)
+    costs = TrialCosts(facts, times.kinds)
+    first = [baseline(spec, facts).params] if spec.baseline else []
+    begun = [costs.of(draw_params(spec, chance, given)) for given in [*first, *spec.enqueue][:_MOST_TRIALS]]
+    drawn = [costs.of(draw_params(spec, chance, {})) for _ in range(_N_DRAWN)]
+    n_shown = min(n_trials, _MOST_TRIALS)
+    for _ in range(_ROUNDS):
+        yield [*begun, *chance.choices(drawn, k=max(0, n_shown - len(begun)))][:n_shown]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fleet:
+    """Workers that carry out a study, each the next trial as soon as it has ended one."""
+
+    spec: StudySpec
+    facts: Facts
+    times: StepTimes
+    n_workers: int
+    scale: float
+    """Trials of the study for each that is carried out here."""
+
+    def carry_out(self, study: Sequence[TrialCost], *, ends_early: bool) -> _Taken:
+        """Return the seconds that pilots, trials and scoring take.
+
+        Args:
+            ends_early: whether each trial ends as soon as the pruner or early stopping may end it.
+        """
+        n_startup = self._n_startup() if ends_early else len(study)
+        trials = [
+            self._seconds(one, is_pruned=index >= n_startup, ends_early=ends_early) for index, one in enumerate(study)
+        ]
+        filled: set[int] = set()
+        for index, one in enumerate(study):
+            if one.fill and one.depth not in filled:
+                filled.add(one.depth)
+                trials[index] += one.fill
+        loads = [0.0, *[self.times.load_seconds] * (self.n_workers - 1)]  # the first worker has prepared the study
+        others = [*self._probe_seconds(), *self._pilot_seconds(study)]
+        of_trials = sum(trials) * self.scale
+        if self.spec.device_seconds is not None:
+            of_trials = min(of_trials, self.spec.device_seconds)
+        score = self._score_seconds(study)
+        wall = _makespan([*others, *trials], loads) * (of_trials / sum(trials) if sum(trials) else 1.0) + score
+        if self.spec.timeout_seconds is not None:
+            wall = min(wall, self.spec.timeout_seconds)
+        return _Taken(sum(loads) + sum(others) + of_trials + score, wall)
+
+    def _seconds(self, trial: TrialCost, *, is_pruned: bool, ends_early: bool) -> float:
+        training, pruner = self.spec.training, self.spec.pruner
+        steps = trial.epochs * training.evaluations_per_epoch
+        if is_pruned and not isinstance(pruner, pruners.NoPruner):
+            steps = min(steps, first_step(pruner))
+        if ends_early and training.early_stopping_patience is not None:
+            steps = min(steps, training.early_stopping_patience + 1)
+        n_evaluations = steps
+        if isinstance(pruner, pruners.RungsPruner):  # the first rung, those behind it, and the end
+            n_evaluations = 1 + math.ceil(math.log(max(1.0, steps / first_step(pruner)), pruner.options.eta))
+        return trial.seconds(steps / training.evaluations_per_epoch, n_evaluations)
+
+    def _n_startup(self) -> int:
+        """Number of trials that certainly come to their end."""
+        if isinstance(self.spec.pruner, pruners.MedianPruner | pruners.PercentilePruner):
+            return max(1, self.spec.pruner.options.n_startup_trials)
+        return 1
+
+    def _probe_seconds(self) -> list[float]:
+        """Return the seconds that measuring the similarity takes, which is a forward pass of so many rows."""
+        if not self.facts.awaits_similarity:
+            return []
+        n_rows = min(_MOST_PROBED, self.facts.train_rows) + min(_MOST_PROBED, self.facts.validation_rows)
+        return [self.times.kinds[0].evaluation_seconds * n_rows / max(1, self.facts.validation_rows)]
+
+    def _pilot_seconds(self, study: Sequence[TrialCost]) -> list[float]:
+        small = self.spec.start_small
+        if small is None:
+            return []
+        return [one.start + one.epochs * (small.fraction * one.epoch + one.evaluation) for one in study[: small.trials]]
+
+    def _score_seconds(self, study: Sequence[TrialCost]) -> float:
+        """Return the seconds to load the winner and to score it on the test rows, as if it were the first trial."""
+        if not self.facts.test_rows:
+            return 0.0
+        return study[0].start + study[0].evaluation * self.facts.test_rows / max(1, self.facts.validation_rows)
+
+
+def _makespan(trials: Sequence[float], loads: Sequence[float]) -> float:
+    """Return the seconds until workers that are free after ``loads`` have carried out ``trials``, each the next one."""
+    free_at = list(loads)
+    heapq.heapify(free_at)
+    for seconds in trials:
+        heapq.heapreplace(free_at, free_at[0] + seconds)
+    return max(free_at)
+
+
+def _interval(before: float, full: Sequence[float], least: Sequence[float]) -> Interval:
+    """Return what studies take that were drawn by chance, and between what, with a margin for what was timed.
+
+    Args:
+        before: what has been taken already.
+    """
+    low, high = _PERCENTILES
+    return Interval(
+        low=before + float(np.percentile(least, low)) / MARGIN,
+        expected=before + float(np.mean(full)),
+        high=before + float(np.percentile(full, high)) * MARGIN,
+    )
+
+
+def _will_not_fit(times: StepTimes) -> list[Params]:
+    """Return what tells the kinds of trials that do not fit, whatever their batch."""
+    found: list[Params] = [
+        {
+            "method": kind.method,
+            "frozen_layers": kind.frozen_blocks,
+            "gradient_checkpointing": kind.gradient_checkpointing,
+        }
+        for kind in times.kinds
+        if kind.epoch_seconds is None
+    ]
+    return [params for index, params in enumerate(found) if params not in found[:index]]

@@ -1,0 +1,122 @@
+"""What a study will take is said when it is prepared, stays as it was, and is compared with what it took."""
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from service.lease_and_heartbeat_terms import LEASE_SECONDS
+from service.lifecycle.studies.describe_study import show_study
+from service.store.store import Store
+from tests.conftest import FakeClock
+from tests.service.hand_worker import HandWorker, spec
+from tests.service.keyed import client_of
+
+KIND = {"method": "full", "frozen_blocks": 0, "gradient_checkpointing": False, "batch_size": 16}
+TIMES: dict[str, Any] = {
+    "device": "a hand",
+    "kinds": [KIND | {"start_seconds": 1.0, "epoch_seconds": 2.0, "evaluation_seconds": 0.5, "fill_seconds": 0.0}],
+    "load_seconds": 4.0,
+    "peak_memory_bytes": 10**9,
+}
+OF_TRIALS = 3 * (1 + 3 * 2.5)
+
+
+def begin(http: TestClient, worker: HandWorker, **changes: Any) -> dict[str, Any]:
+    assert http.post("/v1/studies", json=spec(**changes)).status_code == 201
+    worker.prepare(step_times=TIMES)
+    return shown(http)
+
+
+def shown(http: TestClient) -> dict[str, Any]:
+    study: dict[str, Any] = http.get("/v1/studies/feedback").json()
+    return study
+
+
+def run(worker: HandWorker, n_steps: int = 3, state: str = "COMPLETE", **outcome: Any) -> None:
+    held = worker.take()
+    for step in range(1, n_steps + 1):
+        worker.report(held, step, 0.5, final=step == n_steps and state == "COMPLETE")
+    assert worker.tell(held, {"kind": "trial", "state": state, "device_seconds": 9.5} | outcome).status_code == 200
+
+
+def test_a_study_says_what_it_will_take_and_how_wrong_that_was(http: TestClient, worker: HandWorker) -> None:
+    study = begin(http, worker)
+    quote = study["quote"]
+    assert quote["device_seconds"]["expected"] == pytest.approx(1 + OF_TRIALS)
+    assert (quote["n_trials"], quote["n_workers"], quote["device"]) == (3, 1, "a hand")
+    assert study["quote_error"] is None
+    run(worker)
+    run(worker, 1, "PRUNED", device_seconds=4.5, speed={"seconds_per_epoch": 2.5})  # 5 s more, had it gone on
+    run(worker)
+    study = shown(http)
+    assert study["quote"] == quote
+    assert study["quote_error"] == pytest.approx((1 + 9.5 + 9.5 + 9.5) / (1 + OF_TRIALS) - 1)
+    assert http.get("/v1/studies").json()["studies"] == [study]
+
+
+def test_what_was_not_quoted_is_not_judged(http: TestClient, worker: HandWorker) -> None:
+    quote = begin(http, worker)["quote"]
+    for _ in range(3):
+        run(worker)
+    assert http.patch("/v1/studies/feedback", json={"n_trials": 4}).status_code == 200
+    run(worker)
+    study = shown(http)
+    assert (study["state"], study["quote"], study["quote_error"]) == ("complete", quote, None)
+
+
+def test_a_study_whose_trials_fail_is_not_judged(http: TestClient, worker: HandWorker) -> None:
+    begin(http, worker)
+    run(worker)
+    run(worker)
+    worker.fail(worker.take())
+    assert (shown(http)["state"], shown(http)["quote_error"]) == ("complete", None)
+
+
+def test_without_timed_steps_there_is_no_quote(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec())
+    worker.prepare()
+    assert (shown(http)["quote"], shown(http)["quote_error"]) == (None, None)
+
+
+def test_a_quote_outlives_the_service(http: TestClient, worker: HandWorker, engine: Engine, clock: FakeClock) -> None:
+    quote = begin(http, worker)["quote"]
+    later = show_study(Store(engine, clock), "feedback").quote
+    assert later is not None
+    assert later.model_dump(mode="json") == quote
+
+
+def validated(http: TestClient, **changes: Any) -> Any:
+    reply = http.post("/v1/studies:validate", json=spec(**changes))
+    assert reply.status_code == 200
+    return reply.json()["quote"]
+
+
+def test_validating_quotes_by_an_earlier_study_of_the_same(
+    http: TestClient, worker: HandWorker, clock: FakeClock
+) -> None:
+    assert validated(http) is None
+    begin(http, worker)
+    quote = validated(http, name="another", n_trials=6)
+    assert quote["device_seconds"]["expected"] == pytest.approx(2 * OF_TRIALS)
+    assert validated(http, data={"train": "other.csv"}) is None
+    assert validated(http, model={"name": "other/model"}) is None
+    clock.advance(LEASE_SECONDS + 1)
+    assert validated(http) is None  # its device is no longer here
+    HandWorker(http)
+    assert validated(http) is not None
+    assert http.delete("/v1/studies/feedback").status_code == 204
+    assert validated(http) is None
+
+
+def test_nobody_is_quoted_by_the_study_of_another(app: FastAPI) -> None:
+    alice, bob, admin = (client_of(app, name, scope) for name, scope in PEOPLE)
+    worker = HandWorker(client_of(app, "worker", "worker"))
+    assert alice.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare(step_times=TIMES)
+    assert [validated(who) is not None for who in (alice, bob, admin)] == [True, False, True]
+
+
+PEOPLE = (("alice", "write"), ("bob", "write"), ("admin", "admin"))

@@ -1,0 +1,103 @@
+"""What a few timed steps say of trials, and that they change none."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer.conftest import Prepare
+from trainer.data.batches import trial_batches
+from trainer.model.best_model import BestModel
+from trainer.train import time_steps as module
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import Prepared
+from trainer.train.time_steps import TimedStep, epoch_tokens, fit, with_step_times
+from trainer.trial.config import TrialConfig
+from trainer.trial.seeds import derive_seed
+from trainer.trunk.cache import TrunkCache
+
+SPACE: dict[str, Any] = {
+    "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+    "batch_size": {"type": "categorical", "choices": [16, 4, 8]},
+    "frozen_layers": {"type": "int", "low": 0, "high": 2},
+}
+
+
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock that goes on so far between two looks."""
+    ticks = count()
+    return lambda: next(ticks) * seconds
+
+
+def losses(prepared: Prepared, cache: TrunkCache) -> list[float]:
+    config = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 1, "dropout": 0.2, "frozen_layers": 2})
+    trial = fine_tune(prepared, config, seed=0, number=0, best=BestModel(), cache=cache)
+    return [evaluation.value for evaluation in trial]
+
+
+def test_each_kind_is_timed_at_its_smallest_and_its_largest_batch(prepare_study: Prepare) -> None:
+    prepared = prepare_study(search_space=SPACE)
+    times = with_step_times(prepared, uses_cache=True).step_times
+    assert times is not None
+    assert [(kind.frozen_blocks, kind.batch_size) for kind in times.kinds] == [(0, 4), (0, 16), (2, 4), (2, 16)]
+    assert all(kind.epoch_seconds and kind.evaluation_seconds > 0 for kind in times.kinds)
+    assert [kind.fill_seconds > 0 for kind in times.kinds] == [False, False, True, True]
+    assert times.load_seconds > 0
+    assert times.peak_memory_bytes > 1e7
+
+
+def test_trials_are_the_same_after_timing_and_the_cache_is_as_it_was(prepare_study: Prepare, tmp_path: Path) -> None:
+    prepared = prepare_study(search_space=SPACE)
+    before = losses(prepared, TrunkCache(tmp_path / "first", 2**24))
+    weights = [parameter.clone() for parameter in prepared.pretrained.model.parameters()]
+    with_step_times(prepared, uses_cache=True)
+    assert all(torch.equal(*pair) for pair in zip(weights, prepared.pretrained.model.parameters(), strict=True))
+    assert losses(prepared, TrunkCache(tmp_path / "second", 2**24)) == before
+    assert prepared.facts.step_times is None
+
+
+def test_what_does_not_fit_is_a_finding_and_no_failure(prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.begin_trial
+
+    def begin(prepared: Prepared, config: TrialConfig, **options: Any) -> Any:
+        if config.frozen_layers == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return real(prepared, config, **options)
+
+    monkeypatch.setattr(module, "begin_trial", begin)
+    times = with_step_times(prepare_study(search_space=SPACE), uses_cache=False).step_times
+    assert times is not None
+    assert [kind.epoch_seconds is None for kind in times.kinds] == [True, True, False, False]
+
+
+def test_where_steps_are_slow_one_is_timed_of_the_kind_that_takes_longest(prepare_study: Prepare) -> None:
+    times = with_step_times(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0)).step_times
+    assert times is not None
+    small, large = times.kinds
+    assert (small.frozen_blocks, large.frozen_blocks) == (0, 0)
+    assert (small.fill_seconds, large.fill_seconds) == (0.0, 0.0)
+    # the one step took 10 s, and an epoch as much more as it has more tokens
+    assert small.epoch_seconds is not None
+    assert small.epoch_seconds / 10 == pytest.approx(96 / 4, rel=0.5)
+
+
+def test_the_line_through_steps_is_found_and_never_falls() -> None:
+    assert fit([TimedStep(tokens, 2.0 + 0.5 * tokens) for tokens in (4, 8, 16)]) == pytest.approx((2.0, 0.5))
+    assert fit([TimedStep(4, 8.0)]) == (0.0, 2.0)
+    assert fit([TimedStep(4, 3.0), TimedStep(8, 1.0)]) == (2.0, 0.0)  # noise: larger and yet faster
+    assert fit([TimedStep(4, 1.0), TimedStep(8, 5.0)]) == (0.0, 0.5)  # a line that would begin below 0
+
+
+@pytest.mark.parametrize(("batch_size", "most_rows"), [(4, 100), (16, 100), (16, 5)])
+def test_padded_tokens_are_those_of_an_epoch(batch_size: int, most_rows: int) -> None:
+    lengths_N = np.random.default_rng(0).integers(1, 40, size=203)
+    expected = 0
+    for rows_B in trial_batches(lengths_N, batch_size=batch_size, epochs=1, seed=7, number=0):
+        for start in range(0, len(rows_B), most_rows):
+            piece = lengths_N[rows_B[start : start + most_rows]]
+            expected += len(piece) * int(piece.max())
+    assert epoch_tokens(lengths_N, batch_size, most_rows, derive_seed("batches", 7, 0, 0)) == expected
