@@ -29,7 +29,7 @@ fixed: {weight_decay: 0.1}                # … or values: these are not searche
 Ranges and values of the study's own replace those of the preset. When the study is created the rest of the preset is
 written into its `search_space` and `fixed`, and reading the study back shows it there: a later version of the table
 changes no study that exists. Trial 0 runs the defaults below, so that the search has something to beat
-(`baseline: false` switches it off).
+(`baseline: false` switches it off). Under the pruner [rungs](rungs.md) `epochs` are fixed at the most of their range.
 
 `spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns of settings
 that are allowed and likely to disappoint; a study that is started keeps the same warnings. It advises 9 trials or more

@@ -1,5 +1,8 @@
 """The ranges and values of a preset, written into the spec of a study.
 
+Under the pruner `rungs` all trials get the most epochs of the preset: only trials of as many epochs are compared, and
+those that would gain nothing from more end early anyway.
+
 It happens once, when a study is created or validated: from then on the study owns its ranges, so that a later version
 of the table changes no study that exists. Filling in again changes nothing.
 """
@@ -10,7 +13,8 @@ from service.search.space.allowed import choices_of
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.preset import Preset
 from spezia.contract.problem import FieldProblem
-from spezia.contract.ranges import Distribution, SearchSpace
+from spezia.contract.pruners import RungsPruner
+from spezia.contract.ranges import Distribution, IntRange, SearchSpace
 from spezia.contract.space import values_of
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.wire import nearest_name_hint
@@ -39,6 +43,9 @@ def fill_preset(spec: StudySpec) -> StudySpec:
         ranges = [] if name in left_out else _possible(entry, spec)
         if ranges:
             searched[name] = ranges if len(ranges) > 1 else ranges[0]
+    if isinstance(spec.pruner, RungsPruner) and isinstance(epochs := searched.get("epochs"), IntRange):
+        del searched["epochs"]
+        fixed["epochs"] = epochs.high
     return spec.model_copy(update={"search_space": searched | spec.search_space, "fixed": fixed | spec.fixed})
 
 

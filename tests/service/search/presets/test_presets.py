@@ -40,6 +40,20 @@ def test_a_preset_passes_the_contract_for_its_tasks(preset: Preset, task: Task) 
 
 
 @EACH
+def test_under_rungs_all_trials_of_a_preset_have_as_many_epochs(preset: Preset) -> None:
+    spec = preset_spec(preset.name, preset.tasks[0], pruner={"name": "rungs"})
+    filled = fill_preset(spec)
+    most = preset.fixed.get("epochs") or preset.parameters["epochs"].distribution.high  # type: ignore[union-attr]
+    assert filled.fixed["epochs"] == most
+    assert filled.search_space == {name: one for name, one in preset.search_space.items() if name != "epochs"}
+    assert fill_preset(filled) == filled
+    assert trial_params(filled, baseline(filled, make_facts()).params)["epochs"] == most
+    searched = {"epochs": {"type": "int", "low": 1, "high": 2}}
+    own = preset_spec(preset.name, preset.tasks[0], pruner={"name": "rungs"}, search_space=searched)
+    assert fill_preset(own).search_space["epochs"] == own.search_space["epochs"]
+
+
+@EACH
 def test_every_line_of_a_preset_has_its_source(preset: Preset) -> None:
     assert preset.tasks
     assert all(line.source.strip() for line in preset.parameters.values())
