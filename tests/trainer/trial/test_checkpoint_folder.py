@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from trainer.trial import checkpoint_folder
 from trainer.trial.checkpoint_folder import MARKER, STATE, CheckpointFolder, Marker
 
 STUDY = "a" * 32
+ROOT = Path(__file__).parents[3]
 VERSIONS = {"torch": "2"}
 
 
@@ -120,3 +124,49 @@ def test_a_checkpoint_that_is_being_deleted_is_none_any_more(tmp_path: Path, mon
     assert os.listdir(path) == [STATE]
     assert not (path / MARKER).exists()
     assert numbers(folder) == []
+
+
+SAVE = """
+import os, signal, sys
+from pathlib import Path
+from tests.trainer.trial.test_checkpoint_folder import marker, save
+from trainer.trial import checkpoint_folder
+from trainer.trial.checkpoint_folder import CheckpointFolder
+
+left = int(sys.argv[2])
+
+def deadly(call):
+    def count(*args, **options):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*args, **options)
+    return count
+
+for name in ("write_durably", "sync", "rename_durably", "make_folder_durably"):
+    setattr(checkpoint_folder, name, deadly(getattr(checkpoint_folder, name)))
+checkpoint_folder.shutil.rmtree = deadly(checkpoint_folder.shutil.rmtree)
+save(CheckpointFolder(Path(sys.argv[1])), marker(0, attempt=2, step=4, optimizer_steps=40))
+"""
+"""Replaces a checkpoint, and dies before the call of a number among those that touch the disk."""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_saves_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    steps = []
+    for n_calls in range(1, 20):
+        folder = CheckpointFolder(tmp_path / str(n_calls))
+        save(folder, marker(0))
+        command = [sys.executable, "-c", SAVE, str(folder.root), str(n_calls)]
+        code = subprocess.run(command, cwd=ROOT, timeout=60).returncode
+        (held,) = folder.held(VERSIONS)
+        steps.append(held.step)
+        save(folder, marker(0, attempt=3, step=8, optimizer_steps=80))  # what was left behind is in nobody's way
+        assert [path.name for path in folder.root.glob("*/*/*/*")] == ["at-80"]
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert steps == sorted(steps)
+    assert {1, 4} == set(steps)
+    assert len(steps) >= 7
