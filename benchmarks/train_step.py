@@ -8,11 +8,13 @@ now.
 
 - ``clipping``: ``clip_grad_norm_`` and ``AdamW.step``, or ``take_step``;
 - ``vocabulary``: all rows of the embeddings train, or those that occur;
-- ``dropout``: masks come from PyTorch's stream, or from counters, which makes others of them.
+- ``dropout``: masks come from PyTorch's stream, or from counters, which makes others of them;
+- ``bf16``: fp32, or bf16, where the processor multiplies that by itself.
 
 Prints one JSON line for each change, batch size and length of the rows: the process's own milliseconds of a whole step
 (forward, backward, clipping, AdamW) and of clipping and AdamW alone, medians; medians of the ratios pair by pair; and
-the largest difference between the losses of the two copies.
+the largest difference between the losses of the two copies. First, how many GFLOP/s the products of a block's widest
+layer reach in both number formats, by the elapsed time of the fastest of 50.
 """
 
 import copy
@@ -25,18 +27,22 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
 from trainer.data.tokenised_split import Batch
+from trainer.model.device import Precision
 from trainer.model.dropout import set_dropout
 from trainer.model.dropout_masks import count_dropout, dropout_of
+from trainer.model.forward import forward
 from trainer.model.vocabulary import leave_out_unseen
 from trainer.train.optimizer import make_optimizer, take_step
 from trainer.trial.config import TrialConfig
 
 BATCH_SIZES = (8, 16, 32)
 TOKENS = 24
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 DROPOUT = 0.1
 DROPOUT_TOKENS = (24, 64, 128)
 SEEN = np.arange(1_000, 1_662)
@@ -64,7 +70,9 @@ def main(n_pairs: int) -> None:
         ("clipping", clipping, [TOKENS]),
         ("vocabulary", vocabulary, [TOKENS]),
         ("dropout", dropout, DROPOUT_TOKENS),
+        ("bf16", bf16, [TOKENS]),
     )
+    print(json.dumps({"gflops": {name: product_gflops(dtype) for name, dtype in DTYPES.items()}}), flush=True)
     for change, make_pair, lengths in changes:
         for batch_size, tokens in product(BATCH_SIZES, lengths):
             found = compare(*make_pair(model), batch_size, tokens, n_pairs)
@@ -74,20 +82,26 @@ def main(n_pairs: int) -> None:
 class Trial:
     """A model that learns, and what its steps took."""
 
-    def __init__(self, model: PreTrainedModel, take: Callable[[torch.optim.AdamW, float], None] = take_step) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        take: Callable[[torch.optim.AdamW, float], None] = take_step,
+        precision: Precision = "fp32",
+    ) -> None:
         self.losses: list[float] = []
         self.step_ms: list[float] = []
         self.update_ms: list[float] = []
         self._model = model
         self._take = take
+        self._precision = precision
         self._optimizer = make_optimizer(model, TrialConfig.from_params({"learning_rate": 1e-4}), {})
 
     def step(self, tokens_BT: torch.Tensor, classes_B: torch.Tensor) -> None:
         started = time.process_time()
         batch = Batch(inputs={"input_ids": tokens_BT}, targets=classes_B, rows_B=torch.arange(len(classes_B)))
         with dropout_of(self._model, batch):
-            loss = self._model(input_ids=tokens_BT, labels=classes_B).loss
-            loss.backward()
+            loss = functional.cross_entropy(forward(self._model, batch, self._precision), classes_B)
+            torch.autograd.backward(loss)
         computed = time.process_time()
         self._take(self._optimizer, MAX_NORM)
         updated = time.process_time()
@@ -119,6 +133,24 @@ def dropout(model: PreTrainedModel) -> tuple[Trial, Trial]:
     counted = copy.deepcopy(stream)
     count_dropout(counted)
     return Trial(stream), Trial(counted)
+
+
+def bf16(model: PreTrainedModel) -> tuple[Trial, Trial]:
+    shrunk = copy.deepcopy(model)
+    leave_out_unseen(shrunk, SEEN)
+    return Trial(copy.deepcopy(shrunk)), Trial(shrunk, precision="bf16")
+
+
+def product_gflops(dtype: torch.dtype) -> float:
+    n_tokens = max(BATCH_SIZES) * TOKENS
+    hidden = torch.randn(n_tokens, SHAPE.hidden_size).to(dtype)
+    weight = torch.randn(SHAPE.intermediate_size, SHAPE.hidden_size).to(dtype)
+    seconds = []
+    for _ in range(50):
+        started = time.perf_counter()
+        functional.linear(hidden, weight)
+        seconds.append(time.perf_counter() - started)
+    return round(2 * n_tokens * weight.numel() / min(seconds) / 1e9)
 
 
 def compare(before: Trial, now: Trial, batch_size: int, tokens: int, n_pairs: int) -> dict[str, object]:

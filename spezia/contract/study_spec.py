@@ -98,8 +98,8 @@ class Training(Wire):
     """Number of evaluations in a row without a better value of the first objective after which a trial ends; null: no
     trial ends by itself."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the training; ``auto`` is bf16 where the device computes in it (CUDA of compute capability 8.0
-    or newer) and fp32 elsewhere. The first worker decides for all trials of the study."""
+    """Number format of the training; ``auto`` is bf16 on CUDA of compute capability 8.0 or newer, and fp32 elsewhere.
+    ``bf16`` also works on a processor with AVX512-BF16 or AMX. The first worker decides for all trials of the study."""
     keep_models: Annotated[int, Field(ge=0, le=100)] = 1
     """Number of the study's best models that are kept while it runs; every other model is deleted at once."""
     keep_models_bytes: Annotated[int, Field(ge=1, le=MAX_EXACT)] = 50 * 2**30

@@ -1,13 +1,22 @@
 """The device that trains, and the number format that it computes in."""
 
+import functools
 import os
 import platform
+import re
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from spezia.contract.protocol import Device
 from trainer.errors import ConfigError
+
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux says what the processor can do."""
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""Instructions that multiply bf16, as Linux calls them."""
 
 Precision = Literal["fp32", "bf16"]
 """Number format that a model computes in."""
@@ -98,14 +107,26 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
     """
     if wanted == "bf16" and not _computes_in_bf16(device):
         raise ConfigError(
-            "precision bf16 needs a CUDA device of compute capability 8.0 or newer, this worker has "
-            f"{device.type}; set training.precision to fp32 in a new study, or run it on such a device"
+            "precision bf16 needs a CUDA device of compute capability 8.0 or newer, or a processor with AVX512-BF16 or "
+            f"AMX; this worker has another {device.type} device; set training.precision to fp32 in a new study, or run "
+            "it on such a device"
         )
     if wanted == "auto":
-        return "bf16" if _computes_in_bf16(device) else "fp32"
+        return "bf16" if device.type == "cuda" and _computes_in_bf16(device) else "fp32"
     return wanted
 
 
 def _computes_in_bf16(device: torch.device) -> bool:
-    # Older devices emulate bf16, slower than fp32; torch.cuda.is_bf16_supported() counts emulation
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    """Whether ``device`` multiplies bf16 by itself. Others emulate it, slower than fp32; torch counts them, too."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and not _BF16_FLAGS.isdisjoint(_cpu_flags(CPUINFO))
+
+
+@functools.cache
+def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
+    """What the processor can do, in Linux' words; nothing where there is no ``cpuinfo``."""
+    if not cpuinfo.exists():
+        return frozenset()
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()

@@ -1,5 +1,7 @@
 """Devices and number formats; CUDA is described without one."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -15,7 +17,6 @@ def test_cpu_describes_itself() -> None:
     assert device.kind == "cpu"
     assert device.name
     assert device.memory_bytes > 2**28
-    assert not device.bf16
 
 
 def test_cuda_comes_before_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,11 +30,32 @@ def test_without_an_accelerator_the_cpu_trains(monkeypatch: pytest.MonkeyPatch) 
     assert choose_device() == CPU
 
 
-def test_cpu_computes_in_fp32_and_refuses_bf16() -> None:
-    assert choose_precision("auto", CPU) == "fp32"
-    assert choose_precision("fp32", CPU) == "fp32"
-    with pytest.raises(ConfigError, match=r"compute capability 8\.0"):
+@pytest.mark.parametrize("flags", ["fpu avx512f avx512_bf16 vaes", "fpu amx_bf16 amx_tile"])
+def test_a_processor_that_multiplies_bf16_computes_in_it_if_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    describe_processor(tmp_path, monkeypatch, f"processor\t: 0\nflags\t\t: {flags}\nbugs\t:\n")
+    assert describe_device(CPU).bf16
+    assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("auto", CPU) == choose_precision("fp32", CPU) == "fp32"
+
+
+@pytest.mark.parametrize("cpuinfo", ["flags\t: fpu avx512f avx512_bf16x\n", "Features\t: fp bf16\n", None])
+def test_another_processor_computes_in_fp32_and_refuses_bf16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None
+) -> None:
+    describe_processor(tmp_path, monkeypatch, cpuinfo)
+    assert not describe_device(CPU).bf16
+    assert choose_precision("auto", CPU) == choose_precision("fp32", CPU) == "fp32"
+    with pytest.raises(ConfigError, match=r"compute capability 8\.0 or newer, or a processor with AVX512-BF16 or AMX"):
         choose_precision("bf16", CPU)
+
+
+def describe_processor(folder: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None) -> None:
+    file = folder / "cpuinfo"
+    if cpuinfo is not None:
+        file.write_text(cpuinfo)
+    monkeypatch.setattr("trainer.model.device.CPUINFO", file)
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])

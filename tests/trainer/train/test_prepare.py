@@ -1,6 +1,7 @@
 """What a study's first assignment finds out, and what every later one checks."""
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,10 @@ def test_a_changed_model_is_refused_by_name(prepared: Prepared, root: Path) -> N
         prepare(prepared.spec, roots=[root], device=tiny.CPU, facts=prepared.facts)
 
 
-def test_a_device_that_cannot_keep_the_pinned_precision_is_refused(prepared: Prepared, pristine: Path) -> None:
+def test_a_device_that_cannot_keep_the_pinned_precision_is_refused(
+    prepared: Prepared, pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.model.device.CPUINFO", Path(os.devnull))
     facts = prepared.facts.model_copy(update={"precision": "bf16"})
     with pytest.raises(ConfigError, match="bf16"):
         prepare(prepared.spec, roots=[pristine], device=tiny.CPU, facts=facts)
@@ -145,6 +149,8 @@ def test_an_architecture_that_cannot_compute_in_bf16_trains_in_fp32_unless_bf16_
 def test_an_impossible_study_is_refused_by_field(
     prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any], message: str
 ) -> None:
+    monkeypatch.setattr("trainer.model.device.CPUINFO", Path(os.devnull))
+
     def offline(*_args: object, **_options: object) -> str:
         raise FileNotFoundError("offline")
 

@@ -69,7 +69,7 @@ def test_bf16_keeps_its_tolerance_in_every_task(case: TaskCase, params: dict[str
 
 
 def check_bf16(prepared: Prepared, **params: Any) -> None:
-    # `prepare` would refuse bf16 here: a CPU emulates it, which is slow and just as inexact
+    # `prepare` would refuse bf16 on a CPU that emulates it, which is slow and just as inexact
     halved = replace(prepared, facts=prepared.facts.model_copy(update={"precision": "bf16"}))
     exact, rounded = run(prepared, **params), run(halved, **params)
     for name in ("validation_loss", "train_loss"):
