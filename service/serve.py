@@ -19,6 +19,7 @@ from service.lifecycle.keys.check_key import has_keys
 from service.lifecycle.leases.reap import reap_launched, reap_worker, void_leases
 from service.lifecycle.workers.register_worker import announce_worker
 from service.settings import Settings
+from service.work_signal import WorkSignal
 from spezia.common.home_lock import Hold, hold, url_from_here
 from spezia.common.logs import set_up_logging
 from spezia.contract.key import KEY_VARIABLE
@@ -99,7 +100,7 @@ def _serve(
         proxy_headers=False,
         server_header=False,
     )
-    server = _Server(config, workers)
+    server = _Server(config, workers, store.work)
     _let_garbage_wait()
     workers.start()
     try:
@@ -155,9 +156,10 @@ def _listen(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Ends what depends on the service while it still answers: workers give their trials back."""
 
-    def __init__(self, config: uvicorn.Config, workers: LocalWorkers) -> None:
+    def __init__(self, config: uvicorn.Config, workers: LocalWorkers, work: WorkSignal) -> None:
         super().__init__(config)
         self._workers = workers
+        self._work = work
         self._is_ending = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -173,4 +175,5 @@ class _Server(uvicorn.Server):
 
     def _end(self) -> None:
         self._workers.stop()
+        self._work.notify()  # requests for work whose worker is gone wait no more, and so the server need not either
         self.should_exit = True

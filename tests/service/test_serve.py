@@ -2,7 +2,9 @@
 
 import gc
 import json
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,22 @@ def test_a_service_listens_where_it_says(
     monkeypatch.setattr(serving._Server, "run", run)
     serving.serve(Settings(home=tmp_path, n_workers=0, host=host, port=0))
     assert reached == [called]
+
+
+def test_a_service_that_ends_wakes_the_requests_of_workers_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = []
+
+    def run(server: Any, sockets: list[socket.socket]) -> None:
+        work = server.config.app.state.parts.store.work
+        mark = work.mark()
+        server.handle_exit(signal.SIGTERM, None)
+        for thread in threading.enumerate():
+            if thread.name == "end":
+                thread.join()
+        words.append(work.mark() - mark)
+
+    monkeypatch.setattr(serving._Server, "run", run)
+    serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
+    assert words == [1]
