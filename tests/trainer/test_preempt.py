@@ -263,6 +263,15 @@ def test_engine_that_dies_while_it_pauses_costs_its_checkpoint_at_most(
     assert [(one["number"], one["step"]) for one in service.dispatches[1]["checkpoints"]] == offered
 
 
+def test_worker_that_scores_the_winner_deletes_what_paused_trials_have_left(tmp_path: Path) -> None:
+    service = FakeService(assignment(), assignment("score", number=1))
+    asked_to_pause(service, 1)
+    assert InProcess(tmp_path, service).run({"evaluate": 0.5}) == 0
+    assert service.dispatches[1]["checkpoints"] != []
+    assert [outcome["kind"] for outcome in service.outcomes] == ["score"]
+    assert list((tmp_path / "checkpoints").glob("*")) == []
+
+
 def test_trial_that_is_cancelled_while_it_pauses_is_cancelled(tmp_path: Path) -> None:
     service = FakeService(assignment())
 

@@ -26,6 +26,7 @@ from spezia.contract.protocol import (
     PrepareAssignment,
     ProbeAssignment,
     Release,
+    ScoreAssignment,
     TrialAssignment,
     WorkerRegistration,
 )
@@ -305,6 +306,8 @@ class Supervisor:
     def _forget_checkpoints(self, assignment: Assignment) -> None:
         if self._checkpoints and isinstance(assignment, TrialAssignment):
             self._checkpoints.forget(assignment.study_id, assignment.number)
+        if self._checkpoints and isinstance(assignment, ScoreAssignment):
+            self._checkpoints.forget_study(assignment.study_id)
 
     def _give_back(self, reason: Literal["preempted", "bystander", "disk_full"]) -> None:
         """Release what is held; tried once: the lease expires by itself if that fails."""

@@ -119,6 +119,10 @@ class CheckpointFolder:
         """Delete the checkpoints of a trial that has ended."""
         shutil.rmtree(self._of_trial(study_id, number), ignore_errors=True)
 
+    def forget_study(self, study_id: str) -> None:
+        """Delete the checkpoints of a study whose trials have all ended, paused ones without a word to a worker."""
+        shutil.rmtree(self.root / study_id, ignore_errors=True)
+
     def tidy(self, now: float | None = None) -> None:
         """Delete the checkpoints of trials that nobody has come back to for a week."""
         oldest = (time.time() if now is None else now) - _KEEP_SECONDS

@@ -4,6 +4,7 @@ import copy
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +14,23 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup, pipeline
 from transformers.pytorch_utils import Conv1D
 
+from spezia.contract.protocol import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TAGS, TaskCase
 from trainer.data.batches import epoch_batches
 from trainer.model.best_model import BestModel
+from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.evaluate import evaluate
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.train_step import accumulate_gradients
+from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 
@@ -338,3 +343,39 @@ PIPELINES = {
     "completions": language,
     "conversations": conversations,
 }
+
+
+@pytest.mark.slow
+def test_paused_trial_of_every_task_goes_on_as_if_it_had_not_been(study: Study, tmp_path: Path) -> None:
+    def run(attempt: int, resume: Resume | None, *, pauses: bool) -> tuple[list[Evaluation], BestModel]:
+        evaluations: list[Evaluation] = []
+        checkpoints = Checkpoints(
+            folder=CheckpointFolder(tmp_path / "checkpoints"),
+            study_id="f" * 32,
+            number=3,
+            attempt=attempt,
+            versions={},
+            resume=resume,
+            is_stop_wanted=lambda: False,
+            is_pause_wanted=lambda: pauses and len(evaluations) == 1,
+        )
+        config = TrialConfig.from_params({"learning_rate": RATE, "batch_size": BATCH_SIZE, "epochs": EPOCHS})
+        best = BestModel()
+        with suppress(Preempted):
+            for evaluation in fine_tune(
+                study.prepared, config, seed=7, number=3, best=best, evaluate_at=[2, 5, 7, 10], checkpoints=checkpoints
+            ):
+                evaluations.append(evaluation)
+        return evaluations, best
+
+    whole, best = run(1, None, pauses=False)
+    parts: list[Evaluation] = []
+    for attempt, step in enumerate([0, 2, 5], start=2):
+        resume = Resume(attempt=attempt - 1, step=step) if step else None
+        parts += run(attempt, resume, pauses=True)[0]
+    rest, best_of_resumed = run(5, Resume(attempt=4, step=7), pauses=False)
+    assert parts + rest == whole
+    best.save(tmp_path / "whole")
+    best_of_resumed.save(tmp_path / "resumed")
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
