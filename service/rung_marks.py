@@ -29,6 +29,8 @@ class Pause:
     """Number of the attempt that was told to pause."""
     since: str
     """When it was told, as ISO 8601 in UTC."""
+    has_checkpoint: bool = True
+    """Whether its worker may offer a checkpoint of it, as far as the worker has said."""
 
     @property
     def began_at(self) -> datetime:

@@ -27,6 +27,7 @@ from spezia.contract.protocol import (
     Device,
     HeldCheckpoint,
     PreparedOutcome,
+    Release,
     Report,
     TrialAssignment,
     TrialOutcome,
@@ -113,7 +114,7 @@ class SpeziaService:
         if reply.directive == "pause":
             checkpoint = HeldCheckpoint(study_id=own.study_id, number=own.number, attempt=own.attempt, step=step)
             self._checkpoints[own.number] = checkpoint
-            release(self._store, own.lease_id, own.token, "paused")
+            release(self._store, own.lease_id, own.token, Release(reason="paused"))
             return "pause"
         assert reply.directive == "continue", reply
         if not reply.should_prune:

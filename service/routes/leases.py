@@ -84,7 +84,7 @@ async def post_release(
     store: StoreDep,
 ) -> None:
     """Give an assignment back; the attempt does not count."""
-    await FOR_WORKERS.run(release, store, lease_id, lease_token, given_back.reason)
+    await FOR_WORKERS.run(release, store, lease_id, lease_token, given_back)
 
 
 @router.put(

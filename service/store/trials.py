@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -243,6 +243,14 @@ def promote(tx: Transaction, trial: FrozenTrial, rung: int) -> None:
 def tell_to_pause(tx: Transaction, trial: FrozenTrial, rung: int, step: int, attempt: int) -> None:
     """Note that a RUNNING trial pauses at an evaluation; it is paused as soon as its attempt has ended."""
     tx.trials.set_trial_user_attr(id_of(trial), PAUSED, _pause(tx, rung, step, attempt))
+
+
+def note_no_checkpoint(tx: Transaction, study: StudyRow, number: int) -> None:
+    """Note that nobody will offer a checkpoint of a trial that was told to pause; harmless for any other."""
+    trial = find(tx, study, number)
+    pause = None if trial is None or not is_running(trial) else pause_of(trial)
+    if trial is not None and pause is not None:
+        tx.trials.set_trial_user_attr(id_of(trial), PAUSED, asdict(replace(pause, has_checkpoint=False)))
 
 
 def as_if_paused(tx: Transaction, trial: FrozenTrial, rung: int, step: int, attempt: int) -> FrozenTrial:

@@ -419,6 +419,9 @@ class Release(Wire):
     - ``disk_full``: the worker's disk is full.
     - ``checkpoint_lost``: the checkpoint cannot be read, so the trial must start from the beginning.
     """
+    has_checkpoint: bool = True
+    """Whether the worker offers a checkpoint of the trial from now on; where it does not, a paused trial that may go on
+    waits for no worker in particular."""
 
 
 class Told(Reply):

@@ -25,6 +25,7 @@ from spezia.contract.protocol import (
     Outcome,
     PreparedOutcome,
     ProbeOutcome,
+    Release,
     ReleaseReason,
     Report,
     ReportReply,
@@ -72,9 +73,10 @@ def carry_out(
         if chance.random() < 0.3:
             # another careless worker
             yield from insist(telling(assignment, result("trial", chance)))
-        if chance.random() < 0.7:  # else it could not be saved
+        is_saved = chance.random() < 0.7
+        if is_saved:
             checkpoints.append(outcome)
-        yield from insist(releasing(assignment, "paused"))
+        yield from insist(releasing(assignment, "paused", has_checkpoint=is_saved))
     elif outcome is not None:
         yield from insist(telling(assignment, outcome))
 
@@ -177,8 +179,9 @@ def telling(held: Assignment, outcome: Outcome) -> Request:
     return _of(held, "tell", call)
 
 
-def releasing(held: Assignment, reason: ReleaseReason = "preempted") -> Request:
-    call = partial(_release, lease_id=held.lease_id, token=held.token, reason=reason)
+def releasing(held: Assignment, reason: ReleaseReason = "preempted", *, has_checkpoint: bool = True) -> Request:
+    released = Release(reason=reason, has_checkpoint=has_checkpoint)
+    call = partial(_release, lease_id=held.lease_id, token=held.token, released=released)
     return _of(held, "release", call)
 
 
@@ -195,8 +198,8 @@ def uploading(held: Assignment, file: str) -> Request:
     return _of(held, "upload", call)
 
 
-def _release(service: Service, lease_id: str, token: str, reason: ReleaseReason) -> str:
-    release(service.store, lease_id, token, reason)
+def _release(service: Service, lease_id: str, token: str, released: Release) -> str:
+    release(service.store, lease_id, token, released)
     return "released"
 
 

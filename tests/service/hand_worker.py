@@ -137,10 +137,10 @@ class HandWorker:
         directive: str = reply.json()["leases"][0]["directive"]
         return directive
 
-    def release(self, held: dict[str, Any], reason: str = "preempted") -> Any:
+    def release(self, held: dict[str, Any], reason: str = "preempted", **said: bool) -> Any:
         return self.http.post(
             f"/v1/leases/{held['lease_id']}/release",
-            json={"reason": reason},
+            json={"reason": reason} | said,
             headers={"Lease-Token": held["token"]},
         )
 

@@ -115,7 +115,7 @@ class ServiceClient:
 
     def release(self, lease: HeldLease, release: Release) -> None:
         """Give an assignment back without a result."""
-        content = release.model_dump_json().encode()
+        content = release.model_dump_json(exclude_defaults=True).encode()  # an older service knows no more
         self._call("POST", f"/v1/leases/{lease.lease_id}/release", content, lease=lease)
 
     def append_log(self, lease: HeldLease, text: str) -> None:

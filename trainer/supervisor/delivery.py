@@ -75,11 +75,11 @@ class Delivery:
             failure = Failure(failure_class="exception", message=f"the service refused the result: {refused}")
             self._tell(replace(ending, failure=failure, facts=None, similarity=None, metrics=None))
 
-    def release_paused(self) -> None:
+    def release_paused(self, *, has_checkpoint: bool) -> None:
         """Send the rest of the log, and then the notice that the trial is paused."""
         self._unsent_log += self._log.take()
         self._retry.insist(self._send_log)
-        self._insist(self._client.release, Release(reason="paused"))
+        self._insist(self._client.release, Release(reason="paused", has_checkpoint=has_checkpoint))
 
     def _tell(self, ending: Ending) -> None:
         self._insist(self._client.tell, outcome_of(self._assignment.kind, ending))

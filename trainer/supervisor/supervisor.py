@@ -287,7 +287,7 @@ class Supervisor:
         if failure and failure.failure_class == "disk_full":
             raise WorkerBroken(failure.message, "disk_full")
         if ending.is_paused:
-            delivery.release_paused()
+            delivery.release_paused(has_checkpoint=self._has_checkpoint(assignment))
             _LOG.info("%s: paused after %.1f s", _name(assignment), ending.device_seconds)
             return
         delivery.hand_in(ending, directory)
@@ -302,6 +302,13 @@ class Supervisor:
         _LOG.warning("%s: %s", _name(assignment), failure.message)
         self._forget_checkpoints(assignment)
         self._retry.insist(lambda: self._client.release(held, Release(reason="checkpoint_lost")))
+
+    def _has_checkpoint(self, assignment: Assignment) -> bool:
+        """Whether this worker offers a checkpoint of the trial: saving one may not have been worth it, or failed."""
+        if not self._checkpoints or not isinstance(assignment, TrialAssignment):
+            return False
+        held = self._checkpoints.held(self._versions)
+        return any((one.study_id, one.number) == (assignment.study_id, assignment.number) for one in held)
 
     def _forget_checkpoints(self, assignment: Assignment) -> None:
         if self._checkpoints and isinstance(assignment, TrialAssignment):

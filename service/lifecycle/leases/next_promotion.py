@@ -14,8 +14,8 @@ from service.store.transaction import Transaction
 def next_promotion(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> Promotion | None:
     """Return the promotion that is due and for this worker; ``None`` if there is none.
 
-    One whose checkpoint the worker holds comes first. One whose last worker is another and lives waits for that one,
-    for ``HOLDER_SECONDS`` from when it became due; then anyone may have it, and trains anew up to its rung.
+    One whose checkpoint the worker holds comes first. One of which another worker that lives has a checkpoint waits for
+    that one, for ``HOLDER_SECONDS`` from when it became due; then anyone may have it, and trains anew up to its rung.
 
     Args:
         asked: What the worker asks with; ``None``: any promotion that is due.
@@ -30,7 +30,7 @@ def next_promotion(tx: Transaction, study: StudyRow, asked: WorkRequest | None) 
 
 def _is_for_anyone(tx: Transaction, study: StudyRow, due: Promotion, asker_id: str) -> bool:
     since = max(datetime.fromisoformat(due.due_since), due.pause.began_at)
-    if tx.now - since >= timedelta(seconds=HOLDER_SECONDS):
+    if not due.pause.has_checkpoint or tx.now - since >= timedelta(seconds=HOLDER_SECONDS):
         return True
     holder_id = attempts.history(tx, study.uuid, "trial", due.number)[-1].worker_id
     holder = None if holder_id == asker_id else tx.ask(workers.find(holder_id))

@@ -3,10 +3,10 @@
 from service.errors import LeaseLost
 from service.failpoints import failpoint
 from service.lifecycle.leases.take_back import take_back
-from service.store import leases, studies
+from service.store import leases, studies, trials
 from service.store.store import Store
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import ReleaseReason
+from spezia.contract.protocol import Release, ReleaseReason
 
 _FAILURES: dict[ReleaseReason, Failure] = {
     "preempted": Failure(failure_class="preempted", message="the worker was told to stop"),
@@ -18,7 +18,7 @@ _FAILURES: dict[ReleaseReason, Failure] = {
 }
 
 
-def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> None:
+def release(store: Store, lease_id: str, token: str, released: Release) -> None:
     """End a lease so that another worker runs the trial; the attempt does not count.
 
     Raises:
@@ -31,6 +31,8 @@ def release(store: Store, lease_id: str, token: str, reason: ReleaseReason) -> N
         study, ended = tx.ask(studies.by_id(tx.caches.studies, study_id), leases.end(lease_id, token))
         if study is None or ended is None:
             raise LeaseLost
-        take_back(tx, study, ended, _FAILURES[reason], is_counted=False)
+        if ended.kind == "trial" and not released.has_checkpoint:
+            trials.note_no_checkpoint(tx, study, ended.number)
+        take_back(tx, study, ended, _FAILURES[released.reason], is_counted=False)
         failpoint("release.before_commit")
     failpoint("release.after_commit")

@@ -139,6 +139,17 @@ def test_a_promotion_is_for_anyone_once_its_holder_is_gone(
 
 
 @pytest.mark.slow
+def test_a_promotion_without_a_checkpoint_waits_for_nobody(http: TestClient, worker: RungWorker) -> None:
+    begin(http, worker, n_trials=2)
+    for value in (0.5, 0.6):
+        held = worker.take()
+        assert worker.report(held, 1, value)["directive"] == "pause"
+        assert worker.release(held, "paused", has_checkpoint=False).status_code == 204
+    held = RungWorker(http).take()
+    assert (held["number"], held["resume"]) == (0, None)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [True, False], ids=["its worker is lost", "its worker is preempted"])
 def test_a_pause_stands_whoever_hears_of_it(
     http: TestClient, worker: RungWorker, beating_store: Store, clock: FakeClock, told: bool
