@@ -24,7 +24,7 @@ class TrialCounts(Reply):
     waiting: Count = 0
     """Trials that wait for a worker or, paused, for their promotion."""
     paused: Count = 0
-    """Those of the waiting trials that are paused, under the pruner ``rungs``."""
+    """Waiting trials that are paused at a rung, under the pruner ``rungs``; they count among ``waiting`` too."""
     running: Count = 0
     """Trials that a worker carries out now."""
     complete: Count = 0
