@@ -114,6 +114,15 @@ def test_ratios_pair_the_runs_of_one_round(part: Any) -> None:
     assert list(compared) == ["optuna", "ray"]
 
 
+def test_peers_stand_on_the_versions_that_spezia_stands_on() -> None:
+    pinned, theirs = (
+        dict(line.split("==") for line in file.read_text().splitlines() if "==" in line)
+        for file in (ROOT / "constraints.txt", ROOT / "benchmarks/equal_work/peers/requirements.txt")
+    )
+    assert theirs.keys() - pinned.keys() == {"ray[tune]"}
+    assert {package: pinned[package] for package in theirs if package in pinned}.items() <= theirs.items()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_small_form_runs_beside_optuna_and_the_work_is_equal(tmp_path: Path) -> None:
