@@ -77,6 +77,12 @@ def test_whatever_no_worker_trained_in_is_idle(part: Any, run: dict[str, Any]) -
     assert found["turnaround_ms"] == 900
 
 
+def test_filling_the_trunk_cache_belongs_to_training(part: Any, run: dict[str, Any]) -> None:
+    before, after = part("idle").idle_seconds(run, [4, 7, 10]), "first trial, before its first step"
+    run["work"][2]["trunk_seconds"] = 0.2
+    assert part("idle").idle_seconds(run, [4, 7, 10]) == pytest.approx(before | {after: before[after] - 0.2})
+
+
 def test_trial_of_one_step_an_epoch_is_taken_to_train_from_its_first_report_on(part: Any, run: dict[str, Any]) -> None:
     run["work"] = [trial("a", 0, 106.0, 107.0, 109.0, 108.0), trial("b", 1, 106.0, 107.0, 109.0, 108.0)]
     assert part("idle").idle_seconds(run, [1, 1])["first trial, before its first step"] == 2.0

@@ -54,9 +54,11 @@ class Alive(Reply):
 
 
 class Training(Reply):
-    """The trial has made its first optimizer step of this attempt: what came before was no training."""
+    """The trial has made its first optimizer step of this attempt."""
 
     kind: Literal["training"] = "training"
+    trunk_seconds: float = 0.0
+    """Seconds in which the trial has filled the trunk cache before; all else that came before was no training."""
 
 
 class Found(Reply):

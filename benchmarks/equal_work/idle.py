@@ -2,11 +2,11 @@
 
 A run has ``started_at`` and ``ended_at``, ``workers`` (from when to when each imported what trains), and ``work``: what
 each ``worker`` did from ``began_at`` to ``ended_at``, of which ``kind``. A trial also has its ``number``,
-``first_step_at``, when its first optimizer step was made, and ``reports``: from when to when it waited for each
-answer. All times are seconds since 1970.
+``first_step_at``, when its first optimizer step was made, ``reports``, from when to when it waited for each answer, and
+``trunk_seconds``, in which Spezia has computed what frozen blocks put out. All times are seconds since 1970.
 
 A worker trains from the beginning of a trial's first optimizer step to its last report, but for the waits; evaluations
-belong to it, of the peers as well.
+belong to it, of the peers as well, and so do the trunk seconds just before, for which later steps have less to compute.
 """
 
 from collections import Counter
@@ -80,7 +80,7 @@ def work_of(run: dict[str, Any], worker: str) -> Iterator[dict[str, Any]]:
 
 
 def begin_of_training(trial: dict[str, Any], steps_of_epoch: Sequence[int]) -> float:
-    """Return when the first optimizer step began: as long before its end as the other steps of the epoch took."""
+    """Return when training began: the trunk seconds and one step, as long as others of its epoch, before that ended."""
     n_others = steps_of_epoch[trial["number"]] - 1
-    seconds = trial["reports"][0][0] - trial["first_step_at"]
-    return max(trial["began_at"], trial["first_step_at"] - (seconds / n_others if n_others else 0.0))
+    of_step = (trial["reports"][0][0] - trial["first_step_at"]) / n_others if n_others else 0.0
+    return max(trial["began_at"], trial["first_step_at"] - of_step - trial.get("trunk_seconds", 0.0))

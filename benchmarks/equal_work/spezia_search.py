@@ -98,7 +98,7 @@ def read_times(lines: list[str]) -> dict[str, Any]:
             begun = {"worker": worker, "kind": line["work"], "number": line.get("trial"), "began_at": at}
             open_work[worker] = begun | {"first_step_at": None, "reports": []}
         elif message == "first optimizer step":
-            open_work[worker]["first_step_at"] = at
+            open_work[worker] |= {"first_step_at": at, "trunk_seconds": line["trunk_seconds"]}
         elif "report_seconds" in line:
             open_work[worker]["reports"].append([at - line["report_seconds"], at])
         elif ": done after " in message:

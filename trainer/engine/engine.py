@@ -97,6 +97,7 @@ class Engine:
         self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
         self._warm: OrderedDict[str, Prepared] = OrderedDict()
         self._is_first_step = False
+        self._trunk_seconds_before = 0.0
 
     def run(self) -> None:
         """Work until the supervisor is gone, which ends the process."""
@@ -110,7 +111,10 @@ class Engine:
         """Say that a trial trains once it has made an optimizer step; to be called after each one."""
         if self._is_first_step:
             self._is_first_step = False
-            self._channel.send(messages.Training())
+            self._channel.send(messages.Training(trunk_seconds=self._trunk_seconds() - self._trunk_seconds_before))
+
+    def _trunk_seconds(self) -> float:
+        return self._cache.seconds_spent if self._cache else 0.0
 
     def _carry_out(self, work: messages.Work) -> messages.Ended | messages.Failed | messages.Preempted:
         try:
@@ -176,7 +180,7 @@ class Engine:
         answer, speed = messages.Answer(go_on=True), None
         checkpoints = self._checkpoints_of(assignment, is_pause_wanted=lambda: answer.pause)
         reset_peak_memory()
-        self._is_first_step = True
+        self._is_first_step, self._trunk_seconds_before = True, self._trunk_seconds()
         for evaluation in fine_tune(
             prepared,
             config,

@@ -109,7 +109,7 @@ class Attempt:
                 self._found = event.facts
                 continue
             if isinstance(event, Training):
-                _LOG.info("first optimizer step")
+                _LOG.info("first optimizer step", extra={"trunk_seconds": round(event.trunk_seconds, 4)})
                 continue
             if isinstance(event, Preempted) and self._is_pausing:
                 return replace(self._blank(), is_paused=True)

@@ -45,6 +45,8 @@ class TrunkCache:
         self._folder = folder
         self._max_bytes = max_bytes
         self._sleep = sleep
+        self.seconds_spent = 0.0
+        """Seconds that this process has spent on computing entries."""
 
     def entry(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
         """Open the entry ``key``, after ``write`` has made it if no process of this machine has before.
@@ -117,7 +119,9 @@ class TrunkCache:
         # In this order: while it has the name of a partial file, nobody else may lock it
         (self._folder / f"{key}.partial").rename(self._folder / f"{key}.trunk")
         fcntl.flock(file, fcntl.LOCK_SH)
-        return replace(entry, seconds_spent=(entry.seconds_per_row or 0.0) * len(entry.places_N2))
+        spent = (entry.seconds_per_row or 0.0) * len(entry.places_N2)
+        self.seconds_spent += spent
+        return replace(entry, seconds_spent=spent)
 
     def _reserve(self, file: IO[bytes], size_bytes: int) -> None:
         """Make room for ``size_bytes`` and give the file that size, so that others count it."""

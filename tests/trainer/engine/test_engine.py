@@ -18,6 +18,7 @@ from trainer import messages
 from trainer.engine.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
 from trainer.train import trial_steps
+from trainer.trunk.cache import TrunkCache
 
 
 class Script:
@@ -103,6 +104,18 @@ def test_each_trial_says_once_that_it_trains(pristine: Path, facts: Facts) -> No
     with hook, pytest.raises(EOFError):
         engine.run()
     assert [event.kind for event in script.events] == ["hello", *2 * ["training", "evaluated", "evaluated", "ended"]]
+
+
+def test_trial_says_how_long_it_has_filled_the_trunk_cache(pristine: Path, facts: Facts, tmp_path: Path) -> None:
+    params = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 16, "frozen_layers": 2}
+    go_on = messages.Answer(go_on=True)
+    script = Script(trial(facts, params=params), go_on, trial(facts, number=1, params=params), go_on)
+    engine = Engine(script, roots=[pristine], device=tiny.CPU, cache=TrunkCache(tmp_path))  # type: ignore[arg-type]
+    with register_optimizer_step_post_hook(engine.note_step), pytest.raises(EOFError):
+        engine.run()
+    first, second = (event for event in script.events if event.kind == "training")
+    assert first.trunk_seconds > 0.0
+    assert second.trunk_seconds == 0.0
 
 
 def test_stopped_trial_saves_nothing_and_the_next_one_runs(
