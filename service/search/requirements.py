@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 from service.search.propose.samplers import build_unbound_sampler
 from service.search.pruning.pruners import build_pruner
-from spezia.contract.samplers import GpSampler, GridSampler, RandomSampler
+from spezia.contract.samplers import GpSampler, GridSampler, MultiFidelitySampler, RandomSampler
 from spezia.contract.study_spec import StudySpec
 
 _PACKAGES = {"gp": "torch", "cmaes": "cmaes", "qmc": "scipy"}
@@ -25,7 +25,7 @@ def refused_options(spec: StudySpec) -> tuple[str, str] | None:
     """Return the field and the reason where Optuna refuses a combination of options, or ``None``."""
     try:
         # without the search space, of which Optuna's form would be kept: most specs that are checked become no study
-        if not isinstance(spec.sampler, GridSampler | GpSampler | RandomSampler):
+        if not isinstance(spec.sampler, GridSampler | GpSampler | RandomSampler | MultiFidelitySampler):
             build_unbound_sampler(spec, seed=0)
     except ValueError as refused:
         return "sampler.options", str(refused)

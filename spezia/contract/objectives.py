@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from spezia.contract.pruners import NoPruner, Pruner
-from spezia.contract.samplers import CmaEsSampler, Sampler
+from spezia.contract.samplers import CmaEsSampler, MultiFidelitySampler, Sampler
 from spezia.contract.tasks import DIRECTIONS, TASKS, Direction, Task
 from spezia.contract.wire import ONE, SEVERAL, FieldError, Text, Wire, nearest_name_hint, one_or_several, refuse
 
@@ -165,8 +165,8 @@ def combination_errors(
 ) -> list[FieldError]:
     """Find what cannot be combined with several objectives or with constraints."""
     errors: list[FieldError] = []
-    if isinstance(sampler, CmaEsSampler) and (len(objectives) > 1 or constraints):
-        message = "cmaes supports neither several objectives nor constraints; use tpe, gp, nsga2 or nsga3"
+    if isinstance(sampler, CmaEsSampler | MultiFidelitySampler) and (len(objectives) > 1 or constraints):
+        message = f"{sampler.name} supports neither several objectives nor constraints; use tpe, gp, nsga2 or nsga3"
         errors.append((("sampler", "name"), message, sampler.name))
     if len(objectives) > 1 and not isinstance(pruner, NoPruner):
         message = (

@@ -1,4 +1,4 @@
-"""Samplers, which propose the params of trials, with their options; names and defaults are Optuna's.
+"""Samplers, which propose the params of trials, with their options; names and defaults are Optuna's but for one.
 
 The classes of the options say in Optuna's words what each option does; optuna.samplers documents the algorithms.
 """
@@ -95,6 +95,15 @@ class Nsga3Options(NsgaOptions):
     """Number of divisions of each objective's axis, which sets how many reference points there are."""
 
 
+class MultiFidelityOptions(Wire):
+    """Options of the sampler ``multi-fidelity``, which is Spezia's own."""
+
+    n_startup_trials: CountInt = 6
+    """Number of trials with a value until which params are drawn at random."""
+    random_share: Probability = 1 / 3
+    """Share of the later trials that are drawn at random, too, so that the model does not only see what it likes."""
+
+
 class TpeSampler(Wire):
     """Tree-structured Parzen estimator: learns which params good trials have, and copes with every search space."""
 
@@ -167,8 +176,26 @@ class Nsga3Sampler(Wire):
     """Options of the sampler."""
 
 
+class MultiFidelitySampler(Wire):
+    """Gaussian process over configurations and rungs: learns from the early values of all trials, whatever ended or
+    paused them; for one objective, and best with the pruner ``rungs``."""
+
+    name: Literal["multi-fidelity"]
+    """Name of the sampler."""
+    options: MultiFidelityOptions = MultiFidelityOptions()
+    """Options of the sampler."""
+
+
 Sampler = Annotated[
-    TpeSampler | GpSampler | RandomSampler | GridSampler | CmaEsSampler | QmcSampler | Nsga2Sampler | Nsga3Sampler,
+    TpeSampler
+    | GpSampler
+    | RandomSampler
+    | GridSampler
+    | CmaEsSampler
+    | QmcSampler
+    | Nsga2Sampler
+    | Nsga3Sampler
+    | MultiFidelitySampler,
     Field(discriminator="name"),
 ]
 """Any sampler, told apart by its ``name``."""

@@ -13,11 +13,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from service.optuna_private import FIXED_PARAMS, all_but, suggest
 from service.rung_marks import pause_of
 from service.search.propose.grid import next_grid_point
+from service.search.propose.multi_fidelity import next_point
 from service.search.propose.samplers import build_sampler
 from service.search.snapshot_storage import STUDY_ID, SnapshotStorage, running_trial
 from service.search.space.distributions import to_optuna
 from service.search.space.params import to_keys
-from spezia.contract.samplers import GridSampler, QmcSampler, RandomSampler
+from spezia.contract.samplers import GridSampler, MultiFidelitySampler, QmcSampler, RandomSampler
 from spezia.contract.space import dimensions
 from spezia.contract.study_spec import Params, StudySpec
 
@@ -98,6 +99,9 @@ def propose(request: ProposalRequest) -> Proposal | None:
     if isinstance(request.spec.sampler, GridSampler):
         point = next_grid_point(request.spec, all_but(request.number, request.trials), request.fixed)
         return None if point is None else _proposal(request.spec, own, point, {})
+    if isinstance(request.spec.sampler, MultiFidelitySampler):
+        others = all_but(request.number, request.trials)
+        return _proposal(request.spec, own, next_point(request.spec, request.number, others, request.fixed), {})
     unseen = _unseen(request.spec)
     storage = SnapshotStorage(
         study_name=request.study_name,

@@ -105,3 +105,5 @@ def _build(spec: StudySpec, seed: int) -> BaseSampler:
             raise AssertionError("build_sampler builds it")
         case samplers.GridSampler():
             raise AssertionError("grid.next_grid_point proposes the points of a grid")
+        case samplers.MultiFidelitySampler():
+            raise AssertionError("multi_fidelity.next_point proposes its points")

@@ -41,7 +41,7 @@ def test_an_enqueued_trial_is_next_and_adds_to_n_trials(
     assert http.get(answer.headers["location"]).json()["state"] == "RUNNING"
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "cmaes", "qmc", "nsga2", "nsga3"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "cmaes", "qmc", "nsga2", "nsga3", "multi-fidelity"])
 def test_what_is_left_out_is_drawn_by_any_sampler(http: TestClient, worker: HandWorker, sampler: str) -> None:
     space = spec()["search_space"] | {"dropout": {"type": "float", "low": 0.0, "high": 0.5}}
     http.post("/v1/studies", json=spec(search_space=space, sampler={"name": sampler}))

@@ -31,6 +31,8 @@ SAMPLERS: list[dict[str, Any]] = [
     {"name": "cmaes", "options": {"use_separable_cma": True, "n_startup_trials": 3}},
     {"name": "cmaes", "options": {"with_margin": True}},
     {"name": "cmaes", "options": {"lr_adapt": True}},
+    {"name": "multi-fidelity"},
+    {"name": "multi-fidelity", "options": {"n_startup_trials": 2, "random_share": 0.0}},
     {"name": "qmc"},
     {"name": "qmc", "options": {"qmc_type": "halton", "scramble": True}},
     {"name": "nsga2", "options": {"population_size": 5, "mutation_prob": 0.2}},

@@ -43,6 +43,7 @@ SAMPLERS: list[dict[str, Any]] = [
     {"name": "tpe"},
     {"name": "tpe", "options": {"n_startup_trials": 2, "constant_liar": False}},
     {"name": "random"},
+    {"name": "multi-fidelity"},
     {"name": "qmc"},
     {"name": "nsga2", "options": {"population_size": 5}},
     {"name": "nsga3", "options": {"population_size": 5}},
