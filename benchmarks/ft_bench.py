@@ -42,6 +42,7 @@ from trainer.model.pretrained import Pretrained
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 FEEDBACK = Path(__file__).parent.parent / "examples" / "feedback"
 N_BEST = 8
@@ -87,12 +88,14 @@ class Keepsake(BestModel):
 class Bench:
     """Trains the trials of a plan in one process, which prepares each task when it first meets it."""
 
-    def __init__(self, plan: dict[str, Any], data: Path, model: Path) -> None:
+    def __init__(self, plan: dict[str, Any], data: Path, model: Path, trunks: Path) -> None:
         self._plan = plan
         self._data = data
         self._model = model
         self._prepared: dict[str, Prepared] = {}
         self._device = choose_device()
+        # a GPU waits for the host, which has less to do without
+        self._cache = TrunkCache(trunks) if self._device.type == "cpu" else None
         self._device_name = describe_device(self._device).name
 
     def run(self, job: Job, ends_at: float) -> dict[str, Any] | None:
@@ -106,7 +109,8 @@ class Bench:
         evaluations: list[list[float]] = []
         state = "complete"
         try:
-            for evaluation in fine_tune(prepared, config, seed=job.seed, number=job.configuration, best=best):
+            trial = fine_tune(prepared, config, seed=job.seed, number=job.configuration, best=best, cache=self._cache)
+            for evaluation in trial:
                 evaluations.append([evaluation.metrics[name] for name in METRICS])
                 if time.monotonic() > ends_at:
                     return None
@@ -125,12 +129,12 @@ _BENCH: list[Bench] = []
 """The bench of a process of the pool."""
 
 
-def begin(plan: dict[str, Any], data: Path, model: Path, parent_pid: int) -> None:
+def begin(plan: dict[str, Any], data: Path, model: Path, trunks: Path, parent_pid: int) -> None:
     end_by_kernel(parent_pid, signal.SIGKILL)
     torch.set_num_threads(1)
     disable_progress_bar()
     set_verbosity_error()
-    _BENCH.append(Bench(plan, data, model))
+    _BENCH.append(Bench(plan, data, model, trunks))
 
 
 def run(job: Job, ends_at: float) -> dict[str, Any] | None:
@@ -149,7 +153,7 @@ def main(
     context = multiprocessing.get_context("spawn")  # who has touched CUDA, if only by asking for it, cannot fork
     with (
         (out / "runs.jsonl").open("a") as log,
-        ProcessPoolExecutor(processes, context, begin, (plan, data, model, os.getpid())) as pool,
+        ProcessPoolExecutor(processes, context, begin, (plan, data, model, out / "trunks", os.getpid())) as pool,
     ):
         for jobs, share in ((first_jobs(plan), FIRST_SHARE), (repeat_jobs(plan, done, n_seeds), 1.0)):
             ends_at = started_at + share * seconds

@@ -1,8 +1,12 @@
 """`benchmarks/ft_bench.py` trains what it plans, goes on where it was stopped, and its table holds what it found."""
 
+import csv
 import importlib
 import json
 import math
+import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +93,31 @@ def test_configurations_are_drawn_alike_each_time_within_the_space() -> None:
             else:
                 assert distribution["low"] <= one[name] <= distribution["high"]
     assert {one["frozen_layers"] for one in drawn} == set(range(7))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_whole_of_it_runs_once_and_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS / "gpu_check")
+    models = load("random_models")
+    words = models.words_of(models.SMALL["minilm"])
+    models.save_random(tmp_path / "model", models.SMALL["minilm"], words)
+    draw = random.Random(0)
+    for task in PLAN["tasks"]:
+        for split in ("train", "validation"):
+            with (tmp_path / f"{task}-{split}.csv").open("w", newline="") as file:
+                rows = [(" ".join(draw.choices(words[20 * (n % 2) :][:25], k=10)), f"l{n % 2}") for n in range(40)]
+                csv.writer(file).writerows([("text", "label"), *rows])
+    space = {"frozen_layers": {"type": "int", "low": 0, "high": 1}}
+    plan = PLAN | {"search_space": space, "configurations": [{"frozen_layers": 0}, {"frozen_layers": 1}]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, BENCHMARKS / "ft_bench.py", "--data", tmp_path, "--model", tmp_path / "model"]
+    command += ["--out", tmp_path / "out", "--processes", "2", "--seeds", "1"]
+    for n_new in (8, 0):
+        ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+        said = json.loads(ended.stdout)
+        assert (said["finished"], said["of_these_now"], said["diverged"]) == (8, n_new, 0), ended.stderr
+    table = load("ft_table").Table.load(tmp_path / "out" / "ft_table.npz")
+    assert np.isfinite(table.curves_TNEM).all()
+    best_TKS = table.repeats_TKSEM[..., 0].min(axis=-1)
+    assert table.row_losses_TKSR.mean(axis=-1) == pytest.approx(best_TKS, rel=1e-3)
