@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from trainer.trunk.entry import CorruptEntry, TrunkEntry, open_entry
+from trainer.trunk.entry import CorruptEntry, FileVersion, TrunkEntry, open_entry
+from trainer.trunk.trunk import Proof
 
 DEFAULT_BYTES = 20 * 2**30
 """Bytes that the folder may hold by default. A split of 10,000 rows of 100 tokens takes 1.5 GB at width 384."""
@@ -47,6 +48,10 @@ class TrunkCache:
         self._sleep = sleep
         self.seconds_spent = 0.0
         """Seconds that this process has spent on computing entries."""
+        self._checked: dict[str, FileVersion | None] = {}
+        """Versions of entries, by key, whose contents this process has checked."""
+        self.proofs: dict[str, Proof] = {}
+        """What opened trunks have been shown to be, by what they are made of."""
 
     def entry(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
         """Open the entry ``key``, after ``write`` has made it if no process of this machine has before.
@@ -64,6 +69,13 @@ class TrunkCache:
             return self._find_or_make(key, size_bytes, write)
         except (OSError, CorruptEntry) as error:
             raise CacheUnavailable(f"{self._folder}: {error}") from error
+
+    def find(self, key: str) -> TrunkEntry | None:
+        """Open the entry ``key`` if there is one and it can be read."""
+        try:
+            return self._find(key)
+        except OSError:
+            return None
 
     def _find_or_make(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
         waited = 0.0
@@ -93,11 +105,13 @@ class TrunkCache:
             if not _lock(file, fcntl.LOCK_SH):
                 return None  # on its way out
             try:
-                entry = open_entry(file)
+                entry = open_entry(file, self._checked.get(key))
             except CorruptEntry as error:
                 _LOG.warning("trunk cache: %s is damaged (%s) and made again", path.name, error)
                 return None
-            os.utime(path)  # used last now
+            self._checked[key] = entry.version
+            # Used last now, and written when it was
+            os.utime(path, ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
             return entry
 
     @contextmanager
@@ -137,7 +151,7 @@ class TrunkCache:
         used = sum(status.st_size for status, _ in self._files("*.partial"))
         entries = self._files("*.trunk")
         used += sum(status.st_size for status, _ in entries)
-        for status, path in sorted(entries, key=lambda entry: entry[0].st_mtime_ns):
+        for status, path in sorted(entries, key=lambda entry: entry[0].st_atime_ns):
             fits = used + size_bytes <= self._max_bytes and size_bytes <= self._free_bytes()
             if fits or size_bytes > self._max_bytes:
                 break

@@ -1,17 +1,19 @@
 """The file of one cached trunk: hidden states of every row of a split, read through a memory map.
 
 A header of ``HEADER_BYTES`` (JSON, padded), the place of every row, then the rows one after another. Header
-and contents are checked when a file is opened, so that half a file, or a damaged one, is never trained on.
+and contents are checked when a file is opened, contents again only if the file has changed since this process checked
+them, so that half a file, or a damaged one, is never trained on.
 
 N = rows of the split, T = tokens of a row, D = width of a hidden state, S = tokens of all rows together.
 """
 
 import json
+import os
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +23,21 @@ HEADER_BYTES = 512
 _FORMAT = 2
 """Number of the file format; raised when older files cannot be read any more."""
 _CHUNK_BYTES = 1 << 24
+_YOUNG_NS = 1_000_000_000
+"""Time after a write in which another one may leave the same time: file systems count in steps of milliseconds."""
 
 Stored = NDArray[np.float32] | NDArray[np.uint16]
 """Hidden states as they lie in a file: fp32, or the bits of bf16, which numpy does not know."""
+
+
+class FileVersion(NamedTuple):
+    """What tells one content of a file from another one."""
+
+    inode: int
+    size: int
+    """Bytes."""
+    written_ns: int
+    """Time of the last write, in nanoseconds since 1970."""
 
 
 class CorruptEntry(Exception):
@@ -69,6 +83,8 @@ class TrunkEntry:
     """Hidden states of all tokens, a view of the file."""
     seconds_per_row: float | None = None
     """Time that frozen blocks took for a row, on average over the split; ``None``: it is not known."""
+    version: FileVersion | None = None
+    """Version of the file; ``None``: its content may change unnoticed."""
     seconds_spent: float = 0.0
     """Time that this process has spent on computing the hidden states; 0 where they were there already."""
 
@@ -136,12 +152,16 @@ class _Timed:
             self.seconds += time.perf_counter() - began
 
 
-def open_entry(file: IO[bytes]) -> TrunkEntry:
-    """Map a file into memory and check all of it: about a second for a gigabyte, and an epoch reads it all anyway.
+def open_entry(file: IO[bytes], checked: FileVersion | None = None) -> TrunkEntry:
+    """Map a file into memory and check all of it: about a second for a gigabyte.
+
+    Args:
+        checked: version of the file whose contents need not be checked again.
 
     Raises:
         CorruptEntry: sizes or checksum do not fit.
     """
+    version = _version(file)
     file.seek(0)
     header = _Header.decode(file.read(HEADER_BYTES))
     size = file.seek(0, 2)
@@ -157,10 +177,17 @@ def open_entry(file: IO[bytes]) -> TrunkEntry:
         shape=(header.n_tokens, header.width),
     )
     hidden_SD: Stored = mapped.view(np.ndarray)  # the same memory; slices of a memmap are slow
-    if _checksum(hidden_SD, places_N2) != header.crc32:
+    if (version is None or version != checked) and _checksum(hidden_SD, places_N2) != header.crc32:
         raise CorruptEntry("the checksum differs")
     seconds_per_row = None if header.seconds is None else header.seconds / header.n_rows
-    return TrunkEntry(places_N2=places_N2, hidden_SD=hidden_SD, seconds_per_row=seconds_per_row)
+    return TrunkEntry(places_N2=places_N2, hidden_SD=hidden_SD, seconds_per_row=seconds_per_row, version=version)
+
+
+def _version(file: IO[bytes]) -> FileVersion | None:
+    status = os.fstat(file.fileno())
+    if time.time_ns() - status.st_mtime_ns < _YOUNG_NS:
+        return None
+    return FileVersion(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _checksum(hidden_SD: Stored, places_N2: NDArray[np.int64]) -> int:

@@ -1,5 +1,7 @@
 """Opens the cached trunk of a trial: makes it where it is missing, and checks that it changes nothing.
 
+A process checks once for all models of the same make, as long as the files stay as they are.
+
 The output of frozen blocks is a pure function of the example: they run in eval mode and never change. So it is
 computed once for a model, a depth, the inputs of a split and a number format, and kept for all trials, workers
 and later studies of the machine.
@@ -12,7 +14,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,11 +34,14 @@ from trainer.model.freeze import find_blocks
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
 from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
-from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
+from trainer.trunk.trunk import BlockOutput, FedSplit, Proof, Trunk, UnknownBlock, restore_blocks, to_stored
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
 """Largest difference of logits to those of the plain forward pass, by precision, as a share of the largest logit where
 that is above 1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
+
+_MAX_PROOFS = 1_000
+"""How many makes of models a process remembers, some kilobytes for each."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,9 +85,7 @@ def open_trunk(
         return Opened(*splits, Trunk())
     source = _Source(model, (find_blocks(model) or [])[:depth], facts.model_sha256, facts.precision)
     try:
-        _check_still(source, splits[0])
-        with _eval_mode(model):
-            opened = _open(cache, source, splits)
+        opened = _open_as_shown(cache, source, splits) or _open_and_show(cache, source, splits)
         _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
         return opened
     except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
@@ -118,9 +121,30 @@ class _Source:
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
+    def make(self, splits: tuple[Split, Split]) -> str:
+        """Name everything that decides whether the cache changes what the model puts out.
+
+        That is the inputs, the modules with their switches, such as whether they drop numbers, and which parameters
+        train; not the values of parameters, of which the frozen ones are the checkpoint's own.
+        """
+        modules = [
+            [name, type(module).__qualname__, sorted((key, bool(value)) for key, value in _switches(module))]
+            for name, module in self.model.named_modules()
+        ]
+        parameters = [
+            [name, list(parameter.shape), str(parameter.dtype), parameter.requires_grad]
+            for name, parameter in self.model.named_parameters()
+        ]
+        identity = [*map(self.key, splits), modules, parameters]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
     def logits(self, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
         batch = split.collate(rows_B, self.model.device)
         return without_padding(forward(self.model, batch, self.precision), batch)
+
+
+def _switches(module: nn.Module) -> list[tuple[str, bool | int | float]]:
+    return [(key, value) for key, value in vars(module).items() if isinstance(value, bool | int | float)]
 
 
 @contextmanager
@@ -134,15 +158,40 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened:
+def _open_as_shown(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened | None:
+    """Open the trunk of a model as that of an earlier one of its make; ``None`` where there was none, or a file has
+    changed or is missing."""
+    proof = cache.proofs.get(source.make(splits))
+    if proof is None:
+        return None
+    entries = [entry for entry in map(cache.find, map(source.key, splits)) if entry is not None]
+    if [entry.version for entry in entries] != list(proof.versions):
+        return None
+    trunk = Trunk()
+    trunk.replace_blocks(source.blocks, proof.outputs)
+    trunk.begin(entries)
+    return Opened(*_fed(splits, trunk, entries), trunk)
+
+
+def _open_and_show(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened:
+    make = source.make(splits)
+    _check_still(source, splits[0])
+    with _eval_mode(source.model):
+        opened, proof = _open(cache, source, splits)
+    if None not in proof.versions:
+        if len(cache.proofs) >= _MAX_PROOFS:
+            cache.proofs.clear()
+        cache.proofs[make] = proof
+    return opened
+
+
+def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> tuple[Opened, Proof]:
     outputs = _outputs(source, splits[0])
     entries = [_entry(cache, source, split) for split in splits]
     plain = [_check_logits(source, split) for split in splits]
     trunk = Trunk()
     trunk.replace_blocks(source.blocks, outputs)
-    train, validation = (
-        FedSplit(split=split, trunk=trunk, entry=entry) for split, entry in zip(splits, entries, strict=True)
-    )
+    train, validation = _fed(splits, trunk, entries)
     try:
         for split, expected in zip((train, validation), plain, strict=True):
             error = _error(expected, _check_logits(source, split))
@@ -152,7 +201,15 @@ def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Op
         restore_blocks(source.blocks)
         raise
     trunk.begin(entries)  # the rows of the check are none of the trial
-    return Opened(train, validation, trunk)
+    shown = [replace(output, hidden_BTD=output.hidden_BTD.detach().new_empty(0)) for output in outputs]
+    return Opened(train, validation, trunk), Proof(shown, [entry.version for entry in entries])
+
+
+def _fed(splits: tuple[Split, Split], trunk: Trunk, entries: Sequence[TrunkEntry]) -> tuple[FedSplit, FedSplit]:
+    train, validation = (
+        FedSplit(split=split, trunk=trunk, entry=entry) for split, entry in zip(splits, entries, strict=True)
+    )
+    return train, validation
 
 
 def _check_still(source: _Source, split: Split) -> None:

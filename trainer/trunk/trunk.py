@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from trainer.data.device_copies import to_device
 from trainer.data.tokenised_split import Batch, Split
-from trainer.trunk.entry import Stored, TrunkEntry
+from trainer.trunk.entry import FileVersion, Stored, TrunkEntry
 
 
 class UnknownBlock(Exception):
@@ -44,6 +44,16 @@ class BlockOutput:
         if isinstance(output, tuple) and isinstance(output[0], torch.Tensor) and set(output[1:]) <= {None}:
             return cls(output[0], output[1:])
         raise UnknownBlock(f"a block returns more than hidden states ({type(output).__name__})")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the checks of an opened trunk have found, which holds for every model of the same make."""
+
+    outputs: Sequence[BlockOutput]
+    """What each of the frozen blocks returns, without its numbers."""
+    versions: Sequence[FileVersion | None]
+    """Versions of the files that were read."""
 
 
 @dataclass(eq=False)

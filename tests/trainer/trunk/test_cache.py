@@ -16,6 +16,7 @@ import pytest
 
 from trainer.cli import engine_command
 from trainer.trunk import cache as module
+from trainer.trunk import entry as entry_module
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
 from trainer.trunk.entry import TrunkEntry, entry_bytes, write_entry
 from trainer.user_cache import user_cache
@@ -65,6 +66,23 @@ def test_an_entry_is_made_once(cache: TrunkCache, folder: Path) -> None:
     cache.entry("a", SIZE, write)
     assert is_whole(cache.entry("a", SIZE, refuse))
     assert is_whole(TrunkCache(folder, 0).entry("a", SIZE, refuse))
+
+
+def test_contents_are_checked_again_only_if_the_file_has_changed(
+    cache: TrunkCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = []
+    checksum = entry_module._checksum
+    monkeypatch.setattr(entry_module, "_checksum", lambda *content: checks.append(0) or checksum(*content))
+    cache.entry("a", SIZE, write)
+    assert cache.entry("a", SIZE, refuse).version is None  # so young that a second write might not show
+    file = folder / "a.trunk"
+    for written_at in (1_000, 2_000):
+        os.utime(file, (0, written_at))
+        checks.clear()
+        for _ in range(3):
+            assert is_whole(cache.entry("a", SIZE, refuse))
+        assert len(checks) == 1
 
 
 def test_while_one_makes_an_entry_another_waits_for_it(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from tests.trainer.short_memory import fail_once
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.model.best_model import BestModel
 from trainer.model.device import scoring_tokens
+from trainer.model.dropout import set_dropout
 from trainer.model.freeze import find_blocks
 from trainer.train.evaluate import evaluate
 from trainer.train.fine_tune import fine_tune
@@ -227,6 +229,44 @@ def test_frozen_blocks_are_computed_once_for_all_trials(prepared: Prepared, cach
     second.n_computed = 0
     losses(fed, None, frozen_layers=2)
     assert second.n_computed == 0
+
+
+def test_what_was_shown_of_a_make_of_models_is_not_computed_again(
+    prepared: Prepared, cache: TrunkCache, tmp_path: Path
+) -> None:
+    plain = Frozen(prepared, 2).loss(prepared)
+    Frozen(prepared, 2).open(cache)
+    for file in entries(tmp_path):
+        os.utime(file, (0, 0))  # as of long ago: a file that is young may change unnoticed
+    Frozen(prepared, 2).open(cache)
+    same = Frozen(prepared, 2)
+    fed = same.open(cache)
+    assert same.n_computed == 0
+    assert same.loss(fed) == pytest.approx(plain, abs=1e-5)
+    assert same.n_computed == 0
+
+
+@pytest.mark.parametrize("what", ["dropout", "freezing", "head", "file"])
+def test_what_makes_a_difference_is_shown_anew(
+    prepared: Prepared, cache: TrunkCache, tmp_path: Path, what: str
+) -> None:
+    Frozen(prepared, 2).open(cache)
+    for file in entries(tmp_path):
+        os.utime(file, (0, 0))
+    Frozen(prepared, 2).open(cache)
+    other = Frozen(prepared, 2)
+    if what == "dropout":
+        set_dropout(other.model, 0.0)
+    elif what == "freezing":
+        next(other.blocks[2].parameters()).requires_grad_(False)
+    elif what == "head":
+        other.model.classifier = Looks(other.model)
+    else:
+        gc.collect()
+        _flip(entries(tmp_path)[0])
+    fed = other.open(cache)
+    assert other.n_computed > 0
+    assert (fed.train is prepared.train) == (what == "head")
 
 
 def test_what_is_read_is_what_trains(prepared: Prepared, cache: TrunkCache) -> None:
