@@ -21,6 +21,7 @@ from transformers.utils import ModelOutput
 from trainer.data.tokenised_split import Batch, Split
 from trainer.model.device import Precision
 from trainer.model.device_memory import is_out_of_memory
+from trainer.model.dropout_masks import register_attention
 
 
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
@@ -29,6 +30,7 @@ def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch
     if precision == "fp32":
         logits: torch.Tensor = model(**batch.inputs).logits
         return logits
+    register_attention()
     head = model.get_output_embeddings()
     body = body_of(model)
     with replaced(body, _in_bf16(body.forward, batch.targets.device.type)):

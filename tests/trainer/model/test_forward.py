@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import (
+    AttentionInterface,
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tests.trainer import tiny
 from tests.trainer.architectures import make_model
@@ -64,6 +67,22 @@ def test_bodies_multiply_in_bf16_and_heads_in_fp32(family: str) -> None:
 def test_a_decoder_within_a_base_model_multiplies_in_bf16(architecture: str) -> None:
     model = make_model(architecture, AutoModelForCausalLM).eval()
     assert torch.bfloat16 in dtypes_of(model, batch_of())[True]
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_processor_attends_in_fp32_whoever_made_the_model(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    attend = functional.scaled_dot_product_attention
+    seen: list[torch.Tensor | None] = []
+
+    def watched(*tensors: torch.Tensor, **options: Any) -> torch.Tensor:
+        seen.extend([*tensors, options.get("attn_mask")])
+        return attend(*tensors, **options)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+    AttentionInterface.register("sdpa", sdpa_attention_forward)  # as in a process that has trained nothing
+    forward(tiny.make_family(family).eval(), batch_of(), "bf16")
+    assert seen
+    assert {one.dtype for one in seen if one is not None} <= {torch.float32, torch.bool}
 
 
 @pytest.mark.parametrize("family", tiny.DECODERS)
