@@ -19,7 +19,7 @@ from tests.trainer.observed import observe
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.model.forward import forward
 from trainer.model.frozen_in_bf16 import keep_frozen_in_bf16
-from trainer.train import fine_tune as fine_tune_module
+from trainer.train import begin_trial
 from trainer.train.prepare import Prepared, prepare
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def test_losses_and_saved_models_are_the_same_to_the_last_bit(
     spec = tiny.make_spec(**case.spec(training={"similarity": False, "evaluations_per_epoch": 2}))
     prepared = in_bf16(prepare(spec, roots=[tmp_path], device=tiny.CPU))
     narrow = observe(prepared, SHORT | METHODS[method])
-    monkeypatch.setattr(fine_tune_module, "keep_frozen_in_bf16", lambda *_: None)
+    monkeypatch.setattr(begin_trial, "keep_frozen_in_bf16", lambda *_: None)
     wide = observe(prepared, SHORT | METHODS[method])
     assert narrow.evaluations == wide.evaluations
     frozen = [one for one in narrow.model.parameters() if not one.requires_grad]
@@ -113,7 +113,7 @@ def test_a_model_whose_logits_would_change_is_left_in_fp32(
     def change_a_little(model: Any, pretrained: Any, compute_logits: Callable[[], torch.Tensor]) -> None:
         keep_frozen_in_bf16(model, pretrained, lambda: compute_logits() + 1e-3 * torch.rand(()))
 
-    monkeypatch.setattr(fine_tune_module, "keep_frozen_in_bf16", change_a_little)
+    monkeypatch.setattr(begin_trial, "keep_frozen_in_bf16", change_a_little)
     prepared = in_bf16(family_study("bert"))
     trial = observe(prepared, SHORT | METHODS["lora"] | {"batch_size": N_ROWS})
     assert {one.dtype for one in trial.model.parameters()} == {torch.float32}

@@ -93,7 +93,16 @@ class Padded(TokenisedSplit):
         }
         targets = functional.pad(batch.targets, widths, value=IGNORED) if self.has_token_targets else batch.targets
         starts_B = batch.starts_B if batch.starts_B is None else batch.starts_B + self.padding
-        return replace(batch, inputs=inputs, targets=targets, starts_B=starts_B)
+        return replace(
+            batch, inputs=inputs, targets=targets, starts_B=starts_B, next_N=self._moved(batch.next_N, batch.targets)
+        )
+
+    def _moved(self, next_N: torch.Tensor | None, targets_BT: torch.Tensor) -> torch.Tensor | None:
+        if next_N is None:
+            return None
+        n_tokens = targets_BT.shape[1]
+        first = self.padding if self.pads_left else 0
+        return next_N // n_tokens * (n_tokens + self.padding) + first + next_N % n_tokens
 
 
 def padded(split: Any, circumstances: Circumstances, *, can_pad_left: bool) -> Any:
