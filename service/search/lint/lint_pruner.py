@@ -37,6 +37,7 @@ def pruner_findings(spec: StudySpec) -> Iterator[Finding]:
         )
     else:
         yield from _peers(spec)
+        yield from _rungs(spec, n_evaluations)
     yield from _threshold(spec)
 
 
@@ -113,6 +114,29 @@ def _peers(spec: StudySpec) -> Iterator[Finding]:
                 fix(spec, "epochs", longest, f"fix epochs at {longest} (the best evaluation counts, not the last)"),
                 raise_field(spec, "n_trials", _MIN_PEERS * n),
                 Remedy(words="search fewer of them"),
+            ),
+        )
+
+
+def _rungs(spec: StudySpec, n_evaluations: int) -> Iterator[Finding]:
+    """Rungs save the most where the first one is early, and nothing where all trials run to their end."""
+    if not isinstance(spec.pruner, pruners.RungsPruner):
+        return
+    eta, top = spec.pruner.options.eta, spec.pruner.options.top
+    if n_evaluations <= eta**2:
+        yield Finding(
+            field="training.evaluations_per_epoch",
+            message=f"the longest trial has {n_evaluations} evaluations: its first rung is late, and little is saved",
+            gain=Gain.COST,
+            remedies=some(_evaluate_more(spec, eta**2), Remedy(words="raise epochs")),
+        )
+    if top >= spec.n_trials:
+        yield Finding(
+            field="pruner.options.top",
+            message=f"{top} trials are carried out to their end and there are {spec.n_trials}: none is dropped",
+            gain=Gain.COST,
+            remedies=some(
+                lower_field(spec, "pruner.options.top", max(1, spec.n_trials // eta)), Remedy(words="raise n_trials")
             ),
         )
 

@@ -113,6 +113,8 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
                 {"name": "successive-halving", "options": {"min_resource": 4, "min_early_stopping_rate": 100_000}},
                 {"name": "hyperband", "options": {"min_resource": 9}},
                 {"name": "patient", "options": {"patience": 9}},
+                {"name": "rungs"},
+                {"name": "rungs", "options": {"first": 9, "eta": 2, "top": 30}},
                 {"name": "threshold", "options": {"upper": 0.9}},
             ]
         )

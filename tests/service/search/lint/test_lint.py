@@ -86,6 +86,9 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (pruner("hyperband", min_resource=4), "pruner.options", "acts from evaluation 4 on"),
     (pruner("patient", patience=2), "pruner.options", "acts from evaluation 4 on"),
     (pruner("threshold", upper=1.0, n_warmup_steps=9), "pruner.options", "acts from evaluation 10 on"),
+    (pruner("rungs", first=4), "pruner.options", "acts from evaluation 4 on"),
+    (pruner("rungs"), "training.evaluations_per_epoch", "raise training.evaluations_per_epoch to 5"),
+    (pruner("rungs", eta=2, top=20) | {"n_trials": 20}, "pruner.options.top", "lower pruner.options.top to 10"),
     (pruner("percentile", n_startup_trials=20), "pruner.options.n_startup_trials", "lower it to 5"),
     (pruner("median") | {"n_parallel": 11}, "n_parallel", "11 of 20 trials run at once"),
     (

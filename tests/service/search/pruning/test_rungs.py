@@ -66,8 +66,9 @@ def test_rungs_stand_at_growing_steps_before_the_last() -> None:
         ({"epochs": 4, "warmup_ratio": 0.0, "batch_size": 1}, 50, 4),  # a fiftieth of 200
         ({"epochs": 4, "warmup_ratio": 0.06, "batch_size": 1}, 50, 12),  # its warm-up
         ({"epochs": 4, "warmup_ratio": 0.0, "batch_size": 50}, 1, 4),  # 8 optimizer steps, 2 an epoch
+        ({"epochs": 1_000, "warmup_ratio": 0.5, "batch_size": 50}, 1_000, 500_000),  # the longest of all
     ],
-    ids=["share", "warm-up", "optimizer steps"],
+    ids=["share", "warm-up", "optimizer steps", "longest"],
 )
 def test_the_first_rung_is_where_values_say_something(fixed: dict[str, Any], per_epoch: int, first: int) -> None:
     space = {"learning_rate": SPACE["learning_rate"]}
@@ -75,6 +76,7 @@ def test_the_first_rung_is_where_values_say_something(fixed: dict[str, Any], per
     decided = with_first_rung(spec, make_facts())
     assert decided.pruner.options == spec.pruner.options.model_copy(update={"first": first})
     assert with_first_rung(decided, make_facts()) is decided
+    assert StudySpec.model_validate(decided.model_dump()) == decided
 
 
 def test_the_best_that_waits_goes_on_as_long_as_its_share_lasts() -> None:
