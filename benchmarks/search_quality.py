@@ -12,12 +12,15 @@ where epochs are what is saved. Those that end in ``-warm`` begin with four conf
 the other tasks, those of the same data set left out.
 
 The searches are lines of the file, and those that are there are not made again. The summary says for each method and
-number of workers, as JSON, what share of the cost of random search without pruning it needed: the geometric mean over
-tasks of the ratio of mean costs, with a 95 % interval by a bootstrap over tasks and seeds.
+number of workers, as JSON, how many times less it cost than random search without pruning, or than another method by
+``--reference``: the geometric mean over tasks of the ratio of mean costs, with a 95 % interval by a bootstrap over
+tasks and seeds. Of each task it says how much a configuration's value differs between seeds: what the searches differ
+by with one ``--slack`` and not with another is chance.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,10 +30,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from ft_table import Table
 from replay.lifecycle import make_template
-from replay.methods import METHODS, THROUGH_THE_SERVICE, Setting
+from replay.methods import METHODS, REFERENCE, THROUGH_THE_SERVICE, Setting
 from replay.simulate import Costs, simulate
 from replay.summary import describe, noise_of, summarise
 from replay.task import ReplayTask, portfolio
@@ -51,15 +55,15 @@ class Search:
     workers: int
     seed: int
     slack: float
+    budget: float
 
 
 class Replay:
     """Replays searches on a table, in one process."""
 
-    def __init__(self, table: Table, budget: float, folder: Path) -> None:
+    def __init__(self, table: Table, folder: Path) -> None:
         self._tasks = {name: ReplayTask.of_table(table, name) for name in table.tasks}
         self._noise = dict(zip(table.tasks, noise_of(table), strict=True))
-        self._budget = budget
         self._folder = folder
 
     def run(self, search: Search) -> dict[str, Any]:
@@ -80,7 +84,7 @@ class Replay:
                 stack=stack,
             )
             method = (METHODS | THROUGH_THE_SERVICE)[search.method](setting)
-            found = simulate(task, method, workers=search.workers, budget=self._budget, target=target, costs=COSTS)
+            found = simulate(task, method, workers=search.workers, budget=search.budget, target=target, costs=COSTS)
         return vars(search) | vars(found) | {"cpu_seconds": round(time.process_time() - began, 3)}
 
 
@@ -93,9 +97,9 @@ _REPLAY: list[Replay] = []
 """The replay of a process of the pool."""
 
 
-def begin(file: Path, budget: float, folder: Path) -> None:
+def begin(file: Path, folder: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _REPLAY.append(Replay(Table.load(file), budget, folder))
+    _REPLAY.append(Replay(Table.load(file), folder))
 
 
 def run(search: Search) -> dict[str, Any]:
@@ -112,21 +116,24 @@ def main(
     budget: float,
     processes: int,
 ) -> None:
+    table = Table.load(file)
+    if any(slacks) and np.isnan(noise_of(table)).any():
+        sys.exit(f"{file} has a task of which no configuration ran under several seeds, so that --slack means nothing")
     done = read(out)
     keys = list(Search.__dataclass_fields__)
     known = {tuple(line[key] for key in keys) for line in done}
     searches = [
-        Search(method=method, task=task, workers=n_workers, seed=seed, slack=slack)
+        Search(method=method, task=task, workers=n_workers, seed=seed, slack=slack, budget=budget)
         for seed in range(n_seeds)
         for slack in slacks
         for n_workers in workers
         for method in methods
-        for task in Table.load(file).tasks
+        for task in table.tasks
     ]
     left = [one for one in searches if tuple(vars(one)[key] for key in keys) not in known]
     with tempfile.TemporaryDirectory() as folder, out.open("a") as log:
         make_template(Path(folder))
-        with ProcessPoolExecutor(processes, initializer=begin, initargs=(file, budget, Path(folder))) as pool:
+        with ProcessPoolExecutor(processes, initializer=begin, initargs=(file, Path(folder))) as pool:
             for line in pool.map(run, left):
                 log.write(json.dumps(line) + "\n")
                 log.flush()
@@ -146,6 +153,7 @@ if __name__ == "__main__":
     parser.add_argument("--slack", type=float, nargs="+", default=[0.0])
     parser.add_argument("--budget", type=float, default=30.0)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--reference", choices=METHODS | THROUGH_THE_SERVICE, default=REFERENCE)
     parser.add_argument("--summary", action="store_true", help="search nothing, and say what was found")
     given = parser.parse_args()
     if not given.summary:
@@ -159,5 +167,5 @@ if __name__ == "__main__":
             given.budget,
             given.processes,
         )
-    for line in (*describe(Table.load(given.table), SHARE), *summarise(read(given.out))):
+    for line in (*describe(Table.load(given.table), SHARE), *summarise(read(given.out), given.reference)):
         print(json.dumps(line))

@@ -208,8 +208,8 @@ def test_the_densities_propose_where_the_good_ones_were() -> None:
 def test_the_pure_functions_find_the_same_as_the_service(method: str, workers: int, tmp_path: Path) -> None:
     program = load("search_quality")
     load("replay.lifecycle").make_template(tmp_path)
-    replay = program.Replay(made_up_table(), 5.0, tmp_path)
-    search = {"task": "made1", "workers": workers, "seed": 1, "slack": -99.0}  # to be reached by none
+    replay = program.Replay(made_up_table(), tmp_path)
+    search = {"task": "made1", "workers": workers, "seed": 1, "slack": -99.0, "budget": 5.0}  # to be reached by none
     both = [replay.run(program.Search(method=name, **search)) for name in (method, method.replace("spezia", "service"))]
     assert both[0]["n_trials"] > 6
     compared = ("cost", "reached", "best", "n_trials")
@@ -224,12 +224,12 @@ def test_what_is_saved_is_the_mean_ratio_over_tasks_and_misses_count_as_the_budg
         ("spezia", "b"): [7.5],
     }
     lines = [
-        {"method": method, "task": task, "workers": 1, "slack": 0.0, "cost": cost, "reached": cost < 30}
+        {"method": method, "task": task, "workers": 1, "slack": 0.0, "budget": 30.0, "cost": cost, "reached": cost < 30}
         | {"cpu_seconds": 0.1}
         for (method, task), some in costs.items()
         for cost in some
     ]
-    [random, ours] = load("replay.summary").summarise(lines)
+    [random, ours] = load("replay.summary").summarise(lines, "random")
     assert (random["method"], random["saved"], random["missed"]) == ("random", 1.0, 0.5)
     assert (ours["saved"], ours["missed"], ours["by_task"]) == (
         pytest.approx(8**0.5, abs=0.01),
@@ -250,8 +250,8 @@ def test_noise_is_what_one_configuration_differs_by_between_seeds() -> None:
 def test_pausing_at_rungs_lets_a_budget_begin_several_times_as_many_trials(tmp_path: Path) -> None:
     program = load("search_quality")
     load("replay.lifecycle").make_template(tmp_path)
-    replay = program.Replay(made_up_table(), 4.0, tmp_path)
-    search = {"task": "made1", "workers": 2, "seed": 1, "slack": -99.0}
+    replay = program.Replay(made_up_table(), tmp_path)
+    search = {"task": "made1", "workers": 2, "seed": 1, "slack": -99.0, "budget": 4.0}
     paused, whole = (replay.run(program.Search(method=name, **search)) for name in ("rungs-early-12", "spezia-12"))
     assert whole["n_trials"] == 4
     assert paused["n_trials"] > 3 * whole["n_trials"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ft_table import Table
 from numpy.typing import NDArray
-from replay.methods import METHODS, REFERENCE, THROUGH_THE_SERVICE
+from replay.methods import METHODS, THROUGH_THE_SERVICE
 from replay.task import ReplayTask
 
 N_BOOTSTRAP = 2_000
@@ -49,33 +49,38 @@ def describe(table: Table, share: float) -> Iterator[dict[str, Any]]:
         }
 
 
-def summarise(lines: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a line for each method and number of workers, beside random search with as many workers."""
-    for slack, workers in sorted({(line["slack"], line["workers"]) for line in lines}):
-        chosen = [line for line in lines if (line["slack"], line["workers"]) == (slack, workers)]
+def summarise(lines: Sequence[dict[str, Any]], reference: str) -> Iterator[dict[str, Any]]:
+    """Yield a line for each method, slack, budget and number of workers, beside ``reference`` with the same."""
+    for slack, workers, budget in sorted({_setting(line) for line in lines}):
+        chosen = [line for line in lines if _setting(line) == (slack, workers, budget)]
         tasks = sorted({line["task"] for line in chosen})
-        reference = _costs(chosen, REFERENCE, tasks)
+        others = _costs(chosen, reference, tasks)
         for method in METHODS | THROUGH_THE_SERVICE:
             own = [line for line in chosen if line["method"] == method]
             costs = _costs(own, method, tasks)
-            if any(not len(of_task) for of_task in (*costs, *reference)):
+            if any(not len(of_task) for of_task in (*costs, *others)):
                 continue
-            low, high = np.percentile(_resampled(reference, costs), [2.5, 97.5])
+            low, high = np.percentile(_resampled(others, costs), [2.5, 97.5])
             yield {
                 "slack": slack,
                 "workers": workers,
+                "budget": budget,
                 "method": method,
                 "searches": len(own),
-                "saved": round(_saved(reference, costs), 2),
+                "saved": round(_saved(others, costs), 2),
                 "interval": [round(float(low), 2), round(float(high), 2)],
                 "missed": round(sum(not line["reached"] for line in own) / len(own), 3),
                 "mean_cost": round(float(np.mean([of_task.mean() for of_task in costs])), 2),
                 "by_task": {
                     task: round(float(one.mean() / other.mean()), 2)
-                    for task, one, other in zip(tasks, reference, costs, strict=True)
+                    for task, one, other in zip(tasks, others, costs, strict=True)
                 },
                 "cpu_seconds": round(float(np.mean([line["cpu_seconds"] for line in own])), 2),
             }
+
+
+def _setting(line: dict[str, Any]) -> tuple[float, int, float]:
+    return line["slack"], line["workers"], line["budget"]
 
 
 def _costs(lines: Sequence[dict[str, Any]], method: str, tasks: Sequence[str]) -> list[NDArray[np.float64]]:
