@@ -59,17 +59,17 @@ def main(options: argparse.Namespace) -> None:
     model = (options.model or resolve_model(MODEL, None, []).directory).absolute()
     workload = make_workload(options.workload, options.data, model, n_trials=options.trials, n_rows=options.rows)
     sitting = describe_sitting(workload, model)
+    for system in options.systems:
+        read_libraries(system, options.peers_python)
     lines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         workload.write(Path(folder))
         for round_ in range(options.rounds):
             first = round_ % len(options.systems)
             for system in options.systems[first:] + options.systems[:first]:
-                load = os.getloadavg()[0]
+                line = {"system": system, "round": round_, "load": round(os.getloadavg()[0], 2)}
                 run = run_system([*command_of(system, options.peers_python), folder, str(model)])
-                line = {"system": system, "round": round_, "load": round(load, 2)} | describe_run(
-                    run, workload, sitting
-                )
+                line |= describe_run(run, workload, sitting)
                 lines.append(line)
                 append(options.out, line | sitting)
                 print(f"{system}: {line['makespan_s']} s", file=sys.stderr)
@@ -77,6 +77,16 @@ def main(options: argparse.Namespace) -> None:
             print(table(lines, compared), flush=True)
     if compared:
         append(options.out, {"compared": compared} | sitting)
+
+
+def read_libraries(system: str, peers_python: Path | None) -> None:
+    """Import what a system imports, so that no run reads from the disk what later ones find in memory."""
+    if system == OURS:
+        python, libraries = sys.executable, "service.app, trainer.engine.engine, sklearn.linear_model"
+    else:
+        python, libraries = str(peers_python), "datasets, transformers.trainer, "
+        libraries += "ray.tune" if system.startswith("ray") else "optuna"
+    subprocess.run([python, "-c", f"import {libraries}"], check=True)
 
 
 def describe_sitting(workload: Workload, model: Path) -> dict[str, Any]:
