@@ -154,6 +154,7 @@ def test_uploaded_data_trains_as_a_file_does(
         shown = [http.get(f"/{name}").json() for name in ("file", "upload")]
         best = [http.get(f"/{name}/best").json()["value"] for name in ("file", "upload")]
     assert [one["state"] for one in shown] == ["complete"] * 2
+    assert all(one["facts"].pop("step_times")["kinds"] for one in shown)
     assert shown[0]["facts"] == shown[1]["facts"]
     assert best[0] == best[1]
 

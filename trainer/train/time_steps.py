@@ -146,18 +146,22 @@ def _timed(
     start_seconds = deadline.clock() - began_at
     steps = _take_steps(begun, [np.searchsorted(rows, batch) for batch in batches], deadline)
     fixed, per_token = fit(steps)
-    evaluation_seconds = _evaluation_seconds(prepared.validation, begun, per_token, deadline)
-    fed = [split for split in (begun.prepared.train, begun.prepared.validation) if isinstance(split, FedSplit)]
-    rates = [split.entry.seconds_per_row or 0.0 for split in fed]
-    both = (len(prepared.train), len(prepared.validation))
+    few_fed = begun.prepared.validation
+    n_tokens = int(prepared.validation.lengths_N.sum())
+    evaluation_seconds = _forward_seconds(begun, few_fed, per_token, deadline) * n_tokens
+    fill_seconds = 0.0
+    if isinstance(few_fed, FedSplit):  # what an evaluation takes more that computes the frozen blocks
+        more = _forward_seconds(begun, few_fed.split, per_token, deadline) * n_tokens - evaluation_seconds
+        fill_seconds = max(0.0, more) * (int(lengths_N.sum()) + n_tokens) / n_tokens
+    spent = [split.entry.seconds_spent for split in (begun.prepared.train, few_fed) if isinstance(split, FedSplit)]
     return [
         kind.model_copy(
             update={
-                "start_seconds": max(0.0, start_seconds - sum(split.entry.seconds_spent for split in fed)),
+                "start_seconds": max(0.0, start_seconds - sum(spent)),
                 "epoch_seconds": fixed * steps_per_epoch(len(lengths_N), kind.batch_size)
                 + per_token * epoch_tokens(lengths_N, kind.batch_size, most_rows, prepared.spec.seed),
                 "evaluation_seconds": evaluation_seconds,
-                "fill_seconds": sum(rate * n_rows for rate, n_rows in zip(rates, both, strict=False)),
+                "fill_seconds": fill_seconds,
             }
         )
         for kind in kinds
@@ -231,14 +235,13 @@ def _few_rows(prepared: Prepared) -> Split:
     return split.take(order[:n_rows].tolist())
 
 
-def _evaluation_seconds(validation: Split, begun: BegunTrial, per_token: float, deadline: _Deadline) -> float:
-    """Return the seconds of an evaluation of ``validation``, by those of a few of its rows."""
-    n_tokens = int(validation.lengths_N.sum())
+def _forward_seconds(begun: BegunTrial, split: Split, per_token: float, deadline: _Deadline) -> float:
+    """Return the seconds of an evaluation for each token, by those of ``split``, or of a step where time is up."""
     if deadline.seconds_left <= 0:
-        return _FORWARD_SHARE * per_token * n_tokens
-    few, began_at = begun.prepared.validation, deadline.clock()
-    evaluate(begun.trial_model.model, begun.prepared.task, few, begun.prepared.facts.precision)
-    return (deadline.clock() - began_at) * n_tokens / int(few.lengths_N.sum())
+        return _FORWARD_SHARE * per_token
+    began_at = deadline.clock()
+    evaluate(begun.trial_model.model, begun.prepared.task, split, begun.prepared.facts.precision)
+    return (deadline.clock() - began_at) / int(split.lengths_N.sum())
 
 
 def _padded(lengths_B: NDArray[np.int64]) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from tests.trainer.conftest import Prepare
 from trainer.data.batches import trial_batches
+from trainer.data.tokenised_split import Split
 from trainer.model.best_model import BestModel
 from trainer.train import time_steps as module
 from trainer.train.fine_tune import fine_tune
@@ -19,6 +20,7 @@ from trainer.train.time_steps import TimedStep, epoch_tokens, fit, with_step_tim
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
+from trainer.trunk.trunk import FedSplit
 
 SPACE: dict[str, Any] = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
@@ -45,9 +47,27 @@ def test_each_kind_is_timed_at_its_smallest_and_its_largest_batch(prepare_study:
     assert times is not None
     assert [(kind.frozen_blocks, kind.batch_size) for kind in times.kinds] == [(0, 4), (0, 16), (2, 4), (2, 16)]
     assert all(kind.epoch_seconds and kind.evaluation_seconds > 0 for kind in times.kinds)
-    assert [kind.fill_seconds > 0 for kind in times.kinds] == [False, False, True, True]
     assert times.load_seconds > 0
     assert times.peak_memory_bytes > 1e7
+
+
+def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
+    prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+
+    def evaluate(model: object, task: object, split: Split, precision: str) -> None:
+        seconds[0] += int(split.lengths_N.sum()) * (1e-6 if isinstance(split, FedSplit) else 4e-6)
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    prepared = prepare_study(search_space=SPACE)
+    times = with_step_times(prepared, uses_cache=True, clock=lambda: seconds[0]).step_times
+    assert times is not None
+    n_train, n_validation = (int(split.lengths_N.sum()) for split in (prepared.train, prepared.validation))
+    plain, _, _, cached = times.kinds
+    assert (plain.evaluation_seconds, plain.fill_seconds) == pytest.approx((4e-6 * n_validation, 0.0))
+    assert cached.evaluation_seconds == pytest.approx(1e-6 * n_validation)
+    assert cached.fill_seconds == pytest.approx(3e-6 * (n_train + n_validation))
 
 
 def test_trials_are_the_same_after_timing_and_the_cache_is_as_it_was(prepare_study: Prepare, tmp_path: Path) -> None:
