@@ -28,6 +28,9 @@ class KindTimes(Reply):
     into memory."""
     evaluation_seconds: Seconds = 0.0
     """Seconds of one evaluation on the validation rows, from the rows that were timed."""
+    pause_seconds: Seconds = 0.0
+    """Seconds in which the checkpoint of a paused trial is written and read, without making its model again; 0 where
+    trials do not pause."""
     fill_seconds: Seconds = 0.0
     """Seconds in which the first trial of this number of frozen blocks fills the trunk cache."""
 

@@ -18,6 +18,7 @@ from service.lifecycle.leases.reap import reap_worker
 from service.search.pruning.rungs import steps_to_evaluate
 from service.settings import Settings
 from service.store.store import Store
+from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
 from tests.trainer import tiny
 from tests.trainer.test_preempt_and_service import worker
@@ -82,15 +83,19 @@ def test_paused_trials_have_the_numbers_of_uninterrupted_ones_whoever_is_killed(
             wait_until_over_or_paused(http, n_paused=10**6)
             last.terminate()
             last.wait(SECONDS)
+        told = http.get("/rungs").json()["facts"]
         trials = [http.get(f"/rungs/trials/{number}").json() for number in range(6)]
     assert {trial["state"] for trial in trials} == {"COMPLETE", "PRUNED"}
     ends = [[attempt["end"] for attempt in trial["attempts"]] for trial in trials]
     assert any("paused" in of_trial and len(of_trial) > 1 for of_trial in ends)
     assert any(attempt["resumed_from"] > 0 for trial in trials for attempt in trial["attempts"])
+    facts = Facts.model_validate(told)
+    assert facts.step_times is not None
+    assert all(kind.pause_seconds > 0 for kind in facts.step_times.kinds)
     prepared = prepare(StudySpec.model_validate(body), roots=[pristine], device=tiny.CPU)
     for trial in trials:
         params = prepared.spec.fixed | trial["params"]
-        config, steps = TrialConfig.from_params(params), steps_to_evaluate(prepared.spec, params)
+        config, steps = TrialConfig.from_params(params), steps_to_evaluate(prepared.spec, params, facts)
         whole = fine_tune(
             prepared,
             config,

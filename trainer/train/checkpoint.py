@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial, reduce
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, Marker
 
 CHECKPOINT_SECONDS = 600.0
 """Time after which the next evaluation is followed by a checkpoint: a worker that is killed loses little more."""
+
+_TIMED_BYTES = 64 * 2**20
+"""Bytes by which it is judged how long a checkpoint takes: of a large model a whole one takes minutes."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -202,6 +206,29 @@ class Watch:
             raise Preempted
 
 
+def seconds_to_pause(state: TrialState, folder: Path) -> float:
+    """Return the seconds in which ``state`` would be saved and restored, by those of a part of it.
+
+    Args:
+        folder: an empty one, where the part is written.
+
+    Raises:
+        OSError: the disk is full, or cannot be written.
+    """
+    contents = _contents(state)
+    tensors = _tensors(contents)
+    ends = accumulate(one.nbytes for one in tensors)
+    part = [one for one, end in zip(tensors, ends, strict=True) if end - one.nbytes < _TIMED_BYTES]
+    started = time.monotonic()
+    with durable_file(folder / STATE) as file:
+        torch.save(part, file)
+    crc32 = _crc32(folder / STATE)
+    for one, saved in zip(part, _load(folder / STATE, crc32), strict=True):
+        saved.to(one.device)
+    share = sum(one.nbytes for one in part) / sum(one.nbytes for one in tensors)
+    return (time.monotonic() - started) / share
+
+
 def _contents(state: TrialState) -> dict[str, Any]:
     trained = trained_state(state.model)
     is_best = state.progress.is_best and not state.losses  # not a step was made since
@@ -217,21 +244,29 @@ def _contents(state: TrialState) -> dict[str, Any]:
 
 
 def _size_bytes(contents: dict[str, Any]) -> int:
-    """About the size of the file: that of the tensors, each counted once."""
+    """About the size of the file: that of its tensors."""
+    return sum(one.nbytes for one in _tensors(contents))
+
+
+def _tensors(contents: dict[str, Any]) -> list[torch.Tensor]:
+    """All large tensors of a checkpoint, each once."""
     moments = (tensor for of_parameter in contents["optimizer"]["state"].values() for tensor in of_parameter.values())
-    tensors = {id(one): one for one in (*contents["model"].values(), *contents["best"].values(), *moments)}
-    return sum(one.nbytes for one in tensors.values())
+    return list({id(one): one for one in (*contents["model"].values(), *contents["best"].values(), *moments)}.values())
 
 
 def _read(file: Path, crc32: int, device: torch.device) -> dict[str, Any]:
+    contents: dict[str, Any] = _load(file, crc32)
+    contents["losses"] = contents["losses"].to(device)
+    return contents
+
+
+def _load(file: Path, crc32: int) -> Any:
     try:
         if _crc32(file) != crc32:
             raise CheckpointLost(f"{file} is damaged: its content is not what was written")
-        contents: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
         raise CheckpointLost(f"{file} cannot be read: {error}") from error
-    contents["losses"] = contents["losses"].to(device)
-    return contents
 
 
 def _crc32(file: Path) -> int:

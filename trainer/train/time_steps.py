@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spezia.contract.facts import Facts
+from spezia.contract.pruners import RungsPruner
 from spezia.contract.step_times import KindTimes, StepTimes
 from trainer.data.batches import epoch_batches, steps_per_epoch
 from trainer.data.tokenised_split import Split
+from trainer.model.best_model import BestModel
 from trainer.model.device import describe_device, scoring_tokens, training_tokens
 from trainer.model.device_memory import (
     is_out_of_memory,
@@ -31,8 +33,10 @@ from trainer.model.device_memory import (
 )
 from trainer.model.memory_hints import MemoryHints
 from trainer.train.begin_trial import BegunTrial, begin_trial
+from trainer.train.checkpoint import TrialState, seconds_to_pause
 from trainer.train.evaluate import evaluate
 from trainer.train.prepare import Prepared
+from trainer.train.progress import Progress
 from trainer.train.trial_kinds import trial_kinds, value_ends
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
@@ -154,6 +158,7 @@ def _timed(
         more = _forward_seconds(begun, few_fed.split, per_token, deadline) * n_tokens - evaluation_seconds
         fill_seconds = max(0.0, more) * (int(lengths_N.sum()) + n_tokens) / n_tokens
     spent = [split.entry.seconds_spent for split in (begun.prepared.train, few_fed) if isinstance(split, FedSplit)]
+    pause_seconds = _pause_seconds(begun) if isinstance(prepared.spec.pruner, RungsPruner) else 0.0
     return [
         kind.model_copy(
             update={
@@ -161,6 +166,7 @@ def _timed(
                 "epoch_seconds": fixed * steps_per_epoch(len(lengths_N), kind.batch_size)
                 + per_token * epoch_tokens(lengths_N, kind.batch_size, most_rows, prepared.spec.seed),
                 "evaluation_seconds": evaluation_seconds,
+                "pause_seconds": pause_seconds,
                 "fill_seconds": fill_seconds,
             }
         )
@@ -242,6 +248,21 @@ def _forward_seconds(begun: BegunTrial, split: Split, per_token: float, deadline
     began_at = deadline.clock()
     evaluate(begun.trial_model.model, begun.prepared.task, split, begun.prepared.facts.precision)
     return (deadline.clock() - began_at) / int(split.lengths_N.sum())
+
+
+def _pause_seconds(begun: BegunTrial) -> float:
+    """Return the seconds in which a trial is saved and restored, tried among the temporary files; 0: it cannot be."""
+    model, pretrained = begun.trial_model.model, begun.prepared.pretrained
+    best = BestModel()
+    best.keep(pretrained, model)
+    progress = Progress(is_minimized=True, patience=None, trunk=begun.trunk)
+    state = TrialState(pretrained, model, begun.optimizer, progress, best, losses=[])
+    try:
+        with tempfile.TemporaryDirectory(prefix="spezia-") as folder:
+            return seconds_to_pause(state, Path(folder))
+    except OSError as error:
+        _LOG.warning("what a pause takes is not known: %s", error)
+        return 0.0
 
 
 def _padded(lengths_B: NDArray[np.int64]) -> int:

@@ -305,5 +305,5 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
         **common,
         seconds_left=seconds_left(tx, study, held),
         resume=attempts.resume_of(tx, held),
-        evaluate_at=steps_to_evaluate(study.spec, common["params"]),
+        evaluate_at=steps_to_evaluate(study.spec, common["params"], study.facts),
     )

@@ -63,5 +63,6 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, nu
 
 def _is_whole(study: StudyRow, params: Params, step: int, reported: set[int]) -> bool:
     """Whether every evaluation of a trial up to a step has been reported, the one at that step among them."""
-    expected = steps_to_evaluate(study.spec, params) or range(1, step + 1)
+    assert study.facts is not None
+    expected = steps_to_evaluate(study.spec, params, study.facts) or range(1, step + 1)
     return step in reported | {0} and reported.issuperset(one for one in expected if one <= step)

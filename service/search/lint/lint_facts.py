@@ -27,8 +27,8 @@ def _late_rung(spec: StudySpec, facts: Facts) -> Iterator[Finding]:
     if first is not None and first >= last:
         yield Finding(
             field="training.evaluations_per_epoch",
-            message=f"the first rung would stand at evaluation {first} of {last}, behind warm-up and 8 optimizer "
-            "steps: no trial pauses",
+            message=f"the first rung would stand at evaluation {first} of {last}, behind warm-up, 8 optimizer steps, "
+            "and 5 times what a pause takes: no trial pauses",
             gain=Gain.EFFECT,
             remedies=(Remedy(words="raise it"), Remedy(words="raise epochs"), Remedy(words="use another pruner")),
         )

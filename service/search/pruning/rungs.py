@@ -25,6 +25,7 @@ from service.search.space.allowed import largest
 from spezia.contract.facts import Facts
 from spezia.contract.hyperparameters import default_of
 from spezia.contract.pruners import RungsPruner
+from spezia.contract.step_times import KindTimes
 from spezia.contract.study_spec import Params, StudySpec
 
 FIRST_SHARE = 1 / 50
@@ -33,6 +34,12 @@ recorded learning curves."""
 
 MIN_OPTIMIZER_STEPS = 8
 """Number of optimizer steps before the first rung: after fewer, values say nothing yet."""
+
+MIN_TRAINING_PER_PAUSE = 5
+"""Training before the first rung, as a multiple of the time in which a trial is paused there and resumed."""
+
+MAX_EVALUATION_SHARE = 0.1
+"""Time of a trial's evaluations, as a share of its training; those at rungs are made in any case."""
 
 Place = tuple[Schedule, int]
 """What trials have to share to be compared: their epochs, and the rung, from 0."""
@@ -61,19 +68,25 @@ def n_steps(spec: StudySpec, params: Params) -> int:
     return math.ceil(epochs * spec.training.evaluations_per_epoch)
 
 
-def steps_to_evaluate(spec: StudySpec, params: Params) -> list[int] | None:
-    """Return the steps at which a trial evaluates: its rungs and the ends of its epochs; ``None``: at every step."""
+def steps_to_evaluate(spec: StudySpec, params: Params, facts: Facts) -> list[int] | None:
+    """Return the steps at which a trial evaluates: its rungs and the ends of its epochs; ``None``: at every step.
+
+    Where evaluations would take more than a tenth of the training, some ends of epochs are left out, evenly.
+    """
     if not isinstance(spec.pruner, RungsPruner):
         return None
-    last, per_epoch = n_steps(spec, params), spec.training.evaluations_per_epoch
-    return sorted({*rung_steps(spec, params), *range(per_epoch, last, per_epoch), last})
+    last, rungs = n_steps(spec, params), rung_steps(spec, params)
+    n_epochs = math.ceil(last / spec.training.evaluations_per_epoch)
+    n_ends = math.floor(min(n_epochs, _n_affordable(n_epochs, facts) - len(rungs)))
+    between = math.ceil(n_epochs / max(1, n_ends)) * spec.training.evaluations_per_epoch
+    return sorted({*rungs, *range(between, last, between), last})
 
 
 def with_first_rung(spec: StudySpec, facts: Facts) -> StudySpec:
     """Return the spec with the step of the first rung decided, where it leaves that open.
 
-    It stands behind the longest warm-up, at a fiftieth of the longest trial at least, and where a trial of the largest
-    batch has made 8 optimizer steps.
+    It stands behind the longest warm-up, at a fiftieth of the longest trial at least, where a trial of the largest
+    batch has made 8 optimizer steps, and where trials have trained for 5 times as long as a pause takes.
     """
     if not isinstance(spec.pruner, RungsPruner) or spec.pruner.options.first is not None:
         return spec
@@ -84,9 +97,30 @@ def with_first_rung(spec: StudySpec, facts: Facts) -> StudySpec:
         math.ceil(FIRST_SHARE * last),
         math.ceil(largest(spec, "warmup_ratio") * last),
         math.ceil(MIN_OPTIMIZER_STEPS * steps_per_optimizer_step),
+        math.ceil(MIN_TRAINING_PER_PAUSE * _epochs_of_a_pause(facts) * spec.training.evaluations_per_epoch),
     )
     options = spec.pruner.options.model_copy(update={"first": first})
     return spec.model_copy(update={"pruner": spec.pruner.model_copy(update={"options": options})})
+
+
+def _n_affordable(n_epochs: int, facts: Facts) -> float:
+    """How many evaluations take ``MAX_EVALUATION_SHARE`` of the training, over all kinds of trials together; infinitely
+    many where it is not known."""
+    kinds = _timed_kinds(facts)
+    of_evaluations = sum(kind.evaluation_seconds for kind in kinds)
+    of_epochs = sum(kind.epoch_seconds or 0.0 for kind in kinds)
+    return MAX_EVALUATION_SHARE * n_epochs * of_epochs / of_evaluations if of_evaluations else math.inf
+
+
+def _epochs_of_a_pause(facts: Facts) -> float:
+    """How many epochs of training take as long as a pause, over all kinds of trials together; 0: it is not known."""
+    kinds = _timed_kinds(facts)
+    of_epochs = sum(kind.epoch_seconds or 0.0 for kind in kinds)
+    return sum(kind.pause_seconds + kind.start_seconds for kind in kinds) / of_epochs if of_epochs else 0.0
+
+
+def _timed_kinds(facts: Facts) -> list[KindTimes]:
+    return [] if facts.step_times is None else [kind for kind in facts.step_times.kinds if kind.epoch_seconds]
 
 
 class RungCounts:

@@ -70,6 +70,16 @@ def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
     assert cached.fill_seconds == pytest.approx(3e-6 * (n_train + n_validation))
 
 
+def test_what_a_pause_takes_is_timed_where_trials_pause(prepare_study: Prepare) -> None:
+    prepared = prepare_study(search_space=SPACE, pruner={"name": "rungs"})
+    times = with_step_times(prepared, uses_cache=False).step_times
+    assert times is not None
+    assert all(0 < kind.pause_seconds < 10 for kind in times.kinds)
+    plain = with_step_times(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0)).step_times
+    assert plain is not None
+    assert {kind.pause_seconds for kind in plain.kinds} == {0.0}
+
+
 def test_trials_are_the_same_after_timing_and_the_cache_is_as_it_was(prepare_study: Prepare, tmp_path: Path) -> None:
     prepared = prepare_study(search_space=SPACE)
     before = losses(prepared, TrunkCache(tmp_path / "first", 2**24))

@@ -19,6 +19,8 @@ from service.search.pruning.rungs import (
     steps_to_evaluate,
     with_first_rung,
 )
+from spezia.contract.facts import Facts
+from spezia.contract.step_times import KindTimes, StepTimes
 from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import SPACE, make_facts, make_spec, make_trial
 
@@ -56,8 +58,48 @@ def test_rungs_stand_at_growing_steps_before_the_last() -> None:
     assert rung_steps(spec, {"epochs": 3}) == [1, 4, 16]
     assert rung_steps(spec, {"epochs": 1}) == [1, 4]
     assert rung_steps(make_spec(), {"epochs": 3}) == []
-    assert steps_to_evaluate(spec, {"epochs": 3}) == [1, 4, 16, 32, 48]
-    assert steps_to_evaluate(make_spec(), {"epochs": 3}) is None
+    assert steps_to_evaluate(spec, {"epochs": 3}, make_facts()) == [1, 4, 16, 32, 48]
+    assert steps_to_evaluate(make_spec(), {"epochs": 3}, make_facts()) is None
+
+
+def timed(*kinds: dict[str, Any]) -> Facts:
+    """Facts of a study of which these kinds of trials were timed."""
+    rest = {"method": "full", "frozen_blocks": 0, "gradient_checkpointing": False, "batch_size": 16}
+    times = [KindTimes.model_validate(rest | kind) for kind in kinds]
+    step_times = StepTimes(device="a CPU", kinds=times, load_seconds=1.0, peak_memory_bytes=0)
+    return make_facts().model_copy(update={"step_times": step_times})
+
+
+@pytest.mark.parametrize(
+    ("evaluation_seconds", "steps"),
+    [
+        (0.5, [1, 4, 16, *range(16, 160, 16)]),  # 13 of them take 6.5 of 100 s
+        (1.0, [1, 4, 16, 32, 64, 96, 128]),  # 10 may be made: 3 at rungs, and the end of every second epoch
+        (3.0, [1, 4, 16]),
+    ],
+)
+def test_evaluations_take_a_tenth_of_the_training_at_most(evaluation_seconds: float, steps: list[int]) -> None:
+    spec = rungs(eta=4, fixed={"epochs": 10}, training={"evaluations_per_epoch": 16})
+    facts = timed({"epoch_seconds": 10.0, "evaluation_seconds": evaluation_seconds}, {"epoch_seconds": None})
+    found = steps_to_evaluate(spec, {"epochs": 10}, facts)
+    assert found == sorted({*steps, 64, 160})  # 64 is a rung, too
+
+
+@pytest.mark.parametrize(
+    ("kinds", "first"),
+    [
+        ([{"epoch_seconds": 100.0, "start_seconds": 0.5, "pause_seconds": 0.5}], 4),  # a fiftieth of 200
+        ([{"epoch_seconds": 10.0, "start_seconds": 0.5, "pause_seconds": 0.5}], 25),  # half an epoch
+        # one kind with another: those that are hardly worth a pause are hardly worth a thought either
+        ([{"epoch_seconds": 9.0, "start_seconds": 0.5}, {"epoch_seconds": 1.0, "start_seconds": 0.5}], 25),
+        ([{"epoch_seconds": None, "start_seconds": 5.0}], 4),
+    ],
+)
+def test_the_first_rung_is_worth_a_pause(kinds: list[dict[str, Any]], first: int) -> None:
+    fixed = {"epochs": 4, "warmup_ratio": 0.0, "batch_size": 1}
+    space = {"learning_rate": SPACE["learning_rate"]}
+    spec = rungs(first=None, search_space=space, fixed=fixed, training={"evaluations_per_epoch": 50})
+    assert with_first_rung(spec, timed(*kinds)).pruner.options.model_dump()["first"] == first
 
 
 @pytest.mark.parametrize(
