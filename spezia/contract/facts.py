@@ -9,7 +9,7 @@ from spezia.contract.wire import Count, Reply
 
 
 class Similarity(Reply):
-    """How close the task is to what the checkpoint has learnt already, measured before the first trial."""
+    """How close the task is to what the checkpoint has learnt already, measured while the first trials run."""
 
     metrics: dict[str, float]
     """Metrics of the untouched checkpoint on validation rows. For most tasks they are those of a linear probe on

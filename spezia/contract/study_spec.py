@@ -110,8 +110,8 @@ class Training(Wire):
     are reported stay unweighted. Only texts, images or words of one class each can be weighed; null: all weigh the
     same."""
     similarity: bool = True
-    """Whether to measure, before the first trial, how well a linear probe on the untouched model does; it takes some
-    seconds."""
+    """Whether to measure how well a linear probe on the untouched model does; one worker does so for some seconds while
+    others train."""
 
 
 def _refuse_too_many_posted(enqueue: Any, info: ValidationInfo) -> Any:
