@@ -1,11 +1,16 @@
 """How wrong quotes are: what studies said before their first trial that they would take, and what they took.
 
-    OMP_NUM_THREADS=1 python benchmarks/quote.py [STUDY …]
+    OMP_NUM_THREADS=1 python benchmarks/quote.py service|alone [STUDY …]
 
-Runs small studies of several tasks, methods, ranges of batches and pruners, by a service with local workers, and prints
-one JSON line for each and one about all. Models have random weights and texts are made of made-up words of very
-different lengths, so nothing is downloaded. `error` is the study's own `quote_error`; `is_within_interval` says whether
-the device seconds, without those that were saved, lie in the quoted interval.
+`service` runs small studies of several tasks, methods, ranges of batches and pruners, by a service with local workers,
+in device seconds. `error` is the study's own `quote_error`; `is_within_interval` says whether the device seconds lie in
+the quoted interval.
+
+`alone` carries out trials of the same studies in this process, each to its end, one after the other, in its own seconds
+on the CPU: others on the machine disturb these little, but neither service nor pruners nor several workers are in them.
+
+Prints one JSON line for each study and one about all. Models have random weights and texts are made of made-up words of
+very different lengths, so nothing is downloaded.
 """
 
 import csv
@@ -15,16 +20,27 @@ import random
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import torch
 from gpu_check.random_models import Shape, bert, decoder, save_random, words_of
 
 from service.cli.local_service import local_service
+from service.search.quote.draw_params import draw_params
+from service.search.quote.quote_study import quote_study
 from service.settings import Settings
 from spezia import Client, StudySpec
+from spezia.contract.pruners import NoPruner
+from trainer.model.best_model import BestModel
+from trainer.train.fine_tune import fine_tune
+from trainer.train.prepare import prepare
+from trainer.train.time_steps import with_step_times
+from trainer.trial.config import TrialConfig
+from trainer.trunk.cache import TrunkCache
 
 AIM = 0.25
 """Error that a quote is to stay below."""
@@ -83,7 +99,8 @@ STUDIES: dict[str, dict[str, Any]] = {
 N_TRIALS = 6
 
 
-def main(names: Sequence[str]) -> None:
+def main(how: str, names: Sequence[str]) -> None:
+    run = {"service": run_by_service, "alone": run_alone}[how]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -95,22 +112,10 @@ def main(names: Sequence[str]) -> None:
     print(json.dumps(summary(rows)))
 
 
-def run(work: Path, name: str) -> dict[str, Any]:
+def run_by_service(work: Path, name: str) -> dict[str, Any]:
     """Run one study by a service of its own, whose trunk cache is empty."""
-    changes = STUDIES[name]
-    task = changes.get("task", "text-classification")
-    n_workers = changes.get("n_parallel", 1)
-    spec = StudySpec.model_validate(
-        {
-            "name": "quoted",
-            "task": task,
-            "model": {"name": str(work / ("decoder" if task == "causal-lm" else "encoder"))},
-            "data": {part: str(work / f"{task}-{part}.{_suffix(task)}") for part in ("train", "validation", "test")},
-            "n_trials": N_TRIALS,
-            "sampler": {"name": "random"},
-        }
-        | changes
-    )
+    spec = make_spec(work, name)
+    n_workers = spec.n_parallel or 1
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), n_workers=n_workers)
         with local_service(settings, [work]) as (url, _), Client(url) as client:
@@ -131,6 +136,51 @@ def run(work: Path, name: str) -> dict[str, Any]:
         "wall_seconds": round(study.elapsed_seconds, 1),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def run_alone(work: Path, name: str) -> dict[str, Any]:
+    """Carry out trials that are drawn by chance, in this process, with an empty trunk cache."""
+    torch.set_num_threads(1)
+    spec = make_spec(work, name)
+    prepared = prepare(spec, roots=[work], device=torch.device("cpu"))
+    facts = with_step_times(prepared, uses_cache=True, clock=time.process_time)
+    unpruned = spec.model_copy(update={"pruner": NoPruner(), "start_small": None, "baseline": False})
+    quote = quote_study(unpruned, facts.model_copy(update={"awaits_similarity": False, "test_rows": None}), n_workers=1)
+    assert quote is not None
+    chance = random.Random(1)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = TrunkCache(Path(folder))
+        began_at = time.process_time()
+        for number in range(spec.n_trials):
+            config = TrialConfig.from_params(draw_params(spec, chance, {}))
+            deque(fine_tune(prepared, config, seed=0, number=number, best=BestModel(), cache=cache), maxlen=0)
+        seconds = time.process_time() - began_at
+    quoted = quote.device_seconds
+    return {
+        "study": name,
+        "error": round(seconds / quoted.expected - 1, 3),
+        "is_within_interval": quoted.low <= seconds <= quoted.high,
+        "quoted_seconds": [round(one, 1) for one in (quoted.low, quoted.expected, quoted.high)],
+        "cpu_seconds": round(seconds, 1),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+def make_spec(work: Path, name: str) -> StudySpec:
+    """Return the spec of a study on the data and models in ``work``."""
+    changes = STUDIES[name]
+    task = changes.get("task", "text-classification")
+    return StudySpec.model_validate(
+        {
+            "name": "quoted",
+            "task": task,
+            "model": {"name": str(work / ("decoder" if task == "causal-lm" else "encoder"))},
+            "data": {part: str(work / f"{task}-{part}.{_suffix(task)}") for part in ("train", "validation", "test")},
+            "n_trials": N_TRIALS,
+            "sampler": {"name": "random"},
+        }
+        | changes
+    )
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -188,4 +238,4 @@ def _await_workers(url: str, n_workers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

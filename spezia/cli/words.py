@@ -34,10 +34,15 @@ def value_words(trial: Trial) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """Return a duration in words, such as ``2 h 5 min``."""
+    """Return a duration in words, such as ``2 h 5 min``; to the second below ten minutes."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    parts = [f"{minutes} min"] if minutes else []
+    if minutes < 10 and (seconds or not minutes):
+        parts.append(f"{seconds} s")
+    return " ".join(parts)
 
 
 def quote_words(quote: Quote) -> str:

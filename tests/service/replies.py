@@ -7,6 +7,7 @@ import httpx2
 
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.problem import MEDIA_TYPE, Code, Problem
+from spezia.contract.quote import Interval, Quote
 from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import TrialDetail
@@ -32,6 +33,18 @@ def make_study(**changes: Any) -> Study:
         "finished_at": NOW,
     }
     return Study(**(fields | changes))
+
+
+def make_quote(**changes: Any) -> Quote:
+    fields: dict[str, Any] = {
+        "device_seconds": Interval(low=50.0, expected=125.0, high=200.0),
+        "wall_seconds": Interval(low=30.0, expected=65.0, high=120.0),
+        "n_trials": 20,
+        "n_workers": 2,
+        "device": "a device",
+        "peak_memory_bytes": 10**9,
+    }
+    return Quote(**(fields | changes))
 
 
 def make_trial_reply(number: int, **changes: Any) -> TrialDetail:

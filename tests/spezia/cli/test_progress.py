@@ -5,11 +5,12 @@ import pytest
 from rich.console import Console
 
 from spezia.cli.progress import watch
+from spezia.cli.words import quote_words
 from spezia.client import Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Best, Study, TrialCounts
 from spezia.contract.trial import Evaluation, TrialDetail, TrialList
-from tests.service.replies import NOW, ScriptedService, make_study, make_trial_reply
+from tests.service.replies import NOW, ScriptedService, make_quote, make_study, make_trial_reply
 from tests.service.search.builders import make_facts, make_spec
 
 
@@ -111,3 +112,28 @@ def test_a_warning_is_shown_once_when_it_appears() -> None:
     first, second = "the data has 3 empty texts", "small run of trial 1 diverged"
     polls = [small_study(0, warnings=warnings) for warnings in ([], [first], [first], [first, second])]
     assert watched(*polls, make_study(warnings=[first, second, "at the end"])) == f"note: {first}\nnote: {second}\n"
+
+
+def test_a_quote_is_printed_once_and_not_again_in_the_middle_of_a_study() -> None:
+    begun = running_study().model_copy(
+        update={"quote": make_quote(), "trials": TrialCounts(running=2), "n_finished": 0}
+    )
+    quoted = f"quote: {quote_words(make_quote())}\n"
+    assert printed_of(begun, begun, make_study(quote=make_quote())).count(quoted) == 1
+    resumed = running_study().model_copy(update={"quote": make_quote()})
+    assert "quote" not in printed_of(resumed, make_study())
+
+
+def printed_of(*studies: Study) -> str:
+    """What is printed of a study that is, from one look to the next, as ``studies`` say."""
+    polls = iter(studies)
+    service = ScriptedService(
+        {
+            "GET /v1/studies/toy": lambda request: next(polls),
+            "GET /v1/studies/toy/trials": TrialList(trials=[], next_page_token=None),
+        }
+    )
+    client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
+    screen = io.StringIO()
+    watch(client, "toy", Console(file=screen, width=200))
+    return screen.getvalue()

@@ -29,7 +29,7 @@ def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
     saved = SavedSeconds(pruning=125.0, early_stopping=None, trunk_cache=-2.0)
     screen = io.StringIO()
     show_result(make_best(), make_study(saved_seconds=saved), Console(file=screen, width=120))
-    assert "device time: 50 s; saved: about 2 min by pruning" in screen.getvalue().splitlines()
+    assert "device time: 50 s; saved: about 2 min 5 s by pruning" in screen.getvalue().splitlines()
 
 
 def test_three_pieces_of_advice_are_shown_and_where_the_others_are() -> None:
