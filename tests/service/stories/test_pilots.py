@@ -20,7 +20,7 @@ def test_the_first_params_run_small_and_then_in_full(http: TestClient, worker: H
     assert small[1]["params"] == {"learning_rate": 2e-4, "epochs": 2}
     shown = study(http)
     assert shown["state"] == "complete"
-    assert shown["trials"] == {"waiting": 0, "running": 0, "complete": 4, "pruned": 0, "fail": 0}
+    assert shown["trials"] == {"waiting": 0, "paused": 0, "running": 0, "complete": 4, "pruned": 0, "fail": 0}
     assert shown["start_small"]["runs"] == [
         {"number": 0, "value": 0.3, "failure": None, "full_value": 0.9},
         {"number": 1, "value": 0.2, "failure": None, "full_value": 0.8},

@@ -323,9 +323,8 @@ def test_optunas_dashboard_reads_a_study_with_paused_trials(
         assert held is not None
         worker.train(held, falling)
     with stock_storage(database_url) as storage:
-        [study] = storage.get_all_studies()
         answered: list[str] = []
-        environ: dict[str, Any] = {"PATH_INFO": f"/api/{path.format(id=study._study_id)}"}
+        environ: dict[str, Any] = {"PATH_INFO": f"/api/{path.format(id=storage.get_study_id_from_name('feedback'))}"}
         setup_testing_defaults(environ)
         body = b"".join(optuna_dashboard.wsgi(storage)(environ, lambda status, *_: answered.append(status)))
     assert answered == ["200 OK"], body

@@ -39,7 +39,7 @@ def test_a_study_runs_to_its_end(http: TestClient, worker: HandWorker) -> None:
     study = study_of(http)
     assert study["state"] == "complete"
     assert study["facts"]["classes"] == FACTS["classes"]
-    assert study["trials"] == {"waiting": 0, "running": 0, "complete": 3, "pruned": 0, "fail": 0}
+    assert study["trials"] == {"waiting": 0, "paused": 0, "running": 0, "complete": 3, "pruned": 0, "fail": 0}
     assert study["device_seconds"] == 1.0 + 3 * 2.0
     best = http.get("/v1/studies/feedback/best").json()
     assert (best["number"], best["value"], best["step"]) == (1, 0.5, 1)
