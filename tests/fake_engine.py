@@ -89,7 +89,7 @@ class FakeEngine:
             if verb == "evaluate":
                 step = action.get("at", step + 1)
                 answer = self._evaluate(work.assignment, step, argument, final=action.get("final", False))
-                if answer.pause:
+                if answer.pause and not action.get("final"):
                     return self._pause(work.assignment, step, action.get("pause", []))
                 if not answer.go_on:
                     return Ended(speed=TrialSpeed(**SPEED))

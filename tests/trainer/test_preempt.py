@@ -263,6 +263,20 @@ def test_engine_that_dies_while_it_pauses_costs_its_checkpoint_at_most(
     assert [(one["number"], one["step"]) for one in service.dispatches[1]["checkpoints"]] == offered
 
 
+def test_trial_that_ended_before_it_could_be_told_to_pause_is_paused(tmp_path: Path) -> None:
+    service = FakeService(assignment())
+    is_away = iter([True, True, True])
+
+    def refuse(request: httpx2.Request) -> httpx2.Response | None:
+        is_report = service.calls[-1].endswith("/report")
+        return httpx2.Response(503) if is_report and next(is_away, False) else None
+
+    service.fault = refuse
+    service.answer = lambda report: {"directive": "pause"}  # final since the first step: what came after is in vain
+    assert InProcess(tmp_path, service).run(*GOOD) == 0
+    assert (service.batches, service.released, service.outcomes) == ([2], ["paused"], [])
+
+
 def test_worker_that_scores_the_winner_deletes_what_paused_trials_have_left(tmp_path: Path) -> None:
     service = FakeService(assignment(), assignment("score", number=1))
     asked_to_pause(service, 1)

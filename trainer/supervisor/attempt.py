@@ -111,7 +111,8 @@ class Attempt:
             if isinstance(event, Training):
                 _LOG.info("first optimizer step", extra={"trunk_seconds": round(event.trunk_seconds, 4)})
                 continue
-            if isinstance(event, Preempted) and self._is_pausing:
+            # A trial that came to its end while the service was away is told only then that it should have paused
+            if isinstance(event, Preempted | Ended) and self._is_pausing:
                 return replace(self._blank(), is_paused=True)
             if isinstance(event, Preempted):
                 raise Terminated(self._terminating.reason if self._terminating else "preempted")
