@@ -46,6 +46,7 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.train.score import score
 from trainer.train.script import run_script
 from trainer.train.script_file import open_script
+from trainer.train.step_graphs import register_replay_post_hook
 from trainer.train.time_steps import with_step_times
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
@@ -267,6 +268,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     liveness = Liveness(lambda: channel.send(messages.Alive()))
     register_optimizer_step_post_hook(liveness.count_step)
+    register_replay_post_hook(liveness.count_step)
     liveness.start()
     engine = Engine(
         channel,

@@ -376,6 +376,7 @@ def _attention(
     n_groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, n_groups), repeat_kv(value, n_groups)
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    causal = causal and query.shape[2] > 1  # a single query, such as of a pooling head, reads all keys
     if position_bias is not None:
         attention_mask = create_position_bias_mask(position_bias, attention_mask, causal, query, key)
     elif attention_mask is None and causal:

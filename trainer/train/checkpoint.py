@@ -161,7 +161,8 @@ class Checkpoints:
             size_bytes = (folder / STATE).stat().st_size
             written = {"size_bytes": size_bytes, "crc32": _crc32(folder / STATE)}
             checkpoint_folder.commit(folder, marker.model_copy(update=written))
-        self.costs.note_saved(size_bytes, time.monotonic() - started)
+        # By the size that is known before writing, which is what the next pause asks for
+        self.costs.note_saved(marker.size_bytes, time.monotonic() - started)
 
 
 class Watch:

@@ -7,10 +7,12 @@ all of them by one call. It holds for the very tensors that it was recorded with
 
 import functools
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from trainer.model.device_memory import release_memory
 
@@ -22,7 +24,17 @@ Step = Callable[[Inputs], torch.Tensor]
 
 _Shapes = tuple[tuple[str, torch.Size], ...]
 
+_REPLAY_HOOKS: OrderedDict[int, Callable[[], None]] = OrderedDict()
+
 _LOG = logging.getLogger(__name__)
+
+
+def register_replay_post_hook(hook: Callable[[], None]) -> RemovableHandle:
+    """Let ``hook`` be called after each step that is replayed: no code of the optimizer runs then, so that those of
+    ``register_optimizer_step_post_hook`` are not called."""
+    handle = RemovableHandle(_REPLAY_HOOKS)
+    _REPLAY_HOOKS[handle.id] = hook
+    return handle
 
 
 class Recorded(Protocol):
@@ -40,7 +52,8 @@ class StepGraphs:
     """Takes a trial's steps: the first of each shape by itself, and later ones as a graph.
 
     Where a step cannot be recorded, as where memory is short or a model reads numbers from the device, all steps are
-    taken by themselves, with the same results.
+    taken by themselves, with the same results. So are those of a model that draws random numbers on the host, such as
+    which layers to leave out: a graph would leave out the same ones at each step.
     """
 
     def __init__(self, record: Record) -> None:
@@ -58,9 +71,16 @@ class StepGraphs:
         if shapes in self._met and shapes not in self._recorded:
             self._try_to_record(shapes, step, inputs)
         if shapes in self._recorded:
-            return self._recorded[shapes].replay(inputs)
+            loss = self._recorded[shapes].replay(inputs)
+            for hook in _REPLAY_HOOKS.values():
+                hook()
+            return loss
         self._met.add(shapes)
-        return step(inputs)
+        host_state = torch.default_generator.get_state()
+        loss = step(inputs)
+        if not torch.equal(host_state, torch.default_generator.get_state()):
+            self._give_up("the model draws random numbers on the host")
+        return loss
 
     def forget(self) -> None:
         """Forget what was recorded, and free its memory."""
@@ -88,7 +108,11 @@ class StepGraphs:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
         # Not in the handler: the error's traceback holds the tensors of the failed step
-        _LOG.warning("steps are not recorded as CUDA graphs: %s", reason)
+        self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        if self._record is not None:
+            _LOG.warning("steps are not recorded as CUDA graphs: %s", reason)
         self.stop_recording()
 
 

@@ -98,7 +98,8 @@ class CheckpointFolder:
         """Delete checkpoints of paused trials, the least promising first, until ``new`` fits into ``max_bytes``.
 
         Returns:
-            Whether it fits. Nothing is deleted where it does not: all that is left is interrupted or more promising.
+            Whether it fits. Where that of a paused trial does not, nothing is deleted: all that is left is interrupted
+            or more promising. That of an interrupted trial is written all the same, so whatever is paused goes.
         """
         others = [one for one in self._all() if (one.study_id, one.number) != (new.study_id, new.number)]
         used = sum(one.size_bytes for one in others)
@@ -108,12 +109,12 @@ class CheckpointFolder:
         while excess > 0 and paused and paused[-1] is not new:
             superfluous.append(paused.pop())
             excess -= superfluous[-1].size_bytes
-        if excess > 0:
+        if excess > 0 and new.is_paused:
             return False
         for one in superfluous:
             _LOG.info("trial %d of study %s begins anew if it is resumed: there is no room", one.number, one.study_id)
             _delete(self.of_attempt(one.study_id, one.number, one.attempt) / _name(one))
-        return True
+        return excess <= 0
 
     def forget(self, study_id: str, number: int) -> None:
         """Delete the checkpoints of a trial that has ended."""

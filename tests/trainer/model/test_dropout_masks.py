@@ -331,12 +331,21 @@ def attention_cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("options", "n_groups"), list(attention_cases()))
 def test_attention_that_drops_nothing_is_that_of_torch(options: dict[str, Any], n_groups: int) -> None:
+    check_attention(options, n_groups)
+
+
+@pytest.mark.parametrize("n_queries", [1, 3])
+def test_fewer_queries_than_keys_attend_as_in_torch(n_queries: int) -> None:
+    check_attention({"attention_mask": None}, 1, n_queries)
+
+
+def check_attention(options: dict[str, Any], n_groups: int, n_queries: int = 6) -> None:
     model = count(make("llama"), 0.0)
     module = nn.Module()
     module.dropout_site = model.model.layers[0].self_attn.dropout_site
     module.num_key_value_groups = n_groups
     generator = torch.Generator().manual_seed(1)
-    query = torch.randn(2, 4, 6, 8, generator=generator)
+    query = torch.randn(2, 4, n_queries, 8, generator=generator)
     key, value = torch.randn(2, 2, 4 // n_groups, 6, 8, generator=generator)
     attend = AttentionInterface().get_interface("sdpa", sdpa_attention_forward)
     assert attend is not sdpa_attention_forward

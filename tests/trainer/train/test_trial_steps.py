@@ -14,7 +14,7 @@ from trainer.model.best_model import BestModel
 from trainer.train import trial_steps
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared
-from trainer.train.step_graphs import Inputs, Step, StepGraphs
+from trainer.train.step_graphs import Inputs, Step, StepGraphs, register_replay_post_hook
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 
@@ -101,6 +101,28 @@ def test_a_shape_is_recorded_when_it_comes_again(recorder: Recorder) -> None:
     assert taken == [2, 3, 2, 2, 3]
     assert recorder.shapes == [((2,),), ((3,),)]
     assert recorder.n_replays == 3
+
+
+def test_a_replay_of_which_no_optimizer_tells_is_told_of_by_a_hook(recorder: Recorder) -> None:
+    graphs = StepGraphs(recorder)
+    told: list[int] = []
+    with register_replay_post_hook(lambda: told.append(recorder.n_replays)):
+        for _ in range(3):
+            graphs.run(lambda inputs: inputs["x"].sum(), {"x": torch.ones(2)})
+    assert told == [1, 2]
+
+
+def test_a_step_that_draws_on_the_host_is_not_recorded(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    graphs = StepGraphs(recorder)
+
+    def leaves_out_a_layer_at_times(inputs: Inputs) -> torch.Tensor:
+        return inputs["x"].sum() if torch.rand([]) < 0.5 else inputs["x"].sum() * 2
+
+    for n in (2, 2, 3, 3, 2):
+        graphs.run(leaves_out_a_layer_at_times, {"x": torch.ones(n)})
+    assert recorder.shapes == []
+    (message,) = caplog.messages
+    assert message.endswith("the model draws random numbers on the host")
 
 
 def test_what_cannot_be_recorded_is_taken_by_itself_from_then_on(

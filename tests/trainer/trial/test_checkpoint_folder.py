@@ -85,6 +85,14 @@ def test_interrupted_trials_make_no_room_and_count(tmp_path: Path) -> None:
     assert numbers(folder) == [0]
 
 
+def test_paused_trials_go_for_an_interrupted_one_even_where_that_is_not_enough(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, max_bytes=200)
+    save(folder, marker(0, is_paused=False))
+    save(folder, marker(1))
+    assert not folder.make_room(marker(2, is_paused=False, size_bytes=200))  # and is written, whatever the answer
+    assert numbers(folder) == [0]
+
+
 def test_what_a_checkpoint_replaces_needs_no_room(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, max_bytes=200)
     save(folder, marker(0, 0.1))
