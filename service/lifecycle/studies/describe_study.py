@@ -84,5 +84,7 @@ def _quote_error(study: StudyRow, counts: TrialCounts, totals: Totals, quoted: Q
         return None
     if study.state != "complete" or counts.n_finished != quoted.n_trials or counts.fail:
         return None
+    if not quoted.device_seconds.expected:
+        return None  # as where a worker has timed nothing but zeros
     taken = totals.device_seconds + (totals.saved.pruning or 0.0) + (totals.saved.early_stopping or 0.0)
     return taken / quoted.device_seconds.expected - 1

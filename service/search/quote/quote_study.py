@@ -1,8 +1,8 @@
 """Say what a study will take: draw its trials by chance, and let workers carry them out one after the other."""
 
 import heapq
-import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from service.search.baseline import baseline
 from service.search.pruning.pruners import first_step
+from service.search.pruning.rungs import steps_to_evaluate, with_first_rung
 from service.search.quote.draw_params import draw_params
 from service.search.quote.trial_cost import TrialCost, TrialCosts
 from service.search.space.space_size import space_size
 from spezia.contract import pruners
 from spezia.contract.facts import Facts
 from spezia.contract.quote import Interval, Quote
+from spezia.contract.samplers import GridSampler
 from spezia.contract.step_times import StepTimes
 from spezia.contract.study_spec import Params, StudySpec
 
@@ -60,11 +62,20 @@ def quote_study(
     times = facts.step_times
     if times is None or not times.kinds:
         return None
-    size = space_size(spec)
+    spec = with_first_rung(spec, facts)
+    size = space_size(spec) if isinstance(spec.sampler, GridSampler) else None  # others try a point again
     n_trials = spec.n_trials if size is None else min(size, spec.n_trials)
     n_workers = max(1, min(n_workers, n_trials, spec.n_parallel or n_workers))
     studies = list(_studies(spec, facts, times, n_trials))
-    fleet = _Fleet(spec=spec, facts=facts, times=times, n_workers=n_workers, scale=n_trials / len(studies[0]))
+    all_epochs = {one.epochs for study in studies for one in study}
+    fleet = _Fleet(
+        spec=spec,
+        facts=facts,
+        times=times,
+        n_workers=n_workers,
+        scale=n_trials / len(studies[0]),
+        evaluated={epochs: steps_to_evaluate(spec, {"epochs": epochs}) for epochs in all_epochs},
+    )
     full = [fleet.carry_out(study, ends_early=False) for study in studies]
     least = [fleet.carry_out(study, ends_early=True) for study in studies]
     return Quote(
@@ -100,6 +111,8 @@ class _Fleet:
     n_workers: int
     scale: float
     """Trials of the study for each that is carried out here."""
+    evaluated: Mapping[int, Sequence[int] | None]
+    """Steps at which a trial evaluates, by the number of its epochs; ``None``: at every step."""
 
     def carry_out(self, study: Sequence[TrialCost], *, ends_early: bool) -> _Taken:
         """Return the seconds that pilots, trials and scoring take.
@@ -133,11 +146,15 @@ class _Fleet:
         if is_pruned and not isinstance(pruner, pruners.NoPruner):
             steps = min(steps, first_step(pruner))
         if ends_early and training.early_stopping_patience is not None:
-            steps = min(steps, training.early_stopping_patience + 1)
-        n_evaluations = steps
-        if isinstance(pruner, pruners.RungsPruner):  # the first rung, those behind it, and the end
-            n_evaluations = 1 + math.ceil(math.log(max(1.0, steps / first_step(pruner)), pruner.options.eta))
+            steps = min(steps, self._patience(training.early_stopping_patience) + 1)
+        evaluated = self.evaluated[trial.epochs]
+        n_evaluations = steps if evaluated is None else bisect_right(evaluated, steps)
         return trial.seconds(steps / training.evaluations_per_epoch, n_evaluations)
+
+    def _patience(self, stated: int) -> int:
+        """Return the patience in steps; under rungs it is stated in epochs."""
+        per_epoch = self.spec.training.evaluations_per_epoch
+        return stated * per_epoch if isinstance(self.spec.pruner, pruners.RungsPruner) else stated
 
     def _n_startup(self) -> int:
         """Number of trials that certainly come to their end."""

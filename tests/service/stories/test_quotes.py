@@ -11,7 +11,7 @@ from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.studies.describe_study import show_study
 from service.store.store import Store
 from tests.conftest import FakeClock
-from tests.service.hand_worker import HandWorker, spec
+from tests.service.hand_worker import FACTS, HandWorker, spec
 from tests.service.keyed import client_of
 
 KIND = {"method": "full", "frozen_blocks": 0, "gradient_checkpointing": False, "batch_size": 16}
@@ -73,6 +73,18 @@ def test_a_study_whose_trials_fail_is_not_judged(http: TestClient, worker: HandW
     run(worker)
     worker.fail(worker.take())
     assert (shown(http)["state"], shown(http)["quote_error"]) == ("complete", None)
+
+
+def test_a_quote_of_nothing_is_not_judged(http: TestClient, worker: HandWorker) -> None:
+    assert http.post("/v1/studies", json=spec(n_trials=1)).status_code == 201
+    held = worker.take()
+    kinds = [KIND | {"epoch_seconds": None}]  # nothing fits, as the worker says
+    facts = FACTS | {"step_times": TIMES | {"kinds": kinds, "load_seconds": 0.0}}
+    worker.tell(held, {"kind": "prepare", "facts": facts, "device_seconds": 0.0})
+    run(worker)
+    study = shown(http)
+    assert (study["state"], study["quote"]["device_seconds"]["expected"]) == ("complete", 0.0)
+    assert study["quote_error"] is None
 
 
 def test_without_timed_steps_there_is_no_quote(http: TestClient, worker: HandWorker) -> None:

@@ -70,6 +70,7 @@ def test_epochs_and_batches_lie_where_the_space_draws_them() -> None:
 def test_a_grid_is_quoted_as_large_as_it_is() -> None:
     space = {"weight_decay": {"type": "categorical", "choices": [0.0, 0.1, 0.2]}}
     assert quote(facts_of(kind(10, 10.0)), search_space=space, sampler={"name": "grid"}).n_trials == 3
+    assert quote(facts_of(kind(10, 10.0)), search_space=space, sampler={"name": "tpe"}).n_trials == 8
 
 
 def test_what_a_study_begins_with_is_quoted_as_it_is() -> None:
@@ -104,12 +105,22 @@ def test_the_least_is_where_all_end_that_may_be_pruned(pruner: Any, n_whole: int
     assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 5 * 11))
 
 
-def test_under_rungs_a_trial_is_evaluated_at_rungs_alone() -> None:
+def test_under_rungs_a_trial_is_evaluated_at_rungs_and_after_each_epoch() -> None:
     rungs = {"name": "rungs", "options": {"first": 2, "eta": 2}}
     training = {"early_stopping_patience": None, "evaluations_per_epoch": 4}
     fixed = {"epochs": 4, "batch_size": 10}
     found = quote(facts_of(kind(10, 10.0)), pruner=rungs, training=training, fixed=fixed)
-    assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 4 * 10 + 4 * 1))  # at steps 2, 4, 8 and 16
+    assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 4 * 10 + 5 * 1))  # at steps 2, 4, 8, 12 and 16
+
+
+def test_under_rungs_the_least_of_a_trial_is_its_first_rung_wherever_the_study_puts_it() -> None:
+    training = {"early_stopping_patience": 1, "evaluations_per_epoch": 10}
+    fixed = {"epochs": 5, "batch_size": 10, "warmup_ratio": 0.1}
+    found = quote(facts_of(kind(10, 10.0)), pruner={"name": "rungs"}, training=training, fixed=fixed, n_trials=8)
+    first = 8  # of 50 steps: where 8 optimizer steps have been made, and behind the warm-up
+    # the whole trial ends by its patience of one epoch: after steps 8 and 10
+    least = (2 + 11 / 10 * 10 + 2) + 7 * (2 + first / 10 * 10 + 1)
+    assert found.device_seconds.low == pytest.approx(5 + least / MARGIN)
 
 
 def test_early_stopping_counts_for_the_least_too() -> None:
