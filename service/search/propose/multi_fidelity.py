@@ -41,6 +41,8 @@ MAX_ROWS = 220
 """Number of rows that the process is fitted to: those of the highest rungs, then the newest."""
 TUNED_ROWS = 100
 """Number of rows by which lengths, rho and noise are chosen."""
+BLOCK = 1_000
+"""Number of points that are predicted at a time, so that a study of many trials takes little memory."""
 N_RANDOM, N_NEAR, N_BEST = 300, 200, 6
 """Candidates that are drawn at random, and near how many of the best predicted trials."""
 ETA = 4
@@ -139,7 +141,9 @@ def _scores(rows: Sequence[_Row]) -> Array:
     for rung in sorted({row.rung for row in rows}):
         places = [place for place, row in enumerate(rows) if row.rung == rung]
         values = np.array([rows[place].value for place in places])
-        ranks = (values[:, None] > values).sum(1) + ((values[:, None] == values).sum(1) + 1) / 2
+        in_order = np.sort(values)
+        n_below, n_up_to = (np.searchsorted(in_order, values, side) for side in ("left", "right"))
+        ranks = (n_below + n_up_to + 1) / 2  # equal values share the mean of their ranks
         own = np.array([_NORMAL.inv_cdf((rank - 0.5) / len(values)) for rank in ranks])
         stood = np.array([below[rows[place].number] for place in places if rows[place].number in below])
         if len(stood):
@@ -280,12 +284,15 @@ class _Process:
         own_NN = self._covariance(self.points_ND, self.rungs_N) + math.exp(self.kernel.noise) * np.eye(
             len(self.rungs_N)
         )
-        other_NM = self._covariance(points_MD, np.full(len(points_MD), float(rung)))
-        root_NN = np.linalg.cholesky(own_NN)
-        inverse_NN = np.linalg.inv(root_NN)
-        weighted_NM = inverse_NN @ other_NM
-        mean_M = weighted_NM.T @ (inverse_NN @ self.scores_N)
-        variance_M = np.maximum(1 - np.square(weighted_NM).sum(0), 1e-9)
+        inverse_NN = np.linalg.inv(np.linalg.cholesky(own_NN))
+        mean_M, variance_M = np.empty(len(points_MD)), np.empty(len(points_MD))
+        for begin in range(0, len(points_MD), BLOCK):
+            block = slice(begin, begin + BLOCK)
+            blocks_MD = points_MD[block]
+            other_NM = self._covariance(blocks_MD, np.full(len(blocks_MD), float(rung)))
+            weighted_NM = inverse_NN @ other_NM
+            mean_M[block] = weighted_NM.T @ (inverse_NN @ self.scores_N)
+            variance_M[block] = np.maximum(1 - np.square(weighted_NM).sum(0), 1e-9)
         return mean_M, np.sqrt(variance_M)
 
     def believing(self, points_MD: Array, rung: int) -> "_Process":

@@ -1,6 +1,7 @@
 """The sampler multi-fidelity learns from values at all rungs, and from nothing but the request."""
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -125,3 +126,18 @@ def test_a_share_of_the_trials_is_random() -> None:
 def test_it_has_one_objective(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="multi-fidelity supports neither several objectives nor constraints"):
         make_spec(sampler={"name": "multi-fidelity"}, **fields)
+
+
+@pytest.mark.slow
+def test_a_proposal_among_thousands_of_trials_takes_little_memory() -> None:
+    history = random_trials(40)
+    trials = [
+        stopped(number, history.trials[number % 40].params, history, at=1 + number % 4) for number in range(5_000)
+    ]
+    tracemalloc.start()
+    try:
+        next_point(spec_of(PRUNERS[0]), 5_000, trials, {})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6  # bytes; it was 146e6 when all were compared with all
