@@ -183,7 +183,7 @@ def start(
         is_judged: Whether pruners have judged the trial by exactly these values, and may remember it.
     """
     tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
-    if pause_of(trial) is not None:
+    if PAUSED in trial.user_attrs:  # of a trial that another program has enqueued, too: it says nothing of this one
         attrs = trial_user_attributes
         tx.connection.execute(delete(attrs).where(attrs.c.trial_id == id_of(trial), attrs.c.key == PAUSED))
     if not is_judged:

@@ -48,6 +48,7 @@ from spezia.contract.protocol import (
     SmallAssignment,
     TrialAssignment,
 )
+from spezia.contract.pruners import RungsPruner
 
 log = logging.getLogger(__name__)
 
@@ -248,8 +249,8 @@ def _grant_proposed(
 ) -> Assignment | Literal["again"] | None:
     proposal = proposed.proposal
     if proposal is None:
-        # a grid has visited every point: the study ends when its running trials have, and its paused ones
-        if trials.paused(tx, study):
+        # a grid has visited every point: the study ends when its running trials have, and those that pause at rungs
+        if isinstance(study.spec.pruner, RungsPruner):
             n_points = trials.counts(tx, study).n_total
             settle(tx, studies.change_spec(tx, study, study.spec.model_copy(update={"n_trials": n_points})))
             return "again"

@@ -169,7 +169,8 @@ class Promotion:
     pause: Pause
     """Where it is paused."""
     due_since: str
-    """When a trial last reached its rung, as ISO 8601 in UTC: it has been due for no longer."""
+    """When a trial last reached its rung, or any rung where all have begun, as ISO 8601 in UTC: it has been due for no
+    longer."""
 
 
 def promotions(
@@ -192,7 +193,7 @@ def promotions(
     from_the_top = sorted(waiting, key=lambda place: (-place[1], place[0] or 0.0))
     due = [one for place in from_the_top for one in waiting[place][: counts.n_free(place, options.eta)]]
     if due or not all_begun:
-        return [_promotion(trial, counts) for trial in due]
+        return [_promotion(trial, counts.last_arrival[_place_of(trial)]) for trial in due]
     n_ahead = sum(
         trial.state is TrialState.RUNNING and not pause_of(trial) and n_promoted_of(trial) > 0 for trial in unfinished
     )
@@ -204,7 +205,7 @@ def promotions(
     ]
     in_order.sort(key=lambda one: one[:3])
     n_wanted = max(0, options.top - counts.n_complete - n_ahead)
-    return [_promotion(trial, counts) for *_, trial in in_order[:n_wanted]]
+    return [_promotion(trial, max(counts.last_arrival.values())) for *_, trial in in_order[:n_wanted]]
 
 
 class Ranks:
@@ -242,7 +243,14 @@ def _waiting_in_order(spec: StudySpec, unfinished: Sequence[FrozenTrial]) -> dic
     return {place: [trial for *_, trial in sorted(some, key=lambda one: one[:2])] for place, some in found.items()}
 
 
-def _promotion(trial: FrozenTrial, counts: RungCounts) -> Promotion:
+def _place_of(trial: FrozenTrial) -> Place:
+    """Where a paused trial waits."""
     pause = pause_of(trial)
     assert pause is not None
-    return Promotion(trial.number, pause, counts.last_arrival[schedule_of(trial), pause.rung])
+    return schedule_of(trial), pause.rung
+
+
+def _promotion(trial: FrozenTrial, due_since: str) -> Promotion:
+    pause = pause_of(trial)
+    assert pause is not None
+    return Promotion(trial.number, pause, due_since)

@@ -277,6 +277,35 @@ def test_a_grid_that_ends_early_ends_with_its_best(http: TestClient, worker: Run
     assert (shown["state"], shown["n_finished"], shown["spec"]["n_trials"]) == ("complete", 3, 3)
 
 
+@ON_SQLITE
+def test_a_grid_whose_trials_all_run_when_it_ends_ends_with_its_best(http: TestClient, worker: RungWorker) -> None:
+    grid = {"learning_rate": {"type": "categorical", "choices": [1e-5, 1e-4, 1e-3]}}
+    begin(http, worker, search_space=grid, sampler={"name": "grid"}, n_trials=9)
+    workers = [RungWorker(http) for _ in range(3)]
+    running = [one.take() for one in workers]
+    assert worker.ask() is None
+    # nothing else is left to begin, so the first that comes to its rung goes on
+    ends = [one.train(held, falling) for one, held in zip(workers, running, strict=True)]
+    assert ends == ["complete", "paused", "paused"]
+    assert state(http) == "complete"
+
+
+@ON_SQLITE
+def test_a_mark_that_another_program_enqueues_a_trial_with_pauses_nobody(
+    http: TestClient, worker: RungWorker, database_url: str
+) -> None:
+    begin(http, worker)
+    worker.train(worker.take(), falling)
+    copied = {"rung": 1, "step": 2, "attempt": 1, "since": "2026-11-22T12:00:00.000000+00:00"}
+    with stock_storage(database_url) as storage:
+        stock = optuna.load_study(study_name="feedback", storage=storage)
+        stock.enqueue_trial({}, user_attrs={"spezia:paused": copied})
+    # the enqueued trial passes its first rung at once, and nothing has paused it before its second
+    assert worker.work(lambda number, _: -number)[0] == (1, "paused")
+    assert trial(http, 1)["decisions"][0]["rung"] == 1
+    assert state(http) == "complete"
+
+
 @pytest.mark.slow
 def test_the_first_rung_is_decided_when_the_study_is_prepared(http: TestClient, worker: RungWorker) -> None:
     fixed = {"epochs": 4, "warmup_ratio": 0.0, "batch_size": 10}

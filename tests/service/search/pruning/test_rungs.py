@@ -163,6 +163,15 @@ def test_when_all_have_begun_the_best_go_on_until_enough_are_complete() -> None:
     assert promotions(spec, complete, waiting, all_begun=True) == []
 
 
+def test_when_all_have_begun_a_promotion_is_due_since_the_last_arrival_anywhere() -> None:
+    later = "2026-11-22T13:00:00.000000+00:00"
+    last = paused(2, 0.9)
+    last.system_attrs[REACHED]["0"][1] = later
+    waiting = [paused(0, 0.5, 0.4), paused(1, 0.6), last]
+    [due] = promotions(rungs(eta=4), RungCounts(), waiting, all_begun=True)
+    assert (due.number, due.due_since) == (0, later)  # its own rung was last reached before
+
+
 def test_equal_trials_go_on_by_the_seed_whatever_their_order() -> None:
     equal = [paused(number, 0.5) for number in range(8)]
     orders = {tuple(going_on(rungs(seed=seed), equal)) for seed in range(20)}
