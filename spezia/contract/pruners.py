@@ -90,13 +90,17 @@ class ThresholdOptions(Wire):
         return self
 
 
+MAX_FIRST = 2**31 - 1
+"""Largest step at which a first rung may stand."""
+
+
 class RungsOptions(Wire):
     """Options of the pruner ``rungs``."""
 
     eta: Annotated[int, Field(ge=2, le=100)] = 4
     """Number of trials that reach a rung for each one that is promoted from it; each rung also stands at so many times
     the steps of the one before."""
-    first: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    first: Annotated[int, Field(ge=1, le=MAX_FIRST)] | None = None
     """Number of steps at which the first rung stands. When absent, about a fiftieth of the longest trial, but behind
     its warm-up and at least 8 optimizer steps; it is decided when the study has been prepared, and written here."""
     top: PositiveInt = 3

@@ -24,7 +24,7 @@ from service.search.seeds import trial_seed
 from service.search.space.allowed import largest
 from spezia.contract.facts import Facts
 from spezia.contract.hyperparameters import default_of
-from spezia.contract.pruners import RungsPruner
+from spezia.contract.pruners import MAX_FIRST, RungsPruner
 from spezia.contract.step_times import KindTimes
 from spezia.contract.study_spec import Params, StudySpec
 
@@ -90,14 +90,15 @@ def with_first_rung(spec: StudySpec, facts: Facts) -> StudySpec:
     """
     if not isinstance(spec.pruner, RungsPruner) or spec.pruner.options.first is not None:
         return spec
-    last = longest_schedule(spec)
+    last, per_epoch = longest_schedule(spec), spec.training.evaluations_per_epoch
     batches_per_epoch = math.ceil(facts.train_rows / max(1, int(largest(spec, "batch_size"))))
-    steps_per_optimizer_step = spec.training.evaluations_per_epoch / max(1, batches_per_epoch)
+    steps_per_optimizer_step = per_epoch / max(1, batches_per_epoch)
     first = max(
         math.ceil(FIRST_SHARE * last),
         math.ceil(largest(spec, "warmup_ratio") * last),
         math.ceil(MIN_OPTIMIZER_STEPS * steps_per_optimizer_step),
-        math.ceil(MIN_TRAINING_PER_PAUSE * _epochs_of_a_pause(facts) * spec.training.evaluations_per_epoch),
+        # a worker may have timed next to nothing for an epoch; no trial has as many steps as that
+        math.ceil(min(MAX_FIRST, MIN_TRAINING_PER_PAUSE * _epochs_of_a_pause(facts) * per_epoch)),
     )
     options = spec.pruner.options.model_copy(update={"first": first})
     return spec.model_copy(update={"pruner": spec.pruner.model_copy(update={"options": options})})

@@ -74,7 +74,7 @@ def quote_study(
         times=times,
         n_workers=n_workers,
         scale=n_trials / len(studies[0]),
-        evaluated={epochs: steps_to_evaluate(spec, {"epochs": epochs}) for epochs in all_epochs},
+        evaluated={epochs: steps_to_evaluate(spec, {"epochs": epochs}, facts) for epochs in all_epochs if epochs},
     )
     full = [fleet.carry_out(study, ends_early=False) for study in studies]
     least = [fleet.carry_out(study, ends_early=True) for study in studies]
@@ -112,7 +112,8 @@ class _Fleet:
     scale: float
     """Trials of the study for each that is carried out here."""
     evaluated: Mapping[int, Sequence[int] | None]
-    """Steps at which a trial evaluates, by the number of its epochs; ``None``: at every step."""
+    """Steps at which a trial evaluates, by the number of its epochs; ``None``: at every step. One that does not fit has
+    no epochs."""
 
     def carry_out(self, study: Sequence[TrialCost], *, ends_early: bool) -> _Taken:
         """Return the seconds that pilots, trials and scoring take.
@@ -147,7 +148,7 @@ class _Fleet:
             steps = min(steps, first_step(pruner))
         if ends_early and training.early_stopping_patience is not None:
             steps = min(steps, self._patience(training.early_stopping_patience) + 1)
-        evaluated = self.evaluated[trial.epochs]
+        evaluated = self.evaluated.get(trial.epochs)
         n_evaluations = steps if evaluated is None else bisect_right(evaluated, steps)
         return trial.seconds(steps / training.evaluations_per_epoch, n_evaluations)
 

@@ -20,6 +20,7 @@ from service.search.pruning.rungs import (
     with_first_rung,
 )
 from spezia.contract.facts import Facts
+from spezia.contract.pruners import MAX_FIRST
 from spezia.contract.step_times import KindTimes, StepTimes
 from spezia.contract.study_spec import StudySpec
 from tests.service.search.builders import SPACE, make_facts, make_spec, make_trial
@@ -93,6 +94,7 @@ def test_evaluations_take_a_tenth_of_the_training_at_most(evaluation_seconds: fl
         # one kind with another: those that are hardly worth a pause are hardly worth a thought either
         ([{"epoch_seconds": 9.0, "start_seconds": 0.5}, {"epoch_seconds": 1.0, "start_seconds": 0.5}], 25),
         ([{"epoch_seconds": None, "start_seconds": 5.0}], 4),
+        ([{"epoch_seconds": 1e-300, "start_seconds": 1e9}], MAX_FIRST),  # what a faulty worker says
     ],
 )
 def test_the_first_rung_is_worth_a_pause(kinds: list[dict[str, Any]], first: int) -> None:

@@ -109,17 +109,17 @@ def test_under_rungs_a_trial_is_evaluated_at_rungs_and_after_each_epoch() -> Non
     rungs = {"name": "rungs", "options": {"first": 2, "eta": 2}}
     training = {"early_stopping_patience": None, "evaluations_per_epoch": 4}
     fixed = {"epochs": 4, "batch_size": 10}
-    found = quote(facts_of(kind(10, 10.0)), pruner=rungs, training=training, fixed=fixed)
-    assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 4 * 10 + 5 * 1))  # at steps 2, 4, 8, 12 and 16
+    found = quote(facts_of(kind(10, 10.0, evaluation_seconds=0.5)), pruner=rungs, training=training, fixed=fixed)
+    assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 4 * 10 + 5 * 0.5))  # at steps 2, 4, 8, 12 and 16
 
 
 def test_under_rungs_the_least_of_a_trial_is_its_first_rung_wherever_the_study_puts_it() -> None:
     training = {"early_stopping_patience": 1, "evaluations_per_epoch": 10}
     fixed = {"epochs": 5, "batch_size": 10, "warmup_ratio": 0.1}
     found = quote(facts_of(kind(10, 10.0)), pruner={"name": "rungs"}, training=training, fixed=fixed, n_trials=8)
-    first = 8  # of 50 steps: where 8 optimizer steps have been made, and behind the warm-up
-    # the whole trial ends by its patience of one epoch: after steps 8 and 10
-    least = (2 + 11 / 10 * 10 + 2) + 7 * (2 + first / 10 * 10 + 1)
+    first = 10  # of 50 steps: an epoch lasts 5 times as long as a trial takes to begin
+    # the whole trial ends by its patience of one epoch, a step behind its first rung
+    least = (2 + 11 / 10 * 10 + 1) + 7 * (2 + first / 10 * 10 + 1)
     assert found.device_seconds.low == pytest.approx(5 + least / MARGIN)
 
 
