@@ -12,7 +12,7 @@ from tests.trainer.architectures import save_model, write_images
 from tests.trainer.observed import observe
 from trainer.errors import ConfigError
 from trainer.model.freeze import batch_norms
-from trainer.train import fine_tune
+from trainer.train import begin_trial
 from trainer.train.prepare import Prepared, prepare
 
 PARAMS = {"learning_rate": 1e-2, "batch_size": 4, "epochs": 2}
@@ -36,7 +36,7 @@ def test_a_last_batch_of_one_row_and_any_micro_batch_train_alike(
     save_model(tmp_path / architecture, architecture)
     prepared = study(tmp_path, architecture)
     whole = observe(prepared, PARAMS)
-    monkeypatch.setattr(fine_tune, "training_tokens", lambda device: 1)  # one row
+    monkeypatch.setattr(begin_trial, "training_tokens", lambda device: 1)  # one row
     single = observe(prepared, PARAMS)
     assert single.train_losses == pytest.approx(whole.train_losses, abs=1e-5)
     assert single.validation_losses == pytest.approx(whole.validation_losses, abs=1e-5)
