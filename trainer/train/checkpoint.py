@@ -138,6 +138,8 @@ class Checkpoints:
             _LOG.info("not saved: the checkpoints of more promising trials take all the room")
         else:
             self._write(contents, marker)
+            return
+        self.folder.note_pause(self.study_id, self.number)
 
     def _marker(self, state: TrialState, contents: dict[str, Any], optimizer_steps: int, *, is_paused: bool) -> Marker:
         return Marker(

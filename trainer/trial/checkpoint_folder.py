@@ -116,6 +116,20 @@ class CheckpointFolder:
             _delete(self.of_attempt(one.study_id, one.number, one.attempt) / _name(one))
         return excess <= 0
 
+    def note_pause(self, study_id: str, number: int) -> None:
+        """Let what is left of a trial that was paused without a new checkpoint make room, as that of a paused one.
+
+        Raises:
+            OSError: the disk is full, or cannot be written.
+        """
+        for folder in _find(self._of_trial(study_id, number), "*/at-*"):
+            if marker := read_marker(folder):
+                paused = marker.model_copy(update={"is_paused": True})
+                with contextlib.suppress(FileNotFoundError):  # another worker has just deleted it
+                    partial = folder / f".{uuid4().hex}"
+                    write_durably(partial, [paused.model_dump_json().encode()])
+                    rename_durably(partial, folder / MARKER)
+
     def forget(self, study_id: str, number: int) -> None:
         """Delete the checkpoints of a trial that has ended."""
         shutil.rmtree(self._of_trial(study_id, number), ignore_errors=True)

@@ -202,7 +202,15 @@ def test_a_pause_is_saved_only_where_training_again_takes_longer(prepared: Prepa
     run(prepared, BestModel(), second, pause_after=1)
     assert second.folder.held(second.versions) == [held]  # from where it would be trained again
     run(prepared, BestModel(), replace(second, is_stop_wanted=after(3)))
-    assert second.folder.held(second.versions) != [held]  # one that is interrupted is saved whatever it takes
+    (later,) = second.folder.held(second.versions)
+    assert later != held  # one that is interrupted is saved whatever it takes
+    for size in (2**n for n in range(30)):
+        costs.note_saved(size, 1e6)
+    third = replace(second, attempt=3, resume=Resume(attempt=later.attempt, step=later.step))
+    run(prepared, BestModel(), third, pause_after=1)
+    left = checkpoint_folder.newest(third.folder.of_attempt(STUDY, 4, later.attempt))
+    assert left is not None
+    assert left[1].is_paused  # so that it makes room
 
 
 def test_weights_that_are_the_best_so_far_are_written_once(prepared: Prepared, tmp_path: Path) -> None:

@@ -93,6 +93,16 @@ def test_paused_trials_go_for_an_interrupted_one_even_where_that_is_not_enough(t
     assert numbers(folder) == [0]
 
 
+def test_what_is_left_of_a_trial_that_pauses_unsaved_makes_room(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, max_bytes=200)
+    save(folder, marker(0, 0.9, is_paused=False))  # while it ran
+    save(folder, marker(1, 0.2, is_paused=False))
+    assert not folder.make_room(marker(2, 0.1))
+    folder.note_pause(STUDY, 0)
+    assert folder.make_room(marker(2, 0.1))
+    assert numbers(folder) == [1]
+
+
 def test_what_a_checkpoint_replaces_needs_no_room(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, max_bytes=200)
     save(folder, marker(0, 0.1))
