@@ -174,7 +174,7 @@ def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
     if study.state == "running" and are_over(tx, study):
         end_paused(tx, study, "the best have completed, and no more trials begin")
     counts = trials.counts(tx, study)
-    all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials
+    all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials and not counts.waiting
     if counts.running or not (all_done or study.state == "stopping"):
         return study
     if leases.of_study(tx, study.uuid) or _awaits_probe(study):

@@ -341,6 +341,21 @@ def test_stock_optuna_reads_a_study_with_paused_trials_and_what_it_begins_is_pau
     assert state(http) == "complete"
 
 
+@ON_SQLITE
+def test_no_trial_is_left_paused_where_another_program_has_added_more_than_were_to_begin(
+    http: TestClient, app: FastAPI, worker: RungWorker, database_url: str
+) -> None:
+    begin(http, worker)
+    worker.train(worker.take(), falling)
+    with stock_storage(database_url) as storage:
+        stock = optuna.load_study(study_name="feedback", storage=storage)
+        stock.add_trials([optuna.trial.create_trial(value=0.5) for _ in range(4)])
+    reap_all(app.state.parts.store)
+    assert worker.work(falling) == [(0, "complete")]
+    assert state(http) == "complete"
+    assert http.get(STUDY).json()["trials"]["waiting"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["studies", "studies/{id}", "studies/{id}/param_importances"])
 def test_optunas_dashboard_reads_a_study_with_paused_trials(
