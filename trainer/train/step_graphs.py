@@ -26,6 +26,10 @@ _Shapes = tuple[tuple[str, torch.Size], ...]
 
 _REPLAY_HOOKS: OrderedDict[int, Callable[[], None]] = OrderedDict()
 
+MAX_GRAPHS = 64
+"""Graphs of one trial. Batches of a language model may differ in length and number of targets, so that hardly two have
+one shape; each graph keeps the places of its kernels and its inputs."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -100,7 +104,7 @@ class StepGraphs:
         return len(self._recorded)
 
     def _try_to_record(self, shapes: _Shapes, step: Step, inputs: Inputs) -> None:
-        if self._record is None:
+        if self._record is None or len(self._recorded) == MAX_GRAPHS:
             return
         try:
             self._recorded[shapes] = self._record(step, inputs)

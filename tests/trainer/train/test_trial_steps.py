@@ -14,7 +14,7 @@ from trainer.model.best_model import BestModel
 from trainer.train import trial_steps
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared
-from trainer.train.step_graphs import Inputs, Step, StepGraphs, register_replay_post_hook
+from trainer.train.step_graphs import MAX_GRAPHS, Inputs, Step, StepGraphs, register_replay_post_hook
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 
@@ -123,6 +123,14 @@ def test_a_step_that_draws_on_the_host_is_not_recorded(recorder: Recorder, caplo
     assert recorder.shapes == []
     (message,) = caplog.messages
     assert message.endswith("the model draws random numbers on the host")
+
+
+def test_shapes_beyond_a_number_of_graphs_are_taken_by_themselves(recorder: Recorder) -> None:
+    graphs = StepGraphs(recorder)
+    sizes = [size for size in range(1, MAX_GRAPHS + 5) for _ in range(2)]
+    taken = [graphs.run(lambda inputs: inputs["x"].sum(), {"x": torch.ones(size)}).item() for size in sizes]
+    assert taken == sizes
+    assert len(recorder.shapes) == graphs.n_recorded == MAX_GRAPHS
 
 
 def test_what_cannot_be_recorded_is_taken_by_itself_from_then_on(
