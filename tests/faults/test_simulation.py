@@ -45,3 +45,11 @@ def test_nothing_is_lost_under_many_faults(fast_engine: Engine, tmp_path: Path, 
 @pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_A_TIME))
 def test_nothing_is_lost_under_many_faults_on_postgresql(fast_engine: Engine, tmp_path: Path, first: int) -> None:
     run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("seed", [505, 1687, 1739])
+def test_paused_trials_go_on_though_the_clock_was_set_back_by_hours(
+    fast_engine: Engine, tmp_path: Path, seed: int
+) -> None:
+    run(fast_engine, tmp_path / "artifacts", range(seed, seed + 1), LONG_EVENTS, LONG_TRIALS)

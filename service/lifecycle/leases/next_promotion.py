@@ -30,8 +30,10 @@ def next_promotion(tx: Transaction, study: StudyRow, asked: WorkRequest | None) 
 
 def _is_for_anyone(tx: Transaction, study: StudyRow, due: Promotion, asker_id: str) -> bool:
     since = max(datetime.fromisoformat(due.due_since), due.pause.began_at)
-    if not due.pause.has_checkpoint or tx.now - since >= timedelta(seconds=HOLDER_SECONDS):
+    # a clock that was set back makes it due in the future, for which nobody waits
+    is_recent = timedelta(0) <= tx.now - since < timedelta(seconds=HOLDER_SECONDS)
+    past = attempts.history(tx, study.uuid, "trial", due.number)
+    if not is_recent or not due.pause.has_checkpoint or not past or past[-1].worker_id == asker_id:
         return True
-    holder_id = attempts.history(tx, study.uuid, "trial", due.number)[-1].worker_id
-    holder = None if holder_id == asker_id else tx.ask(workers.find(holder_id))
+    holder = tx.ask(workers.find(past[-1].worker_id))
     return holder is None or tx.now - holder.last_seen_at > timedelta(seconds=LEASE_SECONDS)
