@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 MAX_ROWS = 220
 """Number of rows that the process is fitted to: those of the highest rungs, then the newest."""
 TUNED_ROWS = 100
-"""Number of rows by which lengths, rho and noise are chosen."""
+"""Number of rows by which lengths, rho and noise are chosen, at most."""
 BLOCK = 1_000
 """Number of points that are predicted at a time, so that a study of many trials takes little memory."""
 N_RANDOM, N_NEAR, N_BEST = 300, 200, 6
@@ -93,7 +93,9 @@ def next_point(spec: StudySpec, number: int, trials: Sequence[FrozenTrial], fixe
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """The value of a trial at a rung."""
+
     number: int
     """Number of the trial."""
     rung: int
@@ -102,7 +104,7 @@ class _Row:
     """Value there, of which lower is better."""
 
 
-def _rows(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[_Row]:
+def _rows(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[Row]:
     """Return the values of all trials at their rungs, in the order of the trials."""
     sign = spec.objectives[0].sign
     steps = _steps(spec, max((step for trial in trials for step in trial.intermediate_values), default=1))
@@ -112,7 +114,7 @@ def _rows(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[_Row]:
         if trial.state is TrialState.COMPLETE and trial.values:
             reached.append((len(steps), trial.values[0]))
         rows += [
-            _Row(trial.number, rung, sign * value)
+            Row(trial.number, rung, sign * value)
             for rung, value in reached
             if value is not None and math.isfinite(value)
         ]
@@ -134,7 +136,7 @@ def _steps(spec: StudySpec, last_seen: int) -> list[int]:
     return steps
 
 
-def _scores(rows: Sequence[_Row]) -> Array:
+def normal_scores(rows: Sequence[Row]) -> Array:
     """Return a normal score ``[N]`` of each row among those of its rung, moved to where its trials stood below."""
     scores_N = np.zeros(len(rows))
     below: dict[int, float] = {}
@@ -319,8 +321,8 @@ class _Process:
         return self.kernel.of(squares_DNM, np.abs(self.rungs_N[:, None] - rungs_M))
 
 
-def _fit(space: _Space, rows: Sequence[_Row], points: dict[int, Array]) -> _Process:
-    scores_N = _scores(rows)
+def _fit(space: _Space, rows: Sequence[Row], points: dict[int, Array]) -> _Process:
+    scores_N = normal_scores(rows)
     newest = sorted(range(len(rows)), key=lambda place: (-rows[place].rung, -rows[place].number))[:MAX_ROWS]
     process = _Process(
         space,
@@ -329,7 +331,7 @@ def _fit(space: _Space, rows: Sequence[_Row], points: dict[int, Array]) -> _Proc
         np.array([float(rows[place].rung) for place in newest]),
         scores_N[newest],
     )
-    few = slice(None, None, max(1, len(newest) // TUNED_ROWS))
+    few = slice(None, None, math.ceil(len(newest) / TUNED_ROWS))
     tuned = replace(
         process, points_ND=process.points_ND[few], rungs_N=process.rungs_N[few], scores_N=process.scores_N[few]
     )

@@ -306,6 +306,21 @@ def test_a_mark_that_another_program_enqueues_a_trial_with_pauses_nobody(
     assert state(http) == "complete"
 
 
+@ON_SQLITE
+def test_a_paused_trial_that_another_program_copies_is_anyones(
+    http: TestClient, worker: RungWorker, database_url: str
+) -> None:
+    begin(http, worker)
+    worker.train(worker.take(), falling)
+    worker.train(worker.take(), falling)
+    with stock_storage(database_url) as storage:
+        stock = optuna.load_study(study_name="feedback", storage=storage)
+        paused = next(one for one in stock.get_trials() if "spezia:paused" in one.user_attrs)
+        stock.add_trial(paused)
+    worker.work(lambda number, _: -number)
+    assert state(http) == "complete"
+
+
 @pytest.mark.slow
 def test_the_first_rung_is_decided_when_the_study_is_prepared(http: TestClient, worker: RungWorker) -> None:
     fixed = {"epochs": 4, "warmup_ratio": 0.0, "batch_size": 10}

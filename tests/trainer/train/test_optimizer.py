@@ -12,7 +12,7 @@ from transformers import get_scheduler
 from spezia.contract.schedules import SCHEDULES
 from trainer.errors import ConfigError
 from trainer.train import optimizer as module
-from trainer.train.optimizer import make_optimizer, make_schedule, set_learning_rate, take_step
+from trainer.train.optimizer import load_optimizer, make_optimizer, make_schedule, set_learning_rate, take_step
 from trainer.trial.config import TrialConfig
 
 ARGUMENTS: dict[str, dict[str, float | str]] = {
@@ -165,6 +165,18 @@ def test_a_gradient_that_is_not_finite_breaks_the_weights_where_it_shows(broken:
     net[0].weight.grad[0, 0] = broken
     take_step(optimizer, 1.0)
     assert net[0].weight[0, 0].isnan()
+
+
+def test_a_loaded_state_leaves_rates_where_a_recorded_step_reads_them() -> None:
+    net = make_net()
+    optimizer, other = (make_optimizer(net, TrialConfig.from_params({}), {}) for _ in range(2))
+    rates = [torch.tensor(0.0) for _ in optimizer.param_groups]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    load_optimizer(optimizer, other.state_dict())
+    set_learning_rate(optimizer, 0.125)
+    assert [group["lr"] for group in optimizer.param_groups] == rates == [torch.tensor(0.125)] * len(rates)
+    assert all(group["lr"] is rate for group, rate in zip(optimizer.param_groups, rates, strict=True))
 
 
 def test_set_rate_reaches_every_group_by_its_share() -> None:

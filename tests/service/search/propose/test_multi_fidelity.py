@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from service.search.propose.multi_fidelity import next_point
+from service.search.propose.multi_fidelity import Row, next_point, normal_scores
 from spezia.contract.study_spec import Params, StudySpec
 from tests.service.search.builders import History, make_spec, make_trial, toy_loss
 
@@ -97,10 +97,33 @@ def test_nan_and_infinity_teach_nothing() -> None:
     trials = [stopped(trial.number, trial.params, history) for trial in history.trials]
     expected = next_point(spec, 21, trials, {})
     for number, value in ((20, math.nan), (22, math.inf)):
-        trial = stopped(number, trials[0].params, history)
+        # of the worst trial, which is not among the best that others are drawn near to
+        trial = stopped(number, max(trials, key=lambda one: toy_loss(one.params)).params, history)
         trial.intermediate_values = {1: value}
         trials.append(trial)
-    assert toy_loss(next_point(spec, 21, trials, {})) == pytest.approx(toy_loss(expected), abs=0.5)
+    assert next_point(spec, 21, trials, {}) == expected
+
+
+def test_what_runs_is_not_proposed_again() -> None:
+    history = random_trials(30)
+    spec = spec_of(PRUNERS[0])
+    trials = [stopped(trial.number, trial.params, history) for trial in history.trials]
+    proposed = next_point(spec, 31, trials, {})
+    ranges = history.trials[0].distributions
+    running = make_trial(30, state=TrialState.RUNNING, params=proposed, distributions=ranges)
+    assert next_point(spec, 31, [*trials, running], {}) != proposed
+
+
+def test_scores_of_a_higher_rung_stand_where_its_trials_stood_below() -> None:
+    low = [Row(number, 0, float(number)) for number in range(16)]
+    # the four best go on, and change places
+    high = [Row(number, 1, -float(number)) for number in range(4)]
+    scores_N = normal_scores([*low, *high])
+    assert list(scores_N[:16]) == sorted(scores_N[:16])
+    assert list(scores_N[16:]) == sorted(scores_N[16:], reverse=True)
+    assert scores_N[16:].mean() == pytest.approx(scores_N[:4].mean())
+    assert scores_N[16:].max() < scores_N[8]
+    assert scores_N[:16].max() == scores_N[14]  # the worst fifth are alike
 
 
 def test_a_share_of_the_trials_is_random() -> None:
