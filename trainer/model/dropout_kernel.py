@@ -1,6 +1,6 @@
 """Drops numbers on a CUDA device in one pass over them, without a mask in memory.
 
-Which numbers are dropped is decided as in `dropout_masks.py`, whose operations one by one would take three times as
+Which numbers are dropped is decided as in `dropout_hash.py`, whose operations one by one would take three times as
 long as PyTorch's own dropout.
 
 B = rows of a micro-batch, M = what else there is of each example, N = positions, K = features or keys, W = words of 4.

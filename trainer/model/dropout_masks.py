@@ -5,24 +5,16 @@ training data, the position in that row counted from its first token, and the fe
 key instead. No stream of random numbers is shared, so nothing that memory decides changes a mask: micro-batches,
 padding, activations that are computed twice, blocks that come from a cache.
 
-The hash is made of 64-bit words, each of which decides about four neighbouring features by 16 bits each. A word is the
-key of a row of numbers xor a constant of its column, both well mixed, put through a multiplication, a shift and another
-multiplication. What is kept is divided by the share of the 2^16 values that are kept, so that means stay as they
-are. All of it is integer arithmetic on the device that trains, the same on each kind of device, and reads nothing back.
-
 B = rows of a micro-batch, T = tokens of its longest row, N = positions (tokens, patches, or 1 of what was pooled),
 M = what else there is of each example, such as heads, K = features or keys, W = words of 4 of them.
 """
 
-import functools
 import hashlib
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -34,29 +26,19 @@ from transformers.integrations.sdpa_attention import create_position_bias_mask, 
 
 from trainer.data.tokenised_split import Batch
 from trainer.model.dropout import calls_dropout
-
-_HAS_COMPILER = find_spec("triton") is not None  # it comes with PyTorch for CUDA
-if _HAS_COMPILER:
-    from trainer.model.dropout_kernel import Drop, DropInOnePass
+from trainer.model.dropout_hash import (
+    LANES,
+    MOST_WORDS,
+    OF_COLUMN,
+    OF_ROW,
+    drop_numbers,
+    has_kernel,
+    mix,
+    position_keys,
+)
 
 SHARED = frozenset({"pos_dropout"})
 """Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
-
-_LOG = logging.getLogger(__name__)
-
-_LANES = 4
-"""Numbers that a word decides about."""
-_LEVELS = 2**16
-"""Values of the bits of a word that decide about one number."""
-
-_MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
-"""Factors of SplitMix64 (Steele, Lea and Flood 2014)."""
-_OF_ROW, _OF_POSITION, _OF_COLUMN = (
-    factor - 2**64 for factor in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xF1357AEA2E62A9C5)
-)
-"""Odd factors that spread counters over 64 bits: the golden ratio, and two of Steele and Vigna (2021)."""
-_MOST_WORDS = 2**24
-"""Words of one row of numbers, at most."""
 
 
 class DropoutMasks:
@@ -71,8 +53,8 @@ class DropoutMasks:
         self._of_functions = of_functions
         # A tensor, so that a recorded step reads from it the number of the step that it is played for
         self._step = torch.zeros((), dtype=torch.int64, device=device)
-        self.has_kernel = _has_kernel(self._step.device)
-        """Whether one kernel drops numbers, instead of several operations."""
+        # A kernel is compiled and tried now, not while a step is recorded
+        has_kernel(self._step.device)
         self._tables: dict[tuple[object, ...], torch.Tensor] = {}
         self._pass: _Pass | None = None
 
@@ -90,7 +72,7 @@ class DropoutMasks:
 
         Outside of it dropouts draw from the device's stream.
         """
-        examples_B = _mix(self._step + batch.rows_B * _OF_ROW)
+        examples_B = mix(self._step + batch.rows_B * OF_ROW)
         tokens = batch.inputs.get("input_ids")
         self._pass = _Pass(examples_B, batch.starts_B, None if tokens is None else tokens.shape[1])
         try:
@@ -115,10 +97,7 @@ class DropoutMasks:
         """
         if self._pass is None:
             return functional.dropout(values, probability)
-        n_dropped = min(round(probability * _LEVELS), _LEVELS - 1)
-        lowest_kept, scale = n_dropped - _LEVELS // 2, _LEVELS / (_LEVELS - n_dropped)
-        drop = _drop_by_kernel if self.has_kernel else _drop
-        return drop(values, *self._words(self._pass, values.shape, site), lowest_kept, scale)
+        return drop_numbers(values, *self._words(self._pass, values.shape, site), probability)
 
     def _words(
         self, now: "_Pass", shape: torch.Size, site: "Site"
@@ -128,13 +107,13 @@ class DropoutMasks:
         *outer, n_columns = shape
         n_rows = len(now.examples_B)
         if site.is_shared:
-            keys_BN = _positions(self._step.view(1), math.prod(outer))
+            keys_BN = position_keys(self._step.view(1), math.prod(outer))
         elif outer[0] % n_rows:
-            keys_BN = _positions(now.examples_B[:1], math.prod(outer))
+            keys_BN = position_keys(now.examples_B[:1], math.prod(outer))
         else:
             keys_BN = now.keys(outer[-1] if len(outer) > 1 else 1)
         n_others = math.prod(outer) // keys_BN.numel()
-        columns_MW = self._columns(now, site, n_others, math.ceil(n_columns / _LANES))
+        columns_MW = self._columns(now, site, n_others, math.ceil(n_columns / LANES))
         is_attention = len(outer) > 2 and outer[-1] == n_columns == now.n_tokens
         return keys_BN, columns_MW, now.starts_B if is_attention else None
 
@@ -145,9 +124,9 @@ class DropoutMasks:
         key = (site.name, call, n_others, n_words)
         if key not in self._tables:
             device = self._step.device
-            others_M1 = torch.arange(n_others, device=device)[:, None] * _MOST_WORDS
+            others_M1 = torch.arange(n_others, device=device)[:, None] * MOST_WORDS
             index_MW = others_M1 + torch.arange(n_words, device=device)
-            self._tables[key] = _mix(_mix(index_MW * _OF_COLUMN + call) + site.key)
+            self._tables[key] = mix(mix(index_MW * OF_COLUMN + call) + site.key)
         return self._tables[key]
 
     @contextmanager
@@ -262,86 +241,8 @@ class _Pass:
         """Return a key of each position of each example, ``[B, N]``."""
         if n_positions not in self._keys:
             starts_B = self.starts_B if n_positions == self.n_tokens else None
-            self._keys[n_positions] = _positions(self.examples_B, n_positions, starts_B)
+            self._keys[n_positions] = position_keys(self.examples_B, n_positions, starts_B)
         return self._keys[n_positions]
-
-
-@functools.cache
-def _has_kernel(device: torch.device) -> bool:
-    """Whether one kernel drops numbers on ``device``, and the very same ones."""
-    if device.type != "cuda" or not _HAS_COMPILER:
-        return False
-    values = torch.linspace(-3, 3, 2 * 3 * 40 * 70, device=device).view(2, 3, 40, 70)
-    keys_BN = _mix(torch.arange(2 * 40, device=device)).view(2, 40)
-    columns_MW = _mix(torch.arange(3 * 18, device=device) + 2**40).view(3, 18)
-    try:
-        for starts_B in (None, torch.tensor([0, 9], device=device)):
-            numbers = values, keys_BN, columns_MW, starts_B, -9_999, 1.25
-            if not torch.equal(_drop_by_kernel(*numbers), _drop(*numbers)):
-                _LOG.warning("dropout takes several operations: the kernel drops other numbers than it should")
-                return False
-    except Exception as error:  # whatever a compiler raises, such as that there is no compiler of C
-        _LOG.warning("dropout takes several operations: the kernel cannot be compiled: %s", error)
-        return False
-    return True
-
-
-def _drop(
-    values: torch.Tensor,
-    keys_BN: torch.Tensor,
-    columns_MW: torch.Tensor,
-    starts_B: torch.Tensor | None,
-    lowest_kept: int,
-    scale: float,
-) -> torch.Tensor:
-    lanes_BMNK = _lanes(keys_BN, columns_MW, starts_B, values.shape[-1])
-    keep = torch.empty(values.shape, device=values.device)
-    torch.ge(lanes_BMNK, lowest_kept, out=keep.view(lanes_BMNK.shape))
-    keep.mul_(scale)
-    return (values * keep).to(values.dtype)
-
-
-def _drop_by_kernel(
-    values: torch.Tensor,
-    keys_BN: torch.Tensor,
-    columns_MW: torch.Tensor,
-    starts_B: torch.Tensor | None,
-    lowest_kept: int,
-    scale: float,
-) -> torch.Tensor:
-    drop = Drop(keys_BN, columns_MW, starts_B, lowest_kept, scale, (_MIX_1, _MIX_2))
-    dropped: torch.Tensor = DropInOnePass.apply(values, drop)  # type: ignore[no-untyped-call]
-    return dropped
-
-
-def _lanes(
-    keys_BN: torch.Tensor, columns_MW: torch.Tensor, starts_B: torch.Tensor | None, n_columns: int
-) -> torch.Tensor:
-    """Return evenly distributed 16-bit numbers, ``[B, M, N, K]``."""
-    words_BMNW = keys_BN[:, None, :, None] ^ columns_MW[:, None]
-    words_BMNW.mul_(_MIX_1)
-    words_BMNW.bitwise_xor_(words_BMNW >> 32)
-    words_BMNW.mul_(_MIX_2)
-    lanes_BMNK = words_BMNW.view(torch.int16)[..., :n_columns]
-    if starts_B is None:
-        return lanes_BMNK
-    # The constants begin at the first token of each row; padding takes what is left
-    columns_K = torch.arange(n_columns, device=lanes_BMNK.device)
-    places_BK = (columns_K - starts_B[:, None]).remainder(n_columns)
-    return lanes_BMNK.gather(-1, places_BK[:, None, None].expand_as(lanes_BMNK))
-
-
-def _positions(examples_B: torch.Tensor, n_positions: int, starts_B: torch.Tensor | None = None) -> torch.Tensor:
-    positions_N = torch.arange(n_positions, device=examples_B.device)
-    places_BN = positions_N[None] if starts_B is None else positions_N - starts_B[:, None]
-    return _mix(examples_B[:, None] + places_BN * _OF_POSITION)
-
-
-def _mix(words: torch.Tensor) -> torch.Tensor:
-    """SplitMix64's finaliser, with shifts that keep the sign, for which torch has no other: that costs a bit of 64."""
-    words = (words ^ (words >> 30)) * _MIX_1
-    words = (words ^ (words >> 27)) * _MIX_2
-    return words ^ (words >> 31)
 
 
 def _attention(

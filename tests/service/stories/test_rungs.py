@@ -316,6 +316,7 @@ def test_a_paused_trial_that_another_program_copies_is_anyones(
     with stock_storage(database_url) as storage:
         stock = optuna.load_study(study_name="feedback", storage=storage)
         paused = next(one for one in stock.get_trials() if "spezia:paused" in one.user_attrs)
+        paused.user_attrs["spezia:paused"]["has_checkpoint"] = True
         stock.add_trial(paused)
     worker.work(lambda number, _: -number)
     assert state(http) == "complete"
