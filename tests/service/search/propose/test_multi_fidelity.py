@@ -99,7 +99,7 @@ def test_nan_and_infinity_teach_nothing() -> None:
     for number, value in ((20, math.nan), (22, math.inf), (23, -math.inf)):
         # of the worst trial, which is not among the best that others are drawn near to
         trial = stopped(number, max(trials, key=lambda one: toy_loss(one.params)).params, history)
-        trial.intermediate_values = {1: value}
+        trial.intermediate_values = {1: value, 4: value, 16: value}
         trials.append(trial)
     assert next_point(spec, 21, trials, {}) == expected
 
