@@ -1,7 +1,7 @@
 """Learning curves of real fine-tuning: the same 129 configurations of seven hyperparameters on six small tasks.
 
     python benchmarks/ft_bench.py --export-data DATA --banking FOLDER --vader vaderSentiment-0.5.zip
-    OMP_NUM_THREADS=1 python benchmarks/ft_bench.py --data DATA --model MINILM --out OUT --processes 2 [--seconds 170]
+    OMP_NUM_THREADS=1 python benchmarks/ft_bench.py --data DATA --model MINILM --out OUT --precision bf16 [--seconds 170]
 
 The first command writes the tasks' tables and the plan, which `ft_tasks.py` describes. The second trains, as a worker
 does, on CUDA if there is one: every configuration on every task under seed 0, the tasks by turns, then the baseline and
@@ -88,8 +88,9 @@ class Keepsake(BestModel):
 class Bench:
     """Trains the trials of a plan in one process, which prepares each task when it first meets it."""
 
-    def __init__(self, plan: dict[str, Any], data: Path, model: Path, trunks: Path) -> None:
+    def __init__(self, plan: dict[str, Any], data: Path, model: Path, trunks: Path, precision: str) -> None:
         self._plan = plan
+        self._precision = precision
         self._data = data
         self._model = model
         self._prepared: dict[str, Prepared] = {}
@@ -101,7 +102,8 @@ class Bench:
     def run(self, job: Job, ends_at: float) -> dict[str, Any] | None:
         """Train one trial to its end; ``None`` if it would last longer than to ``ends_at`` (``time.monotonic``)."""
         if job.task not in self._prepared:
-            self._prepared[job.task] = prepare_task(self._plan, job.task, self._data, self._model, self._device)
+            spec = study_of(self._plan, job.task, self._data, self._model, self._precision)
+            self._prepared[job.task] = prepare(spec, roots=[self._data, self._model], device=self._device)
         prepared = self._prepared[job.task]
         config = TrialConfig.from_params(self._plan["configurations"][job.configuration])
         best = RowLosses(prepared) if job.seed else Keepsake()
@@ -129,12 +131,12 @@ _BENCH: list[Bench] = []
 """The bench of a process of the pool."""
 
 
-def begin(plan: dict[str, Any], data: Path, model: Path, trunks: Path, parent_pid: int) -> None:
+def begin(plan: dict[str, Any], data: Path, model: Path, trunks: Path, precision: str, parent_pid: int) -> None:
     end_by_kernel(parent_pid, signal.SIGKILL)
     torch.set_num_threads(1)
     disable_progress_bar()
     set_verbosity_error()
-    _BENCH.append(Bench(plan, data, model, trunks))
+    _BENCH.append(Bench(plan, data, model, trunks, precision))
 
 
 def run(job: Job, ends_at: float) -> dict[str, Any] | None:
@@ -142,7 +144,15 @@ def run(job: Job, ends_at: float) -> dict[str, Any] | None:
 
 
 def main(
-    data: Path, model: Path, out: Path, *, processes: int, seconds: float, n_configurations: int, n_seeds: int
+    data: Path,
+    model: Path,
+    out: Path,
+    *,
+    precision: str,
+    processes: int,
+    seconds: float,
+    n_configurations: int,
+    n_seeds: int,
 ) -> None:
     started_at = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -151,9 +161,10 @@ def main(
     done = read_runs(out / "runs.jsonl")
     before = len(done)
     context = multiprocessing.get_context("spawn")  # who has touched CUDA, if only by asking for it, cannot fork
+    begin_with = (plan, data, model, out / "trunks", precision, os.getpid())
     with (
         (out / "runs.jsonl").open("a") as log,
-        ProcessPoolExecutor(processes, context, begin, (plan, data, model, out / "trunks", os.getpid())) as pool,
+        ProcessPoolExecutor(processes, context, begin, begin_with) as pool,
     ):
         for jobs, share in ((first_jobs(plan), FIRST_SHARE), (repeat_jobs(plan, done, n_seeds), 1.0)):
             ends_at = started_at + share * seconds
@@ -197,8 +208,8 @@ def read_runs(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def prepare_task(plan: dict[str, Any], task: str, data: Path, model: Path, device: torch.device) -> Prepared:
-    spec = StudySpec.model_validate(
+def study_of(plan: dict[str, Any], task: str, data: Path, model: Path, precision: str) -> StudySpec:
+    return StudySpec.model_validate(
         {
             "name": task,
             "task": "text-classification",
@@ -210,12 +221,11 @@ def prepare_task(plan: dict[str, Any], task: str, data: Path, model: Path, devic
             "training": {
                 "evaluations_per_epoch": plan["evaluations_per_epoch"],
                 "early_stopping_patience": None,
-                "precision": "fp32",
+                "precision": precision,
                 "similarity": False,
             },
         }
     )
-    return prepare(spec, roots=[data, model], device=device)
 
 
 def first_jobs(plan: dict[str, Any]) -> Iterator[Job]:
@@ -251,6 +261,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="what --export-data wrote")
     parser.add_argument("--model", type=Path, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--out", type=Path, help="where runs.jsonl is kept")
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--configurations", type=int, default=129, help="how many, the baseline among them")
@@ -263,6 +274,7 @@ if __name__ == "__main__":
             given.data,
             given.model,
             given.out,
+            precision=given.precision,
             processes=given.processes,
             seconds=given.seconds,
             n_configurations=given.configurations,

@@ -11,6 +11,7 @@ followed, proxies of the environment not used.
 import base64
 import hashlib
 import hmac
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ SECRET_PREFIX = "whsec_"
 TIMEOUT_SECONDS = 15.0
 """Time limit from connecting to the answer's status; the specification recommends 15 to 30 s."""
 _MAX_PORT = 65535
+_HOST = re.compile(rb"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+")
+"""Host of a URL, an IPv6 address without its brackets. httpx2 takes other characters too, which it escapes."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _HOLDS_IPV4 = (IPv6Network("2002::/16"), IPv6Network("2001::/32"))
 """6to4 and Teredo: what is behind may be any IPv4 address."""
@@ -123,6 +126,10 @@ class WebhookSender:
             raise Refused(f"is not a URL: {error}") from None
         if url.scheme not in ("http", "https") or not url.host or url.userinfo:
             raise Refused("is not http(s)://host… without user and password")
+        if not _HOST.fullmatch(url.raw_host):
+            raise Refused(
+                f"has host {url.host!r}; a host is a name of letters, digits, dots and hyphens, or an address"
+            )
         if url.port is not None and not 1 <= url.port <= _MAX_PORT:
             raise Refused(f"has port {url.port}; ports are 1 to {_MAX_PORT}")
         try:

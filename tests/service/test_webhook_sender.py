@@ -3,11 +3,15 @@
 import ssl
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from service.webhook_sender import Message, Refused, Sent, WebhookSender, sign
+from spezia.contract.webhook import NewWebhook
 from tests.service.receiver import Receiver, receiving
 
 LOOPBACK = [ip_network("127.0.0.0/8")]
@@ -188,3 +192,17 @@ def test_whatever_goes_wrong_is_told_and_never_raised() -> None:
 def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
     with pytest.raises(Refused, match=f"has port {port}; ports are 1 to 65535"):
         WebhookSender(LOOPBACK).check_url(f"https://hooks.example:{port}/in")
+
+
+@settings(max_examples=300)
+@given(
+    st.from_regex(NewWebhook.model_json_schema()["properties"]["url"]["pattern"]) | st.text("[]/?#@:%.a1", max_size=12)
+)
+@example("https://8.8.8.8[?")
+def test_a_url_that_is_taken_means_the_same_host_to_every_library(text: str) -> None:
+    url = text if text.startswith("http") else f"https://{text}"
+    try:
+        taken = WebhookSender([]).check_url(url)
+    except Refused:
+        return
+    assert urlsplit(url).hostname == taken.raw_host.decode()
