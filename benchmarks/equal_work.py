@@ -4,6 +4,7 @@
     python benchmarks/equal_work.py --peers-python PEERS/bin/python [--data BANKING77]      # beside the tuned peers
     python benchmarks/equal_work.py … --systems spezia optuna ray                           # … as users write them
     python benchmarks/equal_work.py … --workload ten-seconds
+    python benchmarks/equal_work.py … --precision bf16                                      # all systems in bf16
 
 A workload is a list of configurations without sampler or pruner, which each system carries out to the end
 (`equal_work/workload.py`): ``seven`` are twelve trials of the seven hyperparameters, ``ten-seconds`` 24 trials of one
@@ -57,7 +58,14 @@ for each core; and as their users write them."""
 
 def main(options: argparse.Namespace) -> None:
     model = (options.model or resolve_model(MODEL, None, []).directory).absolute()
-    workload = make_workload(options.workload, options.data, model, n_trials=options.trials, n_rows=options.rows)
+    workload = make_workload(
+        options.workload,
+        options.data,
+        model,
+        precision=options.precision,
+        n_trials=options.trials,
+        n_rows=options.rows,
+    )
     sitting = describe_sitting(workload, model)
     for system in options.systems:
         read_libraries(system, options.peers_python)
@@ -95,7 +103,7 @@ def describe_sitting(workload: Workload, model: Path) -> dict[str, Any]:
     return {
         "sitting": datetime.now(UTC).isoformat(timespec="seconds"),
         "workload": workload.describe() | {"least_tflop": round(least_tflop(workload, model), 6)},
-        "matmul_tflops": round(matmul_tflops(), 4),
+        "matmul_tflops": round(matmul_tflops(workload.precision), 4),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "commit": commit.stdout.strip(),
     }
@@ -138,6 +146,7 @@ if __name__ == "__main__":
     parser.add_argument("--systems", nargs="+", choices=[OURS, *PEERS], default=[OURS, "optuna-tuned", "ray-tuned"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workload", choices=KINDS, default="seven")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="number format of all systems")
     parser.add_argument("--peers-python", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", type=Path, help="folder of a BERT without a head; absent: all-MiniLM-L6-v2")

@@ -18,11 +18,12 @@ MAX_TOKENS = 128
 """Tokens at which every system cuts a row."""
 
 
-def matmul_tflops() -> float:
-    """Return 10^12 operations a second of fp32 products of square matrices on all cores: the most of several sizes."""
+def matmul_tflops(precision: str) -> float:
+    """Return 10^12 operations a second of products of square matrices on all cores: the most of several sizes."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     best = 0.0
     for side in SIDES:
-        left, right = torch.randn(side, side), torch.randn(side, side)
+        left, right = torch.randn(side, side, dtype=dtype), torch.randn(side, side, dtype=dtype)
         until = time.perf_counter() + SECONDS
         while (began_at := time.perf_counter()) < until:
             left @ right

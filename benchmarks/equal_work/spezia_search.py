@@ -77,7 +77,11 @@ def make_spec(work: Path, model: Path, configurations: list[dict[str, Any]]) -> 
             "baseline": False,
             "n_trials": len(configurations),
             "sampler": {"name": "random"},
-            "training": {"early_stopping_patience": None, "keep_models": 0},
+            "training": {
+                "early_stopping_patience": None,
+                "keep_models": 0,
+                "precision": (work / "precision.txt").read_text(),
+            },
         }
     )
 

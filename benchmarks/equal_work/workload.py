@@ -2,6 +2,7 @@
 
 WORK/train.csv, WORK/validation.csv    columns `text`, `label`
 WORK/configurations.json               one object of hyperparameters for each trial
+WORK/precision.txt                     number format of all systems, fp32 or bf16
 """
 
 import csv
@@ -29,6 +30,8 @@ class Workload:
     train: list[Row]
     validation: list[Row]
     configurations: list[Configuration]
+    precision: str
+    """Number format, ``fp32`` or ``bf16``."""
 
     def write(self, work: Path) -> None:
         """Write what the systems read into the folder ``work``."""
@@ -38,6 +41,7 @@ class Workload:
                 writer.writerow(["text", "label"])
                 writer.writerows(rows)
         (work / "configurations.json").write_text(json.dumps(self.configurations, indent=1))
+        (work / "precision.txt").write_text(self.precision)
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the workload in a line of results."""
@@ -47,11 +51,18 @@ class Workload:
             "train_rows": len(self.train),
             "validation_rows": len(self.validation),
             "trials": len(self.configurations),
+            "precision": self.precision,
         }
 
 
 def make_workload(
-    name: str, data: Path | None, model: Path, *, n_trials: int | None = None, n_rows: int | None = None
+    name: str,
+    data: Path | None,
+    model: Path,
+    *,
+    precision: str,
+    n_trials: int | None = None,
+    n_rows: int | None = None,
 ) -> Workload:
     """Draw a workload of ``KINDS``.
 
@@ -72,6 +83,7 @@ def make_workload(
         train=shuffled(train)[:n_rows],
         validation=shuffled(validation)[: n_rows // 3],
         configurations=[kind.draw(draw, n_blocks) for _ in range(n_trials)],
+        precision=precision,
     )
 
 

@@ -88,6 +88,7 @@ def fine_tune(
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=not torch.cuda.is_available(),
+                bf16=(work / "precision.txt").read_text() == "bf16",
                 seed=0,
                 **(TUNED if is_tuned else {}),
             ),
