@@ -1,7 +1,7 @@
 """Learning curves of real fine-tuning: the same 129 configurations of seven hyperparameters on six small tasks.
 
     python benchmarks/ft_bench.py --export-data DATA --banking FOLDER --vader vaderSentiment-0.5.zip
-    OMP_NUM_THREADS=1 python benchmarks/ft_bench.py --data DATA --model MINILM --out OUT --precision bf16 [--seconds 170]
+    OMP_NUM_THREADS=1 python benchmarks/ft_bench.py --data DATA --model MINILM --out OUT --precision bf16
 
 The first command writes the tasks' tables and the plan, which `ft_tasks.py` describes. The second trains, as a worker
 does, on CUDA if there is one: every configuration on every task under seed 0, the tasks by turns, then the baseline and

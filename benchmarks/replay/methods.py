@@ -85,9 +85,9 @@ def stock(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner])
     return make
 
 
-def spezia(pruner: str) -> Callable[[Setting], Method]:
+def spezia(pruner: str, sampler: str = "tpe") -> Callable[[Setting], Method]:
     def make(setting: Setting) -> Method:
-        spec = setting.spec(pruner=pruner)
+        spec = setting.spec(sampler, pruner)
         return Spezia(spec, [baseline(spec, FACTS).params, *spec.enqueue])
 
     return make
@@ -135,16 +135,26 @@ METHODS: dict[str, Callable[[Setting], Method]] = {
     "spezia-median": spezia("median"),
     "spezia-median-12": spezia("median"),
     "spezia-median-warm": spezia("median"),
+    "model": spezia("none", "multi-fidelity"),
+    "model-median": spezia("median", "multi-fidelity"),
+    "model-median-12": spezia("median", "multi-fidelity"),
+    "rungs": service("rungs"),
     "rungs-12": service("rungs"),
     "rungs-12-warm": service("rungs"),
     "rungs-random-12": service("rungs", "random"),
     "rungs-early-12": service("rungs", first=FIRST_RUNG),
     "rungs-early-12-warm": service("rungs", first=FIRST_RUNG),
     "rungs-64-12": service("rungs", n_trials=64),
+    "rungs-model-12": service("rungs", "multi-fidelity"),
+    "rungs-model-12-warm": service("rungs", "multi-fidelity"),
+    "rungs-early-model-12": service("rungs", "multi-fidelity", first=FIRST_RUNG),
+    "rungs-early-model-12-warm": service("rungs", "multi-fidelity", first=FIRST_RUNG),
+    "rungs-first-model-12": service("rungs", "multi-fidelity", first=1),
 }
 """All methods by name. ``optuna`` has Optuna's sampler and pruner as they come, ``spezia`` is a study of ours as it
-comes; those with ``rungs`` pause trials, by the whole lifecycle. ``early``: at a first rung that ours would not choose
-by itself, before 8 optimizer steps of the largest batch."""
+comes; those with ``rungs`` pause trials, by the whole lifecycle, and those with ``model`` have the sampler
+``multi-fidelity``. ``early``: at a first rung that ours would not choose by itself, before 8 optimizer steps of the
+largest batch; ``first``: at the first evaluation."""
 
 THROUGH_THE_SERVICE: dict[str, Callable[[Setting], Method]] = {
     "service": service("none"),
