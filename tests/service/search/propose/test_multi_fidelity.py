@@ -9,7 +9,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from service.search.propose.multi_fidelity import Row, next_point, normal_scores
+from service.search.propose.multi_fidelity import next_point
+from service.search.propose.process import normal_scores
+from service.search.propose.rows import Row
 from spezia.contract.study_spec import Params, StudySpec
 from tests.service.search.builders import History, make_spec, make_trial, toy_loss
 
