@@ -19,7 +19,7 @@ STATEMENTS = {
     "spezia": "import spezia",
     "optuna": "import optuna",
     "the service": "import service.serve",
-    "the process that trains": "import trainer.engine.engine",
+    "the process that trains": "import gc; gc.disable(); import trainer.engine.engine; gc.freeze(); gc.enable()",
 }
 PROGRAM = """
 import sys, time
