@@ -4,6 +4,7 @@ It imports torch once and keeps the data and models of the last studies warm bet
 """
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -107,12 +108,25 @@ class Engine:
             command = self._channel.receive()
             if isinstance(command, messages.Work):  # an answer to a trial that has failed meanwhile is void
                 self._channel.send(self._carry_out(command))
+                self._copy_ahead(command.assignment)
 
     def note_step(self, *_: object) -> None:
         """Say that a trial trains once it has made an optimizer step; to be called after each one."""
         if self._is_first_step:
             self._is_first_step = False
             self._channel.send(messages.Training(trunk_seconds=self._trunk_seconds() - self._trunk_seconds_before))
+
+    def _copy_ahead(self, done: Assignment) -> None:
+        """After a trial, copy the model for the next one of its study while the supervisor asks for work."""
+        if isinstance(done, TrialAssignment) and done.study_id in self._warm:
+            with contextlib.suppress(MemoryError, RuntimeError):  # the next trial says so if memory is short
+                self._warm[done.study_id].pretrained.copy_ahead()
+
+    def _drop_copies(self, given: Assignment) -> None:
+        """Free the copies that are not for ``given``, before it takes memory itself."""
+        for study_id, prepared in self._warm.items():
+            if study_id != given.study_id or not isinstance(given, TrialAssignment):
+                prepared.pretrained.drop_copy()
 
     def _trunk_seconds(self) -> float:
         return self._cache.seconds_spent if self._cache else 0.0
@@ -127,6 +141,7 @@ class Engine:
             return messages.Failed(failure=failure_of(error))
 
     def _end_of(self, assignment: Assignment, directory: Path) -> messages.Ended:
+        self._drop_copies(assignment)
         if assignment.spec.task == "script":
             return self._end_of_script(assignment)
         prepared = self._prepared(assignment)

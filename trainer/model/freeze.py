@@ -3,6 +3,8 @@
 B = rows of a batch, T = tokens of its longest row, H = hidden size.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,20 @@ from transformers import PreTrainedModel
 
 Probe = Callable[[], object]
 """Runs the model on any example. What a block depends on is found by watching that, never guessed from names."""
+
+
+@dataclass(frozen=True)
+class Below:
+    """What a block's output is computed from."""
+
+    modules: list[nn.Module]
+    """Modules whose forward pass ends no later than that of the block."""
+    parameters: frozenset[nn.Parameter]
+    """Parameters that the block's output depends on."""
+
+
+FindBelow = Callable[[nn.Module], Below]
+"""Says of a block of the model at hand what lies below it."""
 
 
 def find_blocks(model: PreTrainedModel) -> list[nn.Module] | None:
@@ -65,10 +81,9 @@ class Stage:
 
 
 def make_stage(
-    model: PreTrainedModel,
     blocks: list[nn.Module],
     *,
-    probe: Probe,
+    find_below: FindBelow,
     trainable: Collection[nn.Parameter],
     always: Collection[nn.Parameter],
 ) -> Stage:
@@ -78,27 +93,24 @@ def make_stage(
 
     Args:
         blocks: frozen blocks, from the first on; without any nothing is frozen.
-        probe: runs ``model`` on any example.
         trainable: parameters that may train at all, by the trial's method.
         always: parameters that the pretrained model lacks; they train wherever they are.
     """
     if not blocks:
         return Stage([], frozenset(trainable) | frozenset(always))
-    below = _below(model, blocks[-1], probe)
+    below = find_below(blocks[-1])
     inside = {parameter for module in below.modules for parameter in module.parameters()}
     return Stage(below.modules, frozenset(trainable) - below.parameters - inside | frozenset(always))
 
 
-def rate_shares(
-    model: PreTrainedModel, blocks: list[nn.Module], decay: float, probe: Probe
-) -> dict[nn.Parameter, float]:
+def rate_shares(blocks: list[nn.Module], decay: float, find_below: FindBelow) -> dict[nn.Parameter, float]:
     """Return the rate of parameters as a share of the trial's: layer-wise decay (Howard & Ruder 2018, ELECTRA).
 
     Of L blocks, block i has ``decay ** (L - i)``, counted from 0; what lies below or between them, such as embeddings,
     counts as block -1. The head is left out: it has the full rate.
     """
     n_blocks = len(blocks)
-    shares = dict.fromkeys(_below(model, blocks[-1], probe).parameters, decay ** (n_blocks + 1))
+    shares = dict.fromkeys(find_below(blocks[-1]).parameters, decay ** (n_blocks + 1))
     for i, block in enumerate(blocks):
         shares |= dict.fromkeys(block.parameters(), decay ** (n_blocks - i))
     return shares
@@ -115,37 +127,58 @@ def frozen_at(step: int, *, n_steps: int, n_blocks: int, depth: int) -> int:
     return max(depth, n_blocks - n_thawed)
 
 
-@dataclass(frozen=True)
-class _Below:
-    modules: list[nn.Module]
-    """Modules whose forward pass ends no later than that of a block."""
-    parameters: frozenset[nn.Parameter]
-    """Parameters that the block's output depends on."""
+class Structure:
+    """What lies below the blocks of the models that are made of one pretrained model, as one of each make has shown."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
+        """By make, and by the name of a block: names of modules and parameters."""
+
+    def below(self, model: PreTrainedModel, probe: Probe, block: nn.Module) -> Below:
+        """Return what lies below ``block``, one of the blocks of ``model``.
+
+        ``probe`` is called unless a model of the same modules has been seen before.
+        """
+        names = {module: name for name, module in model.named_modules()}
+        make = hashlib.sha256(json.dumps([(name, type(one).__qualname__) for one, name in names.items()]).encode())
+        found = self._found.get(make.hexdigest())
+        if found is None:
+            found = self._found[make.hexdigest()] = _name_below(model, names, probe)
+        modules, parameters = found[names[block]]
+        return Below(
+            [model.get_submodule(name) for name in modules], frozenset(model.get_parameter(name) for name in parameters)
+        )
 
 
-def _below(model: PreTrainedModel, block: nn.Module, probe: Probe) -> _Below:
-    parameters = list(model.parameters())
-    trained = [parameter.requires_grad for parameter in parameters]
+def _name_below(
+    model: PreTrainedModel, names: dict[nn.Module, str], probe: Probe
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Find the names of modules and parameters below each block, by the block's name."""
+    parameters = dict(model.named_parameters())
+    trained = [parameter.requires_grad for parameter in parameters.values()]
     model.requires_grad_(True)
-    modules, output_BTH = _trace(model, block, probe)
-    gradients = torch.autograd.grad(output_BTH.sum(), parameters, allow_unused=True)
-    for parameter, is_trained in zip(parameters, trained, strict=True):
+    finished, outputs = _trace(model, probe)
+    for parameter, is_trained in zip(parameters.values(), trained, strict=True):
         parameter.requires_grad_(is_trained)
-    read = (parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None)
-    return _Below(modules, frozenset(read))
+    below = {}
+    for block, output_BTH in outputs.items():
+        read = _parameters_of(output_BTH)
+        modules = [names[module] for module in finished[: finished.index(block) + 1]]
+        below[names[block]] = modules, [name for name, parameter in parameters.items() if parameter in read]
+    return below
 
 
-def _trace(model: PreTrainedModel, last: nn.Module, probe: Probe) -> tuple[list[nn.Module], torch.Tensor]:
-    """The modules whose forward pass ends no later than that of ``last``, and its output."""
+def _trace(model: PreTrainedModel, probe: Probe) -> tuple[list[nn.Module], dict[nn.Module, torch.Tensor]]:
+    """The modules of ``model`` in the order in which their forward passes end, and the output of each block."""
     finished: list[nn.Module] = []
-    outputs: list[torch.Tensor] = []
+    outputs: dict[nn.Module, torch.Tensor] = {}
+    blocks = set(find_blocks(model) or [])
 
     def watched(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         output = type(module).forward(module, *args, **kwargs)
-        if not outputs:
-            finished.append(module)
-        if module is last:
-            outputs.append(_hidden_states(output))
+        finished.append(module)
+        if module in blocks:
+            outputs.setdefault(module, _hidden_states(output))
         return output
 
     model.eval()
@@ -158,7 +191,21 @@ def _trace(model: PreTrainedModel, last: nn.Module, probe: Probe) -> tuple[list[
     finally:
         for module in modules:
             vars(module).pop("forward", None)  # gone already where a bf16 pass replaced it for a while
-    return finished, outputs[0]
+    return finished, outputs
+
+
+def _parameters_of(output: torch.Tensor) -> set[torch.Tensor]:
+    """The parameters that ``output`` was computed from, by the graph that its backward pass would follow."""
+    seen, waiting, found = set[object](), [output.grad_fn], set[torch.Tensor]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(variable := getattr(node, "variable", None), torch.Tensor):
+            found.add(variable)
+        waiting += [after for after, _ in node.next_functions]
+    return found
 
 
 def _hidden_states(output: Any) -> torch.Tensor:

@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import inspect
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ from transformers import (
 
 from trainer.errors import ConfigError
 from trainer.model.class_head import class_axes, has_own_names, match_names, reorder_classes
-from trainer.model.freeze import batch_norms
+from trainer.model.freeze import Structure, batch_norms
 from trainer.tasks.registry import AnyTask
 from trainer.trial.seeds import derive_seed
 
 _VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.tiktoken", "tekken.json")
 """Files of which a tokenizer that has a vocabulary needs at least one."""
+
+AHEAD_BYTES = 2**30
+"""Size of the largest model that is copied ahead: of larger ones a trial takes so long that the copy does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,19 @@ class Pretrained:
     seen_tokens: NDArray[np.int64] | None = None
     """Tokens that the study's trials can read, in ascending order, if the embeddings of no others need to be trained;
     ``None``: all are."""
+    structure: Structure = field(default_factory=Structure, compare=False)
+    """What has been found out about the models made of this one."""
+    _copies: list[PreTrainedModel] = field(init=False, default_factory=list, compare=False, repr=False)
+    """A copy that the next ``new_model`` takes, or nothing."""
+
+    def copy_ahead(self) -> None:
+        """Copy the model for the next ``new_model``, while nobody waits, unless it is too large to lie idle."""
+        if not self._copies and self.model.get_memory_footprint() <= AHEAD_BYTES:
+            self._copies.append(copy.deepcopy(self.model))
+
+    def drop_copy(self) -> None:
+        """Free the memory of ``copy_ahead``."""
+        self._copies.clear()
 
     def new_model(self, *, seed: int, number: int) -> PreTrainedModel:
         """Copy the model and draw what it lacks, from the study's seed and the trial's number.
@@ -54,7 +70,7 @@ class Pretrained:
         A copy takes milliseconds where opening the files takes seconds, and carries nothing over from another trial:
         dropouts, frozen parameters, weights.
         """
-        model = copy.deepcopy(self.model)
+        model = self._copies.pop() if self._copies else copy.deepcopy(self.model)
         torch.manual_seed(derive_seed("head", seed, number))
         owners = {name.rpartition(".")[0] for name in self.missing}
         for owner in sorted(owners):

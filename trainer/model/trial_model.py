@@ -101,12 +101,13 @@ def make_trial_model(
         _recompute_activations(model, masks)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False  # for generating only; here it would keep keys and values for nothing
-    shares = rate_shares(model, blocks, config.layer_lr_decay, probe) if config.layer_lr_decay < 1 else {}
+    find_below = partial(source.structure.below, model, probe)
+    shares = rate_shares(blocks, config.layer_lr_decay, find_below) if config.layer_lr_decay < 1 else {}
     depths = range(depth, len(blocks) + 1) if config.unfreeze == "gradual" else [depth]
     if config.method == "head_only" and not blocks:
         stages = {0: _body_frozen(model, always)}
     else:
-        stages = {n: make_stage(model, blocks[:n], probe=probe, trainable=trainable, always=always) for n in depths}
+        stages = {n: make_stage(blocks[:n], find_below=find_below, trainable=trainable, always=always) for n in depths}
     trial_model = TrialModel(
         model=model,
         depth=depth,

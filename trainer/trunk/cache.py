@@ -48,8 +48,8 @@ class TrunkCache:
         self._sleep = sleep
         self.seconds_spent = 0.0
         """Seconds that this process has spent on computing entries."""
-        self._checked: dict[str, FileVersion | None] = {}
-        """Versions of entries, by key, whose contents this process has checked."""
+        self._checked: dict[str, FileVersion] = {}
+        """Versions of entries, by key, whose contents this process has checked once they were settled."""
         self.proofs: dict[str, Proof] = {}
         """What opened trunks have been shown to be, by what they are made of."""
 
@@ -109,7 +109,8 @@ class TrunkCache:
             except CorruptEntry as error:
                 _LOG.warning("trunk cache: %s is damaged (%s) and made again", path.name, error)
                 return None
-            self._checked[key] = entry.version
+            if entry.is_settled:
+                self._checked[key] = entry.version
             # Used last now, and written when it was
             os.utime(path, ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
             return entry

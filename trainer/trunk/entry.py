@@ -83,8 +83,10 @@ class TrunkEntry:
     """Hidden states of all tokens, a view of the file."""
     seconds_per_row: float | None = None
     """Time that frozen blocks took for a row, on average over the split; ``None``: it is not known."""
-    version: FileVersion | None = None
-    """Version of the file; ``None``: its content may change unnoticed."""
+    version: FileVersion
+    """Version of the file."""
+    is_settled: bool
+    """Whether whoever writes into the file from now on gives it another version."""
     seconds_spent: float = 0.0
     """Time that this process has spent on computing the hidden states; 0 where they were there already."""
 
@@ -161,7 +163,9 @@ def open_entry(file: IO[bytes], checked: FileVersion | None = None) -> TrunkEntr
     Raises:
         CorruptEntry: sizes or checksum do not fit.
     """
-    version = _version(file)
+    status = os.fstat(file.fileno())
+    version = FileVersion(status.st_ino, status.st_size, status.st_mtime_ns)
+    is_settled = time.time_ns() - status.st_mtime_ns >= _YOUNG_NS
     file.seek(0)
     header = _Header.decode(file.read(HEADER_BYTES))
     size = file.seek(0, 2)
@@ -177,17 +181,16 @@ def open_entry(file: IO[bytes], checked: FileVersion | None = None) -> TrunkEntr
         shape=(header.n_tokens, header.width),
     )
     hidden_SD: Stored = mapped.view(np.ndarray)  # the same memory; slices of a memmap are slow
-    if (version is None or version != checked) and _checksum(hidden_SD, places_N2) != header.crc32:
+    if version != checked and _checksum(hidden_SD, places_N2) != header.crc32:
         raise CorruptEntry("the checksum differs")
     seconds_per_row = None if header.seconds is None else header.seconds / header.n_rows
-    return TrunkEntry(places_N2=places_N2, hidden_SD=hidden_SD, seconds_per_row=seconds_per_row, version=version)
-
-
-def _version(file: IO[bytes]) -> FileVersion | None:
-    status = os.fstat(file.fileno())
-    if time.time_ns() - status.st_mtime_ns < _YOUNG_NS:
-        return None
-    return FileVersion(status.st_ino, status.st_size, status.st_mtime_ns)
+    return TrunkEntry(
+        places_N2=places_N2,
+        hidden_SD=hidden_SD,
+        seconds_per_row=seconds_per_row,
+        version=version,
+        is_settled=is_settled,
+    )
 
 
 def _checksum(hidden_SD: Stored, places_N2: NDArray[np.int64]) -> int:

@@ -85,7 +85,8 @@ def open_trunk(
         return Opened(*splits, Trunk())
     source = _Source(model, (find_blocks(model) or [])[:depth], facts.model_sha256, facts.precision)
     try:
-        opened = _open_as_shown(cache, source, splits) or _open_and_show(cache, source, splits)
+        make = source.make(splits)
+        opened = _open_as_shown(cache, make, source, splits) or _open_and_show(cache, make, source, splits)
         _LOG.info("the embeddings and the first %d blocks come from the trunk cache", depth)
         return opened
     except (CacheUnavailable, UnknownBlock, _Unequal) as reason:
@@ -143,6 +144,19 @@ class _Source:
         return without_padding(forward(self.model, batch, self.precision), batch)
 
 
+class _Run(NamedTuple):
+    """What a model puts out for the rows of the check, without the cache and in eval mode."""
+
+    outputs: list[BlockOutput]
+    """What each of the frozen blocks returns."""
+    logits: torch.Tensor
+
+    @property
+    def hidden_BTD(self) -> torch.Tensor:
+        """Hidden states behind the frozen blocks."""
+        return self.outputs[-1].hidden_BTD
+
+
 def _switches(module: nn.Module) -> list[tuple[str, bool | int | float]]:
     return [(key, value) for key, value in vars(module).items() if isinstance(value, bool | int | float)]
 
@@ -158,10 +172,10 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _open_as_shown(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened | None:
+def _open_as_shown(cache: TrunkCache, make: str, source: _Source, splits: tuple[Split, Split]) -> Opened | None:
     """Open the trunk of a model as that of an earlier one of its make; ``None`` where there was none, or a file has
     changed or is missing."""
-    proof = cache.proofs.get(source.make(splits))
+    proof = cache.proofs.get(make)
     if proof is None:
         return None
     entries = [entry for entry in map(cache.find, map(source.key, splits)) if entry is not None]
@@ -173,36 +187,32 @@ def _open_as_shown(cache: TrunkCache, source: _Source, splits: tuple[Split, Spli
     return Opened(*_fed(splits, trunk, entries), trunk)
 
 
-def _open_and_show(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> Opened:
-    make = source.make(splits)
-    _check_still(source, splits[0])
+def _open_and_show(cache: TrunkCache, make: str, source: _Source, splits: tuple[Split, Split]) -> Opened:
+    in_training_BTD = _hidden(source, splits[0], _check_rows(splits[0]))
     with _eval_mode(source.model):
-        opened, proof = _open(cache, source, splits)
-    if None not in proof.versions:
-        if len(cache.proofs) >= _MAX_PROOFS:
-            cache.proofs.clear()
-        cache.proofs[make] = proof
-    return opened
-
-
-def _open(cache: TrunkCache, source: _Source, splits: tuple[Split, Split]) -> tuple[Opened, Proof]:
-    outputs = _outputs(source, splits[0])
-    entries = [_entry(cache, source, split) for split in splits]
-    plain = [_check_logits(source, split) for split in splits]
-    trunk = Trunk()
-    trunk.replace_blocks(source.blocks, outputs)
-    train, validation = _fed(splits, trunk, entries)
-    try:
-        for split, expected in zip((train, validation), plain, strict=True):
-            error = _error(expected, _check_logits(source, split))
-            if trunk.is_selected or not error <= TOLERANCES[source.precision]:
-                raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
-    except (RuntimeError, _Unequal):
-        restore_blocks(source.blocks)
-        raise
+        plain = [_run(source, split) for split in splits]
+        # Their own dropouts are off, but some architectures (BioGPT) drop parts of the embeddings between their modules
+        if _error(plain[0].hidden_BTD, in_training_BTD) > TOLERANCES[source.precision]:
+            raise _Unequal("what the frozen blocks read is dropped out at random in training")
+        entries = [_entry(cache, source, *of_split) for of_split in zip(splits, plain, strict=True)]
+        outputs = plain[0].outputs
+        trunk = Trunk()
+        trunk.replace_blocks(source.blocks, outputs)
+        fed = _fed(splits, trunk, entries)
+        try:
+            for split, expected in zip(fed, plain, strict=True):
+                error = _error(expected.logits, _logits(source, split))
+                if trunk.is_selected or not error <= TOLERANCES[source.precision]:
+                    raise _Unequal(f"with it the outputs of this model differ by {error:.1e}")
+        except (RuntimeError, _Unequal):
+            restore_blocks(source.blocks)
+            raise
     trunk.begin(entries)  # the rows of the check are none of the trial
+    if len(cache.proofs) >= _MAX_PROOFS:
+        cache.proofs.clear()
     shown = [replace(output, hidden_BTD=output.hidden_BTD.detach().new_empty(0)) for output in outputs]
-    return Opened(train, validation, trunk), Proof(shown, [entry.version for entry in entries])
+    cache.proofs[make] = Proof(shown, [entry.version for entry in entries])
+    return Opened(*fed, trunk)
 
 
 def _fed(splits: tuple[Split, Split], trunk: Trunk, entries: Sequence[TrunkEntry]) -> tuple[FedSplit, FedSplit]:
@@ -212,20 +222,10 @@ def _fed(splits: tuple[Split, Split], trunk: Trunk, entries: Sequence[TrunkEntry
     return train, validation
 
 
-def _check_still(source: _Source, split: Split) -> None:
-    """Check that the frozen blocks put out the same again while the rest of the model trains.
-
-    Their own dropouts are off, but some architectures (BioGPT) drop parts of the embeddings between their modules.
-    """
-    first, second = (_hidden(source, split, _check_rows(split)) for _ in range(2))
-    if _error(first, second) > TOLERANCES[source.precision]:
-        raise _Unequal("what the frozen blocks read is dropped out at random in training")
-
-
-def _entry(cache: TrunkCache, source: _Source, split: Split) -> TrunkEntry:
-    hidden_BTD = _hidden(source, split, _check_rows(split))
-    stored_N = _stored_lengths(split, hidden_BTD)
-    size = entry_bytes(len(split), int(stored_N.sum()), hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4)
+def _entry(cache: TrunkCache, source: _Source, split: Split, plain: _Run) -> TrunkEntry:
+    stored_N = _stored_lengths(split, plain.hidden_BTD)
+    width, itemsize = plain.hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4
+    size = entry_bytes(len(split), int(stored_N.sum()), width, itemsize)
     rows = _all_rows(source, split, stored_N)
     return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=rows))
 
@@ -282,8 +282,8 @@ def _hidden(source: _Source, split: Split, rows_B: NDArray[np.int64]) -> torch.T
     raise UnknownBlock("the forward pass leaves the last frozen block out")
 
 
-def _outputs(source: _Source, split: Split) -> list[BlockOutput]:
-    """Return what each of the frozen blocks returns.
+def _run(source: _Source, split: Split) -> _Run:
+    """Run the model on the rows of the check.
 
     Raises:
         UnknownBlock: a block cannot be replaced, or depends on a parameter that trains.
@@ -292,14 +292,14 @@ def _outputs(source: _Source, split: Split) -> list[BlockOutput]:
     hooks = [block.register_forward_hook(lambda *call: returned.append(call[2])) for block in source.blocks]
     try:
         with torch.enable_grad():
-            source.logits(split, _check_rows(split))
+            logits = source.logits(split, _check_rows(split))
     finally:
         for hook in hooks:
             hook.remove()
     outputs = [BlockOutput.of(output) for output in returned]
     if len(outputs) != len(source.blocks) or outputs[-1].hidden_BTD.requires_grad:
         raise UnknownBlock("a parameter that trains lies below the last frozen block")
-    return outputs
+    return _Run(outputs, logits.detach())
 
 
 def _check_rows(split: Split) -> NDArray[np.int64]:
@@ -308,7 +308,7 @@ def _check_rows(split: Split) -> NDArray[np.int64]:
 
 
 @torch.no_grad()
-def _check_logits(source: _Source, split: Split) -> torch.Tensor:
+def _logits(source: _Source, split: Split) -> torch.Tensor:
     return source.logits(split, _check_rows(split))
 
 

@@ -52,7 +52,7 @@ class Proof:
 
     outputs: Sequence[BlockOutput]
     """What each of the frozen blocks returns, without its numbers."""
-    versions: Sequence[FileVersion | None]
+    versions: Sequence[FileVersion]
     """Versions of the files that were read."""
 
 

@@ -9,15 +9,19 @@ from typing import Any
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from transformers import PreTrainedModel
 
 from spezia.contract.facts import Facts
 from spezia.contract.protocol import Resume
 from tests.fake_service import assignment
 from tests.trainer import tiny
 from trainer import messages
+from trainer.engine import engine as engine_module
 from trainer.engine.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
+from trainer.model.pretrained import Pretrained
 from trainer.train import trial_steps
+from trainer.train.prepare import prepare
 from trainer.trunk.cache import TrunkCache
 
 
@@ -118,6 +122,41 @@ def test_trial_says_how_long_it_has_filled_the_trunk_cache(pristine: Path, facts
     assert second.trunk_seconds == 0.0
 
 
+def test_the_model_is_copied_between_two_trials_of_a_study_and_for_nothing_else(
+    play: Callable[..., list[Any]], facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: set[int] = set()
+    n_held = []
+
+    def new_model(pretrained: Pretrained, **options: int) -> PreTrainedModel:
+        n_held.append(len(held))
+        held.clear()
+        return make_model(pretrained, **options)
+
+    make_model, prepare_anew = Pretrained.new_model, prepare
+    monkeypatch.setattr(Pretrained, "new_model", new_model)
+    monkeypatch.setattr(Pretrained, "copy_ahead", lambda pretrained: held.add(id(pretrained)))
+    monkeypatch.setattr(Pretrained, "drop_copy", lambda pretrained: held.discard(id(pretrained)))
+    monkeypatch.setattr(
+        engine_module, "prepare", lambda *args, **more: n_held.append(len(held)) or prepare_anew(*args, **more)
+    )
+    go_on, other = messages.Answer(go_on=True), "1" * 32
+    play(
+        *(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on),
+        *(trial(facts, study_id=other), go_on, go_on, work("probe", facts=facts, study_id=other)),
+    )
+    assert n_held == [0, 0, 1, 0, 0, 0]  # preparing, two trials; preparing another study, a trial, a probe
+
+
+def test_trial_that_cannot_be_copied_for_ahead_runs_all_the_same(
+    play: Callable[..., list[Any]], facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pretrained, "copy_ahead", Broken(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    go_on = messages.Answer(go_on=True)
+    *_, ended = play(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on)
+    assert ended.kind == "ended"
+
+
 def test_stopped_trial_saves_nothing_and_the_next_one_runs(
     play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
 ) -> None:
@@ -184,7 +223,7 @@ def test_error_has_its_class(error: Exception, failure_class: str) -> None:
 
 
 class Broken:
-    """Stands for the gradients of a step, on a device where they cannot be had."""
+    """Stands for what a device cannot do."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error

@@ -1,7 +1,9 @@
 """Blocks are found, and what is frozen neither moves nor drops."""
 
 import re
-from functools import cache
+from copy import deepcopy
+from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from transformers import (
 
 from tests.trainer import tiny
 from trainer.errors import ConfigError
-from trainer.model.freeze import Stage, find_blocks, frozen_at, make_stage, rate_shares
+from trainer.model.freeze import Stage, Structure, find_blocks, frozen_at, make_stage, rate_shares
 from trainer.model.trial_model import check_blocks
 from trainer.trial.config import TrialConfig
 
@@ -62,7 +64,8 @@ def stage_of(model: PreTrainedModel, n_blocks: int, always: tuple[nn.Parameter, 
     blocks = find_blocks(model)
     assert blocks is not None
     trainable = set(model.parameters())
-    return make_stage(model, blocks[:n_blocks], probe=lambda: run(model), trainable=trainable, always=always)
+    find_below = partial(Structure().below, model, lambda: run(model))
+    return make_stage(blocks[:n_blocks], find_below=find_below, trainable=trainable, always=always)
 
 
 def frozen_names(model: PreTrainedModel) -> set[str]:
@@ -87,6 +90,38 @@ def test_a_model_that_cannot_be_split_is_refused_by_name(architecture: str, para
     check_blocks(TrialConfig.from_params({}), blocks, model)
     with pytest.raises(ConfigError, match=f"the architecture '{architecture}' cannot be split into blocks"):
         check_blocks(TrialConfig.from_params(params), blocks, model)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_what_lies_below_is_found_once_for_models_of_the_same_modules(family: str) -> None:
+    structure, first, second = Structure(), model_of(family), deepcopy(model_of(family))
+    runs = []
+
+    def names_below(model: PreTrainedModel, position: int) -> tuple[set[str], set[str]]:
+        below = structure.below(model, lambda: runs.append(model) or run(model), (find_blocks(model) or [])[position])
+        modules = {name for name, module in model.named_modules() if module in below.modules}
+        return modules, {name for name, parameter in model.named_parameters() if parameter in below.parameters}
+
+    found = [names_below(first, position) for position in range(3)]
+    assert [names_below(second, position) for position in range(3)] == found
+    assert len(runs) == 1
+    next(iter(find_blocks(second) or [])).addition = nn.Identity()
+    assert names_below(second, 2) == found[2]
+    assert len(runs) == 2
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_the_parameters_below_a_block_are_those_that_its_output_has_gradients_for(family: str) -> None:
+    model = model_of(family).requires_grad_(True)
+    parameters = list(model.parameters())
+    for block in find_blocks(model) or []:
+        outputs: list[Any] = []
+        with block.register_forward_hook(lambda *call, outputs=outputs: outputs.append(call[2])):
+            run(model)
+        hidden_BTH = outputs[0] if isinstance(outputs[0], torch.Tensor) else outputs[0][0]
+        gradients = torch.autograd.grad(hidden_BTH.sum(), parameters, allow_unused=True)
+        read = {one for one, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+        assert Structure().below(model, lambda: run(model), block).parameters == read
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -209,7 +244,7 @@ def test_rates_fall_block_by_block_from_the_head_to_the_embeddings(family: str) 
     model = model_of(family)
     blocks = find_blocks(model)
     assert blocks is not None
-    shares = rate_shares(model, blocks, 0.5, lambda: run(model))
+    shares = rate_shares(blocks, 0.5, partial(Structure().below, model, lambda: run(model)))
     for i, block in enumerate(blocks):
         assert {shares[parameter] for parameter in block.parameters()} == {0.5 ** (3 - i)}
     below = {name for name, parameter in model.named_parameters() if shares.get(parameter) == 0.5**4}

@@ -3,8 +3,10 @@
 import importlib.util
 import re
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.written_rows import TEXTS, PrepareRows
 from trainer.errors import ConfigError
+from trainer.model import pretrained as pretrained_module
 from trainer.model.pretrained import (
     Pretrained,
     forget_unread_types,
@@ -95,6 +98,34 @@ def test_training_a_copy_leaves_the_checkpoint_alone(pretrained: Pretrained) -> 
     model.requires_grad_(False)
     assert all(torch.equal(before[name], tensor) for name, tensor in pretrained.model.state_dict().items())
     assert all(parameter.requires_grad for parameter in pretrained.new_model(seed=0, number=0).parameters())
+
+
+def test_a_copy_made_ahead_is_one_trials_and_like_any_other(
+    pretrained: Pretrained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pretrained.new_model(seed=1, number=2)
+    copies = []
+    counting = SimpleNamespace(deepcopy=lambda model: copies.append(model) or deepcopy(model))
+    monkeypatch.setattr(pretrained_module, "copy", counting)
+    for _ in range(2):
+        pretrained.copy_ahead()
+    assert len(copies) == 1
+    first = pretrained.new_model(seed=1, number=2)
+    assert len(copies) == 1
+    second = pretrained.new_model(seed=1, number=2)
+    assert len(copies) == 2
+    assert {id(one) for one in first.parameters()}.isdisjoint(id(one) for one in second.parameters())
+    assert differing(first, expected) == differing(second, expected) == set()
+    pretrained.copy_ahead()
+    pretrained.drop_copy()
+    pretrained.new_model(seed=1, number=2)
+    assert len(copies) == 4
+
+
+def test_a_large_model_is_not_copied_ahead(pretrained: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained_module, "AHEAD_BYTES", pretrained.model.get_memory_footprint() - 1)
+    monkeypatch.setattr(pretrained_module, "copy", SimpleNamespace(deepcopy=lambda _model: pytest.fail("copied")))
+    pretrained.copy_ahead()
 
 
 def test_a_head_for_other_classes_is_drawn_anew(pristine: Path) -> None:
