@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import anyio
@@ -85,7 +86,7 @@ class WebhookSender:
         """Set up the sender; ``allowed`` are networks that may be posted to besides the public internet."""
         self._allowed = allowed
         self._resolve = resolve
-        self._tls = tls or httpx2.create_ssl_context(trust_env=False)
+        self._tls = tls
         self._timeout_seconds = timeout_seconds
 
     def send(self, message: Message) -> Sent:
@@ -165,7 +166,10 @@ class WebhookSender:
         with anyio.fail_after(self._timeout_seconds):
             async with (
                 httpx2.AsyncClient(
-                    verify=self._tls, trust_env=False, follow_redirects=False, timeout=self._timeout_seconds
+                    verify=self._tls or _public_tls(),
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=self._timeout_seconds,
                 ) as client,
                 client.stream(
                     "POST", url.copy_with(host=str(address)), content=content, headers=headers, extensions=extensions
@@ -178,6 +182,12 @@ def sign(secret: str, signed: bytes) -> str:
     """Return the signature of ``signed`` by a `whsec_…` secret, in base64."""
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+@cache
+def _public_tls() -> ssl.SSLContext:
+    """Trust in the public authorities, read when it is first needed: that takes 50 ms of CPU."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 def _is_public(address: Address) -> bool:

@@ -151,11 +151,11 @@ def test_f32_an_exhausted_pool_is_an_error_that_passes(database_url: str, tmp_pa
 
 
 @only_sqlite
-def test_f33_a_full_disk_loses_nothing_that_was_acknowledged(fast_engine: Engine, tmp_path: Path) -> None:
-    story = Story(World(fast_engine, tmp_path / "artifacts"), n_trials=60)
+def test_f33_a_full_disk_loses_nothing_that_was_acknowledged(engine: Engine, tmp_path: Path) -> None:
+    story = Story(World(engine, tmp_path / "artifacts"), n_trials=60)
     held = story.begin()
     limits: dict[str, int] = {"pages": 0}
-    event.listen(fast_engine, "checkout", lambda dbapi, *_: dbapi.execute(f"PRAGMA max_page_count={limits['pages']}"))
+    event.listen(engine, "checkout", lambda dbapi, *_: dbapi.execute(f"PRAGMA max_page_count={limits['pages']}"))
     limits["pages"] = 1  # means: as many as there are
     refused = None
     for step in range(2, 400):
@@ -165,7 +165,7 @@ def test_f33_a_full_disk_loses_nothing_that_was_acknowledged(fast_engine: Engine
             break
     assert refused is not None
     assert "full" in str(refused)
-    assert violations(fast_engine) == []
+    assert violations(engine) == []
     limits["pages"] = 1 << 30
     assert story.report(held, step, 0.5).directive == "continue"
     assert story.tell(held).replayed is False

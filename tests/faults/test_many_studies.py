@@ -40,8 +40,8 @@ WORKER = "f" * 32
 
 
 @pytest.fixture
-def store(fast_engine: Engine, clock: FakeClock) -> Store:
-    store = Store(fast_engine, clock)
+def store(engine: Engine, clock: FakeClock) -> Store:
+    store = Store(engine, clock)
     register(store, WORKER)
     return store
 
@@ -95,7 +95,7 @@ def counted(engine: Engine) -> Iterator[list[str]]:
         event.remove(engine, "before_cursor_execute", note)
 
 
-def test_f65_a_call_costs_beside_300_open_studies_what_it_costs_beside_one(store: Store, fast_engine: Engine) -> None:
+def test_f65_a_call_costs_beside_300_open_studies_what_it_costs_beside_one(store: Store, engine: Engine) -> None:
     proposer, steps = Proposer(store.metrics), {}
 
     def look() -> None:
@@ -110,7 +110,7 @@ def test_f65_a_call_costs_beside_300_open_studies_what_it_costs_beside_one(store
         assert [reply.directive for reply in report(store, [one])] == ["continue"]
 
     def cost(act: Callable[[], None]) -> list[str]:
-        with counted(fast_engine) as statements:
+        with counted(engine) as statements:
             act()
         return statements
 
@@ -156,12 +156,12 @@ def counted_steps(engine: Engine) -> Iterator[list[int]]:
 
 
 def test_f65_a_round_of_the_reaper_costs_after_300_finished_studies_what_it_costs_after_one(
-    store: Store, fast_engine: Engine, tmp_path: Path
+    store: Store, engine: Engine, tmp_path: Path
 ) -> None:
     folder = tmp_path / "artifacts"
 
     def round_of_the_reaper() -> tuple[list[str], int]:
-        with counted(fast_engine) as statements, counted_steps(fast_engine) as steps:
+        with counted(engine) as statements, counted_steps(engine) as steps:
             reap(store)
             end_orphans(store)
             settle_overdue(store)

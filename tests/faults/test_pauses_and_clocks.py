@@ -15,11 +15,12 @@ from service.lifecycle.leases.reap import reap, void_leases
 from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.lifecycle.studies.state_machine import pause, resume
 from service.lifecycle.trials.show_trial import show_trial
+from service.store.sql.engine import open_engine
 from service.store.sql.sqlite import library
 from spezia.contract.protocol import TrialAssignment
 from tests.faults import actors
 from tests.faults.stories import Story
-from tests.faults.world import World, soft_engine
+from tests.faults.world import World
 
 NewWorld = Callable[..., World]
 only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -160,10 +161,8 @@ def test_f55_a_restart_before_each_proposal_changes_none(new_world: NewWorld) ->
 
 
 @only_sqlite
-def test_f60_after_a_backup_is_restored_no_lease_is_good(
-    fast_engine: Engine, database_url: str, tmp_path: Path
-) -> None:
-    world = World(fast_engine, tmp_path / "artifacts")
+def test_f60_after_a_backup_is_restored_no_lease_is_good(engine: Engine, database_url: str, tmp_path: Path) -> None:
+    world = World(engine, tmp_path / "artifacts")
     story = Story(world, n_trials=3)
     old = story.begin()
     backup = tmp_path / "backup.db"
@@ -172,7 +171,7 @@ def test_f60_after_a_backup_is_restored_no_lease_is_good(
         source.backup(target)
     story.tell(old)
     newer = story.take()
-    restored = World(soft_engine(f"sqlite:///{backup}"), tmp_path / "artifacts")
+    restored = World(open_engine(f"sqlite:///{backup}"), tmp_path / "artifacts")
     story.world = restored
     assert void_leases(restored.services[0].store) == 1
     assert void_leases(restored.services[0].store) == 0

@@ -26,6 +26,11 @@ LOG_HEADER = 32
 only_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_disks() -> None:
+    """Here one waits: what has been synced is the question."""
+
+
 @dataclass(frozen=True)
 class Disk:
     """SQLite's files: the database, and the log or journal beside it. Its shared memory does not outlive the power."""
@@ -64,7 +69,7 @@ def test_f34_what_was_acknowledged_survives_a_power_cut(
     database_url: str, tmp_path: Path, wal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "wal_is_safe", lambda _version: wal)
-    engine = open_engine(database_url)  # the real one, which waits for the disk
+    engine = open_engine(database_url)
     story = Story(World(engine, tmp_path / "artifacts"), n_trials=4)
     story.prepare()
     before: list[Disk] = []

@@ -24,32 +24,30 @@ def run(engine: Engine, folder: Path, seeds: range, n_events: int, n_trials: int
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_AT_A_TIME))
-def test_nothing_is_lost_under_faults(fast_engine: Engine, tmp_path: Path, first: int) -> None:
-    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), n_events=25)
+def test_nothing_is_lost_under_faults(engine: Engine, tmp_path: Path, first: int) -> None:
+    run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), n_events=25)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_nothing_is_lost_under_faults_on_postgresql(fast_engine: Engine, tmp_path: Path) -> None:
-    run(fast_engine, tmp_path / "artifacts", range(5), n_events=25)
+def test_nothing_is_lost_under_faults_on_postgresql(engine: Engine, tmp_path: Path) -> None:
+    run(engine, tmp_path / "artifacts", range(5), n_events=25)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("first", range(0, 2000, SEEDS_AT_A_TIME))
-def test_nothing_is_lost_under_many_faults(fast_engine: Engine, tmp_path: Path, first: int) -> None:
-    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
+def test_nothing_is_lost_under_many_faults(engine: Engine, tmp_path: Path, first: int) -> None:
+    run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_A_TIME))
-def test_nothing_is_lost_under_many_faults_on_postgresql(fast_engine: Engine, tmp_path: Path, first: int) -> None:
-    run(fast_engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
+def test_nothing_is_lost_under_many_faults_on_postgresql(engine: Engine, tmp_path: Path, first: int) -> None:
+    run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("seed", [505, 1687, 1739])
-def test_paused_trials_go_on_though_the_clock_was_set_back_by_hours(
-    fast_engine: Engine, tmp_path: Path, seed: int
-) -> None:
-    run(fast_engine, tmp_path / "artifacts", range(seed, seed + 1), LONG_EVENTS, LONG_TRIALS)
+def test_paused_trials_go_on_though_the_clock_was_set_back_by_hours(engine: Engine, tmp_path: Path, seed: int) -> None:
+    run(engine, tmp_path / "artifacts", range(seed, seed + 1), LONG_EVENTS, LONG_TRIALS)

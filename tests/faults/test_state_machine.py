@@ -205,12 +205,12 @@ CHANGES: dict[str, dict[str, Any]] = {"no pruner": {}, "rungs": {"pruner": RUNGS
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_no_sequence_breaks_the_lease(fast_engine: Engine) -> None:
-    drive(fast_engine, {}, max_examples=25, stateful_step_count=20)
+def test_no_sequence_breaks_the_lease(engine: Engine) -> None:
+    drive(engine, {}, max_examples=25, stateful_step_count=20)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("changes", CHANGES)
-def test_no_long_sequence_breaks_the_lease(fast_engine: Engine, changes: str) -> None:
-    drive(fast_engine, CHANGES[changes], max_examples=60, stateful_step_count=50)
+def test_no_long_sequence_breaks_the_lease(engine: Engine, changes: str) -> None:
+    drive(engine, CHANGES[changes], max_examples=60, stateful_step_count=50)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, event, select, text
+from sqlalchemy import Engine, select, text
 
 from service.errors import LeaseLost, OutcomeRefused, ServiceError
 from service.failpoints import Injected, armed
@@ -28,7 +28,6 @@ from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
 from service.store.optuna.summaries import StateCounts
 from service.store.sql import tables as ours
-from service.store.sql.engine import open_engine
 from service.store.sql.tables import lease
 from service.store.store import Store
 from service.store.trials import FailureCounts
@@ -78,14 +77,6 @@ class Request:
     call: Callable[[Service], Any]
     lease_id: str | None = None
     token: str | None = None
-
-
-def soft_engine(url: str) -> Engine:
-    """An engine that does not wait for disks: these databases die with their test."""
-    engine = open_engine(url)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", lambda dbapi, _record: dbapi.execute("PRAGMA synchronous=OFF"))
-    return engine
 
 
 def empty(engine: Engine, folder: Path) -> None:

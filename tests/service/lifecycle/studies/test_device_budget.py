@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.lifecycle.studies.device_budget import Run, Work, estimate
+from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate
 from spezia.contract.study_spec import Params
-from tests.faults.world import World, empty, soft_engine
+from tests.faults.world import World, empty
 from tests.service.hand_worker import FACTS, spec
 from tests.service.lifecycle.studies.simulated_fleet import OVERSHOOT_SECONDS, Fleet, Pace
 
@@ -71,7 +72,7 @@ QUICK = (
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    engine = soft_engine(f"sqlite:///{tmp_path / 'spezia.db'}")
+    engine = open_engine(f"sqlite:///{tmp_path / 'spezia.db'}")
     migrate(engine)
     yield World(engine, tmp_path / "artifacts")
     engine.dispose()
@@ -88,7 +89,7 @@ def test_a_study_uses_its_device_seconds_whatever_its_trials_take(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("n_workers", N_WORKERS)
 def test_few_trials_are_cut_off_of_studies_with_a_budget(tmp_path: Path, n_workers: int) -> None:
-    engine = soft_engine(f"sqlite:///{tmp_path / 'spezia.db'}")
+    engine = open_engine(f"sqlite:///{tmp_path / 'spezia.db'}")
     migrate(engine)
     n_honest = n_honest_cut_off = 0
     for pace, (n_trials, device_seconds) in product(PACES, LIMITS):

@@ -25,6 +25,11 @@ sys.stdin.read()
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting_for_disks() -> None:
+    """What a connection is set up with is the question here."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     if not sqlite.wal_is_safe(sqlite.library.sqlite_version_info):
