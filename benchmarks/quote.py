@@ -1,4 +1,4 @@
-"""How wrong quotes are: what studies said before their first trial that they would take, and what they took.
+"""How wrong quotes are: what studies said at their beginning that they would take, and what they took.
 
     OMP_NUM_THREADS=1 python benchmarks/quote.py service|alone [STUDY …]
 
@@ -38,7 +38,7 @@ from spezia.contract.pruners import NoPruner
 from trainer.model.best_model import BestModel
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import prepare
-from trainer.train.time_steps import with_step_times
+from trainer.train.time_steps import time_steps
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 
@@ -143,9 +143,10 @@ def run_alone(work: Path, name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     spec = make_spec(work, name)
     prepared = prepare(spec, roots=[work], device=torch.device("cpu"))
-    facts = with_step_times(prepared, uses_cache=True, clock=time.process_time)
+    times = time_steps(prepared, uses_cache=True, clock=time.process_time)
     unpruned = spec.model_copy(update={"pruner": NoPruner(), "start_small": None, "baseline": False})
-    quote = quote_study(unpruned, facts.model_copy(update={"awaits_similarity": False, "test_rows": None}), n_workers=1)
+    facts = prepared.facts.model_copy(update={"step_times": times, "awaits_similarity": False, "test_rows": None})
+    quote = quote_study(unpruned, facts, n_workers=1)
     assert quote is not None
     chance = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ says, the better the nearer its learning rate is to 3e-5, and everything else su
     {"evaluate": 0.5, "final": true}    send an evaluation, wait for the answer, end or pause if it says so
     {"evaluate": 0.5, "at": 4}          evaluate at this step, instead of the one after the last
     {"evaluate": 0.5, "pause": []}      do these actions when it is to pause, instead of saving
+    {"found": true}                     say what was found before steps are timed, of prepare and probe
     {"step": 1}                         say that the first optimizer step is made
     {"fail": "diverged"}                end with a failure of this class
     {"signal": 9} {"exit": 3}           die
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from spezia.common.parent import end_by_kernel
-from spezia.contract.facts import Facts
+from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, TrialAssignment, TrialSpeed
 from trainer.engine.channel import Channel
@@ -58,6 +59,7 @@ FACTS = Facts(
     data_sha256="1" * 64,
     precision="fp32",
 )
+SIMILARITY = Similarity(metrics={"skill": 0.5}, suggestion=None, why="it lies in between")
 MODEL = {"config.json": b"{}\n", "model.safetensors": b"weights" * 1_000}
 
 SPEED: dict[str, Any] = {"seconds_per_epoch": 2.5, "trunk_seconds": 0.5}
@@ -94,7 +96,8 @@ class FakeEngine:
                 if not answer.go_on:
                     return Ended(speed=TrialSpeed(**SPEED))
             elif verb == "found":
-                self._channel.send(Found(facts=FACTS))
+                is_prepare = work.assignment.kind == "prepare"
+                self._channel.send(Found(facts=FACTS) if is_prepare else Found(similarity=SIMILARITY))
             elif verb == "step":
                 self._channel.send(Training())
             elif verb == "hang" and argument != "deaf":

@@ -7,6 +7,7 @@ from pydantic import Field, TypeAdapter
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, Device, Metrics, TrialSpeed
+from spezia.contract.step_times import StepTimes
 from spezia.contract.wire import Reply
 
 
@@ -62,10 +63,14 @@ class Training(Reply):
 
 
 class Found(Reply):
-    """The study is prepared, and these facts hold whatever becomes of timing a few steps after it."""
+    """What was found so far of an assignment to prepare or to probe, which holds whatever becomes of timing a few steps
+    after it."""
 
     kind: Literal["found"] = "found"
-    facts: Facts
+    facts: Facts | None = None
+    """What was found, of an assignment to prepare."""
+    similarity: Similarity | None = None
+    """What was found, of a probe."""
 
 
 class Evaluated(Reply):
@@ -87,7 +92,9 @@ class Ended(Reply):
     facts: Facts | None = None
     """What was found, of an assignment to prepare."""
     similarity: Similarity | None = None
-    """What was found, of a probe."""
+    """How close the task is to what the model knows, of a probe."""
+    step_times: StepTimes | None = None
+    """What trials will take, of a probe."""
     metrics: Metrics | None = None
     """What was measured, of a pilot or an assignment to score."""
     model_saved: bool = False

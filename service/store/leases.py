@@ -20,8 +20,8 @@ from service.store.sql.tables import lease, study_spec
 from service.store.transaction import Transaction
 
 Kind = Literal["prepare", "probe", "small", "trial", "score"]
-"""What a lease is for: the study's preparation, measuring its similarity (``probe``), a pilot (``small``), a trial, or
-scoring the winner."""
+"""What a lease is for: the study's preparation, measuring its similarity and timing steps (``probe``), a pilot
+(``small``), a trial, or scoring the winner."""
 TERM = timedelta(seconds=LEASE_SECONDS)
 """How long a lease lasts from when it is granted or renewed."""
 GRACE = timedelta(seconds=GRACE_SECONDS)

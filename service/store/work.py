@@ -17,7 +17,9 @@ _N_TRIALS = (
 _UNFINISHED = exists().where(trials.c.study_id == study_spec.c.study_id, UNFINISHED)
 _IS_RUNNING = study_spec.c.state == "running"
 _IS_PREPARED = study_spec.c.facts.is_not(null())
-_AWAITS_PROBE = study_spec.c.facts["awaits_similarity"].as_boolean()
+_AWAITS_PROBE = or_(
+    study_spec.c.facts["awaits_similarity"].as_boolean(), study_spec.c.facts["awaits_step_times"].as_boolean()
+)
 
 
 def _may_go_on() -> ColumnElement[bool]:

@@ -47,7 +47,8 @@ class _News:
     def print_new(self, study: Study) -> None:
         if study.state not in ENDED:
             self._print_warnings(study)
-        if study.quote is not None and not self._has_quoted and study.n_finished == 0:
+        is_new = study.n_finished == 0 or self._counts is not None
+        if study.quote is not None and not self._has_quoted and is_new:
             self._console.print(f"quote: {quote_words(study.quote)}", soft_wrap=True, highlight=False)
         self._has_quoted = study.quote is not None
         if study.start_small:

@@ -61,6 +61,15 @@ class Facts(Reply):
     awaits_similarity: bool = False
     """Whether the similarity has yet to be measured, which a worker does while others train."""
     step_times: StepTimes | None = None
-    """What trials of the study will take, from a few steps that were timed; null where none could be."""
+    """What trials of the study will take, from a few steps that were timed; null until they are, and where none could
+    be."""
+    awaits_step_times: bool = False
+    """Whether steps have yet to be timed, which a worker does while others train. Under the pruner ``rungs``, which has
+    to know what a pause takes, they are timed before the first trial."""
     warnings: Annotated[list[str], Field(fail_fast=True)] = []
     """What is unusual about the data or the model, with what to do about it."""
+
+    @property
+    def awaits_probe(self) -> bool:
+        """Whether a worker has yet to measure something of the study while others train."""
+        return self.awaits_similarity or self.awaits_step_times

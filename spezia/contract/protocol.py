@@ -13,6 +13,7 @@ from pydantic import Field
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.problem import Code
+from spezia.contract.step_times import StepTimes
 from spezia.contract.study_spec import CheckedSpec, Params
 from spezia.contract.wire import MAX_EXACT, Count, Identifier, Reply, Text, Wire
 
@@ -189,7 +190,8 @@ class ScoreAssignment(_Assignment):
 
 
 class ProbeAssignment(_Assignment):
-    """Measure how close a study's task is to what the checkpoint has learnt already, while others train."""
+    """Measure what ``facts`` awaits while others train: how close the task is to what the checkpoint has learnt, how
+    long steps take, or both."""
 
     kind: Literal["probe"] = "probe"
     """Kind of the assignment."""
@@ -384,13 +386,15 @@ class ScoreOutcome(Wire):
 
 
 class ProbeOutcome(Wire):
-    """The outcome of a ``probe`` assignment: the similarity, nothing where it cannot be measured, or a failure."""
+    """The outcome of a ``probe`` assignment: what was measured, nothing where it cannot be measured, or a failure."""
 
     kind: Literal["probe"]
     """Kind of the assignment."""
     similarity: Similarity | None = None
     """How close the task is to what the checkpoint has learnt already; absent where nothing can be told, or where
     measuring has failed."""
+    step_times: StepTimes | None = None
+    """What trials of the study will take; absent where ``facts`` does not await it, or where measuring has failed."""
     failure: Failure | None = None
     """Reason why measuring has failed; absent otherwise."""
     device_seconds: Annotated[float, Field(ge=0)]

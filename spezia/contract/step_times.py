@@ -1,4 +1,4 @@
-"""How long a few real steps took when a study was prepared, from which follows what the study will cost."""
+"""How long a few real steps took when a study began, from which follows what the study will cost."""
 
 from typing import Annotated
 
@@ -36,7 +36,7 @@ class KindTimes(Reply):
 
 
 class StepTimes(Reply):
-    """What a worker has timed before the first trial of a study."""
+    """What a worker has timed at the beginning of a study."""
 
     device: Text
     """Name of the worker's device."""

@@ -114,7 +114,8 @@ def outcome_of(
 def result(kind: str, chance: random.Random, *, is_pruned: bool = False, failure_class: str | None = None) -> Outcome:
     if kind == "prepare":
         # what is told by hand is followed by trials alone
-        facts = Facts(**FACTS, awaits_similarity=chance is not STEADY and chance.random() < 0.5)
+        share = 1.0 if chance is STEADY else chance.random()
+        facts = Facts(**FACTS, awaits_similarity=share < 0.5, awaits_step_times=share < 0.25)
         return PreparedOutcome(kind="prepare", facts=facts, device_seconds=1.0)
     if kind == "probe":
         return ProbeOutcome(kind="probe", device_seconds=1.0)

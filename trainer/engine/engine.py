@@ -21,6 +21,7 @@ import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.common.parent import end_by_kernel
+from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Assignment,
@@ -30,6 +31,7 @@ from spezia.contract.protocol import (
     SmallAssignment,
     TrialAssignment,
 )
+from spezia.contract.step_times import StepTimes
 from trainer import messages
 from trainer.engine.channel import Channel
 from trainer.engine.liveness import Liveness
@@ -48,7 +50,7 @@ from trainer.train.score import score
 from trainer.train.script import run_script
 from trainer.train.script_file import open_script
 from trainer.train.step_graphs import register_replay_post_hook
-from trainer.train.time_steps import with_step_times
+from trainer.train.time_steps import time_steps
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
@@ -146,10 +148,9 @@ class Engine:
             return self._end_of_script(assignment)
         prepared = self._prepared(assignment)
         if isinstance(assignment, PrepareAssignment):
-            self._channel.send(messages.Found(facts=prepared.facts))
-            return messages.Ended(facts=with_step_times(prepared, uses_cache=self._cache is not None))
+            return self._facts(prepared)
         if isinstance(assignment, ProbeAssignment):
-            return messages.Ended(similarity=measure_similarity(prepared))
+            return self._probe(assignment.facts, prepared)
         if isinstance(assignment, ScoreAssignment):
             return messages.Ended(metrics=score(directory, prepared))
         if isinstance(assignment, SmallAssignment):
@@ -179,6 +180,25 @@ class Engine:
         while len(self._warm) > _WARM_STUDIES:
             self._warm.popitem(last=False)
         return self._warm[key]
+
+    def _facts(self, prepared: Prepared) -> messages.Ended:
+        facts = prepared.facts
+        if not facts.awaits_step_times:
+            self._channel.send(messages.Found(facts=facts))
+            facts = facts.model_copy(update={"step_times": self._step_times(prepared)})
+        return messages.Ended(facts=facts)
+
+    def _probe(self, facts: Facts, prepared: Prepared) -> messages.Ended:
+        """Measure what ``facts`` awaits; ``prepared`` may be older. Timing may kill the process, so it comes last."""
+        similarity = measure_similarity(prepared) if facts.awaits_similarity else None
+        if not facts.awaits_step_times:
+            return messages.Ended(similarity=similarity)
+        if facts.awaits_similarity:
+            self._channel.send(messages.Found(similarity=similarity))
+        return messages.Ended(similarity=similarity, step_times=self._step_times(prepared))
+
+    def _step_times(self, prepared: Prepared) -> StepTimes:
+        return time_steps(prepared, uses_cache=self._cache is not None)
 
     def _pilot(self, assignment: SmallAssignment, prepared: Prepared) -> dict[str, float]:
         return run_pilot(

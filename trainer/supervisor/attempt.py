@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Preempted, Stop, Training, Work
@@ -65,7 +64,7 @@ class Attempt:
             self._n_reports = assignment.resume.step  # those of an earlier attempt count, too
         self._stopped_as: Ending | None = None
         self._is_pausing = False
-        self._found: Facts | None = None
+        self._found: Found | None = None
 
     def terminate(self, reason: str) -> bool:
         """Ask for a checkpoint and the end; to be called from a signal handler of the thread that runs this.
@@ -106,7 +105,7 @@ class Attempt:
                 self._answer(event)
                 continue
             if isinstance(event, Found):
-                self._found = event.facts
+                self._found = event
                 continue
             if isinstance(event, Training):
                 _LOG.info("first optimizer step", extra={"trunk_seconds": round(event.trunk_seconds, 4)})
@@ -201,6 +200,7 @@ class Attempt:
                 self._blank(),
                 facts=event.facts,
                 similarity=event.similarity,
+                step_times=event.step_times,
                 metrics=event.metrics,
                 has_model=event.model_saved,
             )
@@ -220,7 +220,7 @@ class Attempt:
             return replace(self._blank(), is_paused=True)
         if self._found is not None:
             _LOG.warning("steps could not be timed: %s", failure.message)
-            return replace(self._blank(), facts=self._found)
+            return replace(self._blank(), facts=self._found.facts, similarity=self._found.similarity)
         return replace(self._blank(), failure=failure)
 
     def _blank(self) -> Ending:

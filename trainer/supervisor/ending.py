@@ -15,6 +15,7 @@ from spezia.contract.protocol import (
     TrialOutcome,
     TrialSpeed,
 )
+from spezia.contract.step_times import StepTimes
 
 _KEEP_REPORTS = ("diverged", "budget")
 """Classes of failures after which the reports made so far still count."""
@@ -37,7 +38,9 @@ class Ending:
     facts: Facts | None = None
     """What was found, of an assignment to prepare."""
     similarity: Similarity | None = None
-    """What was found, of a probe."""
+    """How close the task is to what the model knows, of a probe."""
+    step_times: StepTimes | None = None
+    """What trials will take, of a probe."""
     metrics: Metrics | None = None
     """What was measured, of a pilot or an assignment to score."""
     has_model: bool = False
@@ -52,7 +55,13 @@ def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "score"], end
     if kind == "prepare":
         return PreparedOutcome(kind=kind, facts=ending.facts, failure=ending.failure, device_seconds=seconds)
     if kind == "probe":
-        return ProbeOutcome(kind=kind, similarity=ending.similarity, failure=ending.failure, device_seconds=seconds)
+        return ProbeOutcome(
+            kind=kind,
+            similarity=ending.similarity,
+            step_times=ending.step_times,
+            failure=ending.failure,
+            device_seconds=seconds,
+        )
     if kind == "score":
         return ScoreOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
     if kind == "small":

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from spezia.contract.data import Data
 from spezia.contract.facts import Facts
 from spezia.contract.objectives import BESIDE
+from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import Model, StudySpec
 from spezia.contract.tasks import TASKS
 from spezia.contract.tasks import Task as TaskName
@@ -300,6 +301,7 @@ def _state_facts(
         data_sha256=splits.sha256,
         precision=precision,
         awaits_similarity=spec.training.similarity,
+        awaits_step_times=not isinstance(spec.pruner, RungsPruner),  # whose first rung is worth a pause
         padding_side="left" if getattr(encoded["train"], "pads_left", False) else "right",
         warnings=[
             *warnings,

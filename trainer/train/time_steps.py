@@ -1,4 +1,4 @@
-"""Times a few real optimizer steps before the first trial of a study, so that the study can say what it will take.
+"""Times a few real optimizer steps at the beginning of a study, so that the study can say what it will take.
 
 The time of a step is taken to be ``fixed + per_token * tokens``, with its padded tokens, by batches of two sizes. So a
 few steps tell the time of an epoch, whose padded tokens are known.
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spezia.contract.facts import Facts
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.step_times import KindTimes, StepTimes
 from trainer.data.batches import epoch_batches, steps_per_epoch
@@ -83,8 +82,8 @@ class _Deadline:
         return self._at - self.clock()
 
 
-def with_step_times(prepared: Prepared, *, uses_cache: bool, clock: Callable[[], float] = time.perf_counter) -> Facts:
-    """Return the facts of ``prepared`` with what its trials will take, as far as a few seconds can tell.
+def time_steps(prepared: Prepared, *, uses_cache: bool, clock: Callable[[], float] = time.perf_counter) -> StepTimes:
+    """Return what trials of a study will take, as far as a few seconds can tell.
 
     Args:
         uses_cache: whether trials keep the output of frozen blocks.
@@ -100,13 +99,12 @@ def with_step_times(prepared: Prepared, *, uses_cache: bool, clock: Callable[[],
                 break
             share = _Deadline(deadline.seconds_left / (len(configs) - index), clock)
             kinds += _time_kind(prepared, config, cache, share)
-    times = StepTimes(
+    return StepTimes(
         device=describe_device(prepared.device).name,
         kinds=kinds,
         load_seconds=prepared.load_seconds,
         peak_memory_bytes=peak_memory() or peak_resident_memory(),
     )
-    return prepared.facts.model_copy(update={"step_times": times})
 
 
 def _time_kind(

@@ -30,7 +30,9 @@ def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> St
         return None if leases.of_study(tx, study.uuid) else "prepare"
     if study.state == "running" and not is_full(tx, study):
         if _may_be_probed(tx, study):
-            return "probe"  # before the trials, which others run meanwhile: it says how to search
+            return (
+                "probe"  # before the trials, which others run meanwhile: it says how to search, and what that will take
+            )
         if awaits_pilots(tx, study):
             return "pilot" if pilots_left(tx, study) else None
         if next_promotion(tx, study, asked) is not None:
@@ -43,7 +45,7 @@ def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> St
 
 
 def _may_be_probed(tx: Transaction, study: StudyRow) -> bool:
-    is_awaited = study.facts is not None and study.facts.awaits_similarity
+    is_awaited = study.facts is not None and study.facts.awaits_probe
     return is_awaited and all(held.kind != "probe" for held in leases.of_study(tx, study.uuid))
 
 

@@ -8,7 +8,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
-from service.lifecycle.leases.accept_probe import note_failed_probe, note_similarity
+from service.lifecycle.leases.accept_probe import accept_probe, facts_with, note_failed_probe
 from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
@@ -16,7 +16,7 @@ from service.lifecycle.model_folders import remove_folders
 from service.lifecycle.models.keep_models import keep_models
 from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
-from service.lifecycle.studies.quote import keep_quote, quote_prepared
+from service.lifecycle.studies.quote import keep_quote, quote_prepared, quote_probed
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.lifecycle.trials.saved_seconds import saved_seconds
@@ -75,7 +75,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case PreparedOutcome():
                 settled = _accept_prepared(tx, proposer, study, ended, outcome, ahead)
             case ProbeOutcome():
-                settled = _accept_probe(tx, study, ended, outcome)
+                settled = _accept_probe(tx, study, ended, outcome, ahead)
             case SmallOutcome():
                 settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
@@ -121,21 +121,26 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
 class _Ahead:
     """What takes too long for the transaction that accepts facts."""
 
-    first: FirstTrials
-    """Trials that the study begins with."""
+    first: FirstTrials | None
+    """Trials that the study begins with; ``None``: it has begun."""
     quoted: Quote | None
     """What the study will take; ``None`` where no steps were timed."""
 
 
 def _work_out_ahead(store: Store, proposer: Proposer, lease_id: str, token: str, outcome: Outcome) -> _Ahead | None:
     """Propose the first trials of a study, and quote it, outside of the transaction that accepts facts."""
-    if not isinstance(outcome, PreparedOutcome) or outcome.facts is None:
+    if not isinstance(outcome, PreparedOutcome | ProbeOutcome):
         return None
     with store.reading() as tx:
         held = tx.ask(leases.find(lease_id, token))
-        study = None if held is None or held.kind != "prepare" else studies.find_by_uuid(tx, held.study_uuid)
+        study = None if held is None or held.kind != outcome.kind else studies.find_by_uuid(tx, held.study_uuid)
         if study is None:
             return None  # the facts come too late, or again
+        if isinstance(outcome, ProbeOutcome):
+            assert study.facts is not None
+            return _Ahead(None, quote_probed(tx, study, facts_with(study.facts, outcome), outcome.device_seconds))
+        if outcome.facts is None:
+            return None
         seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
         quoted = quote_prepared(tx, study, outcome.facts, outcome.device_seconds)
     return _Ahead(propose_first_trials(proposer, study, outcome.facts, seen, attrs), quoted)
@@ -164,8 +169,7 @@ def _accept_prepared(
     if spec != study.spec:
         study = studies.change_spec(tx, study, spec)
     seen = trials.all_of(tx, study)
-    if ahead is not None and ahead.quoted is not None:
-        keep_quote(tx, study, held, ahead.quoted)
+    _keep_quote(tx, study, held, ahead)
     first = None if ahead is None else ahead.first
     if first is None or first.number != len(seen):
         # stock Optuna has added trials since
@@ -174,15 +178,23 @@ def _accept_prepared(
     return settle(tx, enqueue_first_trials(tx, study, first))
 
 
-def _accept_probe(tx: Transaction, study: StudyRow, held: Lease, outcome: ProbeOutcome) -> StudyRow:
-    if outcome.similarity is not None and outcome.failure is not None:
-        raise OutcomeRefused("a probe ends with a similarity or with a failure, and not with both")
+def _accept_probe(
+    tx: Transaction, study: StudyRow, held: Lease, outcome: ProbeOutcome, ahead: _Ahead | None
+) -> StudyRow:
+    if outcome.failure is not None and (outcome.similarity is not None or outcome.step_times is not None):
+        raise OutcomeRefused("a probe ends with what was measured or with a failure, and not with both")
     if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
         return _try_again(tx, study, held, outcome, outcome.failure)
     _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
     if outcome.failure is not None:
         return settle(tx, note_failed_probe(tx, study, outcome.failure))
-    return settle(tx, note_similarity(tx, study, outcome.similarity))
+    _keep_quote(tx, study, held, ahead)
+    return settle(tx, accept_probe(tx, study, outcome))
+
+
+def _keep_quote(tx: Transaction, study: StudyRow, held: Lease, ahead: _Ahead | None) -> None:
+    if ahead is not None and ahead.quoted is not None:
+        keep_quote(tx, study, held, ahead.quoted)
 
 
 def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallOutcome) -> StudyRow:

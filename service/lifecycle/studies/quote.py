@@ -1,4 +1,4 @@
-"""Say what a study will take: when it has been prepared, and before that by an earlier study of the same."""
+"""Say what a study will take: when its steps have been timed, and before that by an earlier study of the same."""
 
 import hashlib
 import json
@@ -7,8 +7,8 @@ from collections import Counter
 from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.studies.budgets import elapsed_seconds
 from service.search.quote.quote_study import quote_study
-from service.store import quotes, studies, workers
-from service.store.leases import Lease
+from service.store import attempts, quotes, studies, workers
+from service.store.leases import Kind, Lease
 from service.store.sql.statements import Row
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -16,6 +16,9 @@ from service.store.transaction import Transaction
 from spezia.contract.facts import Facts
 from spezia.contract.quote import Quote
 from spezia.contract.study_spec import StudySpec
+
+_BEFORE_TRIALS: tuple[Kind, ...] = ("prepare", "probe")
+"""What leases are for whose device seconds a study has spent when it is quoted, besides trials that have begun."""
 
 _MOST_LOOKED_AT = 20
 """Number of earlier studies that are looked at for one whose figures may be used."""
@@ -36,8 +39,30 @@ def quote_prepared(tx: Transaction, study: StudyRow, facts: Facts, prepare_secon
     )
 
 
+def quote_probed(tx: Transaction, study: StudyRow, facts: Facts, probe_seconds: float) -> Quote | None:
+    """Return what a study will take whose steps one worker has timed while others began its trials; ``None`` where none
+    were timed.
+
+    Args:
+        facts: With what has been timed.
+        probe_seconds: Device seconds that this worker has taken for that and for what else it has measured.
+    """
+    assert study.facts is not None
+    if not study.facts.awaits_step_times:
+        return None
+    before = [row for kind in _BEFORE_TRIALS for row in attempts.history(tx, study.uuid, kind, 0)]
+    return quote_study(
+        study.spec,
+        facts,
+        n_workers=len(workers.all_seen_within(tx, LEASE_SECONDS)),
+        prepare_seconds=sum(float(row.device_seconds) for row in before),
+        probe_seconds=probe_seconds,
+        elapsed_seconds=max(0.0, elapsed_seconds(tx, study) - probe_seconds),
+    )
+
+
 def keep_quote(tx: Transaction, study: StudyRow, held: Lease, quoted: Quote) -> None:
-    """Store the quote of a study that the worker of a lease has prepared."""
+    """Store the quote of a study whose steps the worker of a lease has timed."""
     row = tx.ask(workers.find(held.worker_id))
     device = "" if row is None else _device_name(row)
     quotes.add(tx, study.uuid, _subject(study.spec, device), quoted)

@@ -195,8 +195,8 @@ def needs_score(tx: Transaction, study: StudyRow) -> bool:
 
 
 def _awaits_probe(study: StudyRow) -> bool:
-    """Whether a worker has yet to measure the similarity; a study that is paused or stopping ends without."""
-    return study.state == "running" and study.facts is not None and study.facts.awaits_similarity
+    """Whether a worker has yet to measure similarity or steps; a study that is paused or stopping ends without."""
+    return study.state == "running" and study.facts is not None and study.facts.awaits_probe
 
 
 def _lock_open(tx: Transaction, name: str, rule: str) -> StudyRow:
@@ -224,8 +224,9 @@ def _end(tx: Transaction, study: StudyRow) -> StudyRow:
         ending, failure = "failed", _too_many(most, seen)
     reason = why_none_completed(seen) if ending == "complete" else None
     warnings = study.warnings if reason is None else [*study.warnings, reason]
-    if study.facts is not None and study.facts.awaits_similarity:
-        study = studies.change(tx, study, facts=study.facts.model_copy(update={"awaits_similarity": False}))
+    if study.facts is not None and study.facts.awaits_probe:
+        no_more = {"awaits_similarity": False, "awaits_step_times": False}
+        study = studies.change(tx, study, facts=study.facts.model_copy(update=no_more))
     return studies.change(tx, study, state=ending, ending=None, failure=failure, finished_at=tx.now, warnings=warnings)
 
 

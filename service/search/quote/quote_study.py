@@ -50,13 +50,21 @@ class _Taken:
 
 
 def quote_study(
-    spec: StudySpec, facts: Facts, *, n_workers: int, prepare_seconds: float = 0.0, elapsed_seconds: float = 0.0
+    spec: StudySpec,
+    facts: Facts,
+    *,
+    n_workers: int,
+    prepare_seconds: float = 0.0,
+    probe_seconds: float | None = None,
+    elapsed_seconds: float = 0.0,
 ) -> Quote | None:
     """Return what a study will take; ``None`` where no steps were timed.
 
     Args:
         n_workers: workers that are there.
         prepare_seconds: device seconds that preparing the study has taken.
+        probe_seconds: device seconds for which one worker has measured similarity and steps since then; ``None``: it
+            is not known.
         elapsed_seconds: seconds from its creation until it was prepared.
     """
     times = facts.step_times
@@ -73,6 +81,7 @@ def quote_study(
         facts=facts,
         times=times,
         n_workers=n_workers,
+        probe_seconds=probe_seconds,
         scale=n_trials / len(studies[0]),
         evaluated={epochs: steps_to_evaluate(spec, {"epochs": epochs}, facts) for epochs in all_epochs if epochs},
     )
@@ -109,6 +118,8 @@ class _Fleet:
     facts: Facts
     times: StepTimes
     n_workers: int
+    probe_seconds: float | None
+    """Seconds that the probe has taken; ``None``: it is yet to come, if the facts say so."""
     scale: float
     """Trials of the study for each that is carried out here."""
     evaluated: Mapping[int, Sequence[int] | None]
@@ -164,7 +175,9 @@ class _Fleet:
         return 1
 
     def _probe_seconds(self) -> list[float]:
-        """Return the seconds that measuring the similarity takes, which is a forward pass of so many rows."""
+        """Return the seconds that the probe takes: measuring the similarity is a forward pass of so many rows."""
+        if self.probe_seconds is not None:
+            return [self.probe_seconds]
         if not self.facts.awaits_similarity:
             return []
         n_rows = min(_MOST_PROBED, self.facts.train_rows) + min(_MOST_PROBED, self.facts.validation_rows)

@@ -57,6 +57,58 @@ def test_a_study_says_what_it_will_take_and_how_wrong_that_was(http: TestClient,
     assert http.get("/v1/studies").json()["studies"] == [study]
 
 
+def test_a_study_is_quoted_as_soon_as_a_worker_has_timed_steps_while_others_train(
+    http: TestClient, worker: HandWorker, clock: FakeClock
+) -> None:
+    assert http.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare(awaits_step_times=True)
+    other = HandWorker(http)
+    probe = other.take()
+    run(worker)
+    assert (probe["kind"], shown(http)["quote"], shown(http)["facts"]["awaits_step_times"]) == ("probe", None, True)
+    clock.advance(3.0)
+    assert tell_probe(other, probe, step_times=TIMES) == 200
+    study = shown(http)
+    assert (study["facts"]["awaits_step_times"], study["facts"]["step_times"]["device"]) == (False, "a hand")
+    assert study["quote"]["device_seconds"]["expected"] == pytest.approx(1 + 3 + 4 + OF_TRIALS)
+    assert study["quote"]["wall_seconds"]["expected"] == pytest.approx(0 + 2 * OF_TRIALS / 3 + 3.0)
+    assert tell_probe(other, probe, step_times=TIMES) == 200  # sent twice
+    assert shown(http)["quote"] == study["quote"]
+    assert validated(http, name="another") is not None
+    run(worker)
+    run(worker)
+    study = shown(http)
+    assert study["quote_error"] == pytest.approx((1 + 3 + 3 * 9.5) / (1 + 3 + 4 + OF_TRIALS) - 1)
+
+
+def test_a_study_that_was_quoted_before_its_first_trial_is_not_quoted_again(
+    http: TestClient, worker: HandWorker
+) -> None:
+    assert http.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare(step_times=TIMES, awaits_similarity=True)
+    quote = shown(http)["quote"]
+    other = TIMES | {"device": "another hand"}
+    assert tell_probe(worker, worker.take(), step_times=other) == 200
+    assert (shown(http)["quote"], shown(http)["facts"]["step_times"]["device"]) == (quote, "a hand")
+
+
+def test_a_study_goes_on_without_a_quote_where_steps_cannot_be_timed(http: TestClient, worker: HandWorker) -> None:
+    assert http.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare(awaits_step_times=True)
+    failure = {"failure_class": "exception", "message": "it broke"}
+    probe = worker.take()
+    assert tell_probe(worker, probe, step_times=TIMES, failure=failure) == 409
+    assert tell_probe(worker, probe, failure=failure) == 200
+    assert shown(http)["warnings"][-1] == "what the study will take is not known: it broke"
+    assert (shown(http)["quote"], shown(http)["facts"]["awaits_step_times"]) == (None, False)
+    assert worker.take()["kind"] == "trial"
+
+
+def tell_probe(worker: HandWorker, held: dict[str, Any], **outcome: Any) -> int:
+    status: int = worker.tell(held, {"kind": "probe", "device_seconds": 3.0} | outcome).status_code
+    return status
+
+
 def test_what_was_not_quoted_is_not_judged(http: TestClient, worker: HandWorker) -> None:
     quote = begin(http, worker)["quote"]
     for _ in range(3):

@@ -63,6 +63,22 @@ def test_a_failure_is_a_warning_and_the_study_goes_on(http: TestClient, worker: 
     assert worker.take()["kind"] == "trial"
 
 
+def test_steps_are_timed_though_the_similarity_could_not_be_measured(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec())
+    worker.prepare(awaits_similarity=True, awaits_step_times=True)
+    failure = {"failure_class": "exception", "message": "it broke"}
+    assert tell(worker, worker.take(), failure=failure) == 200
+    assert study(http)["warnings"][-1] == "the similarity of the task was not measured: it broke"
+    probe = worker.take()
+    assert (probe["kind"], probe["facts"]["awaits_similarity"], probe["facts"]["awaits_step_times"]) == (
+        "probe",
+        False,
+        True,
+    )
+    assert tell(worker, probe) == 200
+    assert worker.take()["kind"] == "trial"
+
+
 @pytest.mark.usefixtures("prepared")
 def test_another_worker_measures_what_a_dead_one_has_not(http: TestClient, worker: HandWorker, store: Store) -> None:
     for attempt in range(1, MAX_COUNTED_ATTEMPTS + 1):
@@ -76,8 +92,12 @@ def test_another_worker_measures_what_a_dead_one_has_not(http: TestClient, worke
     assert worker.take()["kind"] == "trial"
 
 
-@pytest.mark.usefixtures("prepared")
-def test_a_study_waits_for_it_after_its_last_trial(http: TestClient, worker: HandWorker, store: Store) -> None:
+@pytest.mark.parametrize("awaited", ["awaits_similarity", "awaits_step_times"])
+def test_a_study_waits_for_it_after_its_last_trial(
+    http: TestClient, worker: HandWorker, store: Store, awaited: str
+) -> None:
+    http.post("/v1/studies", json=spec())
+    worker.prepare(**{awaited: True})
     other = HandWorker(http)
     assert other.take()["kind"] == "probe"
     for _ in range(3):
@@ -85,16 +105,18 @@ def test_a_study_waits_for_it_after_its_last_trial(http: TestClient, worker: Han
     assert study(http)["state"] == "running"
     assert reap_worker(store, other.worker_id) == 1
     assert study(http)["state"] == "running"
-    assert tell(worker, worker.take(), similarity=FOUND) == 200
-    assert study(http)["state"] == "complete"
-    assert study(http)["facts"]["similarity"] == FOUND
+    assert tell(worker, worker.take()) == 200
+    assert (study(http)["state"], study(http)["facts"][awaited]) == ("complete", False)
 
 
-@pytest.mark.usefixtures("prepared")
 def test_a_study_that_is_stopped_does_without(http: TestClient, worker: HandWorker) -> None:
+    http.post("/v1/studies", json=spec())
+    worker.prepare(awaits_similarity=True, awaits_step_times=True)
     assert http.post("/v1/studies/feedback/stop").status_code < 300
     assert worker.dispatch() == []
-    assert (study(http)["state"], study(http)["facts"]["awaits_similarity"]) == ("complete", False)
+    assert study(http)["state"] == "complete"
+    assert not study(http)["facts"]["awaits_similarity"]
+    assert not study(http)["facts"]["awaits_step_times"]
 
 
 @pytest.mark.usefixtures("prepared")

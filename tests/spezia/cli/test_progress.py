@@ -120,6 +120,8 @@ def test_a_quote_is_printed_once_and_not_again_in_the_middle_of_a_study() -> Non
     )
     quoted = f"quote: {quote_words(make_quote())}\n"
     assert printed_of(begun, begun, make_study(quote=make_quote())).count(quoted) == 1
+    late = running_study().model_copy(update={"quote": make_quote()})
+    assert printed_of(running_study(), late, make_study(quote=make_quote())).count(quoted) == 1
     resumed = running_study().model_copy(update={"quote": make_quote()})
     assert "quote" not in printed_of(resumed, make_study())
 

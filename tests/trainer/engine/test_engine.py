@@ -74,17 +74,34 @@ def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.
     return work("trial", directory, **({"facts": facts, "params": params} | changes))
 
 
-def test_prepare_states_the_facts(play: Callable[..., list[Any]], facts: Facts) -> None:
-    found, ended = play(work("prepare"))
+def test_prepare_states_the_facts_and_leaves_steps_to_the_probe(play: Callable[..., list[Any]], facts: Facts) -> None:
+    (ended,) = play(work("prepare"))
+    assert ended == messages.Ended(facts=facts)
+    assert (facts.awaits_similarity, facts.awaits_step_times, facts.step_times) == (True, True, None)
+
+
+def test_under_rungs_steps_are_timed_before_the_first_trial(play: Callable[..., list[Any]], facts: Facts) -> None:
+    found, ended = play(work("prepare", spec=tiny.make_spec(pruner={"name": "rungs"})))
+    facts = facts.model_copy(update={"awaits_step_times": False})
     assert found == messages.Found(facts=facts)
     assert ended.facts.step_times.kinds
     assert ended == messages.Ended(facts=facts.model_copy(update={"step_times": ended.facts.step_times}))
 
 
-def test_a_probe_measures_the_similarity(play: Callable[..., list[Any]], facts: Facts) -> None:
-    (ended,) = play(work("probe", facts=facts))
-    assert ended.similarity.metrics["skill"] <= 1
+def test_a_probe_measures_the_similarity_before_it_times_steps(play: Callable[..., list[Any]], facts: Facts) -> None:
+    found, ended = play(work("probe", facts=facts))
+    assert found.similarity.metrics["skill"] <= 1
+    assert ended.step_times.kinds
+    assert found == messages.Found(similarity=ended.similarity)
     assert ended.facts is None
+
+
+@pytest.mark.parametrize("awaited", ["similarity", "step_times"])
+def test_a_probe_measures_no_more_than_is_awaited(play: Callable[..., list[Any]], facts: Facts, awaited: str) -> None:
+    waits = {f"awaits_{name}": name == awaited for name in ("similarity", "step_times")}
+    (ended,) = play(work("probe", facts=facts.model_copy(update=waits)))
+    measured = {name for name in ("similarity", "step_times") if getattr(ended, name) is not None}
+    assert measured == {awaited}
 
 
 def test_trial_evaluates_and_saves_the_model_that_is_wanted(
@@ -196,10 +213,10 @@ def test_trial_evaluates_at_the_steps_of_its_assignment(play: Callable[..., list
 
 def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:
     bad = tiny.make_spec(data={"train": "nowhere.csv"})
-    failed, found, _ = play(work("prepare", spec=bad, study_id="0" * 32), work("prepare"))
+    failed, prepared = play(work("prepare", spec=bad, study_id="0" * 32), work("prepare"))
     assert failed.failure.failure_class == "data_error"
     assert "nowhere.csv" in failed.failure.message
-    assert found.facts == facts
+    assert prepared.facts == facts
 
 
 @pytest.mark.parametrize(

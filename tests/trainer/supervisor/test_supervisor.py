@@ -109,6 +109,15 @@ def test_a_study_is_prepared_though_timing_steps_fails(start: Start, end: dict[s
     assert trial["state"] == "COMPLETE"
 
 
+@pytest.mark.parametrize("end", [{"signal": 9}, {"fail": "exception"}], ids=["killed", "failed"])
+def test_a_similarity_stands_though_timing_steps_fails(start: Start, end: dict[str, Any]) -> None:
+    service = FakeService(assignment("probe"), assignment(number=1))
+    assert start(service, probe=[{"found": True}, end], trials={"1": GOOD}) == 0
+    probed, trial = service.outcomes
+    assert probed["similarity"] == fake_engine.SIMILARITY.model_dump()
+    assert (probed["failure"], probed["step_times"], trial["state"]) == (None, None, "COMPLETE")
+
+
 def test_pruned_trial_ends_at_once_and_the_engine_stays(start: Start) -> None:
     service = FakeService(assignment(number=0), assignment(number=1))
     service.answer = lambda report: {"should_prune": report.lease_id.endswith("0"), "reason": "behind"}

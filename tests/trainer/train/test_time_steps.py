@@ -16,7 +16,7 @@ from trainer.model.best_model import BestModel
 from trainer.train import time_steps as module
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared
-from trainer.train.time_steps import TimedStep, epoch_tokens, fit, with_step_times
+from trainer.train.time_steps import TimedStep, epoch_tokens, fit, time_steps
 from trainer.trial.config import TrialConfig
 from trainer.trial.seeds import derive_seed
 from trainer.trunk.cache import TrunkCache
@@ -43,8 +43,7 @@ def losses(prepared: Prepared, cache: TrunkCache) -> list[float]:
 
 def test_each_kind_is_timed_at_its_smallest_and_its_largest_batch(prepare_study: Prepare) -> None:
     prepared = prepare_study(search_space=SPACE)
-    times = with_step_times(prepared, uses_cache=True).step_times
-    assert times is not None
+    times = time_steps(prepared, uses_cache=True)
     assert [(kind.frozen_blocks, kind.batch_size) for kind in times.kinds] == [(0, 4), (0, 16), (2, 4), (2, 16)]
     assert all(kind.epoch_seconds and kind.evaluation_seconds > 0 for kind in times.kinds)
     assert times.load_seconds > 0
@@ -61,8 +60,7 @@ def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
 
     monkeypatch.setattr(module, "evaluate", evaluate)
     prepared = prepare_study(search_space=SPACE)
-    times = with_step_times(prepared, uses_cache=True, clock=lambda: seconds[0]).step_times
-    assert times is not None
+    times = time_steps(prepared, uses_cache=True, clock=lambda: seconds[0])
     n_train, n_validation = (int(split.lengths_N.sum()) for split in (prepared.train, prepared.validation))
     plain, _, _, cached = times.kinds
     assert (plain.evaluation_seconds, plain.fill_seconds) == pytest.approx((4e-6 * n_validation, 0.0))
@@ -72,11 +70,9 @@ def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
 
 def test_what_a_pause_takes_is_timed_where_trials_pause(prepare_study: Prepare) -> None:
     prepared = prepare_study(search_space=SPACE, pruner={"name": "rungs"})
-    times = with_step_times(prepared, uses_cache=False).step_times
-    assert times is not None
+    times = time_steps(prepared, uses_cache=False)
     assert all(0 < kind.pause_seconds < 10 for kind in times.kinds)
-    plain = with_step_times(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0)).step_times
-    assert plain is not None
+    plain = time_steps(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0))
     assert {kind.pause_seconds for kind in plain.kinds} == {0.0}
 
 
@@ -84,7 +80,7 @@ def test_trials_are_the_same_after_timing_and_the_cache_is_as_it_was(prepare_stu
     prepared = prepare_study(search_space=SPACE)
     before = losses(prepared, TrunkCache(tmp_path / "first", 2**24))
     weights = [parameter.clone() for parameter in prepared.pretrained.model.parameters()]
-    with_step_times(prepared, uses_cache=True)
+    time_steps(prepared, uses_cache=True)
     assert all(torch.equal(*pair) for pair in zip(weights, prepared.pretrained.model.parameters(), strict=True))
     assert losses(prepared, TrunkCache(tmp_path / "second", 2**24)) == before
     assert prepared.facts.step_times is None
@@ -99,14 +95,12 @@ def test_what_does_not_fit_is_a_finding_and_no_failure(prepare_study: Prepare, m
         return real(prepared, config, **options)
 
     monkeypatch.setattr(module, "begin_trial", begin)
-    times = with_step_times(prepare_study(search_space=SPACE), uses_cache=False).step_times
-    assert times is not None
+    times = time_steps(prepare_study(search_space=SPACE), uses_cache=False)
     assert [kind.epoch_seconds is None for kind in times.kinds] == [True, True, False, False]
 
 
 def test_where_steps_are_slow_one_is_timed_of_the_kind_that_takes_longest(prepare_study: Prepare) -> None:
-    times = with_step_times(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0)).step_times
-    assert times is not None
+    times = time_steps(prepare_study(search_space=SPACE), uses_cache=False, clock=ticking(10.0))
     small, large = times.kinds
     assert (small.frozen_blocks, large.frozen_blocks) == (0, 0)
     assert (small.fill_seconds, large.fill_seconds) == (0.0, 0.0)

@@ -28,9 +28,16 @@ def facts_of(*kinds: KindTimes, **changes: Any) -> Facts:
     return make_facts().model_copy(update={"step_times": times} | changes)
 
 
-def quote(facts: Facts, n_workers: int = 1, **changes: Any) -> Quote:
+def quote(facts: Facts, n_workers: int = 1, probe_seconds: float | None = None, **changes: Any) -> Quote:
     fields = {"search_space": RATE, "fixed": {"epochs": 2, "batch_size": 10}, "n_trials": 8} | changes
-    found = quote_study(make_spec(**fields), facts, n_workers=n_workers, prepare_seconds=5.0, elapsed_seconds=7.0)
+    found = quote_study(
+        make_spec(**fields),
+        facts,
+        n_workers=n_workers,
+        prepare_seconds=5.0,
+        probe_seconds=probe_seconds,
+        elapsed_seconds=7.0,
+    )
     assert found is not None
     return found
 
@@ -56,6 +63,14 @@ def test_workers_share_the_trials_and_each_loads_the_model() -> None:
         7 + 8 * TRIAL
     )
     assert quote(facts_of(kind(10, 10.0)), n_workers=0).n_workers == 1
+
+
+def test_a_probe_that_is_over_is_counted_as_long_as_it_took() -> None:
+    facts = facts_of(kind(10, 10.0), awaits_similarity=True)
+    alone, two = (quote(facts, n_workers=n, probe_seconds=30.0) for n in (1, 2))
+    assert alone.device_seconds.expected == pytest.approx(5 + 30 + 8 * TRIAL)
+    assert alone.wall_seconds.expected == pytest.approx(7 + 30 + 8 * TRIAL)
+    assert two.wall_seconds.expected == pytest.approx(7 + 3 + 5 * TRIAL)  # one trains five while the other one probes
 
 
 def test_epochs_and_batches_lie_where_the_space_draws_them() -> None:
