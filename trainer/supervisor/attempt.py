@@ -42,17 +42,21 @@ class Attempt:
         *,
         retry: Retry,
         spool: Spool,
-        on_evaluation: Callable[[], None] = lambda: None,
+        on_answer: Callable[[bool], None] = lambda _is_last: None,
         can_save: bool = False,
         stall_seconds: float = STALL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """
+        Args:
+            on_answer: called while the engine goes on after an evaluation, and told whether the trial ends with it.
+        """
         self.lease = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
         self._assignment = assignment
         self._engine = engine
         self._retry = retry
         self._spool = spool
-        self._on_evaluation = on_evaluation
+        self._on_answer = on_answer
         self._can_save = can_save and isinstance(assignment, TrialAssignment)
         self._is_over = False
         self._terminating: Terminating | None = None
@@ -177,9 +181,9 @@ class Attempt:
                 self._stop(None)
         go_on = self._stopped_as is None
         self._is_pausing = go_on and verdict.is_paused
-        self._on_evaluation()
         self._engine.send(Answer(go_on=go_on, pause=self._is_pausing, keep_model=verdict.keep_model))
         self._stall_detector.resume()
+        self._on_answer(evaluated.final or not go_on or self._is_pausing)
 
     def _report(self, evaluated: Evaluated) -> Verdict:
         report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind"}))

@@ -46,9 +46,9 @@ class Delivery:
         for name in self._assignment.model_files:
             self._insist(self._client.fetch_model_file, name, directory / name)
 
-    def pass_on_log(self) -> None:
-        """Send new log lines, if the last ones were sent long ago."""
-        if self._clock() - self._log_at < _LOG_SECONDS:
+    def pass_on_log(self, at_once: bool = False) -> None:
+        """Send new log lines, at once or if the last ones were sent long ago."""
+        if not at_once and self._clock() - self._log_at < _LOG_SECONDS:
             return
         self._log_at = self._clock()
         self._unsent_log += self._log.take()

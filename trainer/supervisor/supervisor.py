@@ -268,7 +268,7 @@ class Supervisor:
             engine,
             retry=self._retry,
             spool=Spool(self._client, self._retry, clock=self._clock),
-            on_evaluation=delivery.pass_on_log,
+            on_answer=delivery.pass_on_log,
             can_save=self._checkpoints is not None,
             stall_seconds=self._limits.stall_seconds,
             clock=self._clock,

@@ -51,6 +51,16 @@ def test_log_is_passed_on_every_fifteen_seconds(scene: Scene) -> None:
     assert scene.log == "one\n"
 
 
+def test_log_of_a_trial_that_ends_is_passed_on_at_once(scene: Scene) -> None:
+    scene.print("one\n")
+    scene.delivery.pass_on_log(at_once=True)
+    assert scene.log == "one\n"
+    scene.print("two\n")
+    scene.now = 14.9
+    scene.delivery.pass_on_log()
+    assert scene.log == "one\n"
+
+
 def test_log_waits_for_a_service_that_is_away(scene: Scene) -> None:
     scene.print("one\n")
     scene.service.fault = lambda request: httpx2.Response(503)

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,22 @@ def test_what_libraries_print_is_logged_and_harmless(start: Start) -> None:
     start(service, trials={"0": [{"print": "100%|####|"}, *GOOD], "1": GOOD})
     assert [o["state"] for o in service.outcomes] == ["COMPLETE", "COMPLETE"]
     assert service.logs == {f"{0:032x}": "100%|####|\n"}
+
+
+def test_log_of_a_trial_that_ends_is_sent_while_the_engine_goes_on(start: Start, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+
+    def wait_for_the_engine(request: httpx2.Request) -> None:
+        deadline = time.monotonic() + 60.0
+        while request.url.path.endswith("/log") and not ended.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    service = FakeService(assignment())
+    service.fault = wait_for_the_engine
+    start(service, trials={"*": [{"print": "x"}, *GOOD, {"pid": str(ended)}]})
+    calls = [call.rpartition("/")[2] for call in service.calls if "heartbeat" not in call]
+    assert calls[-5:] == ["report", "report", "log", "tell", "dispatch"]
 
 
 def test_engine_that_says_nothing_is_stalled(start: Start) -> None:
