@@ -16,6 +16,7 @@ from service.lifecycle.studies.plan_study import plan_study
 from service.lifecycle.studies.quote import quote_by_earlier
 from service.lifecycle.studies.show_importances import Evaluator, show_importances
 from service.lifecycle.studies.validate_study import validate_study
+from service.lifecycle.studies.warm_start import describe_warm_start
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
 from service.routes.model_tar import tar
@@ -85,10 +86,14 @@ def post_study(
 def post_validate(
     spec: Annotated[CheckedSpec, examples.body(classification=examples.STUDY)], store: StoreDep
 ) -> Validation:
-    """Check a spec without starting it: defaults and preset filled in, what to think about again, and what it would
-    take where an earlier study tells."""
+    """Check a spec without starting it: defaults and preset filled in, what to think about again, what it would take
+    where an earlier study tells, and with whose trials it would begin."""
     found = validate_study(spec)
-    return found.model_copy(update={"quote": quote_by_earlier(store, found.spec)})
+    told = {
+        "quote": quote_by_earlier(store, found.spec),
+        "warm_start": describe_warm_start(store, found.spec),
+    }
+    return found.model_copy(update=told)
 
 
 @router.get("", responses=problems(Invalid))

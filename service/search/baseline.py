@@ -41,7 +41,7 @@ def baseline(spec: StudySpec, facts: Facts) -> Baseline:
         name = dimension.name
         wanted = preset_default(spec, name)
         if wanted is None:
-            wanted = _default(name, spec.fixed | params, facts)
+            wanted = default_value(name, spec.fixed | params, facts)
         params[name] = nearest(dimension.distribution, wanted)
         if params[name] != wanted:
             warnings.append(
@@ -51,7 +51,8 @@ def baseline(spec: StudySpec, facts: Facts) -> Baseline:
     return Baseline(params=params, warnings=warnings)
 
 
-def _default(name: str, params: Params, facts: Facts) -> ParamValue:
+def default_value(name: str, params: Params, facts: Facts) -> ParamValue:
+    """Return the value of a hyperparameter that a trial with ``params`` has where nobody says another one."""
     default = default_of(name, params)
     if default is not None:
         return default

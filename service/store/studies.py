@@ -34,7 +34,7 @@ from service.errors import StudyNotFound
 from service.store import events, study_summaries
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import LACKS_CARD, lease, study_spec
+from service.store.sql.tables import LACKS_CARD, lease, study_spec, study_summary
 from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
 from spezia.contract.event import StudyChanged
@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 
 ENDED = ("complete", "cancelled", "failed")
 """States of studies that have ended."""
+
+MAX_CHARACTERS = 100_000
+"""Length of spec and facts, as JSON, of the longest study from which another one learns."""
 
 _ROW = [one for one in study_spec.c if one.name not in ("spec", "posted_spec", "facts")]
 # the facts as text: they are read by pydantic
@@ -251,11 +254,29 @@ def page(
     if states:
         wanted = wanted.where(study_spec.c.state.in_(states))
     if tasks:
-        # the spec is text, which PostgreSQL casts to JSON and SQLite reads as it is
-        to_json = type_coerce if tx.connection.dialect.name == "sqlite" else cast
-        wanted = wanted.where(to_json(study_spec.c.spec, JSON)["task"].as_string().in_(tasks))
+        wanted = wanted.where(_is_of(tx, tasks))
     if name_prefix:
         wanted = wanted.where(studies.c.study_name.startswith(name_prefix, autoescape=True))
+    return [_read(tx.caches.studies, None, row) for row in tx.connection.execute(wanted)]
+
+
+def finished(
+    tx: Transaction, owner: str | None, task: Task, limit: int, names: Collection[str] | None = None
+) -> list[StudyRow]:
+    """Return up to ``limit`` ended studies of an owner and a task that have COMPLETE trials, the last ended first.
+
+    Args:
+        owner: Name of the owner's key; ``None``: studies that were created without one.
+        names: Only studies of these names; ``None``: all whose spec and facts are no longer than ``MAX_CHARACTERS``.
+    """
+    is_short = func.length(study_spec.c.spec) + func.length(_FACTS) <= MAX_CHARACTERS
+    wanted = (
+        _WANTED.join(study_summary, study_summary.c.study_uuid == study_spec.c.uuid)
+        .where(study_spec.c.owner.is_not_distinct_from(owner), study_spec.c.state.in_(ENDED), _is_of(tx, [task]))
+        .where(study_summary.c.complete > 0, is_short if names is None else studies.c.study_name.in_(names))
+        .order_by(study_spec.c.finished_at.desc(), study_spec.c.study_id.desc())
+        .limit(limit)
+    )
     return [_read(tx.caches.studies, None, row) for row in tx.connection.execute(wanted)]
 
 
@@ -316,6 +337,13 @@ def forget(tx: Transaction, study: StudyRow) -> None:
     events.forget_study(tx, study.uuid)
     tx.connection.execute(delete(study_spec).where(study_spec.c.uuid == study.uuid))
     tx.trials.delete_study(study.study_id)
+
+
+def _is_of(tx: Transaction, tasks: Collection[Task]) -> ColumnElement[bool]:
+    # the spec is text, which PostgreSQL casts to JSON and SQLite reads as it is
+    to_json = type_coerce if tx.connection.dialect.name == "sqlite" else cast
+    is_one: ColumnElement[bool] = to_json(study_spec.c.spec, JSON)["task"].as_string().in_(tasks)
+    return is_one
 
 
 def _visible(tx: Transaction) -> Select[Any]:

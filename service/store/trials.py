@@ -40,6 +40,7 @@ from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Paused
 from spezia.contract.trial import TrialState as StateName
+from spezia.contract.warm_start import TakenFrom
 
 FAILURE = "spezia:failure"
 """User attribute of a FAIL trial: its failure. It is one that Optuna's own tools show."""
@@ -47,6 +48,9 @@ BASELINE = "spezia:baseline"
 """User attribute of the baseline."""
 RETRY_OF = "spezia:retry_of"
 """User attribute of a trial that repeats another one: the number of that one."""
+TAKEN_FROM = "spezia:taken_from"
+"""User attribute of a trial with the params of a trial of an earlier study: the name of that study, the number of that
+trial, and the place of this one among those that were taken, from 0."""
 
 NO_CONSTRAINTS: Mapping[str, float] = MappingProxyType({})
 """Constraints of a study that has none."""
@@ -172,6 +176,18 @@ def is_running(trial: FrozenTrial) -> bool:
 def is_baseline(trial: FrozenTrial) -> bool:
     """Return whether a trial runs the defaults, for comparison."""
     return bool(trial.user_attrs.get(BASELINE))
+
+
+def taken_from(trial: FrozenTrial) -> TakenFrom | None:
+    """Return the trial of an earlier study whose params a trial has; ``None``: there is none."""
+    stored = trial.user_attrs.get(TAKEN_FROM)
+    return None if stored is None else TakenFrom(study=stored["study"], number=stored["number"])
+
+
+def passes_rungs(trial: FrozenTrial) -> bool:
+    """Return whether a trial never pauses: the baseline, and the first one that was taken from earlier studies."""
+    stored = trial.user_attrs.get(TAKEN_FROM)
+    return is_baseline(trial) or (stored is not None and stored["place"] == 0)
 
 
 def start(
@@ -345,6 +361,7 @@ def _say(
         values=list(values or ()),
         failure=failure,
         paused=_shown(pause_of(trial)) if state == "WAITING" else None,
+        taken_from=taken_from(trial),
     )
     events.add(tx, study.uuid, study.study_id, changed)
     if state != "RUNNING":

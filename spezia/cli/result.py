@@ -27,6 +27,8 @@ def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -
     table.add_row(best.metric, *scores, style="bold")
     console.print(f"\n{best.study}: trial {best.number} is the best of {_counts(best.trials)}")
     console.print(table)
+    if (source := best.taken_from) is not None:
+        console.print(f"its params are those of trial {source.number} of {source.study}", highlight=False)
     if best.improvement is not None:
         console.print(f"improvement over the baseline: {number_words(best.improvement)}")
     for metric, score in sorted(best.metrics.items()):

@@ -43,6 +43,8 @@ def show_validation(found: Validation, console: Console) -> None:
     )
     if found.quote is not None:
         console.print(f"quote: {quote_words(found.quote)}", soft_wrap=True, highlight=False)
+    if found.warm_start is not None:
+        console.print(f"warm start: {found.warm_start}", soft_wrap=True, markup=False, highlight=False)
     for warning in found.warnings:
         console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
     if not found.warnings:

@@ -7,6 +7,7 @@ from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
+from spezia.contract.warm_start import TakenFrom
 from spezia.contract.wire import Count, Reply
 
 
@@ -36,6 +37,8 @@ class BestTrial(Reply):
     """Values of all objectives by metric, at the trial's best evaluation by the first objective."""
     params: Params
     """Searched params of the trial."""
+    taken_from: TakenFrom | None = None
+    """Trial of an earlier study whose params this trial runs, by ``warm_start``; null where there is none."""
     metrics: dict[str, float]
     """All metrics of the trial's best evaluation; those of the test split are named ``test_…``."""
     step: Count

@@ -6,6 +6,7 @@ from spezia.contract.failure import Failure
 from spezia.contract.study import StudyState
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Paused, TrialState
+from spezia.contract.warm_start import TakenFrom
 from spezia.contract.wire import Count, Reply
 
 
@@ -39,6 +40,8 @@ class TrialChanged(Reply):
     """Reason why the trial failed or was ended early; null otherwise."""
     paused: Paused | None = None
     """Rung at which the WAITING trial is paused; null: it is not paused."""
+    taken_from: TakenFrom | None = None
+    """Trial of an earlier study whose params this trial runs; null: there is none."""
 
 
 class ValueReported(Reply):

@@ -104,8 +104,8 @@ class RungsOptions(Wire):
     """Number of steps at which the first rung stands. When absent, about a fiftieth of the longest trial, but behind
     its warm-up and at least 8 optimizer steps; it is decided when the study has been prepared, and written here."""
     top: PositiveInt = 3
-    """Number of trials that are carried out to their end before the study drops those that are still paused, the
-    baseline not counted."""
+    """Number of trials that are carried out to their end before the study drops those that are still paused;
+    those that never pause do not count."""
 
 
 class NoPruner(Wire):

@@ -37,6 +37,7 @@ from spezia.contract.space_rules import (
 )
 from spezia.contract.start_small import StartSmall
 from spezia.contract.tasks import CLASS_TASKS, TRAINED_TASKS, Direction, Task, fill_columns
+from spezia.contract.warm_start import WarmStart, why_no_warm_start
 from spezia.contract.wire import MAX_EXACT, AtMost, FieldError, Name, Text, Wire, first_errors, refuse
 
 _SEARCH_SPACE = """\
@@ -181,6 +182,11 @@ class StudySpec(Wire):
     ] = []
     """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn. At most 1,000
     can be posted, of 10,000 values of searched params together."""
+    warm_start: WarmStart = "none"
+    """Finished studies of which up to 4 of the best trials run first here, after the baseline and what is enqueued:
+    studies by name, ``auto`` for those of the same owner that are most alike, or ``none``. They share task, method,
+    metric and at least one searched param with this one. With ``auto``, scripts, grids and studies of several
+    objectives begin as with ``none``."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None
@@ -232,6 +238,11 @@ class StudySpec(Wire):
     def directions(self) -> list[Direction]:
         """Directions of all objectives, in order."""
         return [one.direction for one in self.objectives if one.direction is not None]
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether the study begins with trials of others, if there are any."""
+        return self.warm_start != "none" and why_no_warm_start(self.task, self.objectives, self.sampler) is None
 
     @property
     def wanted_metrics(self) -> list[str]:
@@ -294,6 +305,8 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
             for place, names in (("search_space", spec.search_space), ("fixed", spec.fixed))
             if "label_smoothing" in names
         ]
+    if isinstance(spec.warm_start, list) and (why := why_no_warm_start(spec.task, spec.objectives, spec.sampler)):
+        errors.append((("warm_start",), why, None))
     if spec.training.class_weights is not None and spec.task not in CLASS_TASKS:
         message = f"{spec.task} has no classes to be weighed; drop class_weights"
         errors.append((("training", "class_weights"), message, spec.training.class_weights))

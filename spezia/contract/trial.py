@@ -6,6 +6,7 @@ from typing import Literal
 from spezia.contract.advice import Advice
 from spezia.contract.failure import Failure
 from spezia.contract.study_spec import Params
+from spezia.contract.warm_start import TakenFrom
 from spezia.contract.wire import Count, Reply, Wire
 
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
@@ -70,6 +71,9 @@ class Trial(Reply):
     """Whether the trial runs the defaults, for comparison."""
     retry_of: Count | None = None
     """Number of the FAIL trial whose params this trial runs again; null where it is no retry."""
+    taken_from: TakenFrom | None = None
+    """Trial of an earlier study whose params this trial runs, by ``warm_start``; null where they come from nowhere
+    else."""
     started_at: datetime | None
     """Time at which the trial started; null while it waits."""
     finished_at: datetime | None

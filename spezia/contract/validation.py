@@ -44,3 +44,6 @@ class Validation(Reply):
     quote: Quote | None = None
     """What the study would take, by steps that were timed for an earlier study of the same task, model and data on a
     device that is here now; null where there is none."""
+    warm_start: str | None = None
+    """Sentence about the finished studies of which the study would run some of the best trials first; null where the
+    spec asks for none."""

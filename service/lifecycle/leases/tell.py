@@ -18,12 +18,14 @@ from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.studies.quote import keep_quote, quote_prepared, quote_probed
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
+from service.lifecycle.studies.warm_start import past_studies
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
 from service.lifecycle.trials.saved_seconds import saved_seconds
 from service.rung_marks import pause_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import with_first_rung
 from service.search.results.judge_trial import judge_trial, values_when_pruned
+from service.search.warm_start.portfolio import PastStudy
 from service.store import artifacts, attempts, leases, measurements, studies, study_summaries, trials
 from service.store.leases import Lease
 from service.store.store import Store
@@ -56,6 +58,7 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
         OutcomeRefused: The outcome does not fit the assignment or the reports; the lease lives on.
     """
     ahead = _work_out_ahead(store, proposer, lease_id, token, outcome)
+    failpoint("tell.worked_out_ahead")
     with store.writing() as tx:
         study_id = studies.lock_by_lease(tx, lease_id, token)
         if study_id is None:
@@ -121,6 +124,8 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
 class _Ahead:
     """What takes too long for the transaction that accepts facts."""
 
+    past: list[PastStudy]
+    """Finished studies of which trials run first."""
     first: FirstTrials | None
     """Trials that the study begins with; ``None``: it has begun."""
     quoted: Quote | None
@@ -138,12 +143,13 @@ def _work_out_ahead(store: Store, proposer: Proposer, lease_id: str, token: str,
             return None  # the facts come too late, or again
         if isinstance(outcome, ProbeOutcome):
             assert study.facts is not None
-            return _Ahead(None, quote_probed(tx, study, facts_with(study.facts, outcome), outcome.device_seconds))
+            return _Ahead([], None, quote_probed(tx, study, facts_with(study.facts, outcome), outcome.device_seconds))
         if outcome.facts is None:
             return None
         seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
         quoted = quote_prepared(tx, study, outcome.facts, outcome.device_seconds)
-    return _Ahead(propose_first_trials(proposer, study, outcome.facts, seen, attrs), quoted)
+        past = past_studies(tx, study, outcome.facts)
+    return _Ahead(past, propose_first_trials(proposer, study, outcome.facts, past, seen, attrs), quoted)
 
 
 def _accept_prepared(
@@ -171,10 +177,11 @@ def _accept_prepared(
     seen = trials.all_of(tx, study)
     _keep_quote(tx, study, held, ahead)
     first = None if ahead is None else ahead.first
-    if first is None or first.number != len(seen):
-        # stock Optuna has added trials since
+    if first is None or first.number != len(seen) or len(seen) + len(first.proposals) > spec.n_trials:
+        # stock Optuna has added trials since, or a person has lowered their number
         attrs = tx.trials.get_study_system_attrs(study.study_id)
-        first = propose_first_trials(proposer, study, outcome.facts, seen, attrs)
+        past = [] if ahead is None else ahead.past
+        first = propose_first_trials(proposer, study, outcome.facts, past, seen, attrs)
     return settle(tx, enqueue_first_trials(tx, study, first))
 
 

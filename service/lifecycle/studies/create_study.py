@@ -5,6 +5,7 @@ import logging
 from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
 from service.lifecycle.studies.plan_study import PlannedStudy
+from service.lifecycle.studies.warm_start import check_warm_start
 from service.store import datasets, studies
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -23,7 +24,7 @@ def create_study(store: Store, planned: PlannedStudy) -> tuple[str, bool]:
     changed since: both what was posted and what it is now are the same spec.
 
     Raises:
-        Invalid: Nobody has uploaded a data set of the study.
+        Invalid: Nobody has uploaded a data set of the study, or it cannot begin with trials of a study that it names.
         StudyExists: The name belongs to somebody else's study, or to one of another spec: the fields that differ
             are named.
     """
@@ -33,6 +34,8 @@ def create_study(store: Store, planned: PlannedStudy) -> tuple[str, bool]:
         existing = _find(tx, named.name)
         failpoint("create.looked")
         _check_uploads(tx, named)
+        if existing is None:  # else it has begun already, and studies that it names may be gone
+            check_warm_start(tx, named)
         created = studies.create(tx, named, planned.warnings) if existing is None else None
         failpoint("create.before_commit")
         # on PostgreSQL somebody may have been first since we looked

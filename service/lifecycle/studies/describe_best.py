@@ -114,6 +114,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         metric=spec.metric,
         values=values,
         params=plain_params(leader.params),
+        taken_from=trials.taken_from(leader),
         metrics={name: value for name, value in row.metrics.items() if name != CACHED_ROWS}
         | (study.test_metrics or {}),
         step=row.step,

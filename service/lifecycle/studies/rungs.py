@@ -29,7 +29,7 @@ def due_promotions(tx: Transaction, study: StudyRow) -> list[Promotion]:
 
 def next_rung(study: StudyRow, trial: FrozenTrial) -> int | None:
     """Return the step of the rung at which a trial may pause next when it goes on; ``None``: it runs to its end."""
-    if trials.is_baseline(trial):
+    if trials.passes_rungs(trial):
         return None
     pause = pause_of(trial)
     n_passed = n_promoted_of(trial) if pause is None else pause.rung + 1
@@ -40,10 +40,11 @@ def next_rung(study: StudyRow, trial: FrozenTrial) -> int | None:
 def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial, step: int) -> None:
     """Decide on a RUNNING trial that has just reported ``step``: at a rung it is told to pause, or it is promoted.
 
-    The baseline passes all rungs, and a trial that begins anew passes those from which it was promoted before. Where
-    device seconds are limited a trial always pauses, as it has reserved those up to its rung; it may go on at once.
+    The baseline passes all rungs, as does the first trial of a warm start; a trial that begins anew passes those from
+    which it was promoted before. Where device seconds are limited a trial always pauses, as it has reserved those up to
+    its rung; it may go on at once.
     """
-    if not isinstance(study.spec.pruner, RungsPruner) or trials.is_baseline(trial):
+    if not isinstance(study.spec.pruner, RungsPruner) or trials.passes_rungs(trial):
         return
     steps = rung_steps(study.spec, trial_params(study.spec, trial.params))
     if step not in steps:

@@ -28,6 +28,7 @@ def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Tri
         paused=trials.paused_at(trial),
         baseline=trials.is_baseline(trial),
         retry_of=trial.user_attrs.get(RETRY_OF),
+        taken_from=trials.taken_from(trial),
         started_at=_aware(trial.datetime_start),
         finished_at=_aware(trial.datetime_complete),
     )

@@ -127,7 +127,8 @@ def _timed_kinds(facts: Facts) -> list[KindTimes]:
 class RungCounts:
     """How many of some trials have reached each rung and were promoted from it, and how many are complete.
 
-    They are immutable. A trial counts that has reached a rung; the baseline, which passes them all, has reached none.
+    They are immutable. A trial counts that has reached a rung; one that passes them all, as the baseline, has reached
+    none.
     """
 
     def __init__(

@@ -3,14 +3,14 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, Row, Table, bindparam, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, insert, select
 
 from service.store.optuna.tables import (
     trial_intermediate_values,
@@ -29,11 +29,17 @@ ROWS_PER_STATEMENT = 100
 """Number of rows that one statement writes: SQLite may allow no more than 999 bound values."""
 
 
-def load_trials(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
-    """Read whole trials, by id: six statements for each 500 trials."""
+def load_trials(
+    connection: Connection, trial_ids: Sequence[int], steps: Collection[int] | None = None
+) -> dict[int, FrozenTrial]:
+    """Read whole trials, by id: six statements for each 500 trials.
+
+    Args:
+        steps: Steps whose intermediate values are read; ``None``: all.
+    """
     found: dict[int, FrozenTrial] = {}
     for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
-        found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT])
+        found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT], steps)
     return found
 
 
@@ -145,19 +151,18 @@ def _from_stored(value: float | None, kind: str) -> float:
     return value
 
 
-def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, FrozenTrial]:
+def _load_some(
+    connection: Connection, trial_ids: Sequence[int], only_steps: Collection[int] | None
+) -> dict[int, FrozenTrial]:
     # states first: who sees a finished trial then sees all of it, also where each statement has its own snapshot
     rows = connection.execute(select(trials).where(trials.c.trial_id.in_(trial_ids))).all()
-    params, values, steps, user, system = (
+    params, values, user, system = (
         _rows_by_trial(connection, table, trial_ids)
-        for table in (
-            trial_params,
-            trial_values,
-            trial_intermediate_values,
-            trial_user_attributes,
-            trial_system_attributes,
-        )
+        for table in (trial_params, trial_values, trial_user_attributes, trial_system_attributes)
     )
+    reported = trial_intermediate_values
+    wanted = () if only_steps is None else (reported.c.step.in_(only_steps),)
+    steps = _rows_by_trial(connection, reported, trial_ids, *wanted)
     return {
         row.trial_id: _freeze(
             row,
@@ -171,11 +176,14 @@ def _load_some(connection: Connection, trial_ids: Sequence[int]) -> dict[int, Fr
     }
 
 
-def _rows_by_trial(connection: Connection, table: Table, trial_ids: Iterable[int]) -> defaultdict[int, list[Row[Any]]]:
+def _rows_by_trial(
+    connection: Connection, table: Table, trial_ids: Iterable[int], *conditions: ColumnElement[bool]
+) -> defaultdict[int, list[Row[Any]]]:
     # in the order of the primary key, which is the order of writing
     primary_key = next(iter(table.primary_key.columns))
     grouped: defaultdict[int, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(select(table).where(table.c.trial_id.in_(trial_ids)).order_by(primary_key)):
+    wanted = select(table).where(table.c.trial_id.in_(trial_ids), *conditions).order_by(primary_key)
+    for row in connection.execute(wanted):
         grouped[row.trial_id].append(row)
     return grouped
 

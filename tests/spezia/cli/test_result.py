@@ -6,6 +6,7 @@ from spezia.cli.result import show_result
 from spezia.contract.advice import Advice, Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.saved import SavedSeconds
+from spezia.contract.warm_start import TakenFrom
 from tests.service.replies import make_best, make_front, make_study
 
 
@@ -30,6 +31,13 @@ def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
     screen = io.StringIO()
     show_result(make_best(), make_study(saved_seconds=saved), Console(file=screen, width=120))
     assert "device time: 50 s; saved: about 2 min 5 s by pruning" in screen.getvalue().splitlines()
+
+
+def test_a_winner_from_another_study_says_so() -> None:
+    best = make_best().model_copy(update={"taken_from": TakenFrom(study="older", number=3)})
+    screen = io.StringIO()
+    show_result(best, make_study(), Console(file=screen, width=120))
+    assert "its params are those of trial 3 of older" in screen.getvalue().splitlines()
 
 
 def test_three_pieces_of_advice_are_shown_and_where_the_others_are() -> None:
