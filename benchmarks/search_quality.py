@@ -2,6 +2,7 @@
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/search_quality.py TABLE.npz --out SEARCHES.jsonl [--seeds 20]
     PYTHONPATH=. python benchmarks/search_quality.py TABLE.npz --out SEARCHES.jsonl --summary
+    PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/search_quality.py TABLE.npz --out STUDIES.jsonl --studies
 
 Every method searches every task under every seed until it has seen a value that 5 % of the task's configurations
 reach, or has spent its budget; ``--slack`` loosens that value by so many standard deviations of a configuration's value
@@ -10,6 +11,9 @@ search that never got there counts as its whole budget. A proposal trains like t
 epochs (`replay/task.py`). Methods whose names end in ``-12`` search at the largest number of epochs only, as is usual
 where epochs are what is saved. Those that end in ``-warm`` begin with four configurations that together were best on
 the other tasks, those of the same data set left out.
+
+With ``--studies`` each method is a study of so many trials instead, which is carried out to its end: the summary says
+what it cost, and how far its best complete trial is from the task's best configuration.
 
 The searches are lines of the file, and those that are there are not made again. The summary says for each method and
 number of workers, as JSON, how many times less it cost than random search without pruning, or than another method by
@@ -20,6 +24,7 @@ by with one ``--slack`` and not with another is chance.
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import time
@@ -34,9 +39,9 @@ import numpy as np
 import optuna
 from ft_table import Table
 from replay.lifecycle import make_template
-from replay.methods import METHODS, REFERENCE, THROUGH_THE_SERVICE, Setting
+from replay.methods import METHODS, REFERENCE, STUDIES, THROUGH_THE_SERVICE, Setting
 from replay.simulate import Costs, simulate
-from replay.summary import describe, noise_of, summarise
+from replay.summary import describe, noise_of, summarise, summarise_studies
 from replay.task import ReplayTask, portfolio
 
 SHARE = 0.05
@@ -72,6 +77,8 @@ class Replay:
         fixed = {"epochs": longest} if "-12" in search.method else {}
         others = [one for one in self._tasks.values() if family(one.name) != family(task.name)]
         target = task.target(SHARE) + (search.slack * self._noise[task.name] if search.slack else 0.0)
+        if search.method in STUDIES:
+            target = -math.inf
         began = time.process_time()
         with ExitStack() as stack:
             setting = Setting(
@@ -83,7 +90,7 @@ class Replay:
                 folder=self._folder,
                 stack=stack,
             )
-            method = (METHODS | THROUGH_THE_SERVICE)[search.method](setting)
+            method = (METHODS | THROUGH_THE_SERVICE | STUDIES)[search.method](setting)
             found = simulate(task, method, workers=search.workers, budget=search.budget, target=target, costs=COSTS)
         return vars(search) | vars(found) | {"cpu_seconds": round(time.process_time() - began, 3)}
 
@@ -147,7 +154,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="the searches, one JSON object a line")
-    parser.add_argument("--methods", nargs="+", choices=METHODS | THROUGH_THE_SERVICE, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS | THROUGH_THE_SERVICE | STUDIES)
+    parser.add_argument("--studies", action="store_true", help="carry out whole studies")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--slack", type=float, nargs="+", default=[0.0])
@@ -160,12 +168,14 @@ if __name__ == "__main__":
         main(
             given.table,
             given.out,
-            given.methods,
+            given.methods or list(STUDIES if given.studies else METHODS),
             given.seeds,
             given.workers,
             given.slack,
-            given.budget,
+            math.inf if given.studies else given.budget,
             given.processes,
         )
-    for line in (*describe(Table.load(given.table), SHARE), *summarise(read(given.out), given.reference)):
+    table, lines = Table.load(given.table), read(given.out)
+    found = summarise_studies(table, lines) if given.studies else summarise(lines, given.reference)
+    for line in (*describe(table, SHARE), *found):
         print(json.dumps(line))

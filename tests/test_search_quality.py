@@ -255,3 +255,27 @@ def test_pausing_at_rungs_lets_a_budget_begin_several_times_as_many_trials(tmp_p
     paused, whole = (replay.run(program.Search(method=name, **search)) for name in ("rungs-early-12", "spezia-12"))
     assert whole["n_trials"] == 4
     assert paused["n_trials"] > 3 * whole["n_trials"]
+
+
+def test_a_study_is_carried_out_to_its_end_and_its_answer_is_a_complete_trial(tmp_path: Path) -> None:
+    program, table = load("search_quality"), made_up_table()
+    load("replay.lifecycle").make_template(tmp_path)
+    replay = program.Replay(table, tmp_path)
+    search = {"task": "made1", "workers": 1, "seed": 1, "slack": 0.0, "budget": math.inf}
+    lines = [replay.run(program.Search(method=name, **search)) for name in ("12x-none-12", "12x-rungs-early-12")]
+    assert [line["n_trials"] for line in lines] == [12, 12]
+    whole, paused = lines
+    costs = program.COSTS
+    assert whole["cost"] == pytest.approx(12 * (1 + costs.start))
+    assert paused["cost"] < 0.6 * whole["cost"]
+    assert whole["best_complete"] == whole["best"]
+    assert paused["best_complete"] >= paused["best"]
+    [of_whole, of_paused] = load("replay.summary").summarise_studies(made_up_table(n_tasks=1), only_task(lines))
+    assert (of_whole["study"], of_paused["study"]) == ("12x-none-12", "12x-rungs-early-12")
+    assert of_whole["cost"] > of_paused["cost"]
+    best = load("replay.task").ReplayTask.of_table(table, "made0").best_N.min()
+    assert of_paused["lacks"] == pytest.approx(paused["best_complete"] - best, abs=1e-3)
+
+
+def only_task(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line | {"task": "made0"} for line in lines]

@@ -68,7 +68,7 @@ class SpeziaService:
         self._store = Store(open_engine(f"sqlite:///{self._database}"), self._clock)
         self._proposer = Proposer(self._store.metrics)
         self._workers = [self._registered() for _ in range(workers)]
-        self._held: dict[str, TrialAssignment] = {}
+        self._held: dict[Hashable, TrialAssignment] = {}
         self._checkpoints: dict[int, HeldCheckpoint] = {}
         create_study(self._store, plan_study(spec))
         [prepare] = dispatch(self._store, self._proposer, self._workers[0], 1).assignments
@@ -92,14 +92,14 @@ class SpeziaService:
             return None
         [assignment] = found
         assert isinstance(assignment, TrialAssignment)
-        self._held[assignment.lease_id] = assignment
+        self._held[assignment.number] = assignment
         step = assignment.resume.step if assignment.resume else 0
         evaluate_at = None if assignment.evaluate_at is None else frozenset(assignment.evaluate_at)
-        return Work(assignment.lease_id, assignment.params, step, evaluate_at)
+        return Work(assignment.number, assignment.params, step, evaluate_at)
 
     def report(self, trial: Hashable, step: int, value: float, now: float, *, is_last: bool) -> Answer:
         self._clock.passed = now
-        own = self._held[str(trial)]
+        own = self._held[trial]
         body = Report(
             lease_id=own.lease_id,
             token=own.token,
@@ -124,7 +124,7 @@ class SpeziaService:
 
     def end(self, trial: Hashable, now: float, *, diverged: bool) -> None:
         self._clock.passed = now
-        own = self._held[str(trial)]
+        own = self._held[trial]
         failure = Failure(failure_class="diverged", message="the loss is not finite") if diverged else None
         state = "FAIL" if diverged else "COMPLETE"
         self._tell(own, TrialOutcome(kind="trial", state=state, failure=failure, device_seconds=0.0))

@@ -85,9 +85,9 @@ def stock(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner])
     return make
 
 
-def spezia(pruner: str, sampler: str = "tpe") -> Callable[[Setting], Method]:
+def spezia(pruner: str, sampler: str = "tpe", n_trials: int = UNLIMITED) -> Callable[[Setting], Method]:
     def make(setting: Setting) -> Method:
-        spec = setting.spec(sampler, pruner)
+        spec = setting.spec(sampler, pruner, n_trials)
         return Spezia(spec, [baseline(spec, FACTS).params, *spec.enqueue])
 
     return make
@@ -155,6 +155,20 @@ METHODS: dict[str, Callable[[Setting], Method]] = {
 comes; those with ``rungs`` pause trials, by the whole lifecycle, and those with ``model`` have the sampler
 ``multi-fidelity``. ``early``: at a first rung that ours would not choose by itself, before 8 optimizer steps of the
 largest batch; ``first``: at the first evaluation."""
+
+STUDIES: dict[str, Callable[[Setting], Method]] = {
+    f"{n_trials}x-{name}{form}": make(n_trials)
+    for n_trials in (12, 20, 64)
+    for form in ("", "-12", "-12-warm")
+    for name, make in {
+        "none": lambda n_trials: spezia("none", n_trials=n_trials),
+        "median": lambda n_trials: spezia("median", n_trials=n_trials),
+        "rungs": lambda n_trials: service("rungs", n_trials=n_trials),
+        "rungs-early": lambda n_trials: service("rungs", n_trials=n_trials, first=FIRST_RUNG),
+        "rungs-early-model": lambda n_trials: service("rungs", "multi-fidelity", n_trials, first=FIRST_RUNG),
+    }.items()
+}
+"""Studies of 12, 20 and 64 trials, which are carried out to their end."""
 
 THROUGH_THE_SERVICE: dict[str, Callable[[Setting], Method]] = {
     "service": service("none"),

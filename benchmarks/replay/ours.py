@@ -27,9 +27,11 @@ class Spezia:
         self._first = list(first)
         self._trials: list[FrozenTrial] = []
 
-    def ask(self, worker: int, now: float) -> Work:
+    def ask(self, worker: int, now: float) -> Work | None:
         del worker, now
         number = len(self._trials)
+        if number == self._spec.n_trials:
+            return None
         wanted = self._first[number] if number < len(self._first) else {}
         request = ProposalRequest(
             spec=self._spec,

@@ -5,6 +5,7 @@ Time is counted in trials of the longest kind: such a trial takes 1 to train and
 
 import heapq
 import itertools
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -19,7 +20,7 @@ class Work:
     """A trial that a worker begins or goes on with."""
 
     trial: Hashable
-    """The method's own name for it."""
+    """The method's own name for it, the same whenever it goes on."""
     params: Params
     step: int = 0
     """Evaluations that its checkpoint has behind it; 0: it starts from the pretrained model."""
@@ -62,6 +63,8 @@ class Found:
     """Whether it was."""
     best: float
     """The best value seen by then."""
+    best_complete: float
+    """The best value of a trial that was carried out to its end by then."""
     n_trials: int
     """Trials begun."""
 
@@ -83,7 +86,8 @@ def simulate(task: ReplayTask, method: Method, *, workers: int, budget: float, t
     events = [_Event(0.0, worker, worker, None) for worker in range(workers)]
     order = itertools.count(workers)
     idle: list[int] = []
-    best, n_trials, now = float("inf"), 0, 0.0
+    best, best_complete, n_trials, now = math.inf, math.inf, 0, 0.0
+    best_of: dict[Hashable, float] = {}
 
     def later(at: float, worker: int, work: Work | None = None, curve: Sequence[float] = (), step: int = 0) -> None:
         heapq.heappush(events, _Event(at, next(order), worker, work, curve, step))
@@ -92,7 +96,7 @@ def simulate(task: ReplayTask, method: Method, *, workers: int, budget: float, t
         event = heapq.heappop(events)
         now, worker, work = event.at, event.worker, event.work
         if now * workers >= budget:
-            return Found(budget, False, best, n_trials)
+            return Found(budget, False, best, best_complete, n_trials)
         if work is None:
             begun = method.ask(worker, now)
             if begun is None:
@@ -110,12 +114,14 @@ def simulate(task: ReplayTask, method: Method, *, workers: int, budget: float, t
         else:
             value = event.curve[event.step - 1]
             best = min(best, value)
+            best_of[work.trial] = min(value, best_of.get(work.trial, math.inf))
             if best <= target:
-                return Found(now * workers, True, best, n_trials)
+                return Found(now * workers, True, best, best_complete, n_trials)
             is_last = event.step == task.n_evaluations(work.params)
             answer = method.report(work.trial, event.step, value, now, is_last=is_last)
             if is_last:
                 method.end(work.trial, now, diverged=False)
+                best_complete = min(best_complete, best_of[work.trial])
                 answer = "stop"
         if answer == "go on":
             later(now + one_step, worker, work, event.curve, event.step + 1)
@@ -124,4 +130,4 @@ def simulate(task: ReplayTask, method: Method, *, workers: int, budget: float, t
         for free in idle:  # what was reported may have given them something to do
             later(now, free)
         idle.clear()
-    return Found(now * workers, False, best, n_trials)
+    return Found(now * workers, False, best, best_complete, n_trials)

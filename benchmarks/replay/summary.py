@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ft_table import Table
 from numpy.typing import NDArray
-from replay.methods import METHODS, THROUGH_THE_SERVICE
+from replay.methods import METHODS, STUDIES, THROUGH_THE_SERVICE
 from replay.task import ReplayTask
 
 N_BOOTSTRAP = 2_000
@@ -76,6 +76,34 @@ def summarise(lines: Sequence[dict[str, Any]], reference: str) -> Iterator[dict[
                     for task, one, other in zip(tasks, others, costs, strict=True)
                 },
                 "cpu_seconds": round(float(np.mean([line["cpu_seconds"] for line in own])), 2),
+            }
+
+
+def summarise_studies(table: Table, lines: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a line for each kind of study and number of workers: its cost, and what its best complete trial lacks.
+
+    ``lacks`` are the nats between the study's best complete trial and the task's best configuration, ``of_noise`` the
+    same in standard deviations of a configuration's value between seeds, both means over all studies.
+    """
+    least = {name: ReplayTask.of_table(table, name).best_N.min() for name in table.tasks}
+    noise = dict(zip(table.tasks, noise_of(table), strict=True))
+    for workers in sorted({line["workers"] for line in lines}):
+        for method in STUDIES:
+            own = [line for line in lines if (line["method"], line["workers"]) == (method, workers)]
+            if not own:
+                continue
+            lacks = {
+                task: [line["best_complete"] - least[task] for line in own if line["task"] == task]
+                for task in table.tasks
+            }
+            yield {
+                "workers": workers,
+                "study": method,
+                "studies": len(own),
+                "cost": round(float(np.mean([line["cost"] for line in own])), 2),
+                "lacks": round(float(np.mean([np.mean(of_task) for of_task in lacks.values()])), 4),
+                "of_noise": round(float(np.mean([np.mean(lacks[task]) / noise[task] for task in table.tasks])), 2),
+                "by_task": {task: round(float(np.mean(of_task)), 4) for task, of_task in lacks.items()},
             }
 
 
