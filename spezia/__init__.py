@@ -7,6 +7,7 @@ Importing this loads pydantic and httpx2 and nothing of the service, the trainer
 
 from spezia.client import Client, ClientError, SpeziaError, Unreachable
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.confirm import Confirm
 from spezia.contract.data import Data
 from spezia.contract.objectives import Constraint, Objective
 from spezia.contract.start_small import StartSmall
@@ -21,6 +22,7 @@ __all__ = [
     "Categorical",
     "Client",
     "ClientError",
+    "Confirm",
     "Constraint",
     "Data",
     "Float",

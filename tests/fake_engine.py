@@ -247,6 +247,8 @@ def _end(work: Work, answer: Answer) -> Ended:
     if work.assignment.kind == "score":
         missing = [name for name, content in MODEL.items() if (directory / name).read_bytes() != content]
         return Ended(metrics={"test_loss": 0.5, "test_accuracy": 0.0 if missing else 1.0})
+    if work.assignment.kind == "confirm":
+        return Ended(metrics={"validation_loss": 0.5}, row_scores=[0.4, 0.6])
     if not answer.keep_model:
         return Ended()
     for name, content in MODEL.items():

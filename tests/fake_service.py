@@ -15,6 +15,7 @@ from spezia.contract.problem import MEDIA_TYPE, Code, Problem
 from spezia.contract.protocol import (
     TOKEN_HEADER,
     Assignment,
+    ConfirmAssignment,
     Dispatch,
     PrepareAssignment,
     ProbeAssignment,
@@ -61,6 +62,8 @@ def assignment(kind: str = "trial", number: int = 0, **changes: Any) -> Assignme
     if kind == "probe":
         return ProbeAssignment(**(common | {"facts": FACTS} | changes))
     common |= {"number": number, "params": {"learning_rate": 3e-5, "epochs": 2}, "facts": FACTS}
+    if kind == "confirm":
+        return ConfirmAssignment(**(common | {"fresh_seed": 0, "seconds_left": None} | changes))
     if kind == "score":
         return ScoreAssignment(**(common | {"model_files": list(MODEL)} | changes))
     return TrialAssignment(**(common | {"seconds_left": None} | changes))

@@ -96,7 +96,9 @@ class Ended(Reply):
     step_times: StepTimes | None = None
     """What trials will take, of a probe."""
     metrics: Metrics | None = None
-    """What was measured, of a pilot or an assignment to score."""
+    """What was measured, of a pilot, a run that confirms a trial, or an assignment to score."""
+    row_scores: list[float] | None = None
+    """The objective on each validation row, of a run that confirms a trial."""
     model_saved: bool = False
     """Whether the best model lies in the folder that ``Work`` named."""
     speed: TrialSpeed | None = None

@@ -163,9 +163,10 @@ def last_end(tx: Transaction, study_uuid: str) -> datetime | None:
     return ended_at
 
 
-def trial_seconds(tx: Transaction, study_uuid: str) -> float:
-    """Return the device seconds of a study's trials, summed over all their ended attempts."""
-    of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind == "trial")
+def budget_seconds(tx: Transaction, study_uuid: str) -> float:
+    """Return the device seconds that count against a study's budget: of all ended attempts at trials, and at runs that
+    confirm them."""
+    of_trials = (attempt.c.study_uuid == study_uuid, attempt.c.kind.in_(("trial", "confirm")))
     total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_trials)
     return float(tx.connection.execute(total).scalar_one())
 

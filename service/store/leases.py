@@ -18,10 +18,11 @@ from service.store.optuna.tables import trials
 from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import lease, study_spec
 from service.store.transaction import Transaction
+from spezia.contract.confirm import MAX_SEEDS
 
-Kind = Literal["prepare", "probe", "small", "trial", "score"]
+Kind = Literal["prepare", "probe", "small", "trial", "confirm", "score"]
 """What a lease is for: the study's preparation, measuring its similarity and timing steps (``probe``), a pilot
-(``small``), a trial, or scoring the winner."""
+(``small``), a trial, a run that confirms one under a fresh seed (``confirm``), or scoring the winner."""
 TERM = timedelta(seconds=LEASE_SECONDS)
 """How long a lease lasts from when it is granted or renewed."""
 GRACE = timedelta(seconds=GRACE_SECONDS)
@@ -48,7 +49,8 @@ class Lease:
     study_uuid: str
     kind: Kind
     number: int
-    """Number of the trial; of ``prepare`` and ``probe`` 0, and of ``score`` the winner's."""
+    """Number of the trial; of ``prepare`` and ``probe`` 0, of ``score`` the winner's, and of ``confirm`` as
+    `confirm_runs` makes it of trial and seed."""
     attempt: int
     worker_id: str
     expires_at: datetime
@@ -56,6 +58,11 @@ class Lease:
     """Whether a person has cancelled this one trial."""
     reserved_seconds: float | None = None
     """Part of the study's ``device_seconds`` that is kept for it; ``None`` without such a budget."""
+
+    @property
+    def trial_number(self) -> int:
+        """Number of the trial that it is for, or whose params it has."""
+        return self.number // MAX_SEEDS if self.kind == "confirm" else self.number
 
 
 def add(tx: Transaction, granted: Lease) -> None:

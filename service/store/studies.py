@@ -37,6 +37,7 @@ from service.store.sql.statements import Call, Row, Statement
 from service.store.sql.tables import LACKS_CARD, lease, study_spec, study_summary
 from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
+from spezia.contract.confirm import Confirmation
 from spezia.contract.event import StudyChanged
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
@@ -106,6 +107,8 @@ class StudyRow:
     facts: Facts | None
     test_metrics: dict[str, float] | None
     is_scored: bool
+    confirmation: Confirmation | None
+    """What runs under fresh seeds have said of the winner; ``None``: it has yet to be confirmed, or is not to be."""
     has_card: bool
     """Whether nothing is left to do about the card of the model of an ended study's winner."""
     warnings: list[str]
@@ -369,6 +372,8 @@ def _deadline(created_at: datetime, spec: StudySpec, paused_seconds: float) -> d
 
 
 def _to_column(value: Any) -> Any:
+    if isinstance(value, Confirmation):
+        return value.model_dump_json()
     return value.model_dump(mode="json") if isinstance(value, Facts | Failure) else value
 
 
@@ -378,6 +383,7 @@ def _spec_columns(spec: StudySpec, created_at: datetime, paused_seconds: float) 
         "spec": spec.model_dump_json(),
         "n_trials": spec.n_trials,
         "n_parallel": spec.n_parallel,
+        "confirms": spec.confirm is not None,
         "deadline": _deadline(created_at, spec, paused_seconds),
         "version": uuid4().hex,
     }
@@ -408,6 +414,7 @@ def _read(cache: StudyCache, known: Definition | None, row: Row) -> StudyRow:
         facts=known.facts,
         test_metrics=row.test_metrics,
         is_scored=row.is_scored,
+        confirmation=None if row.confirmation is None else Confirmation.model_validate_json(row.confirmation),
         has_card=row.has_card,
         warnings=row.warnings,
         created_at=row.created_at,

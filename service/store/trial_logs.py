@@ -16,7 +16,7 @@ def append(tx: Transaction, held: Lease, text: str) -> None:
     body is at most 1 MiB (`service/routes/middleware/body_limit.py`).
     """
     stored = text.replace("\0", "\ufffd")  # PostgreSQL stores no null characters
-    row = {"study_uuid": held.study_uuid, "number": held.number, "attempt": held.attempt, "text": stored}
+    row = {"study_uuid": held.study_uuid, "number": held.trial_number, "attempt": held.attempt, "text": stored}
     tx.connection.execute(insert(trial_log), row)
 
 

@@ -15,6 +15,7 @@ _N_TRIALS = (
     .scalar_subquery()
 )
 _UNFINISHED = exists().where(trials.c.study_id == study_spec.c.study_id, UNFINISHED)
+_HAS_ROOM = or_(study_spec.c.n_parallel.is_(None), study_spec.c.n_parallel > _N_LIVE)
 _IS_RUNNING = study_spec.c.state == "running"
 _IS_PREPARED = study_spec.c.facts.is_not(null())
 _AWAITS_PROBE = or_(
@@ -23,9 +24,13 @@ _AWAITS_PROBE = or_(
 
 
 def _may_go_on() -> ColumnElement[bool]:
-    has_room = or_(study_spec.c.n_parallel.is_(None), study_spec.c.n_parallel > _N_LIVE)
     has_one = or_(_UNFINISHED.where(trials.c.state == "WAITING"), study_spec.c.n_trials > _N_TRIALS)
-    return and_(_IS_RUNNING, _IS_PREPARED, has_room, or_(has_one, _AWAITS_PROBE))
+    return and_(_IS_RUNNING, _IS_PREPARED, _HAS_ROOM, or_(has_one, _AWAITS_PROBE))
+
+
+def _may_be_confirmed() -> ColumnElement[bool]:
+    is_over = or_(study_spec.c.state == "stopping", study_spec.c.n_trials <= _N_TRIALS)
+    return and_(study_spec.c.confirms, study_spec.c.confirmation.is_(null()), is_over, _HAS_ROOM, ~_UNFINISHED)
 
 
 def _may_be_scored() -> ColumnElement[bool]:
@@ -41,6 +46,7 @@ _WITH_WORK = Statement(
             and_(~_IS_PREPARED, _N_LIVE == 0),
             and_(_IS_RUNNING, study_spec.c.deadline <= bindparam("now", type_=Instant())),
             _may_go_on(),
+            _may_be_confirmed(),
             _may_be_scored(),
         ),
     )

@@ -132,6 +132,8 @@ def _study_line(study: Study) -> str:
         parts.append(f"{study.trials.paused} paused")
     if study.best:
         parts.append(f"best {number_words(study.best.value)} (trial {study.best.number})")
+    if study.n_confirm_runs:
+        parts.append(f"{study.n_confirm_runs} runs under fresh seeds")
     if study.pareto:
         parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished

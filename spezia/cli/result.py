@@ -31,6 +31,8 @@ def show_result(best: BestTrial | ParetoFront, study: Study, console: Console) -
         console.print(f"its params are those of trial {source.number} of {source.study}", highlight=False)
     if best.improvement is not None:
         console.print(f"improvement over the baseline: {number_words(best.improvement)}")
+    if best.confirmation is not None:
+        console.print(f"confirmation: {best.confirmation.sentence}", soft_wrap=True, highlight=False)
     for metric, score in sorted(best.metrics.items()):
         console.print(f"{metric}: {number_words(score)}", highlight=False)
     _show_seconds(study, console)

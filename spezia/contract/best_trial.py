@@ -3,6 +3,7 @@
 from typing import Any
 
 from spezia.contract.advice import Advice
+from spezia.contract.confirm import Confirmation
 from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
 from spezia.contract.study import TrialCounts
@@ -71,6 +72,8 @@ class BestTrial(Reply):
     """Validation loss minus training loss at the best evaluation, in nats; null where one of them is not known."""
     start_small: SmallRuns | None = None
     """How well small runs predicted full ones; null where the study has none."""
+    confirmation: Confirmation | None = None
+    """What runs under fresh seeds say of the trial and its gain over the baseline; null where the study has none."""
     warnings: list[str]
     """What to know before using the trial, with what to do about it."""
     advice: list[Advice] = []

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from spezia.contract.confirm import MAX_ROW_SCORES
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.problem import Code
@@ -174,6 +175,27 @@ class SmallAssignment(_Assignment):
     """Seconds that the small run may take before the study's timeout; null: there is no limit."""
 
 
+class ConfirmAssignment(_Assignment):
+    """Train in full with a trial's params under a fresh seed, and tell only the outcome."""
+
+    kind: Literal["confirm"] = "confirm"
+    """Kind of the assignment."""
+    number: Count
+    """Number of the trial whose params these are, from 0."""
+    fresh_seed: Count
+    """Number of the fresh seed, from 0; head, dropout and the order of the data are drawn by it and by the study's
+    seed, as no trial draws them."""
+    params: Params
+    """Params of the trial, searched and fixed ones together."""
+    facts: Facts
+    """What was found out about data and model when the study was prepared."""
+    seconds_left: float | None
+    """Seconds that the run may take before the study's timeout or its share of device seconds is used up; null: there
+    is no limit."""
+    evaluate_at: list[Step] | None = None
+    """Steps at which the run evaluates, ascending, as those of the trial; null: it evaluates at every step."""
+
+
 class ScoreAssignment(_Assignment):
     """Score the winner's kept model on the test split."""
 
@@ -200,7 +222,7 @@ class ProbeAssignment(_Assignment):
 
 
 Assignment = Annotated[
-    PrepareAssignment | ProbeAssignment | SmallAssignment | TrialAssignment | ScoreAssignment,
+    PrepareAssignment | ProbeAssignment | SmallAssignment | TrialAssignment | ConfirmAssignment | ScoreAssignment,
     Field(discriminator="kind"),
 ]
 """Any assignment, told apart by its ``kind``."""
@@ -372,6 +394,22 @@ class SmallOutcome(Wire):
     """Seconds that the assignment has occupied the device."""
 
 
+class ConfirmOutcome(Wire):
+    """The outcome of a ``confirm`` assignment: metrics or a failure."""
+
+    kind: Literal["confirm"]
+    """Kind of the assignment."""
+    metrics: Metrics | None = None
+    """Metrics of the run's best evaluation by name, the objective's among them; absent where the run has failed."""
+    row_scores: Annotated[list[float], Field(min_length=1, max_length=MAX_ROW_SCORES, fail_fast=True)] | None = None
+    """Value of the objective on each validation row at that evaluation, or on groups of rows, the same in all runs of a
+    study, so scaled that their mean is the objective; absent where it is no mean over rows, or the run has failed."""
+    failure: Failure | None = None
+    """Reason why the run has failed; absent otherwise."""
+    device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
+
+
 class ScoreOutcome(Wire):
     """The outcome of a ``score`` assignment: metrics or a failure."""
 
@@ -402,7 +440,8 @@ class ProbeOutcome(Wire):
 
 
 Outcome = Annotated[
-    PreparedOutcome | ProbeOutcome | SmallOutcome | TrialOutcome | ScoreOutcome, Field(discriminator="kind")
+    PreparedOutcome | ProbeOutcome | SmallOutcome | TrialOutcome | ConfirmOutcome | ScoreOutcome,
+    Field(discriminator="kind"),
 ]
 """Any outcome, told apart by the ``kind`` of its assignment."""
 

@@ -110,6 +110,8 @@ class Study(Reply):
     """Time at which the study ended; null while it goes on."""
     start_small: SmallRuns | None = None
     """How well small runs predict full ones; null where the study has none."""
+    n_confirm_runs: Count = 0
+    """Number of runs under fresh seeds that have ended, of those that ``spec.confirm`` asks for."""
     warnings: list[str] = []
     """What is allowed but likely to disappoint, and what happened on the way, with what to do about it."""
 

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from spezia.contract.confirm import MAX_TOP, Confirm
 from spezia.contract.data import Data, column_errors
 from spezia.contract.hyperparameters import ParamValue, describe_hyperparameters
 from spezia.contract.objectives import (
@@ -102,7 +103,8 @@ class Training(Wire):
     """Number format of the training; ``auto`` is bf16 on CUDA of compute capability 8.0 or newer, and fp32 elsewhere.
     ``bf16`` also works on a processor with AVX512-BF16 or AMX. The first worker decides for all trials of the study."""
     keep_models: Annotated[int, Field(ge=0, le=100)] = 1
-    """Number of the study's best models that are kept while it runs; every other model is deleted at once."""
+    """Number of the study's best models that are kept while it runs; every other model is deleted at once. When
+    absent in a study with ``confirm``, it is ``confirm.top``."""
     keep_models_bytes: Annotated[int, Field(ge=1, le=MAX_EXACT)] = 50 * 2**30
     """Largest size in bytes of all kept models of the study together; the best one is kept whatever its size."""
     class_weights: Literal["balanced"] | None = None
@@ -191,6 +193,9 @@ class StudySpec(Wire):
     """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None
     """Small runs on a fraction of the data before the full trials; when absent, there are none."""
+    confirm: Confirm | None = None
+    """Runs of the best trials and of the baseline under fresh seeds, when the search has ended; when absent, there are
+    none."""
     training: Training = Training()
     """How trials are evaluated and ended, and which models are kept."""
 
@@ -199,7 +204,7 @@ class StudySpec(Wire):
     def _fill_in(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        body = _with_n_trials(body)
+        body = _with_keep_models(_with_n_trials(body))
         task, data = body.get("task"), body.get("data")
         if task == "script":
             return {"baseline": False} | body
@@ -258,6 +263,18 @@ def _with_n_trials(body: dict[str, Any]) -> dict[str, Any]:
     return {"n_trials": N_TRIALS_UNDER_RUNGS} | body if name == "rungs" else body
 
 
+def _with_keep_models(body: dict[str, Any]) -> dict[str, Any]:
+    """Fill in how many models a study keeps whose winner is confirmed, if it does not say it: one of each that may
+    win."""
+    confirm, training = body.get("confirm"), body.get("training", {})
+    if isinstance(training, Training):
+        training = training.model_dump(exclude_unset=True)
+    top = confirm.get("top", Confirm().top) if isinstance(confirm, dict) else getattr(confirm, "top", None)
+    if top not in range(1, MAX_TOP + 1) or not isinstance(training, dict) or "keep_models" in training:
+        return body
+    return body | {"training": training | {"keep_models": top}}
+
+
 def _unless_checked(spec: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return spec if isinstance(spec, StudySpec) else check(spec)
 
@@ -312,6 +329,7 @@ def _task_errors(spec: StudySpec) -> list[FieldError]:
         errors.append((("training", "class_weights"), message, spec.training.class_weights))
     if spec.data is not None and spec.task != "script":
         errors += column_errors(spec.task, spec.data)
+    errors += _confirm_errors(spec)
     if spec.start_small is not None and spec.task == "script":
         errors.append(
             (
@@ -367,6 +385,24 @@ def whole_space_errors(spec: StudySpec) -> list[FieldError]:
 def limit_errors(spec: StudySpec) -> list[FieldError]:
     """Find what its own limits do not leave room for, in a spec that was valid before they changed."""
     return [*_start_small_errors(spec), *_n_enqueued_errors(spec)]
+
+
+def _confirm_errors(spec: StudySpec) -> Iterator[FieldError]:
+    if spec.confirm is None:
+        return
+    if spec.task == "script":
+        yield ("confirm",), "a script draws its random numbers itself, so it has no fresh seeds; drop confirm", None
+    elif len(spec.objectives) > 1:
+        message = (
+            "several objectives have no single winner that could be confirmed; drop confirm, or keep one objective"
+        )
+        yield ("confirm",), message, None
+    elif not spec.baseline:
+        yield (
+            ("baseline",),
+            "confirm compares the winner with the baseline; set baseline to true, or drop confirm",
+            False,
+        )
 
 
 def _start_small_errors(spec: StudySpec) -> Iterator[FieldError]:

@@ -12,9 +12,9 @@ class Work(Reply):
 
     study: str
     """Name of the study."""
-    kind: Literal["prepare", "probe", "small", "trial", "score"]
-    """Kind of the assignment: preparing a study, measuring its similarity, a small run, a trial, or scoring the winner
-    on the test split."""
+    kind: Literal["prepare", "probe", "small", "trial", "confirm", "score"]
+    """Kind of the assignment: preparing a study, measuring its similarity, a small run, a trial, a run that
+    confirms one, or scoring the winner on the test split."""
     number: Count | None
     """Number of the trial; null for the other kinds of assignment."""
     attempt: Count

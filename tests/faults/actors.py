@@ -19,6 +19,7 @@ from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Assignment,
+    ConfirmOutcome,
     Device,
     HeldCheckpoint,
     HeldLease,
@@ -119,6 +120,11 @@ def result(kind: str, chance: random.Random, *, is_pruned: bool = False, failure
         return PreparedOutcome(kind="prepare", facts=facts, device_seconds=1.0)
     if kind == "probe":
         return ProbeOutcome(kind="probe", device_seconds=1.0)
+    if kind == "confirm":
+        if chance.random() < 0.1:
+            failure = Failure(failure_class="diverged", message="it broke")
+            return ConfirmOutcome(kind="confirm", failure=failure, device_seconds=1.0)
+        return ConfirmOutcome(kind="confirm", metrics={"validation_loss": chance.random()}, device_seconds=1.0)
     if kind == "score":
         return ScoreOutcome(kind="score", metrics={"test_loss": chance.random()}, device_seconds=1.0)
     if failure_class is not None:

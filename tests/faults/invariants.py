@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, select, text
 
 from service.store.optuna import tables as optuna
 from service.store.sql import tables as ours
+from spezia.contract.confirm import MAX_SEEDS
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
 from tests.faults.snapshot import Snapshot, TrialRow
@@ -54,6 +55,7 @@ def _study(snapshot: Snapshot, study: Any, *, is_quiet: bool) -> Iterator[str]:
     for trial in trials:
         yield from (f"trial {trial.number}: {words}" for words in _trial(snapshot, study, spec, trial))
     yield from _attempts(snapshot, study)
+    yield from _confirmation(snapshot, study, spec)
     yield from _events(snapshot, study, trials)
 
 
@@ -189,6 +191,18 @@ def _attempts(snapshot: Snapshot, study: Any) -> Iterator[str]:
     tokens += [row.token for row in snapshot.leases[study.uuid]]
     if len(tokens) != len(set(tokens)):
         yield "I4 a token was given twice"
+
+
+def _confirmation(snapshot: Snapshot, study: Any, spec: StudySpec) -> Iterator[str]:
+    """Each run under a fresh seed has come to one thing, by the attempt that was accepted last."""
+    told = [row for row in snapshot.attempts[study.uuid] if row.kind == "confirm" and row.end == "COMPLETE"]
+    runs = {row.number * MAX_SEEDS + row.seed: row for row in snapshot.confirm_runs[study.uuid]}
+    if len({row.number for row in told}) != len(told):
+        yield f"I3 several results of one run under a fresh seed: {sorted(row.number for row in told)}"
+    if {row.number for row in told} != {number for number, row in runs.items() if row.value is not None}:
+        yield f"I3 runs {sorted(row.number for row in told)} were accepted, {sorted(runs)} are stored"
+    if spec.confirm is not None and study.state in ("complete", "cancelled") and study.confirmation is None:
+        yield "I12 has ended, and nobody says what became of its confirmation"
 
 
 def _events(snapshot: Snapshot, study: Any, trials: list[TrialRow]) -> Iterator[str]:

@@ -101,6 +101,8 @@ class Simulation:
         }
         if seed % 2:
             spec |= {"pruner": RUNGS, "fixed": {"epochs": 3}}
+        if seed % 7 == 2:
+            spec |= {"confirm": {"top": 1, "seeds": 2}, "baseline": True}
         return spec | ({"n_parallel": 1} if self._chance.random() < 0.2 else {})
 
     def _prepare(self) -> None:

@@ -33,6 +33,7 @@ class StudyRow:
     spec: str
     state: str
     finished_at: Any
+    confirmation: str | None
     was_stopped: bool
     """A person has ended it before its time."""
 
@@ -45,6 +46,7 @@ class Snapshot:
     leases: dict[str, list[Row[Any]]]
     attempts: dict[str, list[Row[Any]]]
     events: dict[str, list[Row[Any]]]
+    confirm_runs: dict[str, list[Row[Any]]]
     """By the study's UUID."""
     measurements: dict[tuple[str, int], list[Row[Any]]]
     """By the study's UUID and trial number."""
@@ -62,6 +64,7 @@ class Snapshot:
             leases=_by_study(connection, ours.lease, "number"),
             attempts=_by_study(connection, ours.attempt, "number", "attempt"),
             events=events,
+            confirm_runs=_by_study(connection, ours.confirm_run, "number", "seed"),
             measurements=measurements,
             artifacts=_rows(connection, ours.artifact, "lease_id", "file"),
         )
@@ -79,6 +82,7 @@ def _studies(connection: Connection, events: dict[str, list[Row[Any]]]) -> list[
             spec=row.spec,
             state=row.state,
             finished_at=row.finished_at,
+            confirmation=row.confirmation,
             was_stopped=any(event.payload.get("state") == "stopping" for event in events[row.uuid]),
         )
         for row in connection.execute(names)

@@ -25,6 +25,7 @@ from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     Assignment,
+    ConfirmAssignment,
     PrepareAssignment,
     ProbeAssignment,
     ScoreAssignment,
@@ -41,6 +42,7 @@ from trainer.model.device import choose_device, describe_device
 from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
 from trainer.model.memory_hints import MemoryHints
 from trainer.train.checkpoint import Checkpoints, Preempted
+from trainer.train.confirm_run import confirm_run
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.linear_probe import measure_similarity
 from trainer.train.pause_costs import PauseCosts
@@ -155,6 +157,8 @@ class Engine:
             return messages.Ended(metrics=score(directory, prepared))
         if isinstance(assignment, SmallAssignment):
             return messages.Ended(metrics=self._pilot(assignment, prepared))
+        if isinstance(assignment, ConfirmAssignment):
+            return self._confirm(assignment, prepared)
         return self._trial(assignment, prepared, directory)
 
     def _end_of_script(self, assignment: Assignment) -> messages.Ended:
@@ -209,6 +213,17 @@ class Engine:
             hints=self._hints,
             cache=self._cache,
         )
+
+    def _confirm(self, assignment: ConfirmAssignment, prepared: Prepared) -> messages.Ended:
+        confirmed = confirm_run(
+            prepared,
+            TrialConfig.from_params(assignment.params),
+            fresh_seed=assignment.fresh_seed,
+            evaluate_at=assignment.evaluate_at,
+            hints=self._hints,
+            cache=self._cache,
+        )
+        return messages.Ended(metrics=confirmed.metrics, row_scores=confirmed.row_scores)
 
     def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> messages.Ended:
         config = TrialConfig.from_params(assignment.params)

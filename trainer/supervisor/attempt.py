@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, HeldLease, Report, SmallAssignment, TrialAssignment
+from spezia.contract.protocol import Assignment, ConfirmAssignment, HeldLease, Report, SmallAssignment, TrialAssignment
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Preempted, Stop, Training, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending
@@ -151,7 +151,8 @@ class Attempt:
         return max(0.0, min(left))
 
     def _budget_left(self) -> float:
-        if not isinstance(self._assignment, TrialAssignment | SmallAssignment) or self._assignment.seconds_left is None:
+        limited = TrialAssignment | SmallAssignment | ConfirmAssignment
+        if not isinstance(self._assignment, limited) or self._assignment.seconds_left is None:
             return float("inf")
         return self._started_at + self._assignment.seconds_left - self._clock()
 
@@ -206,6 +207,7 @@ class Attempt:
                 similarity=event.similarity,
                 step_times=event.step_times,
                 metrics=event.metrics,
+                row_scores=event.row_scores,
                 has_model=event.model_saved,
             )
             return replace(ended, speed=event.speed)

@@ -6,6 +6,7 @@ from typing import Literal
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
+    ConfirmOutcome,
     Metrics,
     Outcome,
     PreparedOutcome,
@@ -42,14 +43,16 @@ class Ending:
     step_times: StepTimes | None = None
     """What trials will take, of a probe."""
     metrics: Metrics | None = None
-    """What was measured, of a pilot or an assignment to score."""
+    """What was measured, of a pilot, a run that confirms a trial, or an assignment to score."""
+    row_scores: list[float] | None = None
+    """The objective on each validation row, of a run that confirms a trial."""
     has_model: bool = False
     """Whether the engine has saved the best model."""
     speed: TrialSpeed | None = None
     """What was measured of the speed of a trial."""
 
 
-def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "score"], ending: Ending) -> Outcome:
+def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "confirm", "score"], ending: Ending) -> Outcome:
     """Return the outcome that tells the service how an assignment of this kind ended."""
     seconds = ending.device_seconds
     if kind == "prepare":
@@ -66,6 +69,14 @@ def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "score"], end
         return ScoreOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
     if kind == "small":
         return SmallOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
+    if kind == "confirm":
+        return ConfirmOutcome(
+            kind=kind,
+            metrics=ending.metrics,
+            row_scores=ending.row_scores,
+            failure=ending.failure,
+            device_seconds=seconds,
+        )
     failure = ending.failure
     if failure is None and ending.n_reports == 0:
         failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")

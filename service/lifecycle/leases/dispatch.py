@@ -16,6 +16,8 @@ from typing import Any, Literal
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
 from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
+from service.lifecycle.confirmation.start_run import runs_left, start_run
+from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.leases.choose_waiting import choose_waiting
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.next_promotion import next_promotion
@@ -31,9 +33,8 @@ from service.lifecycle.trials.add_proposed import add_proposed
 from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import rung_steps, steps_to_evaluate
-from service.search.results.ranking import best_trial
 from service.search.space.params import trial_params
-from service.store import artifacts, attempts, leases, studies, trials, workers
+from service.store import artifacts, attempts, confirm_runs, leases, studies, trials, workers
 from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -41,6 +42,7 @@ from service.store.transaction import Transaction
 from service.store.work import studies_with_work
 from spezia.contract.protocol import (
     Assignment,
+    ConfirmAssignment,
     HeldCheckpoint,
     PrepareAssignment,
     ProbeAssignment,
@@ -231,6 +233,8 @@ def _grant_next(
             if proposed is None or proposed.number != trials.counts(tx, study).n_total:
                 proposed = propose_locked(tx, proposer, study)
             return "again" if proposed is None else _grant_proposed(tx, study, proposed, asker)
+        case "confirm":
+            return _grant_confirm(tx, study, asker)
         case "score":
             return _grant_score(tx, study, asker)
         case None:
@@ -265,9 +269,18 @@ def _grant_proposed(
     return _assignment(tx, drop_score(tx, study), granted)
 
 
+def _grant_confirm(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
+    left = runs_left(tx, study)
+    trial = trials.find(tx, study, left[0][0])
+    assert trial is not None
+    seconds = seconds_to_reserve(tx, study, trial_params(study.spec, trial.params), n_left=len(left))
+    if seconds == 0:
+        return None
+    return _assignment(tx, study, start_run(tx, study, left[0], asker, seconds))
+
+
 def _grant_score(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
-    best = best_trial(trials.all_of(tx, study), study.spec)
-    assert best is not None
+    (best,) = confirmed_leaders(study, trials.all_of(tx, study))
     if best.number not in artifacts.kept_models(tx, study.uuid):
         warning = "the winner was not scored on the test split: no model was kept (training.keep_models)"
         settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))
@@ -293,18 +306,20 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     assert study.facts is not None
     if held.kind == "probe":
         return ProbeAssignment(**common, facts=study.facts)
-    trial = trials.find(tx, study, held.number)
+    trial = trials.find(tx, study, held.trial_number)
     assert trial is not None
-    common |= {"number": held.number, "params": trial_params(study.spec, trial.params), "facts": study.facts}
+    common |= {"number": trial.number, "params": trial_params(study.spec, trial.params), "facts": study.facts}
     if held.kind == "small":
         assert study.spec.start_small is not None
         fraction = study.spec.start_small.fraction
         return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    return TrialAssignment(
-        **common,
-        seconds_left=seconds_left(tx, study, held),
-        resume=attempts.resume_of(tx, held),
-        evaluate_at=steps_to_evaluate(study.spec, common["params"], study.facts),
-    )
+    common |= {
+        "seconds_left": seconds_left(tx, study, held),
+        "evaluate_at": steps_to_evaluate(study.spec, common["params"], study.facts),
+    }
+    if held.kind == "confirm":
+        _, fresh_seed = confirm_runs.run_of(held.number)
+        return ConfirmAssignment(**common, fresh_seed=fresh_seed)
+    return TrialAssignment(**common, resume=attempts.resume_of(tx, held))

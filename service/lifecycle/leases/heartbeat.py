@@ -23,6 +23,8 @@ def directive(study: StudyRow | None, held: Lease) -> Directive:
     """Return what the worker that holds the live lease ``held`` of ``study`` should do."""
     if study is None or study.has_ended:
         return "lost"
+    if held.kind == "confirm" and study.confirmation is not None:
+        return "cancel"  # it was concluded without this run
     return "cancel" if held.is_cancelled or study.ending in ("cancelled", "failed") else "continue"
 
 

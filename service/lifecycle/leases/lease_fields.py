@@ -6,7 +6,7 @@ from service.store.studies import StudyRow
 
 def lease_fields(study: StudyRow, held: Lease) -> dict[str, object]:
     """Return the fields of a log line about a lease; its token, a secret, is not among them."""
-    trial = {} if held.kind == "prepare" else {"trial": held.number}
+    trial = {} if held.kind == "prepare" else {"trial": held.trial_number}
     return {
         "study": study.name,
         "work": held.kind,

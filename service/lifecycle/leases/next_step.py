@@ -2,16 +2,17 @@
 
 from typing import Literal
 
+from service.lifecycle.confirmation.start_run import runs_left
 from service.lifecycle.leases.next_promotion import next_promotion
 from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.pilots.start_pilot import awaits_pilots, pilots_left
 from service.lifecycle.studies.budgets import is_full, is_overdue
-from service.lifecycle.studies.state_machine import needs_score
+from service.lifecycle.studies.state_machine import needs_confirmation, needs_score, search_has_ended
 from service.store import leases, trials
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 
-Step = Literal["prepare", "settle", "probe", "pilot", "promotion", "waiting trial", "new trial", "score"]
+Step = Literal["prepare", "settle", "probe", "pilot", "promotion", "waiting trial", "new trial", "confirm", "score"]
 
 
 def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> Step | None:
@@ -41,17 +42,14 @@ def next_step(tx: Transaction, study: StudyRow, asked: WorkRequest | None) -> St
             return "waiting trial"
         if trials.counts(tx, study).n_total < study.spec.n_trials:
             return "new trial"
-    return "score" if _may_be_scored(tx, study) else None
+    if not search_has_ended(tx, study):
+        return None
+    if needs_confirmation(tx, study):
+        may_run = not is_overdue(tx, study) and not is_full(tx, study)
+        return "confirm" if may_run and runs_left(tx, study) else None
+    return "score" if needs_score(tx, study) and not leases.of_study(tx, study.uuid) else None
 
 
 def _may_be_probed(tx: Transaction, study: StudyRow) -> bool:
     is_awaited = study.facts is not None and study.facts.awaits_probe
     return is_awaited and all(held.kind != "probe" for held in leases.of_study(tx, study.uuid))
-
-
-def _may_be_scored(tx: Transaction, study: StudyRow) -> bool:
-    counts = trials.counts(tx, study)
-    trials_are_over = study.state == "stopping" or counts.n_finished >= study.spec.n_trials
-    if counts.running or counts.waiting or not trials_are_over or not needs_score(tx, study):
-        return False
-    return not leases.of_study(tx, study.uuid)

@@ -5,6 +5,7 @@ whoever hears of it.
 """
 
 from service.lease_and_heartbeat_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
+from service.lifecycle.confirmation.accept_run import note_failed_run
 from service.lifecycle.leases.accept_probe import note_failed_probe
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
 from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
@@ -50,6 +51,8 @@ def take_back(
         study, hopeless = note_failed_pilot(tx, study, held.number, failure)
         if hopeless is not None:
             study = begin_stopping(tx, study, "failed", hopeless)
+    elif held.kind == "confirm" and used_up:
+        note_failed_run(tx, study, held, failure)
     elif held.kind == "prepare" and used_up and study.ending is None:
         study = fail(tx, study, failure)
     elif held.kind == "probe" and used_up:

@@ -8,6 +8,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
+from service.lifecycle.confirmation.accept_run import accept_run
 from service.lifecycle.leases.accept_probe import accept_probe, facts_with, note_failed_probe
 from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.lease_fields import lease_fields
@@ -34,6 +35,7 @@ from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
 from spezia.contract.protocol import (
+    ConfirmOutcome,
     Outcome,
     PreparedOutcome,
     ProbeOutcome,
@@ -83,6 +85,8 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
                 settled = _accept_pilot(tx, study, ended, outcome)
             case TrialOutcome():
                 settled = _accept_trial(tx, study, ended, outcome, has_files=bool(folders))
+            case ConfirmOutcome():
+                settled = _accept_confirm(tx, study, ended, outcome)
             case ScoreOutcome():
                 settled = _accept_score(tx, study, ended, outcome)
         left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
@@ -211,6 +215,14 @@ def _accept_pilot(tx: Transaction, study: StudyRow, held: Lease, outcome: SmallO
     study, hopeless = accept_pilot(tx, study, held, outcome)
     if hopeless is not None:
         study = begin_stopping(tx, study, "failed", hopeless)
+    return settle(tx, study)
+
+
+def _accept_confirm(tx: Transaction, study: StudyRow, held: Lease, outcome: ConfirmOutcome) -> StudyRow:
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        return _try_again(tx, study, held, outcome, outcome.failure)
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    accept_run(tx, study, held, outcome)
     return settle(tx, study)
 
 

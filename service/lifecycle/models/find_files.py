@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import LeaseLost, NoModel
+from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.trials.find_trial import find_trial
-from service.search.results.ranking import best_trial
 from service.store import artifacts, leases, studies, trials
 from service.store.sql.statements import Row
 from service.store.store import Store
@@ -24,13 +24,13 @@ def find_model(store: Store, folder: Path, name: str) -> dict[str, Path]:
         models = artifacts.kept_models(tx, study.uuid)
         if len(study.spec.objectives) > 1:
             raise NoModel(_how_to_choose(name, sorted(models)))
-        best = best_trial(trials.all_of(tx, study), study.spec)
-    if best is None or best.number not in models:
+        found = confirmed_leaders(study, trials.all_of(tx, study))
+    if not found or found[0].number not in models:
         raise NoModel(
             f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"
         )
-    model = models[best.number]
-    return {file: _existing(folder / model.lease_id / file, name, best.number) for file in model.files}
+    model = models[found[0].number]
+    return {file: _existing(folder / model.lease_id / file, name, model.number) for file in model.files}
 
 
 def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:

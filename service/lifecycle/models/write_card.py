@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.models.model_card import model_card
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import describe_study
-from service.search.results.ranking import leaders
 from service.search.space.params import trial_params
 from service.store import artifacts, attempts, studies, trials, workers
 from service.store.artifacts import KeptModel
@@ -103,7 +103,7 @@ def _write(
 
 def _models(tx: Transaction, study: StudyRow) -> list[KeptModel]:
     """The winner's, or those of the Pareto front, as far as they are kept."""
-    numbers = [trial.number for trial in leaders(trials.all_of(tx, study), study.spec)]
+    numbers = [trial.number for trial in confirmed_leaders(study, trials.all_of(tx, study))]
     kept = artifacts.kept_models(tx, study.uuid)
     return [kept[number] for number in numbers if number in kept]
 

@@ -7,6 +7,7 @@ from service.lifecycle.model_folders import remove_folders
 from service.store import (
     artifacts,
     attempts,
+    confirm_runs,
     decisions,
     leases,
     measurements,
@@ -37,6 +38,7 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
             attempts,
             measurements,
             pilots,
+            confirm_runs,
             quotes,
             decisions,
             artifacts,

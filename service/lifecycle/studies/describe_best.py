@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import NoBest
+from service.lifecycle.confirmation.conclude import show_confirmation
+from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.lifecycle.studies.advise import Advised, Adviser
 from service.lifecycle.studies.budgets import why_none_completed
+from service.lifecycle.studies.state_machine import search_has_ended
 from service.lifecycle.studies.training_arguments import training_arguments
 from service.search.results.edges import edges
 from service.search.results.explain import explain
 from service.search.results.learning_curve import Point, best_point, generalization_gap, points
-from service.search.results.ranking import leaders, named_values, nearest_miss, violations
+from service.search.results.ranking import named_values, nearest_miss, violations
 from service.search.space.params import plain_params, trial_params
 from service.store import artifacts, attempts, measurements, studies, study_summaries, trials
 from service.store.artifacts import KeptModel
@@ -21,6 +24,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
+from spezia.contract.confirm import Confirmation
 from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.saved import SavedSeconds
 from spezia.contract.start_small import SmallRuns
@@ -40,7 +44,7 @@ def describe_best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFr
     with store.reading() as tx:
         study = studies.find(tx, name)
         seen = trials.all_of(tx, study)
-        found = leaders(seen, study.spec)
+        found = confirmed_leaders(study, seen)
         if not found:
             raise NoBest(_why_no_best(study, seen))
         around = _look_around(tx, study, seen, found)
@@ -76,6 +80,7 @@ class _Around:
     device_seconds: float
     saved_seconds: SavedSeconds
     start_small: SmallRuns | None
+    confirmation: Confirmation | None
     models: dict[int, KeptModel]
     adviser: Adviser
     warnings: list[str]
@@ -90,6 +95,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
         device_seconds=attempts.device_seconds(tx, study.uuid),
         saved_seconds=study_summaries.saved_seconds(tx, study.uuid),
         start_small=compare_pilots(tx, study, seen),
+        confirmation=show_confirmation(tx, study, search_has_ended=search_has_ended(tx, study)),
         models=artifacts.kept_models(tx, study.uuid),
         adviser=Adviser(study.spec),
         warnings=[*study.warnings, *_warnings(study, found, trial)],
@@ -130,6 +136,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         training_arguments=training_arguments(study, leader),
         generalization_gap=generalization_gap(row.metrics),
         start_small=around.start_small,
+        confirmation=around.confirmation,
         warnings=[*around.warnings, *(str(one.finding) for one in advised)],
         advice=[one.advice for one in advised if one.advice is not None],
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.lifecycle.studies.budgets import elapsed_seconds
 from service.lifecycle.studies.summarise import summary_of
-from service.store import quotes, studies, study_summaries
+from service.store import confirm_runs, quotes, studies, study_summaries
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.study_summaries import Totals
@@ -34,10 +34,11 @@ def describe_studies(tx: Transaction, rows: Sequence[StudyRow]) -> list[Study]:
     """Describe studies as `describe_study`, without reading their trials."""
     totals = study_summaries.of_studies(tx, [row.uuid for row in rows])
     quoted = quotes.of_studies(tx, [row.uuid for row in rows])
-    return [_describe(tx, row, totals[row.uuid], quoted.get(row.uuid)) for row in rows]
+    n_runs = confirm_runs.counts(tx, [row.uuid for row in rows if row.spec.confirm is not None])
+    return [_describe(tx, row, totals[row.uuid], quoted.get(row.uuid), n_runs.get(row.uuid, 0)) for row in rows]
 
 
-def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | None) -> Study:
+def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | None, n_confirm_runs: int) -> Study:
     # one that is yet to be made is of a study older than summaries are
     summary = totals.summary or summary_of(tx, study)
     counts = TrialCounts(
@@ -73,6 +74,7 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | 
         created_at=study.created_at,
         finished_at=study.finished_at,
         start_small=None if summary.small_runs is None else SmallRuns.model_validate(summary.small_runs),
+        n_confirm_runs=n_confirm_runs,
         warnings=study.warnings,
     )
 

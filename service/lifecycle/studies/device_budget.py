@@ -85,9 +85,15 @@ def is_used_up(tx: Transaction, study: StudyRow) -> bool:
 
 
 def seconds_to_reserve(
-    tx: Transaction, study: StudyRow, params: Params, *, resume_step: int = 0, until_step: int | None = None
+    tx: Transaction,
+    study: StudyRow,
+    params: Params,
+    *,
+    resume_step: int = 0,
+    until_step: int | None = None,
+    n_left: int | None = None,
 ) -> float | None:
-    """Return the device seconds that the study's next trial reserves before it starts.
+    """Return the device seconds that the study's next trial, or run that confirms one, reserves before it starts.
 
     That is its estimate and a margin, but at least an equal share of what is left for it and all trials that have yet
     to start. A trial waits for what others give back where too little is left for that; where no other runs, it
@@ -98,6 +104,7 @@ def seconds_to_reserve(
         params: Of the trial, by their plain names.
         resume_step: Step of the last evaluation that the trial has behind it.
         until_step: Step of the rung at which the trial pauses; ``None``: it runs to its end.
+        n_left: Number of runs that have yet to start, this one among them; ``None``: all trials that have.
 
     Returns:
         ``None`` if the study has no such budget; 0 if the trial has to wait.
@@ -106,8 +113,10 @@ def seconds_to_reserve(
     if budget is None:
         return None
     left = _left(tx, study, budget)
-    counts = trials.counts(tx, study)
-    share = 1 / max(1, study.spec.n_trials - counts.n_finished - counts.running)
+    if n_left is None:
+        counts = trials.counts(tx, study)
+        n_left = study.spec.n_trials - counts.n_finished - counts.running
+    share = 1 / max(1, n_left)
     runs = [*_ended_runs(tx, study), *_live_runs(tx, study)]
     expected = estimate(_planned_work(study, params, resume_step, until_step), runs)
     wanted = max(MARGIN * expected.seconds, left * (share if expected.is_known else max(share, UNKNOWN_SHARE)))
@@ -134,7 +143,7 @@ def estimate(planned: Work, runs: Sequence[Run]) -> Estimate:
 
 def _left(tx: Transaction, study: StudyRow, budget: float) -> float:
     """What of a budget is neither used nor reserved."""
-    return budget - attempts.trial_seconds(tx, study.uuid) - leases.reserved_seconds(tx, study.uuid)
+    return budget - attempts.budget_seconds(tx, study.uuid) - leases.reserved_seconds(tx, study.uuid)
 
 
 def _ended_runs(tx: Transaction, study: StudyRow) -> list[Run]:

@@ -11,7 +11,7 @@
           │   ┌──────────┐
           │   │ stopping │ `ending` says what the study will be
           │   └──────────┘
-          │    │ no trial runs any more, and the winner has been scored
+          │    │ no trial runs any more, and the winner has been confirmed and scored
           │    ▼
           │   ┌─────────────────────────────────┐
           │   │  complete   cancelled   failed  │ reached from running or paused without a stop in between
@@ -27,11 +27,14 @@ from collections import Counter
 
 from service.errors import StudyEnded
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
-from service.lifecycle.studies.budgets import is_score_overdue, spent_budget, why_none_completed
+from service.lifecycle.confirmation.conclude import conclude
+from service.lifecycle.confirmation.start_run import awaits_runs
+from service.lifecycle.studies.budgets import is_overdue, is_score_overdue, spent_budget, why_none_completed
+from service.lifecycle.studies.device_budget import is_used_up
 from service.lifecycle.studies.rungs import STUDY_ENDED, are_over, end_paused
 from service.lifecycle.studies.summarise import summarise
 from service.search.results.ranking import best_trial
-from service.store import leases, studies, trials
+from service.store import confirm_runs, leases, studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -84,13 +87,18 @@ def resume(store: Store, name: str) -> None:
 def stop(store: Store, name: str) -> None:
     """Start no more trials, and end the study when its running ones have ended; repeating is harmless.
 
+    Nor does any run start that would confirm the winner: the confirmation stays incomplete.
+
     Raises:
         StudyNotFound: There is no study of this name.
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)
-        if not study.has_ended and study.state != "stopping":
-            settle(tx, begin_stopping(tx, study, "complete"))
+        if study.has_ended:
+            return
+        if _awaits_confirmation(study):
+            study = conclude(tx, study, "the study was stopped")
+        settle(tx, study if study.state == "stopping" else begin_stopping(tx, study, "complete"))
 
 
 def cancel(store: Store, name: str) -> None:
@@ -129,7 +137,14 @@ def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
 
 
 def drop_score(tx: Transaction, study: StudyRow) -> StudyRow:
-    """Forget the winner's score of a locked study in which a trial is about to start; harmless if there is none."""
+    """Forget the winner's score, and its confirmation, of a locked study in which a trial is about to start; harmless
+    if there is none.
+
+    Runs that have confirmed a trial stay good for that trial.
+    """
+    if study.confirmation is not None:
+        confirm_runs.forget_failed(tx, study.uuid)
+        study = studies.change(tx, study, confirmation=None)
     if not study.is_scored:
         return study
     warnings = study.warnings if study.test_metrics is None else [*study.warnings, _TEST_SPLIT_WAS_USED]
@@ -179,6 +194,11 @@ def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
         return study
     if leases.of_study(tx, study.uuid) or _awaits_probe(study):
         return study
+    if needs_confirmation(tx, study):
+        why_now = _why_not_confirmed(tx, study)
+        if why_now is None and awaits_runs(tx, study):
+            return study
+        study = conclude(tx, study, why_now)
     if needs_score(tx, study):
         if not is_score_overdue(tx, study):
             return study
@@ -192,6 +212,31 @@ def needs_score(tx: Transaction, study: StudyRow) -> bool:
     if len(study.spec.objectives) > 1 or study.is_scored or not has_test or study.ending in ("cancelled", "failed"):
         return False
     return best_trial(trials.all_of(tx, study), study.spec) is not None
+
+
+def search_has_ended(tx: Transaction, study: StudyRow) -> bool:
+    """Whether no trial runs or waits any more, and none is to begin."""
+    counts = trials.counts(tx, study)
+    are_enough = study.state == "stopping" or counts.n_finished >= study.spec.n_trials
+    return are_enough and not counts.running and not counts.waiting
+
+
+def needs_confirmation(tx: Transaction, study: StudyRow) -> bool:
+    """Whether the winner of a study whose search has ended has yet to be confirmed under fresh seeds."""
+    if not _awaits_confirmation(study) or study.ending in ("cancelled", "failed"):
+        return False
+    return best_trial(trials.all_of(tx, study), study.spec) is not None
+
+
+def _awaits_confirmation(study: StudyRow) -> bool:
+    return study.spec.confirm is not None and study.confirmation is None
+
+
+def _why_not_confirmed(tx: Transaction, study: StudyRow) -> str | None:
+    """Say why no more runs confirm the winner, though some are missing; ``None`` while there may be more."""
+    if is_overdue(tx, study):
+        return "its timeout_seconds have passed"
+    return "too little of its device_seconds is left" if is_used_up(tx, study) else None
 
 
 def _awaits_probe(study: StudyRow) -> bool:
@@ -219,6 +264,8 @@ def _enforce_limits(tx: Transaction, study: StudyRow) -> StudyRow:
 def _end(tx: Transaction, study: StudyRow) -> StudyRow:
     seen = trials.all_of(tx, study)
     ending, failure = study.ending or "complete", study.failure
+    if _awaits_confirmation(study):
+        study = conclude(tx, study, "no trial has completed" if ending == "complete" else f"the study was {ending}")
     most = _most_common_failure(tx, study)
     if ending == "complete" and most is not None and all(trial.state.name == "FAIL" for trial in seen):
         ending, failure = "failed", _too_many(most, seen)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.search.results.learning_curve import best_step, generalization_gap
@@ -64,7 +65,9 @@ def summary_of(tx: Transaction, study: StudyRow, stored: Summary | None = None) 
     Args:
         stored: What they came to before, of which the gap is taken over while the same trial is the best.
     """
-    found = tx.trials.summary(study.study_id, _Leading(study.spec)).trials
+    found = list(tx.trials.summary(study.study_id, _Leading(study.spec)).trials)
+    if study.confirmation is not None:
+        found = confirmed_leaders(study, trials.all_of(tx, study))
     counts = trials.counts(tx, study)
     numbers = [trial.number for trial in found]
     has_same_best = stored is not None and stored.leaders[:1] == numbers[:1]

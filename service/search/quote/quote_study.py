@@ -127,7 +127,7 @@ class _Fleet:
     no epochs."""
 
     def carry_out(self, study: Sequence[TrialCost], *, ends_early: bool) -> _Taken:
-        """Return the seconds that pilots, trials and scoring take.
+        """Return the seconds that pilots, trials, confirming the winner and scoring it take.
 
         Args:
             ends_early: whether each trial ends as soon as the pruner or early stopping may end it.
@@ -143,10 +143,12 @@ class _Fleet:
                 trials[index] += one.fill
         loads = [0.0, *[self.times.load_seconds] * (self.n_workers - 1)]  # the first worker has prepared the study
         others = [*self._probe_seconds(), *self._pilot_seconds(study)]
-        of_trials = sum(trials) * self.scale
+        confirming = self._confirm_seconds(study, ends_early=ends_early)
+        of_trials = sum(trials) * self.scale + sum(confirming)
         if self.spec.device_seconds is not None:
             of_trials = min(of_trials, self.spec.device_seconds)
         score = self._score_seconds(study)
+        trials += confirming
         wall = _makespan([*others, *trials], loads) * (of_trials / sum(trials) if sum(trials) else 1.0) + score
         if self.spec.timeout_seconds is not None:
             wall = min(wall, self.spec.timeout_seconds)
@@ -188,6 +190,14 @@ class _Fleet:
         if small is None:
             return []
         return [one.start + one.epochs * (small.fraction * one.epoch + one.evaluation) for one in study[: small.trials]]
+
+    def _confirm_seconds(self, study: Sequence[TrialCost], *, ends_early: bool) -> list[float]:
+        """Return the seconds of the runs that confirm the winner, as if the first trials were the best."""
+        confirm = self.spec.confirm
+        if confirm is None:
+            return []
+        once = [self._seconds(one, is_pruned=False, ends_early=ends_early) for one in study[: confirm.top + 1]]
+        return once * confirm.seeds
 
     def _score_seconds(self, study: Sequence[TrialCost]) -> float:
         """Return the seconds to load the winner and to score it on the test rows, as if it were the first trial."""

@@ -79,6 +79,10 @@ study_spec = Table(
     # of the winner, on the locked test split
     Column("test_metrics", JSON),
     Column("is_scored", Boolean, nullable=False),
+    # of the spec: the winner is confirmed under fresh seeds
+    Column("confirms", Boolean, nullable=False, server_default=false()),
+    # what that has come to, as JSON; null: it has yet to come to something
+    Column("confirmation", Text),
     # of an ended study: its winner's model has its card, or there is no model
     Column("has_card", Boolean, nullable=False, server_default=false()),
     Column("warnings", JSON, nullable=False),
@@ -211,6 +215,23 @@ small_run = Table(
     # of the best evaluation; null: it failed
     Column("value", Float(53)),
     Column("metrics", JSON),
+    Column("failure", JSON),
+    Column("ended_at", Instant, nullable=False),
+)
+
+# What the params of the best trials and of the baseline came to under fresh seeds, after the search.
+confirm_run = Table(
+    "confirm_run",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    # of the trial
+    Column("number", Integer, primary_key=True),
+    # of the fresh seed, from 0
+    Column("seed", Integer, primary_key=True),
+    # of the best evaluation; null: it failed
+    Column("value", Float(53)),
+    # the objective on each validation row, or group of rows, as JSON; null: not known
+    Column("row_scores", Text),
     Column("failure", JSON),
     Column("ended_at", Instant, nullable=False),
 )

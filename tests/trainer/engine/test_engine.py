@@ -104,6 +104,16 @@ def test_a_probe_measures_no_more_than_is_awaited(play: Callable[..., list[Any]]
     assert measured == {awaited}
 
 
+def test_a_run_under_a_fresh_seed_tells_metrics_and_rows(
+    play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
+) -> None:
+    params = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 16}
+    (ended,) = play(work("confirm", tmp_path, facts=facts, params=params, fresh_seed=1))
+    assert len(ended.row_scores) == facts.validation_rows
+    assert sum(ended.row_scores) / facts.validation_rows == pytest.approx(ended.metrics["validation_loss"], rel=1e-5)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_trial_evaluates_and_saves_the_model_that_is_wanted(
     play: Callable[..., list[Any]], facts: Facts, tmp_path: Path
 ) -> None:

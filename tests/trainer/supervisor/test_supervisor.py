@@ -293,7 +293,7 @@ def test_refusal_that_should_not_be_fails_the_trial(start: Start, verb: str) -> 
 UPLOADED = SPEC.model_copy(update={"data": Data(train=f"sha256:{hashlib.sha256(b'rows').hexdigest()}")})
 
 
-@pytest.mark.parametrize("kind", ["prepare", "probe", "trial", "score"])
+@pytest.mark.parametrize("kind", ["prepare", "probe", "trial", "confirm", "score"])
 @pytest.mark.parametrize(
     ("status", "code"), [(404, Code.DATASET_NOT_FOUND), (403, Code.FORBIDDEN), (422, Code.INVALID)]
 )

@@ -28,6 +28,7 @@ from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.evaluate import evaluate
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared, prepare
+from trainer.train.row_scores import RowScores
 from trainer.train.score import score
 from trainer.train.train_step import accumulate_gradients
 from trainer.trial.checkpoint_folder import CheckpointFolder
@@ -379,3 +380,14 @@ def test_paused_trial_of_every_task_goes_on_as_if_it_had_not_been(study: Study, 
     best_of_resumed.save(tmp_path / "resumed")
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "resumed")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_scores_of_rows_have_the_mean_that_an_evaluation_finds(study: Study) -> None:
+    model = study.prepared.pretrained.new_model(seed=3, number=0)
+    expected = evaluate(model, study.prepared.task, study.prepared.validation, "fp32")
+    scores = RowScores(study.prepared)
+    scores.keep(study.prepared.pretrained, model)
+    assert scores.scores is not None
+    assert len(scores.scores) == len(study.prepared.validation)
+    assert len(set(scores.scores)) > 1
+    assert float(np.mean(scores.scores)) == pytest.approx(expected["loss"], rel=1e-5)
