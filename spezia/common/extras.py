@@ -20,7 +20,6 @@ TRAINER_MODULES = (
     "pyarrow",
     "safetensors",
     "scipy",
-    "sklearn",
 )
 """Modules of the extra ``trainer``. Only a worker's engine imports them, which is too late to say what is missing."""
 

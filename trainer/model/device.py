@@ -89,13 +89,13 @@ def describe_device(device: torch.device) -> Device:
             kind="cuda",
             name=properties.name,
             memory_bytes=properties.total_memory,
-            bf16=_computes_in_bf16(device),
+            bf16=computes_in_bf16(device),
         )
     return Device(
         kind="mps" if device.type == "mps" else "cpu",
         name=platform.processor() or platform.machine(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        bf16=_computes_in_bf16(device),
+        bf16=computes_in_bf16(device),
     )
 
 
@@ -105,18 +105,18 @@ def choose_precision(wanted: Literal["auto", "fp32", "bf16"], device: torch.devi
     Raises:
         ConfigError: ``wanted`` is bf16 and the device cannot.
     """
-    if wanted == "bf16" and not _computes_in_bf16(device):
+    if wanted == "bf16" and not computes_in_bf16(device):
         raise ConfigError(
             "precision bf16 needs a CUDA device of compute capability 8.0 or newer, or a processor with AVX512-BF16 or "
             f"AMX; this worker has another {device.type} device; set training.precision to fp32 in a new study, or run "
             "it on such a device"
         )
     if wanted == "auto":
-        return "bf16" if device.type == "cuda" and _computes_in_bf16(device) else "fp32"
+        return "bf16" if device.type == "cuda" and computes_in_bf16(device) else "fp32"
     return wanted
 
 
-def _computes_in_bf16(device: torch.device) -> bool:
+def computes_in_bf16(device: torch.device) -> bool:
     """Whether ``device`` multiplies bf16 by itself. Others emulate it, slower than fp32; torch counts them, too."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

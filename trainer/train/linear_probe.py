@@ -8,35 +8,25 @@ B = rows of a batch, T = tokens of its longest row, H = hidden size, K = example
 """
 
 import math
-import warnings
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from spezia.common.lazy_module import LazyModule
 from spezia.contract.facts import Similarity
 from trainer.data.subset import subset_rows
 from trainer.data.tokenised_split import IGNORED, Batch, Split
-from trainer.model.device import Precision, scoring_tokens
+from trainer.model.device import Precision, computes_in_bf16, scoring_tokens
 from trainer.model.device_memory import retry_with_free_memory
-from trainer.model.forward import forward
+from trainer.model.forward import bf16_problem, forward
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.tasks.causal_lm import CausalLm
 from trainer.tasks.registry import AnyTask
 from trainer.tasks.text_multi_label import f1_scores
 from trainer.train.evaluate import evaluate
+from trainer.train.linear_models import predict_classes, predict_numbers, predict_yes_or_no
 from trainer.train.prepare import Prepared
-
-linear_model = LazyModule("sklearn.linear_model")
-multiclass = LazyModule("sklearn.multiclass")
-pipeline = LazyModule("sklearn.pipeline")
-preprocessing = LazyModule("sklearn.preprocessing")
-sklearn_exceptions = LazyModule("sklearn.exceptions")
-sklearn_metrics = LazyModule("sklearn.metrics")
 
 _SIMILAR, _DIFFERENT = 0.75, 0.4
 """Skill from which on, and up to which, a preset is suggested. This is our judgement, without a study behind it: a
@@ -55,8 +45,15 @@ def measure_similarity(prepared: Prepared) -> Similarity | None:
     """Probe a new model of a study, such as its trials begin with; return ``None`` where nothing can be told."""
     seed = prepared.spec.seed
     model = retry_with_free_memory(lambda: prepared.pretrained.new_model(seed=seed, number=0).to(prepared.device))
-    precision = prepared.facts.precision
+    precision = _precision(model, prepared)
     return run_linear_probe(model, prepared.task, prepared.train, prepared.validation, precision, seed=seed)
+
+
+def _precision(model: PreTrainedModel, prepared: Prepared) -> Precision:
+    """Return the precision of the model on which a linear probe is trained: bf16 where the device is fast in it."""
+    if isinstance(prepared.task, CausalLm) or not computes_in_bf16(model.device):
+        return prepared.facts.precision
+    return "fp32" if bf16_problem(model, prepared.train) else "bf16"
 
 
 def run_linear_probe(
@@ -142,35 +139,26 @@ def _probe(
 ) -> dict[str, float]:
     """Train a linear model on some features, score it on others, and say how far it is from guessing."""
     if targets.ndim == 1 and np.issubdtype(targets.dtype, np.floating):
-        predicted = _scaled(linear_model.Ridge()).fit(seen_KH, targets).predict(new_KH)
-        r2 = float(sklearn_metrics.r2_score(expected, predicted)) if len(expected) > 1 else 0.0
+        r2 = _r2(expected.astype(np.float64), predict_numbers(seen_KH, targets, new_KH))
         return {"probe_r2": r2, "skill": r2}
-    logistic = linear_model.LogisticRegression(max_iter=200)
-    probe = _scaled(logistic if targets.ndim == 1 else multiclass.OneVsRestClassifier(logistic))
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", sklearn_exceptions.ConvergenceWarning
-        )  # a probe that is nearly there is good enough
-        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
-        warnings.filterwarnings("ignore", message="Label not .* is present in all training examples")
-        predicted = probe.fit(seen_KH, targets).predict(new_KH)
     if targets.ndim == 2:
-        # of a single class it predicts a row, not a column
-        f1, _ = f1_scores(expected.astype(np.int64), predicted.reshape(expected.shape).astype(np.int64))
+        f1, _ = f1_scores(expected.astype(np.int64), predict_yes_or_no(seen_KH, targets, new_KH))
         return {"probe_f1_micro": f1, "skill": f1}
-    return _accuracies(targets, expected, predicted)
+    return _accuracies(targets, expected, predict_classes(seen_KH, targets, new_KH))
 
 
-def _scaled(model: Any) -> Any:
-    return pipeline.make_pipeline(preprocessing.StandardScaler(), model)
+def _r2(expected_K: NDArray[np.float64], predicted_K: NDArray[np.float64]) -> float:
+    """Return the share of the variance that is predicted, at most 1; 0 where all are alike, which tells nothing."""
+    of_mean = float(np.square(expected_K - expected_K.mean()).sum())
+    return 1 - float(np.square(expected_K - predicted_K).sum()) / of_mean if of_mean else 0.0
 
 
 def _accuracies(
-    targets: NDArray[np.generic], expected: NDArray[np.generic], predicted: Sequence[object]
+    targets: NDArray[np.generic], expected: NDArray[np.generic], predicted: NDArray[np.generic]
 ) -> dict[str, float]:
     names, counts = np.unique(targets, return_counts=True)
     majority = float(np.mean(expected == names[counts.argmax()]))
-    accuracy = float(sklearn_metrics.accuracy_score(expected, predicted))
+    accuracy = float(np.mean(expected == predicted))
     skill = (accuracy - majority) / (1 - majority) if majority < 1 else 0.0
     return {"probe_accuracy": accuracy, "majority_accuracy": majority, "skill": skill}
 

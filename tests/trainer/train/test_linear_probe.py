@@ -138,6 +138,28 @@ def test_it_frees_memory_for_its_model(prepared: Prepared, monkeypatch: pytest.M
     assert failed
 
 
+@pytest.mark.parametrize(
+    ("is_fast", "problem", "task", "precision"),
+    [
+        (True, None, "text-classification", "bf16"),
+        (False, None, "text-classification", "fp32"),
+        (True, "it masks by another number", "text-classification", "fp32"),
+        (True, None, "causal-lm", "fp32"),  # a loss is said, and no class
+    ],
+)
+def test_features_are_computed_in_bf16_where_that_is_fast_and_possible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_fast: bool, problem: str | None, task: str, precision: str
+) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(module, "computes_in_bf16", lambda device: is_fast)
+    monkeypatch.setattr(module, "bf16_problem", lambda model, split: problem)
+    monkeypatch.setattr(module, "run_linear_probe", lambda *args, **options: used.append(args[4]))
+    case = next(case for case in CASES if case.task == task)
+    case.write(tmp_path)
+    measure_similarity(prepare(tiny.make_spec(**case.spec()), roots=[tmp_path], device=tiny.CPU))
+    assert used == [precision]
+
+
 def test_a_study_may_do_without(prepare_study: Prepare) -> None:
     assert prepare_study().facts.awaits_similarity
     assert not prepare_study(training={"similarity": False}).facts.awaits_similarity
