@@ -1,6 +1,6 @@
 """Keeps cached trunks in a folder, shared by all processes of a machine, within a byte budget.
 
-``KEY.trunk`` is a finished entry, ``KEY.partial`` one that is being made. Every file is locked (``flock``) by the
+``KEY.trunk`` is a finished entry, ``KEY.partial`` one that is being made. Each of them is locked (``flock``) by the
 processes that use it, shared while it is mapped, exclusively while it is made; the kernel lets go when a process dies.
 So nothing that is in use is ever removed, and what a dead process left behind is free to take.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from trainer.trunk.entry import CorruptEntry, FileVersion, TrunkEntry, open_entry
-from trainer.trunk.trunk import Proof
+from trainer.trunk.proofs import Proofs
 
 DEFAULT_BYTES = 20 * 2**30
 """Bytes that the folder may hold by default. A split of 10,000 rows of 100 tokens takes 1.5 GB at width 384."""
@@ -50,8 +50,8 @@ class TrunkCache:
         """Seconds that this process has spent on computing entries."""
         self._checked: dict[str, FileVersion] = {}
         """Versions of entries, by key, whose contents this process has checked once they were settled."""
-        self.proofs: dict[str, Proof] = {}
-        """What opened trunks have been shown to be, by what they are made of."""
+        self.proofs = Proofs(folder)
+        """What opened trunks have been shown to be, by the make of their models."""
 
     def entry(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
         """Open the entry ``key``, after ``write`` has made it if no process of this machine has before.

@@ -1,6 +1,6 @@
 """Opens the cached trunk of a trial: makes it where it is missing, and checks that it changes nothing.
 
-A process checks once for all models of the same make, as long as the files stay as they are.
+A machine checks once for all models of the same make, as long as the files stay as they are.
 
 The output of frozen blocks is a pure function of the example: they run in eval mode and never change. So it is
 computed once for a model, a depth, the inputs of a split and a number format, and kept for all trials, workers
@@ -14,7 +14,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,14 +34,15 @@ from trainer.model.freeze import find_blocks
 from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.trunk.cache import CacheUnavailable, TrunkCache
 from trainer.trunk.entry import Stored, TrunkEntry, entry_bytes, write_entry
-from trainer.trunk.trunk import BlockOutput, FedSplit, Proof, Trunk, UnknownBlock, restore_blocks, to_stored
+from trainer.trunk.proofs import Proof
+from trainer.trunk.trunk import BlockOutput, FedSplit, Trunk, UnknownBlock, restore_blocks, to_stored
 
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-5, "bf16": 2e-2}
 """Largest difference of logits to those of the plain forward pass, by precision, as a share of the largest logit where
 that is above 1: rounding in another order, and hidden states kept with the 8 bits of bf16's mantissa."""
 
-_MAX_PROOFS = 1_000
-"""How many makes of models a process remembers, some kilobytes for each."""
+_CHECKS = 1
+"""Number of the checks, to be raised when they show something else: those of before are then made again."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class _Source:
             [name, list(parameter.shape), str(parameter.dtype), parameter.requires_grad]
             for name, parameter in self.model.named_parameters()
         ]
-        identity = [*map(self.key, splits), modules, parameters]
+        identity = [_CHECKS, *map(self.key, splits), modules, parameters]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def logits(self, split: Split, rows_B: NDArray[np.int64]) -> torch.Tensor:
@@ -175,14 +176,14 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 def _open_as_shown(cache: TrunkCache, make: str, source: _Source, splits: tuple[Split, Split]) -> Opened | None:
     """Open the trunk of a model as that of an earlier one of its make; ``None`` where there was none, or a file has
     changed or is missing."""
-    proof = cache.proofs.get(make)
+    proof = cache.proofs.find(make)
     if proof is None:
         return None
     entries = [entry for entry in map(cache.find, map(source.key, splits)) if entry is not None]
     if [entry.version for entry in entries] != list(proof.versions):
         return None
     trunk = Trunk()
-    trunk.replace_blocks(source.blocks, proof.outputs)
+    trunk.replace_blocks(source.blocks, proof.forms)
     trunk.begin(entries)
     return Opened(*_fed(splits, trunk, entries), trunk)
 
@@ -195,9 +196,9 @@ def _open_and_show(cache: TrunkCache, make: str, source: _Source, splits: tuple[
         if _error(plain[0].hidden_BTD, in_training_BTD) > TOLERANCES[source.precision]:
             raise _Unequal("what the frozen blocks read is dropped out at random in training")
         entries = [_entry(cache, source, *of_split) for of_split in zip(splits, plain, strict=True)]
-        outputs = plain[0].outputs
+        forms = [output.form for output in plain[0].outputs]
         trunk = Trunk()
-        trunk.replace_blocks(source.blocks, outputs)
+        trunk.replace_blocks(source.blocks, forms)
         fed = _fed(splits, trunk, entries)
         try:
             for split, expected in zip(fed, plain, strict=True):
@@ -208,10 +209,7 @@ def _open_and_show(cache: TrunkCache, make: str, source: _Source, splits: tuple[
             restore_blocks(source.blocks)
             raise
     trunk.begin(entries)  # the rows of the check are none of the trial
-    if len(cache.proofs) >= _MAX_PROOFS:
-        cache.proofs.clear()
-    shown = [replace(output, hidden_BTD=output.hidden_BTD.detach().new_empty(0)) for output in outputs]
-    cache.proofs[make] = Proof(shown, [entry.version for entry in entries])
+    cache.proofs.add(make, Proof(forms, [entry.version for entry in entries]))
     return Opened(*fed, trunk)
 
 

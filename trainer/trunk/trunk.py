@@ -6,7 +6,7 @@ B = rows of a batch, T = tokens of its longest row, D = width of a hidden state.
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -16,11 +16,20 @@ from torch.nn import functional
 
 from trainer.data.device_copies import to_device
 from trainer.data.tokenised_split import Batch, Split
-from trainer.trunk.entry import FileVersion, Stored, TrunkEntry
+from trainer.trunk.entry import Stored, TrunkEntry
 
 
 class UnknownBlock(Exception):
     """A block cannot be replaced by what it put out before."""
+
+
+class Form(NamedTuple):
+    """What a block returns, without its numbers."""
+
+    dtype: str
+    """Number format of the hidden states, by torch's name."""
+    n_rest: int | None
+    """How many Nones follow the hidden states in a tuple; ``None``: the block returns no tuple."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,11 @@ class BlockOutput:
             return cls(output[0], output[1:])
         raise UnknownBlock(f"a block returns more than hidden states ({type(output).__name__})")
 
-
-@dataclass(frozen=True)
-class Proof:
-    """What the checks of an opened trunk have found, which holds for every model of the same make."""
-
-    outputs: Sequence[BlockOutput]
-    """What each of the frozen blocks returns, without its numbers."""
-    versions: Sequence[FileVersion]
-    """Versions of the files that were read."""
+    @property
+    def form(self) -> Form:
+        """What it is, without its numbers."""
+        dtype = str(self.hidden_BTD.dtype).removeprefix("torch.")
+        return Form(dtype, None if self.rest is None else len(self.rest))
 
 
 @dataclass(eq=False)
@@ -94,16 +99,16 @@ class Trunk:
         """Whether rows have been announced and not been fed since."""
         return self._selected is not None
 
-    def replace_blocks(self, blocks: Sequence[nn.Module], outputs: Sequence[BlockOutput]) -> None:
+    def replace_blocks(self, blocks: Sequence[nn.Module], forms: Sequence[Form]) -> None:
         """Let the frozen blocks pass on what is cached.
 
         Args:
             blocks: the frozen ones in order.
-            outputs: what each of them returns.
+            forms: what each of them returns.
         """
-        for position, (block, output) in enumerate(zip(blocks, outputs, strict=True)):
+        for position, (block, form) in enumerate(zip(blocks, forms, strict=True)):
             is_last = position == len(blocks) - 1
-            block.forward = _stand_in(weakref.ref(block), self, output, is_last=is_last)
+            block.forward = _stand_in(weakref.ref(block), self, form, is_last=is_last)
 
     def take(self, like_BTD: torch.Tensor) -> torch.Tensor:
         """Return the hidden states of the selected rows in the shape of ``like_BTD``; padding is 0."""
@@ -190,10 +195,10 @@ def to_tensor(stored: Stored) -> torch.Tensor:
 
 
 def _stand_in(
-    reference: Callable[[], nn.Module | None], trunk: Trunk, output: BlockOutput, *, is_last: bool
+    reference: Callable[[], nn.Module | None], trunk: Trunk, form: Form, *, is_last: bool
 ) -> Callable[..., Any]:
     # By a weak reference, or the block would hold itself and a closed trial its memory
-    dtype, rest = output.hidden_BTD.dtype, output.rest
+    dtype: torch.dtype = getattr(torch, form.dtype)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         block = reference()
@@ -203,6 +208,6 @@ def _stand_in(
         hidden_BTD = args[0] if args else kwargs["hidden_states"]
         if is_last:
             hidden_BTD = trunk.take(hidden_BTD).to(dtype)
-        return hidden_BTD if rest is None else (hidden_BTD, *rest)
+        return hidden_BTD if form.n_rest is None else (hidden_BTD, *[None] * form.n_rest)
 
     return forward

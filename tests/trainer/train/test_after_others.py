@@ -1,7 +1,6 @@
 """A trial is the same to the last bit in a process that has trained others before, and in one that has not."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 import torch
 
 from tests.trainer import tiny
+from tests.trainer.short_memory import fail_once
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.errors import Diverged
 from trainer.model.best_model import BestModel
@@ -53,25 +53,12 @@ class Process:
         return found, best.state_dict()
 
 
-def fail_once(work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """What ``work`` does where memory is short the first time."""
-    calls: list[object] = []
-
-    def run(*args: Any, **options: Any) -> torch.Tensor:
-        loss = work(*args, **options)
-        calls.append(loss)
-        if len(calls) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return loss
-
-    return run
-
-
 def spoil(process: Process) -> None:
     """Train a trial that runs out of memory and is pruned, and one that diverges."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial_steps, "accumulate_gradients", fail_once(trial_steps.accumulate_gradients))
+        failed = fail_once(patch, trial_steps, "accumulate_gradients")
         process.train({"dropout": 0.5, "label_smoothing": 0.1}, evaluations=1)
+        assert failed
     with pytest.MonkeyPatch.context() as patch:
         work = trial_steps.accumulate_gradients
         patch.setattr(trial_steps, "accumulate_gradients", lambda *args, **options: math.nan * work(*args, **options))

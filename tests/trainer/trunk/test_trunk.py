@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -230,14 +231,34 @@ def test_frozen_blocks_are_computed_once_for_all_trials(prepared: Prepared, cach
     assert second.n_computed == 0
 
 
-def test_what_was_shown_of_a_make_of_models_is_not_computed_again(prepared: Prepared, cache: TrunkCache) -> None:
+@pytest.mark.parametrize("process", ["this", "another"])
+def test_what_was_shown_of_a_make_of_models_is_not_computed_again(
+    prepared: Prepared, cache: TrunkCache, tmp_path: Path, process: str
+) -> None:
     plain = Frozen(prepared, 2).loss(prepared)
     Frozen(prepared, 2).open(cache)
     same = Frozen(prepared, 2)
-    fed = same.open(cache)
+    fed = same.open(cache if process == "this" else TrunkCache(tmp_path / "cache", BUDGET))
     assert same.n_computed == 0
     assert same.loss(fed) == pytest.approx(plain, abs=1e-5)
     assert same.n_computed == 0
+
+
+@pytest.mark.parametrize("what", ["checks", "file", "proof"])
+def test_another_process_shows_anew_what_it_cannot_rely_on(
+    prepared: Prepared, cache: TrunkCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    Frozen(prepared, 2).open(cache)
+    if what == "checks":
+        monkeypatch.setattr(module, "_CHECKS", 0)
+    elif what == "file":
+        os.utime(entries(tmp_path)[0], (0, 0))
+    else:
+        (proof,) = (tmp_path / "cache").glob("*.proof")
+        proof.write_bytes(proof.read_bytes()[:-1])
+    other = Frozen(prepared, 2)
+    assert other.open(TrunkCache(tmp_path / "cache", BUDGET)).train is not prepared.train
+    assert other.n_computed > 0
 
 
 @pytest.mark.parametrize("what", ["dropout", "freezing", "head", "file"])
