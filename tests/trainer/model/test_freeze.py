@@ -105,9 +105,10 @@ def test_what_lies_below_is_found_once_for_models_of_the_same_modules(family: st
     found = [names_below(first, position) for position in range(3)]
     assert [names_below(second, position) for position in range(3)] == found
     assert len(runs) == 1
-    next(iter(find_blocks(second) or [])).addition = nn.Identity()
-    assert names_below(second, 2) == found[2]
-    assert len(runs) == 2
+    for n_makes, addition in enumerate((nn.Identity(), nn.Dropout()), start=2):
+        next(iter(find_blocks(second) or [])).addition = addition
+        assert names_below(second, 2) == found[2]
+        assert len(runs) == n_makes
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
