@@ -174,7 +174,7 @@ def hold_trial(tx: Transaction, study: StudyRow, worker_id: str) -> Lease:
     proposal = propose(ProposalRequest(spec=random_spec, study_name=study.name, number=number, trials=[]))
     assert proposal is not None
     added = trials.add(tx, study, "RUNNING", proposal.params, proposal.distributions, system_attrs={}, user_attrs={})
-    return attempts.begin(tx, study.uuid, "trial", added.number, Asker(worker_id, "cpu"), n_past=0)
+    return attempts.begin(tx, study.uuid, "trial", added.number, Asker(worker_id, "cpu", "cpu", {}), n_past=0)
 
 
 def hold(store: Store, name: str) -> Lease:

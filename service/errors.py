@@ -4,6 +4,7 @@ ServiceError                500 internal
 ├── NotFound                404 not-found
 │   ├── StudyNotFound       404 study-not-found
 │   ├── TrialNotFound       404 trial-not-found
+│   ├── ReplayNotFound      404 replay-not-found
 │   ├── NoBest              404 no-best
 │   ├── NoModel             404 no-model
 │   ├── DatasetNotFound     404 dataset-not-found
@@ -16,6 +17,7 @@ ServiceError                500 internal
 │   ├── StudyEnded          409 study-ended
 │   ├── NotPrepared         409 study-not-prepared
 │   ├── TrialNotFailed      409 trial-not-failed
+│   ├── TrialNotReplayable  409 trial-not-replayable
 │   ├── TooFewTrials        409 too-few-trials
 │   ├── LeaseLost           409 lease-lost: a stale writer; nothing has changed
 │   ├── ReportConflict      409 report-conflict
@@ -75,6 +77,17 @@ class TrialNotFound(NotFound):
 
     def __init__(self, name: str, number: int) -> None:
         super().__init__(f"study {name!r} has no trial {number}; GET /v1/studies/{name}/trials lists them")
+
+
+class ReplayNotFound(NotFound):
+    """Nobody has asked for a replay of this trial."""
+
+    code = Code.REPLAY_NOT_FOUND
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(
+            f"trial {number} of {name} has not been replayed; POST to /v1/studies/{name}/trials/{number}/replay"
+        )
 
 
 class NoBest(NotFound):
@@ -166,6 +179,12 @@ class TrialNotFailed(Conflict):
     """Only a trial that has failed can be retried, and this one has not."""
 
     code = Code.TRIAL_NOT_FAILED
+
+
+class TrialNotReplayable(Conflict):
+    """The trial cannot be run again for comparison: it has not ended, or has left nothing to compare with."""
+
+    code = Code.TRIAL_NOT_REPLAYABLE
 
 
 class TooFewTrials(Conflict):

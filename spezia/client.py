@@ -26,6 +26,7 @@ from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.preset import PresetList
 from spezia.contract.problem import Code, Problem
+from spezia.contract.replay import Comparison, Replay
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import Params, StudyChange, StudySpec
 from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
@@ -215,6 +216,20 @@ class Client:
     def retry_trial(self, name: str, number: int) -> TrialDetail:
         """Run the params of a failed trial again; return the new trial."""
         return self._post(TrialDetail, f"{_study(name)}/trials/{number}/retry")
+
+    def replay(self, name: str, number: int) -> Replay:
+        """Have a trial that has ended run again and compared; while a replay of it waits or runs, return that one."""
+        return self._post(Replay, f"{_study(name)}/trials/{number}/replay")
+
+    def get_replay(self, name: str, number: int) -> Replay:
+        """Return the last replay of a trial as it is now."""
+        return self._get(Replay, f"{_study(name)}/trials/{number}/replay")
+
+    def wait_for_replay(self, name: str, number: int, poll_seconds: float = 1.0) -> Comparison:
+        """Wait until the last replay of a trial has ended; return its result."""
+        while (result := self.get_replay(name, number).result) is None:
+            self._sleep(poll_seconds)
+        return result
 
     def log(self, name: str, number: int) -> str:
         """Return what a trial has printed so far."""

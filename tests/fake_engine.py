@@ -12,6 +12,7 @@ says, the better the nearer its learning rate is to 3e-5, and everything else su
     {"found": true}                     say what was found before steps are timed, of prepare and probe
     {"step": 1}                         say that the first optimizer step is made
     {"fail": "diverged"}                end with a failure of this class
+    {"replay": [0.5, 0.4]}              end a replay with these values; beside "fail", what it measured before
     {"signal": 9} {"exit": 3}           die
     {"hang": true}                      do nothing until told to stop; then say that the trial is saved
     {"hang": "deaf"}                    do nothing for ever
@@ -36,7 +37,7 @@ from typing import Any
 from spezia.common.parent import end_by_kernel
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, TrialAssignment, TrialSpeed
+from spezia.contract.protocol import Assignment, Device, ReplayedEvaluation, TrialAssignment, TrialSpeed
 from trainer.engine.channel import Channel
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Hello, Preempted, Training, Work
 from trainer.trial import checkpoint_folder
@@ -107,6 +108,8 @@ class FakeEngine:
                 self._save(work.assignment, argument)
             elif verb == "fail":
                 return _failed(action)
+            elif verb == "replay":
+                return Ended(replayed=_replayed(argument))
             else:
                 self._misbehave(verb, argument)
         return _end(work, answer)
@@ -258,7 +261,11 @@ def _end(work: Work, answer: Answer) -> Ended:
 
 def _failed(action: Action) -> Failed:
     failure = {"failure_class": action["fail"], "message": action.get("message", "as scripted")}
-    return Failed(failure=Failure.model_validate(failure))
+    return Failed(failure=Failure.model_validate(failure), replayed=_replayed(action.get("replay", [])))
+
+
+def _replayed(values: list[float]) -> list[ReplayedEvaluation]:
+    return [ReplayedEvaluation(step=step, value=value, metrics={}) for step, value in enumerate(values, start=1)]
 
 
 def _write_pid(path: Path) -> None:

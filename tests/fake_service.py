@@ -19,6 +19,7 @@ from spezia.contract.protocol import (
     Dispatch,
     PrepareAssignment,
     ProbeAssignment,
+    ReplayAssignment,
     Report,
     ReportReplies,
     ReportReply,
@@ -64,6 +65,8 @@ def assignment(kind: str = "trial", number: int = 0, **changes: Any) -> Assignme
     common |= {"number": number, "params": {"learning_rate": 3e-5, "epochs": 2}, "facts": FACTS}
     if kind == "confirm":
         return ConfirmAssignment(**(common | {"fresh_seed": 0, "seconds_left": None} | changes))
+    if kind == "replay":
+        return ReplayAssignment(**(common | {"evaluate_at": None, "last_step": None} | changes))
     if kind == "score":
         return ScoreAssignment(**(common | {"model_files": list(MODEL)} | changes))
     return TrialAssignment(**(common | {"seconds_left": None} | changes))

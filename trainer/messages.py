@@ -6,7 +6,7 @@ from pydantic import Field, TypeAdapter
 
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, Metrics, TrialSpeed
+from spezia.contract.protocol import Assignment, Device, Metrics, ReplayedEvaluation, TrialSpeed
 from spezia.contract.step_times import StepTimes
 from spezia.contract.wire import Reply
 
@@ -99,6 +99,8 @@ class Ended(Reply):
     """What was measured, of a pilot, a run that confirms a trial, or an assignment to score."""
     row_scores: list[float] | None = None
     """The objective on each validation row, of a run that confirms a trial."""
+    replayed: list[ReplayedEvaluation] = []
+    """Evaluations of a replay."""
     model_saved: bool = False
     """Whether the best model lies in the folder that ``Work`` named."""
     speed: TrialSpeed | None = None
@@ -110,6 +112,8 @@ class Failed(Reply):
 
     kind: Literal["failed"] = "failed"
     failure: Failure
+    replayed: list[ReplayedEvaluation] = []
+    """Evaluations of a replay before it failed."""
 
 
 class Preempted(Reply):

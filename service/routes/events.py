@@ -29,10 +29,12 @@ async def get_events(
     admit_again: AdmitAgainDep,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Follow everything that happens in a study, from its start and then live: `study`, `trial` and `value` events.
+    """Follow everything that happens in a study, from its start and then live: `study`, `trial`, `value` and `replay`
+    events.
 
     `data` is JSON: `{state, failure}` of the study, `{number, state, params, value, failure}` of a trial that was
-    made, begun, put back or ended, `{number, step, value}` of an intermediate value. Ids grow; a reader that comes
+    made, begun, put back or ended, `{number, step, value}` of an intermediate value, `{number, verdict, sentence}` of a
+    replay that has ended. Ids grow; a reader that comes
     back with `Last-Event-ID` misses nothing and gets nothing twice. The stream ends when the study has ended and all
     has been sent, so close an `EventSource` at a `study` event of state complete, cancelled or failed; it ends soon
     after its key is revoked or expires, too. A comment keeps an idle connection alive every 15 s. Events are kept as

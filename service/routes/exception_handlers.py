@@ -28,7 +28,7 @@ _CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 408: Code.TOO_SLOW,
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MAX_SHOWN = 10_000
 """Characters of a path or a message that are answered: both may quote what was sent."""
-_UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "score"})
+_UNION_TAGS = frozenset({"float", "int", "categorical", ONE, SEVERAL, "prepare", "trial", "replay", "score"})
 """Names of union members that pydantic puts into the path of an error, behind a field of free choice."""
 
 

@@ -11,15 +11,18 @@ from service.errors import (
     KeyReused,
     NoModel,
     NotPrepared,
+    ReplayNotFound,
     StudyEnded,
     StudyNotFound,
     TrialNotFailed,
     TrialNotFound,
+    TrialNotReplayable,
 )
 from service.lifecycle.models.find_files import find_artifact, list_artifacts
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from service.lifecycle.trials.enqueue_trial import enqueue_trial
 from service.lifecycle.trials.list_trials import list_trials
+from service.lifecycle.trials.replay_trial import replay_trial, show_replay
 from service.lifecycle.trials.retry_trial import retry_trial
 from service.lifecycle.trials.show_trial import show_trial
 from service.lifecycle.trials.trial_log import read_log
@@ -30,6 +33,7 @@ from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
 from spezia.contract.model_files import ArtifactList
+from spezia.contract.replay import Replay
 from spezia.contract.trial import EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
@@ -101,7 +105,8 @@ def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
     responses=problems(StudyNotFound, TrialNotFound, KeyReused),
 )
 def post_trial_cancel(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
-    """Cancel one trial: a waiting one ends at once, a running one within a heartbeat; repeating is harmless."""
+    """Cancel one trial: a waiting one ends at once, a running one within a heartbeat; of an ended one its replay, if
+    there is one; repeating is harmless."""
 
     def act(store: Store) -> tuple[int, TrialDetail, None]:
         cancel_trial(store, name, number)
@@ -124,6 +129,37 @@ def post_trial_retry(name: StudyName, number: Number, idempotency: IdempotencyDe
     `n_trials` is raised by PATCH.
     """
     return idempotency.answer(lambda store: _made(retry_trial(store, name, number), status.HTTP_202_ACCEPTED))
+
+
+@router.post(
+    "/{number}/replay",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_model=Replay,
+    responses=problems(StudyNotFound, TrialNotFound, TrialNotReplayable, KeyReused)
+    | created(
+        "The replay, which waits for a worker.",
+        status.HTTP_202_ACCEPTED,
+        replay=link("get_replay", name="study", number="number"),
+    ),
+)
+def post_trial_replay(name: StudyName, number: Number, idempotency: IdempotencyDep) -> Response:
+    """Run a trial that has ended once more and compare its numbers, in a study that runs or has ended.
+
+    A replay is no trial, changes nothing of the study and counts towards no budget; `replay_seconds` of the study say
+    what replays took. While one of the trial waits or runs, that one is meant. To end it early, cancel the trial.
+    """
+
+    def act(store: Store) -> tuple[int, Replay, str]:
+        asked = replay_trial(store, name, number)
+        return status.HTTP_202_ACCEPTED, asked, f"/v1/studies/{name}/trials/{number}/replay"
+
+    return idempotency.answer(act)
+
+
+@router.get("/{number}/replay", responses=problems(StudyNotFound, TrialNotFound, ReplayNotFound))
+def get_replay(name: StudyName, number: Number, store: StoreDep) -> Replay:
+    """Describe the last replay of a trial: its state, what it is run again from, and once it has ended its result."""
+    return show_replay(store, name, number)
 
 
 @router.get("/{number}/log", response_class=PlainTextResponse, responses=problems(StudyNotFound, TrialNotFound))

@@ -1,7 +1,7 @@
 """All statements on `attempt`: every run of a trial, or of what else has leases, kept as long as its study."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,16 +19,23 @@ from spezia.contract.protocol import Resume
 _BEGIN = Statement(insert(attempt))
 _CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))
 
+_IS_OF_SEARCH = attempt.c.kind != "replay"
+
 PAUSED = "paused"
 """End of an attempt whose trial was told to pause; it counts towards no limit."""
 
 
 @dataclass(frozen=True)
 class Asker:
-    """A worker that asks for work, and the name of its device."""
+    """A worker that asks for work, and what it computes with."""
 
     worker_id: str
     device: str
+    """Name of its device."""
+    device_kind: str
+    """Kind of its device, as torch names it."""
+    versions: Mapping[str, str]
+    """Versions of Python and of the libraries that it trains with, by name."""
 
 
 def begin(
@@ -69,6 +76,8 @@ def begin(
         attempt=granted.attempt,
         worker_id=asker.worker_id,
         device=asker.device,
+        device_kind=asker.device_kind,
+        versions=dict(asker.versions),
         started_at=tx.now,
         is_counted=True,
         device_seconds=0.0,
@@ -110,7 +119,7 @@ def close(
         outcome=outcome,
     )
     tx.write(closed)
-    study_summaries.add_device_seconds(tx, held.study_uuid, device_seconds)
+    study_summaries.add_device_seconds(tx, held.study_uuid, device_seconds, is_replay=held.kind == "replay")
     tx.make_work()  # there is room for another trial, or this one waits again
     if end not in ("COMPLETE", "PRUNED", PAUSED):
         tx.after_commit.append(tx.metrics.failures.labels(end).inc)
@@ -157,8 +166,8 @@ def age_seconds(tx: Transaction, held: Lease) -> float:
 
 
 def last_end(tx: Transaction, study_uuid: str) -> datetime | None:
-    """Return when the last of a study's ended attempts ended; ``None`` if none has."""
-    wanted = select(func.max(attempt.c.ended_at)).where(attempt.c.study_uuid == study_uuid)
+    """Return when the last of a study's ended attempts ended, those of replays left out; ``None`` if none has."""
+    wanted = select(func.max(attempt.c.ended_at)).where(attempt.c.study_uuid == study_uuid, _IS_OF_SEARCH)
     ended_at: datetime | None = tx.connection.execute(wanted).scalar_one()
     return ended_at
 
@@ -222,8 +231,9 @@ def live_reports(tx: Transaction, study_uuid: str) -> list[Row]:
 
 
 def device_seconds(tx: Transaction, study_uuid: str) -> float:
-    """Return the device seconds of all ended attempts of a study."""
-    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(attempt.c.study_uuid == study_uuid)
+    """Return the device seconds of all ended attempts of a study, those of replays left out."""
+    of_study = (attempt.c.study_uuid == study_uuid, _IS_OF_SEARCH)
+    total = select(func.coalesce(func.sum(attempt.c.device_seconds), 0.0)).where(*of_study)
     return float(tx.connection.execute(total).scalar_one())
 
 

@@ -20,9 +20,12 @@ from service.store.sql.tables import lease, study_spec
 from service.store.transaction import Transaction
 from spezia.contract.confirm import MAX_SEEDS
 
-Kind = Literal["prepare", "probe", "small", "trial", "confirm", "score"]
+Kind = Literal["prepare", "probe", "small", "trial", "replay", "confirm", "score"]
 """What a lease is for: the study's preparation, measuring its similarity and timing steps (``probe``), a pilot
-(``small``), a trial, a run that confirms one under a fresh seed (``confirm``), or scoring the winner."""
+(``small``), a trial, the replay of one, a run that confirms one under a fresh seed (``confirm``), or scoring the
+winner."""
+IS_OF_SEARCH = lease.c.kind != "replay"
+"""Whether a lease is part of its study's search: a replay holds up nothing of it and counts towards no limit."""
 TERM = timedelta(seconds=LEASE_SECONDS)
 """How long a lease lasts from when it is granted or renewed."""
 GRACE = timedelta(seconds=GRACE_SECONDS)
@@ -33,7 +36,9 @@ _FIND = Statement(select(lease).where(*_OWNED))
 _RENEW = Statement(update(lease).where(*_OWNED).returning(lease))
 _END = Statement(delete(lease).where(*_OWNED).returning(lease))
 _ADD = Statement(insert(lease))
-_OF_STUDY = Statement(select(lease).where(lease.c.study_uuid == bindparam("of_study")).order_by(lease.c.number))
+_OF_STUDY = Statement(
+    select(lease).where(lease.c.study_uuid == bindparam("of_study"), IS_OF_SEARCH).order_by(lease.c.number)
+)
 _OF_WORKER = Statement(
     select(lease).where(lease.c.worker_id == bindparam("of_worker")).order_by(lease.c.study_uuid, lease.c.number)
 )
@@ -110,9 +115,9 @@ def reap(tx: Transaction, held: Lease, as_of: datetime) -> Lease | None:
     return None if row is None else _from_row(row)
 
 
-def cancel(tx: Transaction, study_uuid: str, number: int) -> None:
-    """Mark the live lease of a trial; its worker hears of it at its next heartbeat or report."""
-    live = (lease.c.study_uuid == study_uuid, lease.c.kind == "trial", lease.c.number == number)
+def cancel(tx: Transaction, study_uuid: str, kind: Kind, number: int) -> None:
+    """Mark the live lease of a trial, or of its replay; its worker hears of it at its next heartbeat or report."""
+    live = (lease.c.study_uuid == study_uuid, lease.c.kind == kind, lease.c.number == number)
     tx.connection.execute(update(lease).where(*live).values(is_cancelled=True))
 
 
@@ -130,7 +135,7 @@ def find(lease_id: str, token: str) -> Call[Lease | None]:
 
 
 def of_study(tx: Transaction, study_uuid: str) -> list[Lease]:
-    """Return the live leases of a study, by the number of what they are for."""
+    """Return the live leases of a study, by the number of what they are for; those of replays are left out."""
     return tx.ask(_OF_STUDY.then(_from_rows, of_study=study_uuid))
 
 

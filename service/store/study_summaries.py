@@ -31,6 +31,11 @@ _ADD_SECONDS = Statement(
     .where(study_summary.c.study_uuid == bindparam("of_study"))
     .values(device_seconds=study_summary.c.device_seconds + bindparam("seconds"))
 )
+_ADD_REPLAY_SECONDS = Statement(
+    update(study_summary)
+    .where(study_summary.c.study_uuid == bindparam("of_study"))
+    .values(replay_seconds=study_summary.c.replay_seconds + bindparam("seconds"))
+)
 _SAVED = {
     study_summary.c.saved_by_pruning: bindparam("pruning", type_=Float(53)),
     study_summary.c.saved_by_early_stopping: bindparam("early_stopping", type_=Float(53)),
@@ -80,14 +85,21 @@ class Totals:
     running: int
     """Number of RUNNING trials."""
     device_seconds: float
-    """Device seconds of all ended attempts."""
+    """Device seconds of all ended attempts but those at replays."""
+    replay_seconds: float
+    """Device seconds of all ended attempts at replays."""
     saved: SavedSeconds
     """What was saved besides."""
 
 
 def create(tx: Transaction, study_uuid: str) -> None:
     """Store that a new study has no trials."""
-    row = {"study_uuid": study_uuid, **asdict(Summary(failures={}, leaders=[])), "device_seconds": 0.0}
+    row = {
+        "study_uuid": study_uuid,
+        **asdict(Summary(failures={}, leaders=[])),
+        "device_seconds": 0.0,
+        "replay_seconds": 0.0,
+    }
     tx.connection.execute(insert(study_summary), row | {"is_stale": False})
 
 
@@ -106,6 +118,7 @@ def of_studies(tx: Transaction, study_uuids: Sequence[str]) -> dict[str, Totals]
             paused=row.paused,
             running=row.running,
             device_seconds=row.device_seconds,
+            replay_seconds=row.replay_seconds,
             saved=_read_saved(row),
         )
         for row in rows
@@ -142,9 +155,10 @@ def put(tx: Transaction, study_uuid: str, summary: Summary) -> None:
     tx.connection.execute(changed.values(**asdict(summary), is_stale=False))
 
 
-def add_device_seconds(tx: Transaction, study_uuid: str, seconds: float) -> None:
-    """Count the device seconds of an attempt that has ended."""
-    tx.write(_ADD_SECONDS.rows(of_study=study_uuid, seconds=seconds))
+def add_device_seconds(tx: Transaction, study_uuid: str, seconds: float, *, is_replay: bool) -> None:
+    """Count the device seconds of an attempt that has ended; those of replays are a sum of their own."""
+    add = _ADD_REPLAY_SECONDS if is_replay else _ADD_SECONDS
+    tx.write(add.rows(of_study=study_uuid, seconds=seconds))
 
 
 def add_saved_seconds(tx: Transaction, study_uuid: str, saved: SavedSeconds) -> None:

@@ -4,11 +4,12 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, null, or_, select
 
+from service.store.leases import IS_OF_SEARCH
 from service.store.optuna.tables import UNFINISHED, trials
 from service.store.sql.statements import Call, Statement
 from service.store.sql.tables import Instant, lease, study_spec
 
-_N_LIVE = select(func.count()).where(lease.c.study_uuid == study_spec.c.uuid).scalar_subquery()
+_N_LIVE = select(func.count()).where(lease.c.study_uuid == study_spec.c.uuid, IS_OF_SEARCH).scalar_subquery()
 _N_TRIALS = (
     select(func.coalesce(func.max(trials.c.number) + 1, 0))
     .where(trials.c.study_id == study_spec.c.study_id)

@@ -14,10 +14,17 @@ from spezia.cli.plain_errors import plain_errors
 from spezia.cli.result import show_result
 from spezia.cli.study_file import load_study_file
 from spezia.cli.tables import preset_table, presets_table, show_validation, trials_table
+from spezia.cli.words import replay_words
 from spezia.client import Client, Unreachable
+from spezia.contract.replay import Verdict
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
 from spezia.contract.wire import nearest_name_hint
+
+Number = Annotated[int, typer.Argument(min=0, help="Number of the trial, from 0.")]
+
+REPLAY_EXITS: dict[Verdict, int] = {"equal": 0, "within_tolerance": 0, "different": 1, "not_comparable": 2}
+"""Exit codes of `spezia replay`."""
 
 app = typer.Typer(
     cls=WithJoinedCommands,
@@ -154,10 +161,27 @@ def extend(
 
 
 @app.command()
-def log(name: Name, number: Annotated[int, typer.Argument(min=0)], server: Server = None) -> None:
+def log(name: Name, number: Number, server: Server = None) -> None:
     """Print what a trial has printed."""
     with plain_errors(), Client(address(server)) as client:
         typer.echo(client.log(name, number), nl=False)
+
+
+@app.command()
+def replay(name: Name, number: Number, server: Server = None, as_json: AsJson = False) -> None:
+    """Run a trial again, and say whether its numbers come out the same.
+
+    The exit code is 0 where they do, 1 where they do not, and 2 where they could not be compared.
+    """
+    with plain_errors(), Client(address(server)) as client:
+        client.replay(name, number)
+        try:
+            result = client.wait_for_replay(name, number)
+        except KeyboardInterrupt:
+            typer.echo(f"the replay goes on; see it again: spezia replay {name} {number}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    typer.echo(result.model_dump_json(indent=2) if as_json else replay_words(result))
+    raise typer.Exit(REPLAY_EXITS[result.verdict])
 
 
 def main() -> None:

@@ -10,4 +10,4 @@ Name = Annotated[str, typer.Argument(help="Name of the study.", show_default=Fal
 Server = Annotated[
     str | None, typer.Option(envvar="SPEZIA_SERVER", help="Address of the service; absent: the local one.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the best trial as JSON, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else.")]

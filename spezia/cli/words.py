@@ -2,6 +2,7 @@
 
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.quote import Quote
+from spezia.contract.replay import Comparison
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial
 
@@ -43,6 +44,11 @@ def duration_words(seconds: float) -> str:
     if minutes < 10 and (seconds or not minutes):
         parts.append(f"{seconds} s")
     return " ".join(parts)
+
+
+def replay_words(result: Comparison) -> str:
+    """Return the result of a replay, and below it a line for each reason."""
+    return "\n".join([result.sentence, *(f"  {reason}" for reason in result.reasons)])
 
 
 def quote_words(quote: Quote) -> str:

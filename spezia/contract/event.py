@@ -3,6 +3,7 @@
 from typing import Literal
 
 from spezia.contract.failure import Failure
+from spezia.contract.replay import Verdict
 from spezia.contract.study import StudyState
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Paused, TrialState
@@ -57,5 +58,18 @@ class ValueReported(Reply):
     """Value of the first objective at this evaluation."""
 
 
-Event = StudyChanged | TrialChanged | ValueReported
+class ReplayEnded(Reply):
+    """The replay of a trial has ended."""
+
+    kind: Literal["replay"] = "replay"
+    """Kind of the event."""
+    number: Count
+    """Number of the trial within its study, from 0."""
+    verdict: Verdict
+    """What the replay says of the trial's numbers."""
+    sentence: str
+    """The result in words."""
+
+
+Event = StudyChanged | TrialChanged | ValueReported | ReplayEnded
 """Any event of a study."""

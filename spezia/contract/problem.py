@@ -26,6 +26,8 @@ class Code(StrEnum):
     STUDY_ENDED = "study-ended"
     STUDY_NOT_PREPARED = "study-not-prepared"
     TRIAL_NOT_FAILED = "trial-not-failed"
+    TRIAL_NOT_REPLAYABLE = "trial-not-replayable"
+    REPLAY_NOT_FOUND = "replay-not-found"
     KEY_REUSED = "idempotency-key-reused"
     DATASET_NOT_FOUND = "dataset-not-found"
     WEBHOOK_NOT_FOUND = "webhook-not-found"

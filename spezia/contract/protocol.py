@@ -21,6 +21,9 @@ from spezia.contract.wire import MAX_EXACT, Count, Identifier, Reply, Text, Wire
 PROTOCOL = 1
 """Version of the protocol; the service refuses workers of an older one."""
 
+MAX_REPLAYED = 1_000
+"""Largest number of evaluations that a replay compares: the first ones of a trial that has made more."""
+
 MAX_WAIT_SECONDS = 30.0
 """Longest time in seconds that a request for work may wait for some."""
 
@@ -211,6 +214,24 @@ class ScoreAssignment(_Assignment):
     """Files of the model, to be fetched from ``/v1/leases/{lease_id}/model/{file}``."""
 
 
+class ReplayAssignment(_Assignment):
+    """Run a trial that has ended once more, and tell all its evaluations at the end."""
+
+    kind: Literal["replay"] = "replay"
+    """Kind of the assignment."""
+    number: Count
+    """Number of the trial, from 0."""
+    params: Params
+    """Params of the trial, searched and fixed ones together."""
+    facts: Facts
+    """What was found out about data and model when the study was prepared."""
+    evaluate_at: list[Step] | None
+    """Steps at which the trial was evaluated, ascending, or would have been; null: at every step."""
+    last_step: Step | None
+    """Step of the evaluation at which the replay ends, as the trial did; null: it ends by itself, or fails as the trial
+    did."""
+
+
 class ProbeAssignment(_Assignment):
     """Measure what ``facts`` awaits while others train: how close the task is to what the checkpoint has learnt, how
     long steps take, or both."""
@@ -222,7 +243,13 @@ class ProbeAssignment(_Assignment):
 
 
 Assignment = Annotated[
-    PrepareAssignment | ProbeAssignment | SmallAssignment | TrialAssignment | ConfirmAssignment | ScoreAssignment,
+    PrepareAssignment
+    | ProbeAssignment
+    | SmallAssignment
+    | TrialAssignment
+    | ReplayAssignment
+    | ConfirmAssignment
+    | ScoreAssignment,
     Field(discriminator="kind"),
 ]
 """Any assignment, told apart by its ``kind``."""
@@ -439,8 +466,32 @@ class ProbeOutcome(Wire):
     """Seconds that the assignment has occupied the device."""
 
 
+class ReplayedEvaluation(Wire):
+    """One evaluation of a replay."""
+
+    step: Step
+    """Step of the evaluation within the trial, from 1."""
+    value: float
+    """Value of the first objective."""
+    metrics: Metrics
+    """Metrics of the evaluation by name."""
+
+
+class ReplayOutcome(Wire):
+    """The outcome of a ``replay`` assignment: the evaluations that it made, and how it failed if it did."""
+
+    kind: Literal["replay"]
+    """Kind of the assignment."""
+    evaluations: Annotated[list[ReplayedEvaluation], Field(max_length=MAX_REPLAYED, fail_fast=True)]
+    """Evaluations in the order of their steps, those before a failure too."""
+    failure: Failure | None = None
+    """Reason why the replay has failed; absent otherwise."""
+    device_seconds: Annotated[float, Field(ge=0)]
+    """Seconds that the assignment has occupied the device."""
+
+
 Outcome = Annotated[
-    PreparedOutcome | ProbeOutcome | SmallOutcome | TrialOutcome | ConfirmOutcome | ScoreOutcome,
+    PreparedOutcome | ProbeOutcome | SmallOutcome | TrialOutcome | ReplayOutcome | ConfirmOutcome | ScoreOutcome,
     Field(discriminator="kind"),
 ]
 """Any outcome, told apart by the ``kind`` of its assignment."""

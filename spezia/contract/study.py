@@ -96,6 +96,9 @@ class Study(Reply):
     """Seconds from the study's creation to its end, or to now, pauses not counted: what ``timeout_seconds`` limits."""
     device_seconds: float
     """Device seconds that all attempts of all trials have used."""
+    replay_seconds: float = 0.0
+    """Device seconds that replays of trials have used, which count towards no budget and are not among
+    ``device_seconds``."""
     saved_seconds: SavedSeconds = SavedSeconds()
     """Device seconds that pruning, early stopping and the trunk cache have saved."""
     quote: Quote | None = None

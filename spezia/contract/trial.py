@@ -114,6 +114,9 @@ class Attempt(Reply):
     """Id of the worker."""
     device: str
     """Name of the worker's device."""
+    versions: dict[str, str] = {}
+    """Versions of Python and of the libraries that the worker trained with, by name; empty of attempts that are older
+    than their record."""
     started_at: datetime
     """Time at which the attempt started."""
     ended_at: datetime | None

@@ -12,11 +12,11 @@ class Work(Reply):
 
     study: str
     """Name of the study."""
-    kind: Literal["prepare", "probe", "small", "trial", "confirm", "score"]
-    """Kind of the assignment: preparing a study, measuring its similarity, a small run, a trial, a run that
-    confirms one, or scoring the winner on the test split."""
+    kind: Literal["prepare", "probe", "small", "trial", "replay", "confirm", "score"]
+    """Kind of the assignment: preparing a study, measuring its similarity, a small run, a trial, the replay of one, a
+    run that confirms one, or scoring the winner on the test split."""
     number: Count | None
-    """Number of the trial; null for the other kinds of assignment."""
+    """Number of the trial that is run or replayed; null for the other kinds of assignment."""
     attempt: Count
     """Number of the attempt at this assignment, from 1."""
 

@@ -59,7 +59,7 @@ def begin_full_study(store: Store, number: int) -> Lease:
         proposal = propose(ProposalRequest(spec=study.spec, study_name=name, number=0, trials=[]))
         assert proposal is not None
         add(tx, study, "RUNNING", proposal.params, proposal.distributions, system_attrs={}, user_attrs={})
-        return attempts.begin(tx, study.uuid, "trial", 0, Asker(f"{number:032x}", "cpu"), n_past=0)
+        return attempts.begin(tx, study.uuid, "trial", 0, Asker(f"{number:032x}", "cpu", "cpu", {}), n_past=0)
 
 
 def begin_finished_study(store: Store, folder: Path, number: int) -> None:
@@ -69,7 +69,7 @@ def begin_finished_study(store: Store, folder: Path, number: int) -> None:
     with store.writing() as tx:
         study = studies.change(tx, studies.lock(tx, name), facts=Facts(**FACTS))
         trial = add(tx, study, "RUNNING", {}, {}, system_attrs={}, user_attrs={})
-        held = attempts.begin(tx, study.uuid, "trial", 0, Asker(WORKER, "cpu"), n_past=0)
+        held = attempts.begin(tx, study.uuid, "trial", 0, Asker(WORKER, "cpu", "cpu", {}), n_past=0)
         artifacts.add(tx, held, "model.bin", 1, "0" * 64)
         artifacts.show(tx, held.lease_id)
         finish(tx, study, trial, "COMPLETE", [0.5], None)

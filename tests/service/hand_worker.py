@@ -57,14 +57,14 @@ def evaluation(
 class HandWorker:
     """One worker of the service; it computes nothing."""
 
-    def __init__(self, http: TestClient, *, bf16: bool = False) -> None:
+    def __init__(self, http: TestClient, *, bf16: bool = False, versions: dict[str, str] | None = None) -> None:
         self.http = http
         self.worker_id = uuid4().hex
         registration = {
             "worker_id": self.worker_id,
             "host": "here",
             "device": {"kind": "cpu", "name": "a hand", "memory_bytes": 0, "bf16": bf16},
-            "versions": {},
+            "versions": versions or {"torch": "1"},
             "protocol": 1,
         }
         assert http.post("/v1/workers", json=registration).status_code == 201

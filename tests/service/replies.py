@@ -8,6 +8,7 @@ import httpx2
 from spezia.contract.best_trial import Baseline, BestTrial, ParetoFront
 from spezia.contract.problem import MEDIA_TYPE, Code, Problem
 from spezia.contract.quote import Interval, Quote
+from spezia.contract.replay import Comparison, Machine, Manifest, Replay, Verdict
 from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import TrialDetail
@@ -86,6 +87,37 @@ def make_best() -> BestTrial:
         generalization_gap=0.1,
         warnings=["a warning"],
     )
+
+
+def make_comparison(verdict: Verdict) -> Comparison:
+    return Comparison(
+        verdict=verdict,
+        sentence=f"the trial is {verdict}",
+        reasons=["another device"],
+        tolerance=1e-4,
+        n_recorded=1,
+        n_compared=1,
+        first_difference=None,
+        largest_difference=None,
+        failure=None,
+        replayed_on=None,
+    )
+
+
+def make_replay(**changes: Any) -> Replay:
+    manifest = Manifest(params={}, seed=0, precision="fp32", model_sha256="0", model_commit=None, data_sha256="1")
+    fields: dict[str, Any] = {
+        "study": "toy",
+        "number": 3,
+        "state": "waiting",
+        "manifest": manifest,
+        "recorded_on": Machine(device="a device", device_kind="cpu", versions={}),
+        "requested_at": NOW,
+        "ended_at": None,
+        "device_seconds": 0.0,
+        "result": None,
+    }
+    return Replay(**(fields | changes))
 
 
 def make_front() -> ParetoFront:

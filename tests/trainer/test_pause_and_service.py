@@ -1,5 +1,5 @@
 """The real service, the real engine and a tiny model under the pruner rungs: paused and resumed trials, and trials of
-workers that are killed meanwhile, have the numbers of uninterrupted ones."""
+workers that are killed meanwhile, have the numbers of uninterrupted ones, which their replays confirm."""
 
 import contextlib
 import socket
@@ -56,6 +56,16 @@ def wait_until_over_or_paused(http: httpx2.Client, n_paused: int) -> None:
     raise AssertionError(f"never were {n_paused} trials paused: {study}")
 
 
+def wait_for_replay(http: httpx2.Client, number: int) -> dict[str, Any]:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        shown: dict[str, Any] = http.get(f"/rungs/trials/{number}/replay").json()
+        if shown["state"] == "ended":
+            return shown
+        threading.Event().wait(0.02)
+    raise AssertionError(f"the replay never ended: {shown}")
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_paused_trials_have_the_numbers_of_uninterrupted_ones_whoever_is_killed(
@@ -81,11 +91,16 @@ def test_paused_trials_have_the_numbers_of_uninterrupted_ones_whoever_is_killed(
                 reap_worker(store, one["worker_id"])  # as a launcher does, and the end of a lease 90 s later
         with worker(server, pristine, tmp_path) as last:
             wait_until_over_or_paused(http, n_paused=10**6)
+            for number in range(6):
+                http.post(f"/rungs/trials/{number}/replay").raise_for_status()
+            replays = [wait_for_replay(http, number) for number in range(6)]
             last.terminate()
             last.wait(SECONDS)
         told = http.get("/rungs").json()["facts"]
         trials = [http.get(f"/rungs/trials/{number}").json() for number in range(6)]
     assert {trial["state"] for trial in trials} == {"COMPLETE", "PRUNED"}
+    assert [one["result"]["verdict"] for one in replays] == 6 * ["equal"], replays
+    assert all(one["result"]["replayed_on"] == one["recorded_on"] for one in replays)
     ends = [[attempt["end"] for attempt in trial["attempts"]] for trial in trials]
     assert any("paused" in of_trial and len(of_trial) > 1 for of_trial in ends)
     assert any(attempt["resumed_from"] > 0 for trial in trials for attempt in trial["attempts"])

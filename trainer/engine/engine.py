@@ -12,7 +12,7 @@ import platform
 import signal
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -24,10 +24,13 @@ from spezia.common.parent import end_by_kernel
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
+    MAX_REPLAYED,
     Assignment,
     ConfirmAssignment,
     PrepareAssignment,
     ProbeAssignment,
+    ReplayAssignment,
+    ReplayedEvaluation,
     ScoreAssignment,
     SmallAssignment,
     TrialAssignment,
@@ -102,6 +105,7 @@ class Engine:
         self._cache = cache
         self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
         self._warm: OrderedDict[str, Prepared] = OrderedDict()
+        self._replayed: list[ReplayedEvaluation] = []
         self._is_first_step = False
         self._trunk_seconds_before = 0.0
 
@@ -136,13 +140,14 @@ class Engine:
         return self._cache.seconds_spent if self._cache else 0.0
 
     def _carry_out(self, work: messages.Work) -> messages.Ended | messages.Failed | messages.Preempted:
+        self._replayed = []
         try:
             return self._end_of(work.assignment, Path(work.directory))
         except Preempted:
             return messages.Preempted()
         except Exception as error:  # a trial may raise anything; all of it is reported, in its class
             traceback.print_exc()
-            return messages.Failed(failure=failure_of(error))
+            return messages.Failed(failure=failure_of(error), replayed=self._replayed)
 
     def _end_of(self, assignment: Assignment, directory: Path) -> messages.Ended:
         self._drop_copies(assignment)
@@ -159,15 +164,19 @@ class Engine:
             return messages.Ended(metrics=self._pilot(assignment, prepared))
         if isinstance(assignment, ConfirmAssignment):
             return self._confirm(assignment, prepared)
+        if isinstance(assignment, ReplayAssignment):
+            return self._replay(assignment, self._rerun(assignment, prepared))
         return self._trial(assignment, prepared, directory)
 
     def _end_of_script(self, assignment: Assignment) -> messages.Ended:
         assert assignment.spec.script is not None
         facts = None if isinstance(assignment, PrepareAssignment) else assignment.facts
         with open_script(assignment.spec.script, self._script_folders, facts) as script:
-            if not isinstance(assignment, TrialAssignment):
+            if not isinstance(assignment, TrialAssignment | ReplayAssignment):
                 return messages.Ended(facts=script.facts)
             with closing(run_script(script.train, assignment.params, assignment.spec.wanted_metrics)) as evaluations:
+                if isinstance(assignment, ReplayAssignment):
+                    return self._replay(assignment, evaluations)
                 for evaluation in evaluations:
                     if self._channel.stop_wanted.is_set():
                         raise Preempted
@@ -224,6 +233,27 @@ class Engine:
             cache=self._cache,
         )
         return messages.Ended(metrics=confirmed.metrics, row_scores=confirmed.row_scores)
+
+    def _rerun(self, assignment: ReplayAssignment, prepared: Prepared) -> Iterator[Evaluation]:
+        """Run a trial again from its beginning; it saves nothing and is never told to stop."""
+        return fine_tune(
+            prepared,
+            TrialConfig.from_params(assignment.params),
+            seed=assignment.spec.seed,
+            number=assignment.number,
+            best=BestModel(),
+            evaluate_at=assignment.evaluate_at,
+            hints=self._hints,
+            cache=self._cache,
+        )
+
+    def _replay(self, assignment: ReplayAssignment, evaluations: Iterable[Evaluation]) -> messages.Ended:
+        for one in evaluations:
+            if len(self._replayed) < MAX_REPLAYED:
+                self._replayed.append(ReplayedEvaluation(step=one.step, value=one.value, metrics=one.metrics))
+            if one.step == assignment.last_step:
+                break
+        return messages.Ended(replayed=self._replayed)
 
     def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> messages.Ended:
         config = TrialConfig.from_params(assignment.params)

@@ -208,6 +208,7 @@ class Attempt:
                 step_times=event.step_times,
                 metrics=event.metrics,
                 row_scores=event.row_scores,
+                replayed=event.replayed,
                 has_model=event.model_saved,
             )
             return replace(ended, speed=event.speed)
@@ -227,7 +228,7 @@ class Attempt:
         if self._found is not None:
             _LOG.warning("steps could not be timed: %s", failure.message)
             return replace(self._blank(), facts=self._found.facts, similarity=self._found.similarity)
-        return replace(self._blank(), failure=failure)
+        return replace(self._blank(), failure=failure, replayed=event.replayed if isinstance(event, Failed) else [])
 
     def _blank(self) -> Ending:
         return Ending(device_seconds=self._clock() - self._started_at, n_reports=self._n_reports)

@@ -73,7 +73,8 @@ class Delivery:
         except ServiceRefused as refused:
             _LOG.error("the service refused the result: %s", refused)
             failure = Failure(failure_class="exception", message=f"the service refused the result: {refused}")
-            self._tell(replace(ending, failure=failure, facts=None, similarity=None, metrics=None, row_scores=None))
+            bare = replace(ending, failure=failure, facts=None, similarity=None, metrics=None)
+            self._tell(replace(bare, row_scores=None, replayed=[]))
 
     def release_paused(self, *, has_checkpoint: bool) -> None:
         """Send the rest of the log, and then the notice that the trial is paused."""

@@ -1,6 +1,6 @@
 """Says how an assignment ended on this worker, and what the service is told about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from spezia.contract.facts import Facts, Similarity
@@ -11,6 +11,8 @@ from spezia.contract.protocol import (
     Outcome,
     PreparedOutcome,
     ProbeOutcome,
+    ReplayedEvaluation,
+    ReplayOutcome,
     ScoreOutcome,
     SmallOutcome,
     TrialOutcome,
@@ -46,13 +48,18 @@ class Ending:
     """What was measured, of a pilot, a run that confirms a trial, or an assignment to score."""
     row_scores: list[float] | None = None
     """The objective on each validation row, of a run that confirms a trial."""
+    replayed: list[ReplayedEvaluation] = field(default_factory=list)
+    """Evaluations of a replay."""
     has_model: bool = False
     """Whether the engine has saved the best model."""
     speed: TrialSpeed | None = None
     """What was measured of the speed of a trial."""
 
 
-def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "confirm", "score"], ending: Ending) -> Outcome:
+Kind = Literal["prepare", "probe", "small", "trial", "replay", "confirm", "score"]
+
+
+def outcome_of(kind: Kind, ending: Ending) -> Outcome:
     """Return the outcome that tells the service how an assignment of this kind ended."""
     seconds = ending.device_seconds
     if kind == "prepare":
@@ -77,6 +84,8 @@ def outcome_of(kind: Literal["prepare", "probe", "small", "trial", "confirm", "s
             failure=ending.failure,
             device_seconds=seconds,
         )
+    if kind == "replay":
+        return ReplayOutcome(kind=kind, evaluations=ending.replayed, failure=ending.failure, device_seconds=seconds)
     failure = ending.failure
     if failure is None and ending.n_reports == 0:
         failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")

@@ -10,6 +10,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -190,7 +191,7 @@ class Supervisor:
             worker_id=self._worker_id,
             host=platform.node() or "unknown",
             device=hello.device,
-            versions=hello.versions,
+            versions=hello.versions | {"spezia": version("spezia")},
             protocol=PROTOCOL,
         )
 

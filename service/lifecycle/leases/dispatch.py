@@ -1,6 +1,7 @@
 """Hand work to a worker, under a lease (POST /v1/workers/{id}/dispatch).
 
-A worker gets its own unfinished assignments first, then the next step of the study with the fewest live leases. A look
+A worker gets its own unfinished assignments first, then a replay that a person waits for, then the next step of the
+study with the fewest live leases. A look
 that finds nothing has written nothing. A new trial's params are proposed outside any lock; the transaction that writes
 it checks that the study has not moved on meanwhile, as when another service has got in between, and if it has, the
 proposal is made again at once, under the lock: whoever went to make it outside would be too late again and again.
@@ -26,6 +27,8 @@ from service.lifecycle.leases.propose_next import Next, next_request, propose_ah
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
 from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.pilots.start_pilot import start_pilot
+from service.lifecycle.replays.recorded_run import recorded_run
+from service.lifecycle.replays.start_replay import start_replay
 from service.lifecycle.studies.budgets import seconds_left
 from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.lifecycle.studies.state_machine import begin_stopping, drop_score, settle
@@ -34,7 +37,7 @@ from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import rung_steps, steps_to_evaluate
 from service.search.space.params import trial_params
-from service.store import artifacts, attempts, confirm_runs, leases, studies, trials, workers
+from service.store import artifacts, attempts, confirm_runs, leases, replays, studies, trials, workers
 from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -46,6 +49,7 @@ from spezia.contract.protocol import (
     HeldCheckpoint,
     PrepareAssignment,
     ProbeAssignment,
+    ReplayAssignment,
     ScoreAssignment,
     SmallAssignment,
     TrialAssignment,
@@ -105,13 +109,23 @@ def dispatch(
     """
     with store.reading() as tx:
         tx.expect_now()
-        worker, own, in_turn = tx.ask(
-            workers.find(worker_id), leases.of_worker(worker_id), studies_with_work(tx.about_now)
+        worker, own, to_replay, in_turn = tx.ask(
+            workers.find(worker_id),
+            leases.of_worker(worker_id),
+            replays.waiting(),
+            studies_with_work(tx.about_now),
         )
         if worker is None:
             raise WorkerUnknown
         is_due = tx.now - worker.last_seen_at >= SEEN
-        asker = WorkRequest(worker_id, str(worker.device["name"])[:256], bool(worker.device["bf16"]), checkpoints)
+        asker = WorkRequest(
+            worker_id,
+            str(worker.device["name"])[:256],
+            str(worker.device["kind"]),
+            worker.versions,
+            bool(worker.device["bf16"]),
+            checkpoints,
+        )
     if is_due:
         with store.writing() as tx:
             workers.see(tx, worker_id)
@@ -119,7 +133,10 @@ def dispatch(
         return NOTHING
     if own and (again := _hand_out_again(store, own[0].study_uuid, worker_id, slots)):
         return Found(again, is_left=False)
-    is_left = False
+    for study_id, number in to_replay:
+        if (granted := _grant_replay(store, study_id, number, asker)) is not None:
+            return Found([granted], is_left=True)
+    is_left = bool(to_replay)
     for study_id, study_uuid in in_turn:
         found = _from_study(store, proposer, study_id, study_uuid, asker, slots)
         if found.assignments:
@@ -137,6 +154,21 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
         failpoint("dispatch.before_hand_out")
     failpoint("dispatch.after_hand_out")
     return again
+
+
+def _grant_replay(store: Store, study_id: int, number: int, asker: WorkRequest) -> Assignment | None:
+    """Hand out a replay; ``None``: this worker cannot keep its precision, or another one was faster."""
+    with store.writing() as tx:
+        study = studies.lock_by_id(tx, study_id)
+        if study is None or not _keeps_precision(study, asker):
+            return None
+        granted = start_replay(tx, study, number, asker)
+        return None if granted is None else _assignment(tx, study, granted)
+
+
+def _keeps_precision(study: StudyRow, asker: WorkRequest) -> bool:
+    """Whether a worker computes in the format that is pinned for the study; else its trials would not compare."""
+    return asker.has_bf16 or study.facts is None or study.facts.precision != "bf16"
 
 
 def _from_study(
@@ -182,8 +214,8 @@ def _look(store: Store, proposer: Proposer, study_id: int, asker: WorkRequest) -
         step = None if study is None else next_step(tx, study, asker)
         if study is None or step is None:
             return NOTHING
-        if not asker.has_bf16 and study.facts is not None and study.facts.precision == "bf16":
-            return NOT_FOR_THIS_WORKER  # its trials would not compare: it cannot keep the pinned precision
+        if not _keeps_precision(study, asker):
+            return NOT_FOR_THIS_WORKER
         request = next_request(tx, study, attrs) if step == "new trial" else None
     if request is None:
         return _Seen(None)
@@ -313,6 +345,9 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
         assert study.spec.start_small is not None
         fraction = study.spec.start_small.fraction
         return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
+    if held.kind == "replay":
+        recorded = recorded_run(tx, study, trial)
+        return ReplayAssignment(**common, evaluate_at=recorded.evaluate_at, last_step=recorded.last_step)
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
     common |= {

@@ -21,7 +21,11 @@ def heartbeat(store: Store, held: list[HeldLease]) -> list[LeaseStatus]:
 
 def directive(study: StudyRow | None, held: Lease) -> Directive:
     """Return what the worker that holds the live lease ``held`` of ``study`` should do."""
-    if study is None or study.has_ended:
+    if study is None:
+        return "lost"
+    if held.kind == "replay":  # whatever becomes of the study
+        return "cancel" if held.is_cancelled else "continue"
+    if study.has_ended:
         return "lost"
     if held.kind == "confirm" and study.confirmation is not None:
         return "cancel"  # it was concluded without this run

@@ -7,7 +7,9 @@ whoever hears of it.
 from service.lease_and_heartbeat_terms import MAX_COUNTED_ATTEMPTS, MAX_UNCOUNTED_ATTEMPTS
 from service.lifecycle.confirmation.accept_run import note_failed_run
 from service.lifecycle.leases.accept_probe import note_failed_probe
+from service.lifecycle.leases.past_attempts import past_attempts
 from service.lifecycle.pilots.accept_pilot import note_failed_pilot
+from service.lifecycle.replays.end_replay import end_without_result
 from service.lifecycle.studies.rungs import STUDY_ENDED, end_at_rung
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.rung_marks import pause_of
@@ -29,7 +31,10 @@ def take_back(
     device_seconds: float | None = None,
     outcome: str | None = None,
 ) -> StudyRow:
-    """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study."""
+    """Close the attempt of a lease that has just been ended, under the study's lock, and settle the study.
+
+    A replay waits again, or ends after its last attempt, and nothing of the study moves.
+    """
     pauses = _was_told_to_pause(tx, study, held)
     attempts.close(
         tx,
@@ -39,12 +44,16 @@ def take_back(
         device_seconds=device_seconds,
         outcome=outcome,
     )
-    past = attempts.history(tx, held.study_uuid, held.kind, held.number)
+    past = past_attempts(tx, held)
     n_counted = sum(attempt.is_counted for attempt in past)
     n_uncounted = sum(not attempt.is_counted and attempt.end != attempts.PAUSED for attempt in past)
     used_up = n_counted >= MAX_COUNTED_ATTEMPTS or n_uncounted >= MAX_UNCOUNTED_ATTEMPTS
     if used_up:
         failure = failure.model_copy(update={"message": f"{failure.message} (attempt {len(past)}, the last)"})
+    if held.kind == "replay":
+        if used_up or held.is_cancelled:
+            end_without_result(tx, study, held.number, failure)
+        return study
     if held.kind == "trial":
         _take_back_trial(tx, study, held, failure, used_up)
     elif held.kind == "small" and used_up:

@@ -12,11 +12,13 @@ from service.lifecycle.confirmation.accept_run import accept_run
 from service.lifecycle.leases.accept_probe import accept_probe, facts_with, note_failed_probe
 from service.lifecycle.leases.best_evaluation import best_evaluation
 from service.lifecycle.leases.lease_fields import lease_fields
+from service.lifecycle.leases.past_attempts import past_attempts
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.model_folders import remove_folders
 from service.lifecycle.models.keep_models import keep_models
 from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
+from service.lifecycle.replays.end_replay import accept_replay
 from service.lifecycle.studies.quote import keep_quote, quote_prepared, quote_probed
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.studies.warm_start import past_studies
@@ -39,6 +41,7 @@ from spezia.contract.protocol import (
     Outcome,
     PreparedOutcome,
     ProbeOutcome,
+    ReplayOutcome,
     ScoreOutcome,
     SmallOutcome,
     Told,
@@ -87,6 +90,8 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
                 settled = _accept_trial(tx, study, ended, outcome, has_files=bool(folders))
             case ConfirmOutcome():
                 settled = _accept_confirm(tx, study, ended, outcome)
+            case ReplayOutcome():
+                settled = _accept_replay(tx, study, ended, outcome)
             case ScoreOutcome():
                 settled = _accept_score(tx, study, ended, outcome)
         left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
@@ -277,6 +282,14 @@ def _device_seconds(tx: Transaction, study: StudyRow, held: Lease, outcome: Tria
     return outcome.device_seconds + sum(float(row.device_seconds) for row in past if row.lease_id != held.lease_id)
 
 
+def _accept_replay(tx: Transaction, study: StudyRow, held: Lease, outcome: ReplayOutcome) -> StudyRow:
+    if outcome.failure is not None and _is_worth_another_try(tx, held, outcome.failure):
+        return _try_again(tx, study, held, outcome, outcome.failure)
+    _close(tx, held, outcome, "COMPLETE" if outcome.failure is None else outcome.failure.failure_class)
+    accept_replay(tx, study, held, outcome.evaluations, outcome.failure)
+    return study
+
+
 def _accept_score(tx: Transaction, study: StudyRow, held: Lease, outcome: ScoreOutcome) -> StudyRow:
     if (outcome.metrics is None) == (outcome.failure is None):
         raise OutcomeRefused("a score ends with metrics or with a failure, and not with both")
@@ -293,7 +306,7 @@ def _is_worth_another_try(tx: Transaction, held: Lease, failure: Failure) -> boo
     """A broken device is tried once more, in a new process; what is wrong with the data stays wrong."""
     if failure.failure_class != "device_error":
         return False
-    past = attempts.history(tx, held.study_uuid, held.kind, held.number)
+    past = past_attempts(tx, held)
     return all(attempt.end != "device_error" for attempt in past)
 
 

@@ -126,8 +126,7 @@ def _versions(study: Study, worker: dict[str, Any]) -> str:
     facts = study.facts
     assert facts is not None
     rows = [
-        ("spezia", version("spezia")),
-        *sorted(worker["versions"].items()),
+        *sorted(({"spezia": version("spezia")} | worker["versions"]).items()),
         ("device", worker["device"]),
         ("precision", facts.precision),
         ("base model, commit", facts.model_commit or "none: a directory or a carried copy"),

@@ -68,6 +68,7 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | 
         generalization_gap=summary.generalization_gap,
         elapsed_seconds=elapsed_seconds(tx, study),
         device_seconds=totals.device_seconds,
+        replay_seconds=totals.replay_seconds,
         saved_seconds=totals.saved,
         quote=quoted,
         quote_error=None if quoted is None else _quote_error(study, counts, totals, quoted),

@@ -1,5 +1,6 @@
 """Cancel one trial (POST /v1/studies/{name}/trials/{number}/cancel)."""
 
+from service.lifecycle.replays.end_replay import cancel_replay
 from service.lifecycle.studies.state_machine import settle
 from service.lifecycle.trials.find_trial import find_trial
 from service.store import leases, studies, trials
@@ -12,7 +13,8 @@ _CANCELLED_PAUSED = Failure(failure_class="cancelled", message="the trial was ca
 
 
 def cancel_trial(store: Store, name: str, number: int) -> None:
-    """Cancel one trial: a WAITING one ends at once, a RUNNING one within a heartbeat; an ended one stays as it is.
+    """Cancel one trial: a WAITING one ends at once, a RUNNING one within a heartbeat; an ended one stays as it is, and
+    its replay ends if there is one.
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.
@@ -25,4 +27,6 @@ def cancel_trial(store: Store, name: str, number: int) -> None:
             trials.finish(tx, study, trial, "FAIL", None, failure)
             settle(tx, study)
         elif trial.state.name == "RUNNING":
-            leases.cancel(tx, study.uuid, number)
+            leases.cancel(tx, study.uuid, "trial", number)
+        else:
+            cancel_replay(tx, study, number)

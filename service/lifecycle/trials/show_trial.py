@@ -71,6 +71,7 @@ def _attempt(row: Any) -> Attempt:
         resumed_from=row.resume_step or 0,
         worker_id=row.worker_id,
         device=row.device,
+        versions=row.versions or {},
         started_at=row.started_at,
         ended_at=row.ended_at,
         end=row.end,

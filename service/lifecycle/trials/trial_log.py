@@ -7,13 +7,15 @@ from service.store.store import Store
 
 
 def append_log(store: Store, lease_id: str, token: str, text: str) -> None:
-    """Append lines to the log of the trial that a lease is for.
+    """Append lines to the log of the trial that a lease is for; a replay leaves that log as it is.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed.
     """
     with store.writing() as tx:
-        trial_logs.append(tx, lock_lease(tx, lease_id, token), text)
+        held = lock_lease(tx, lease_id, token)
+        if held.kind != "replay":
+            trial_logs.append(tx, held, text)
 
 
 def read_log(store: Store, name: str, number: int, after: int) -> tuple[str, int]:

@@ -17,7 +17,7 @@ def list_workers(store: Store, limit: int, page_token: str | None) -> WorkerList
             for held in tx.ask(leases.of_worker(row.worker_id)):
                 study = studies.find_by_uuid(tx, held.study_uuid)
                 if study is not None and studies.is_visible(tx, study):
-                    number = held.number if held.kind == "trial" else None
+                    number = held.number if held.kind in ("trial", "replay") else None
                     work.append(Work(study=study.name, kind=held.kind, number=number, attempt=held.attempt))
             shown.append(
                 Worker(

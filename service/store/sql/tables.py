@@ -53,6 +53,9 @@ HIDDEN = text("NOT is_visible")
 STALE = text("is_stale")
 """What an index of summaries is of, likewise."""
 
+UNANSWERED = text("ended_at IS NULL")
+"""What an index of replays is of, likewise."""
+
 PRUNING = text("should_prune")
 """What an index of evaluations is of, likewise."""
 
@@ -119,6 +122,8 @@ study_summary = Table(
     Column("small_runs", JSON),
     # of all ended attempts
     Column("device_seconds", Float(53), nullable=False),
+    # of all ended attempts at replays, which are not among the former
+    Column("replay_seconds", Float(53), nullable=False, server_default="0"),
     # that its trials did not have to spend, as far as their workers have measured it; null: none has
     Column("saved_by_pruning", Float(53)),
     Column("saved_by_early_stopping", Float(53)),
@@ -170,6 +175,9 @@ attempt = Table(
     Column("attempt", Integer, nullable=False),
     Column("worker_id", String(32), nullable=False),
     Column("device", String(256), nullable=False),
+    # null in attempts that are older than this column, and than the next
+    Column("device_kind", String(8)),
+    Column("versions", JSON),
     Column("started_at", Instant, nullable=False),
     Column("ended_at", Instant),
     # the trial's state, or the class of what ended it
@@ -234,6 +242,21 @@ confirm_run = Table(
     Column("row_scores", Text),
     Column("failure", JSON),
     Column("ended_at", Instant, nullable=False),
+)
+
+# The last replay of each trial that a person has asked for one of.
+replay = Table(
+    "replay",
+    metadata,
+    Column("study_uuid", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    # number of its first attempt: those before belong to earlier replays of the trial
+    Column("first_attempt", Integer, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    # the comparison as it is shown; null until the replay has ended
+    Column("result", JSON),
+    Index("replay_unanswered", "requested_at", sqlite_where=UNANSWERED, postgresql_where=UNANSWERED),
 )
 
 artifact = Table(

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 from service.search.presets.presets import PRESETS
 from spezia.cli.main import app
 from spezia.contract.preset import PresetList
+from spezia.contract.replay import Comparison, Verdict
 from spezia.contract.validation import SpecWarning, Validation
-from tests.service.replies import ScriptedService, make_study
+from tests.service.replies import ScriptedService, make_comparison, make_replay, make_study
 from tests.service.search.builders import make_spec
 from tests.spezia_command import STUDY, Spezia
 
@@ -47,6 +48,22 @@ def test_presets_lists_all_and_shows_one(spezia: Spezia, service: ScriptedServic
     unknown = spezia("presets", "encoder-method")
     assert unknown.exit_code == 2
     assert "did you mean 'encoder-methods'" in " ".join(unknown.output.split())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "exit_code"), [("equal", 0), ("within_tolerance", 0), ("different", 1), ("not_comparable", 2)]
+)
+def test_replay_waits_for_the_result_and_its_exit_code_says_whether_the_numbers_are_the_same(
+    spezia: Spezia, service: ScriptedService, verdict: Verdict, exit_code: int
+) -> None:
+    path = "/v1/studies/toy/trials/3/replay"
+    result = make_comparison(verdict)
+    service.answers[f"POST {path}"] = make_replay(result=None)
+    service.answers[f"GET {path}"] = make_replay(result=result)
+    shown = spezia("replay", "toy", "3")
+    assert (shown.exit_code, shown.stdout) == (exit_code, f"{result.sentence}\n  another device\n")
+    assert service.paths() == [f"POST {path}", f"GET {path}"]
+    assert Comparison.model_validate_json(spezia("replay", "toy", "3", "--json").stdout) == result
 
 
 def test_submit_shows_what_to_think_about_again(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:

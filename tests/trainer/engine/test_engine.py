@@ -74,6 +74,11 @@ def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.
     return work("trial", directory, **({"facts": facts, "params": params} | changes))
 
 
+def replay(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.Work:
+    params = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 16}
+    return work("replay", directory, **({"facts": facts, "params": params} | changes))
+
+
 def test_prepare_states_the_facts_and_leaves_steps_to_the_probe(play: Callable[..., list[Any]], facts: Facts) -> None:
     (ended,) = play(work("prepare"))
     assert ended == messages.Ended(facts=facts)
@@ -219,6 +224,39 @@ def test_trial_evaluates_at_the_steps_of_its_assignment(play: Callable[..., list
     answer = messages.Answer(go_on=True)
     *evaluated, _ = play(trial(facts, evaluate_at=[2], params={"epochs": 3, "batch_size": 16}), answer, answer)
     assert [(event.step, event.final) for event in evaluated] == [(2, False), (3, True)]
+
+
+@pytest.mark.parametrize(("last_step", "n_evaluations"), [(1, 1), (2, 2), (None, 2)])
+def test_a_replay_has_the_numbers_of_its_trial_up_to_its_last_step(
+    play: Callable[..., list[Any]], facts: Facts, tmp_path: Path, last_step: int | None, n_evaluations: int
+) -> None:
+    answer = messages.Answer(go_on=True)
+    again = replay(facts, tmp_path, last_step=last_step)
+    *evaluated, _, ended = play(trial(facts), answer, answer, again)
+    found = [(one.step, one.value, one.metrics) for one in ended.replayed]
+    assert found == [(one.step, one.value, one.metrics) for one in evaluated[:n_evaluations]]
+    assert not ended.model_saved
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replay_that_fails_hands_in_what_it_has_measured_before(
+    play: Callable[..., list[Any]], facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = trial_steps.TrialSteps.take
+
+    def take(self: trial_steps.TrialSteps, *args: Any) -> torch.Tensor:
+        taken.append(steps(self, *args))
+        if len(taken) > n_first_epoch:
+            raise Diverged("the training loss is nan")
+        return taken[-1]
+
+    taken: list[torch.Tensor] = []
+    n_first_epoch = -(-facts.train_rows // 16)
+    monkeypatch.setattr(trial_steps.TrialSteps, "take", take)
+    failed, ended = play(replay(facts), work("probe", facts=facts))
+    assert failed.failure.failure_class == "diverged"
+    assert [one.step for one in failed.replayed] == [1]
+    assert ended.replayed == []
 
 
 def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:

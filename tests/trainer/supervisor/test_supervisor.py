@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def test_worker_registers_with_what_its_engine_found(start: Start) -> None:
     assert registered["device"]["name"] == "fake"
     assert registered["worker_id"] == "e" * 32
     assert registered["protocol"] == 1
+    assert registered["versions"] == fake_engine.VERSIONS | {"spezia": version("spezia")}
 
 
 def test_prepare_hands_back_facts(start: Start) -> None:
@@ -90,6 +92,22 @@ def test_score_fetches_the_model_and_hands_back_metrics(start: Start) -> None:
     service = FakeService(assignment("score"))
     start(service)
     assert service.outcomes[0]["metrics"] == {"test_loss": 0.5, "test_accuracy": 1.0}
+
+
+def test_a_replay_hands_in_its_evaluations_and_reports_none(start: Start) -> None:
+    service = FakeService(assignment("replay"))
+    start(service, replay=[{"replay": [0.5, 0.4]}])
+    [told] = service.outcomes
+    assert (told["kind"], told["failure"], service.reports) == ("replay", None, [])
+    assert [(one["step"], one["value"]) for one in told["evaluations"]] == [(1, 0.5), (2, 0.4)]
+
+
+def test_a_replay_that_fails_hands_in_what_it_measured_before(start: Start) -> None:
+    service = FakeService(assignment("replay"))
+    start(service, replay=[{"fail": "diverged", "replay": [0.5]}])
+    [told] = service.outcomes
+    assert told["failure"]["failure_class"] == "diverged"
+    assert [one["value"] for one in told["evaluations"]] == [0.5]
 
 
 def test_model_is_uploaded_when_the_service_wants_it(start: Start) -> None:
