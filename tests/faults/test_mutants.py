@@ -9,6 +9,16 @@ from tests.faults.simulation import Simulation
 from tests.faults.world import World
 
 SEEDS = range(1000, 1060)
+NOTICED_AT = {
+    "a stale heartbeat": 1039,
+    "a stale report or upload": 1026,
+    "a stale result or release": 1016,
+    "the reaper takes what was renewed": 1012,
+    "the cache is filled before the commit": 1013,
+    "a replayed report is decided again": 1012,
+    "a pruned trial may be complete": 1014,
+}
+"""Seeds that have noticed a mutant once, to be tried first: those before took longer."""
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -16,7 +26,8 @@ SEEDS = range(1000, 1060)
 def test_a_missing_guard_is_noticed(
     mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expect_notice(MUTANTS[mutant], new_world, monkeypatch)
+    seeds = [NOTICED_AT[mutant], *SEEDS] if mutant in NOTICED_AT else SEEDS
+    expect_notice(MUTANTS[mutant], new_world, monkeypatch, seeds)
 
 
 @pytest.mark.slow
@@ -25,13 +36,15 @@ def test_a_missing_guard_is_noticed(
 def test_a_missing_guard_of_rungs_is_noticed(
     mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expect_notice(RUNG_MUTANTS[mutant], new_world, monkeypatch)
+    expect_notice(RUNG_MUTANTS[mutant], new_world, monkeypatch, SEEDS)
 
 
-def expect_notice(cuts: Sequence[Cut | Swap], new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+def expect_notice(
+    cuts: Sequence[Cut | Swap], new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, seeds: Sequence[int]
+) -> None:
     for cut in cuts:
         cut.apply(monkeypatch)
-    assert any(is_caught(new_world, seed) for seed in SEEDS), f"{len(SEEDS)} seeds have not noticed"
+    assert any(is_caught(new_world, seed) for seed in seeds), f"{len(seeds)} seeds have not noticed"
 
 
 def is_caught(new_world: Callable[..., World], seed: int) -> bool:

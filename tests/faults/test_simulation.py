@@ -23,7 +23,9 @@ def run(engine: Engine, folder: Path, seeds: range, n_events: int, n_trials: int
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("first", range(0, 200, SEEDS_AT_A_TIME))
+@pytest.mark.parametrize(
+    "first", [pytest.param(first, marks=[pytest.mark.slow] * (first >= 50)) for first in range(0, 200, SEEDS_AT_A_TIME)]
+)
 def test_nothing_is_lost_under_faults(engine: Engine, tmp_path: Path, first: int) -> None:
     run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), n_events=25)
 

@@ -1,6 +1,7 @@
 """The migrations of a database to the newest schema, and whether it has that."""
 
 import logging
+from functools import cache
 from pathlib import Path
 
 from alembic.command import upgrade
@@ -27,19 +28,26 @@ def migrate(engine: Engine) -> None:
     Raises:
         ValueError: The database holds what we cannot build on; the message says what to do.
     """
-    config = _config()
     with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        config.attributes["connection"] = connection
-        upgrade(config, "head")
-    log.info("the database has the schema of migration %s", ScriptDirectory.from_config(config).get_current_head())
+        if not is_current(connection):
+            config = _config()
+            config.attributes["connection"] = connection
+            upgrade(config, "head")
+    log.info("the database has the schema of migration %s", _newest())
 
 
 def is_current(connection: Connection) -> bool:
     """Return whether the schema of a database is the one that this code was written for."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision() == ScriptDirectory.from_config(_config()).get_current_head()
+    return context.get_current_revision() == _newest()
+
+
+@cache
+def _newest() -> str | None:
+    """Id of the newest migration, for which all their files are read."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def _config() -> Config:

@@ -69,6 +69,7 @@ def test_what_is_posted_acts_once_though_its_reply_is_lost(http: TestClient, wor
         reply = http._transport.handle_request(request)
         posted.append(reply)
         if len(posted) == 1:
+            reply.close()
             raise httpx2.ReadTimeout("lost")
         return reply
 
