@@ -42,7 +42,7 @@ def past_studies(tx: Transaction, study: StudyRow, facts: Facts) -> list[PastStu
         facts: Those of the study, which says nothing of likeness without them.
     """
     comparable = _comparable(tx, study.owner, study.spec) if study.spec.starts_warm else []
-    with_facts = [(one, one.facts) for one in comparable if one.facts is not None and one.study_id != study.study_id]
+    with_facts = [(one, one.facts) for one in comparable if one.facts is not None]
     # the study's own probe runs beside its first trials; an earlier study of the same may know what it will find
     skill = next((skill_of(other) for _, other in with_facts if is_same_task(facts, other) and other.similarity), None)
     alike = [(likeness(facts, other, skill), one, other) for one, other in with_facts]
