@@ -158,6 +158,10 @@ def test_nothing_is_taken_unless_asked_or_where_nothing_can_be(http: TestClient,
     tried(worker, "old", 1e-4)
     assert begin(http, worker) == []
     assert http.delete(STUDY).status_code == 204
+    found = begin(http, worker, warm_start="auto", enqueue=[{"learning_rate": 1e-4}])
+    assert sources(found)[0] is None
+    assert sources(found)[1] in {("old", 0), ("old", 2)}  # not the best one, which runs anyway
+    assert http.delete(STUDY).status_code == 204
     several = [{"metric": "validation_loss"}, {"metric": "accuracy"}]
     assert begin(http, worker, warm_start="auto", objective=several) == []
     validated = http.post("/v1/studies:validate", json=spec(warm_start="auto", objective=several))

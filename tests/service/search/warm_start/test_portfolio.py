@@ -86,6 +86,31 @@ def test_no_more_are_taken_than_help() -> None:
     assert portfolio(spec, [], 4) == []
 
 
+def test_in_its_own_study_a_trial_is_worth_what_it_came_to() -> None:
+    # one of four trials with the same params is the best by chance; the process would take the steady ones
+    tried: list[Params] = [{"learning_rate": rate} for rate in (1e-6, 1e-3) for _ in range(4)]
+    study = past("a", tried, [0.0, 1.0, 1.1, 1.2, 0.3, 0.31, 0.32, 0.33], search_space={"learning_rate": RATE})
+    (taken,) = portfolio(make_spec(search_space={"learning_rate": RATE}), [study], 1)
+    assert taken.source.number == 0
+
+
+def test_a_name_that_a_study_did_not_have_is_not_taken_for_one_that_it_had() -> None:
+    def by_schedule(name: str, good: str) -> PastStudy:
+        space = {"learning_rate": RATE, "lr_schedule": {"type": "categorical", "choices": [good, "cosine"]}}
+        tried: list[Params] = [
+            {"learning_rate": rate, "lr_schedule": schedule}
+            for rate in (1e-5, 3e-5, 1e-4, 3e-4)
+            for schedule in (good, "cosine")
+        ]
+        return past(name, tried, [0.1 if one["lr_schedule"] == good else 1.0 for one in tried], search_space=space)
+
+    studies = [by_schedule("a", "linear"), by_schedule("b", "constant")]
+    choices = ["linear", "cosine", "constant"]
+    spec = make_spec(search_space={"learning_rate": RATE, "lr_schedule": {"type": "categorical", "choices": choices}})
+    # what is best in one was never tried in the other
+    assert {one.source.study for one in portfolio(spec, studies, 4)} == {"a", "b"}
+
+
 def test_what_the_study_runs_anyway_is_not_taken() -> None:
     spec = make_spec(search_space={"learning_rate": RATE})
     study = along_the_rate("a", -4.0)
