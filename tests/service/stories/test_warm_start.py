@@ -15,8 +15,8 @@ from tests.service.rung_worker import RungWorker, rungs_spec
 from tests.stock import stock_storage
 
 STUDY = "/v1/studies/new"
-ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""Of the stories that are told quickly; those that ask something new of a database are told on both."""
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What is asked of a database is told on both kinds in `tests/service/lifecycle/studies/test_warm_start.py`."""
 
 
 def tried(worker: HandWorker, name: str, best_rate: float, **changes: Any) -> None:
@@ -65,7 +65,6 @@ def test_the_best_trials_of_finished_studies_run_after_the_baseline_and_what_is_
 
 
 @pytest.mark.slow
-@ON_SQLITE
 def test_the_study_that_is_most_alike_comes_first(http: TestClient, worker: HandWorker) -> None:
     for name, rows, rate in (("far", 100_000, 5e-4), ("near", 200, 2e-5)):
         body = spec(name=name, n_trials=1, enqueue=[{"learning_rate": rate}])
@@ -75,7 +74,6 @@ def test_the_study_that_is_most_alike_comes_first(http: TestClient, worker: Hand
     assert sources(begin(http, worker, warm_start="auto", n_trials=1)) == [("near", 0)]
 
 
-@ON_SQLITE
 def test_named_studies_alone_are_asked_and_stock_optuna_shows_which(
     http: TestClient, worker: HandWorker, database_url: str
 ) -> None:
@@ -100,7 +98,6 @@ def test_what_another_study_learns_stays_when_the_first_is_deleted(http: TestCli
 
 
 @pytest.mark.slow
-@ON_SQLITE
 def test_studies_deleted_before_the_facts_are_known_are_missed_by_nobody(http: TestClient, worker: HandWorker) -> None:
     tried(worker, "old", 1e-4)
     assert http.post("/v1/studies", json=spec(name="new", warm_start=["old"])).status_code == 201
@@ -110,7 +107,6 @@ def test_studies_deleted_before_the_facts_are_known_are_missed_by_nobody(http: T
     assert worker.take()["kind"] == "trial"
 
 
-@ON_SQLITE
 def test_there_are_never_more_trials_than_the_study_may_have(http: TestClient, worker: HandWorker) -> None:
     tried(worker, "one", 3e-5)
     tried(worker, "two", 4e-4)
@@ -141,7 +137,6 @@ def test_facts_and_trials_are_accepted_together_and_once(app: FastAPI, http: Tes
     assert sources(trials(http)) == [("old", 1)]
 
 
-@ON_SQLITE
 def test_under_rungs_the_first_one_never_pauses(http: TestClient) -> None:
     worker = RungWorker(http)
     tried(worker, "low", 3e-5, fixed={"epochs": 4})
@@ -153,7 +148,6 @@ def test_under_rungs_the_first_one_never_pauses(http: TestClient) -> None:
     assert worker.work(lambda number, _: 1.0 - number)[:2] == [(0, "complete"), (1, "paused")]
 
 
-@ON_SQLITE
 def test_nothing_is_taken_unless_asked_or_where_nothing_can_be(http: TestClient, worker: HandWorker) -> None:
     tried(worker, "old", 1e-4)
     assert begin(http, worker) == []
@@ -196,7 +190,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@ON_SQLITE
 def test_what_cannot_be_begun_from_is_refused_by_name(http: TestClient, worker: HandWorker) -> None:
     tried(worker, "old", 1e-4)
     assert http.post("/v1/studies", json=spec(name="running")).status_code == 201
@@ -210,7 +203,6 @@ def test_what_cannot_be_begun_from_is_refused_by_name(http: TestClient, worker: 
     assert http.get(STUDY).status_code == 404
 
 
-@ON_SQLITE
 def test_validation_says_with_whose_trials_a_study_would_begin(http: TestClient, worker: HandWorker) -> None:
     def said(**changes: Any) -> str | None:
         answer = http.post("/v1/studies:validate", json=spec(name="new") | changes)
