@@ -19,6 +19,7 @@ from service.lifecycle.models.keep_models import keep_models
 from service.lifecycle.models.write_card import write_card
 from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.replays.end_replay import accept_replay
+from service.lifecycle.studies.measured_before import with_measured_before
 from service.lifecycle.studies.quote import keep_quote, quote_prepared, quote_probed
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.studies.warm_start import past_studies
@@ -34,6 +35,7 @@ from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
 from spezia.contract.protocol import (
@@ -133,6 +135,8 @@ def _replay(tx: Transaction, lease_id: str, token: str, outcome: Outcome) -> Tol
 class _Ahead:
     """What takes too long for the transaction that accepts facts."""
 
+    facts: Facts | None
+    """The facts of a study that has been prepared, with what was measured before; ``None``: it has begun."""
     past: list[PastStudy]
     """Finished studies of which trials run first."""
     first: FirstTrials | None
@@ -148,17 +152,20 @@ def _work_out_ahead(store: Store, proposer: Proposer, lease_id: str, token: str,
     with store.reading() as tx:
         held = tx.ask(leases.find(lease_id, token))
         study = None if held is None or held.kind != outcome.kind else studies.find_by_uuid(tx, held.study_uuid)
-        if study is None:
+        if held is None or study is None:
             return None  # the facts come too late, or again
         if isinstance(outcome, ProbeOutcome):
             assert study.facts is not None
-            return _Ahead([], None, quote_probed(tx, study, facts_with(study.facts, outcome), outcome.device_seconds))
+            quoted = quote_probed(tx, study, facts_with(study.facts, outcome), outcome.device_seconds)
+            return _Ahead(facts=None, past=[], first=None, quoted=quoted)
         if outcome.facts is None:
             return None
         seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
-        quoted = quote_prepared(tx, study, outcome.facts, outcome.device_seconds)
-        past = past_studies(tx, study, outcome.facts)
-    return _Ahead(past, propose_first_trials(proposer, study, outcome.facts, past, seen, attrs), quoted)
+        facts = with_measured_before(tx, study, outcome.facts, held.worker_id)
+        quoted = quote_prepared(tx, study, facts, outcome.device_seconds)
+        past = past_studies(tx, study, facts)
+    first = propose_first_trials(proposer, study, facts, past, seen, attrs)
+    return _Ahead(facts=facts, past=past, first=first, quoted=quoted)
 
 
 def _accept_prepared(
@@ -179,8 +186,9 @@ def _accept_prepared(
     if outcome.failure is not None:
         return fail(tx, study, outcome.failure)
     assert outcome.facts is not None
-    study = studies.change(tx, study, facts=outcome.facts)
-    spec = with_first_rung(study.spec, outcome.facts)
+    facts = outcome.facts if ahead is None or ahead.facts is None else ahead.facts
+    study = studies.change(tx, study, facts=facts)
+    spec = with_first_rung(study.spec, facts)
     if spec != study.spec:
         study = studies.change_spec(tx, study, spec)
     seen = trials.all_of(tx, study)
@@ -190,7 +198,7 @@ def _accept_prepared(
         # stock Optuna has added trials since, or a person has lowered their number
         attrs = tx.trials.get_study_system_attrs(study.study_id)
         past = [] if ahead is None else ahead.past
-        first = propose_first_trials(proposer, study, outcome.facts, past, seen, attrs)
+        first = propose_first_trials(proposer, study, facts, past, seen, attrs)
     return settle(tx, enqueue_first_trials(tx, study, first))
 
 

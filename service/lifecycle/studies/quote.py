@@ -1,15 +1,13 @@
 """Say what a study will take: when its steps have been timed, and before that by an earlier study of the same."""
 
-import hashlib
-import json
 from collections import Counter
 
 from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.studies.budgets import elapsed_seconds
+from service.lifecycle.studies.measured_before import MOST_LOOKED_AT, device_name, subject_of
 from service.search.quote.quote_study import quote_study
 from service.store import attempts, quotes, studies, workers
 from service.store.leases import Kind, Lease
-from service.store.sql.statements import Row
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -19,9 +17,6 @@ from spezia.contract.study_spec import StudySpec
 
 _BEFORE_TRIALS: tuple[Kind, ...] = ("prepare", "probe")
 """What leases are for whose device seconds a study has spent when it is quoted, besides trials that have begun."""
-
-_MOST_LOOKED_AT = 20
-"""Number of earlier studies that are looked at for one whose figures may be used."""
 
 
 def quote_prepared(tx: Transaction, study: StudyRow, facts: Facts, prepare_seconds: float) -> Quote | None:
@@ -63,37 +58,18 @@ def quote_probed(tx: Transaction, study: StudyRow, facts: Facts, probe_seconds: 
 
 def keep_quote(tx: Transaction, study: StudyRow, held: Lease, quoted: Quote) -> None:
     """Store the quote of a study whose steps the worker of a lease has timed."""
-    row = tx.ask(workers.find(held.worker_id))
-    device = "" if row is None else _device_name(row)
-    quotes.add(tx, study.uuid, _subject(study.spec, device), quoted)
+    device = device_name(tx.ask(workers.find(held.worker_id)))
+    quotes.add(tx, study.uuid, subject_of(study.spec, device), quoted)
 
 
 def quote_by_earlier(store: Store, spec: StudySpec) -> Quote | None:
     """Return what a study would take, by the steps of an earlier one of the same task, model and data on a device that
     is here now; ``None`` where there is none that the caller may see."""
     with store.reading() as tx:
-        n_workers = Counter(map(_device_name, workers.all_seen_within(tx, LEASE_SECONDS)))
-        found = quotes.studies_of(tx, [_subject(spec, device) for device in n_workers], _MOST_LOOKED_AT)
+        n_workers = Counter(map(device_name, workers.all_seen_within(tx, LEASE_SECONDS)))
+        found = quotes.studies_of(tx, [subject_of(spec, device) for device in n_workers], MOST_LOOKED_AT)
         earlier = (studies.find_by_uuid(tx, uuid) for uuid in found)
         seen = next((one for one in earlier if one is not None and studies.is_visible(tx, one)), None)
     if seen is None or seen.facts is None:
         return None
     return quote_study(spec, seen.facts, n_workers=n_workers.total(), prepare_seconds=0.0)
-
-
-def _device_name(worker: Row) -> str:
-    """Name a device such that two of one name are equally fast: the processor of a machine is only told by its kind."""
-    name, kind = worker.device["name"], worker.device["kind"]
-    return name if kind == "cuda" else f"{name} of {worker.host}"
-
-
-def _subject(spec: StudySpec, device: str) -> str:
-    """Hash all that the time of a study's steps depends on, besides its params."""
-    what = {
-        "task": spec.task,
-        "model": spec.model and spec.model.model_dump(mode="json"),
-        "data": spec.data and spec.data.model_dump(mode="json"),
-        "precision": spec.training.precision,
-        "device": device,
-    }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()

@@ -104,6 +104,76 @@ def test_a_study_goes_on_without_a_quote_where_steps_cannot_be_timed(http: TestC
     assert worker.take()["kind"] == "trial"
 
 
+FOUND = {"metrics": {"skill": 0.9}, "suggestion": "similar-task", "why": "its features fit"}
+AWAITED = {"awaits_similarity": True, "awaits_step_times": True}
+
+
+def measure(http: TestClient, worker: HandWorker) -> None:
+    assert http.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare(**AWAITED)
+    assert tell_probe(worker, worker.take(), step_times=TIMES, similarity=FOUND) == 200
+    for _ in range(3):
+        run(worker)
+
+
+def test_what_an_earlier_study_of_the_same_has_measured_is_not_measured_again(
+    http: TestClient, worker: HandWorker
+) -> None:
+    measure(http, worker)
+    assert http.post("/v1/studies", json=spec(name="again", n_trials=6, seed=7)).status_code == 201
+    worker.prepare(**AWAITED)
+    again = http.get("/v1/studies/again").json()
+    assert (again["facts"]["step_times"]["device"], again["facts"]["similarity"]) == ("a hand", FOUND)
+    assert not again["facts"]["awaits_step_times"]
+    assert not again["facts"]["awaits_similarity"]
+    assert again["facts"]["warnings"] == [FOUND["why"]]
+    assert again["warnings"].count(FOUND["why"]) == 1
+    assert again["quote"]["device_seconds"]["expected"] == pytest.approx(1 + 2 * OF_TRIALS)
+    assert worker.take()["kind"] == "trial"
+
+
+def test_what_was_measured_of_another_study_does_not_count(http: TestClient, worker: HandWorker) -> None:
+    measure(http, worker)
+    others: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"fixed": {"batch_size": 8}}, {}),
+        ({"search_space": {"dropout": {"type": "float", "low": 0.0, "high": 0.2}}}, {}),
+        ({"training": {"evaluations_per_epoch": 2}}, {}),
+        ({"model": {"name": "other/model"}}, {}),
+        ({}, {"data_sha256": "2" * 64}),
+        ({}, {"model_sha256": "2" * 64}),
+    ]
+    for index, (changes, facts) in enumerate(others):
+        name = f"other-{index}"
+        assert http.post("/v1/studies", json=spec(name=name) | changes).status_code == 201
+        worker.prepare(**AWAITED, **facts)
+        held = worker.take()
+        assert (name, held["kind"]) == (held["study"], "probe")
+        assert http.post(f"/v1/studies/{name}/stop").status_code < 300
+        assert tell_probe(worker, held) == 200
+
+
+def test_what_was_measured_on_another_device_does_not_count(http: TestClient, worker: HandWorker) -> None:
+    measure(http, worker)
+    device = {"kind": "cpu", "name": "another hand", "memory_bytes": 0, "bf16": False}
+    other = HandWorker(http)
+    registration = {"worker_id": other.worker_id, "host": "here", "device": device, "versions": {}, "protocol": 1}
+    assert http.post("/v1/workers", json=registration).status_code == 201
+    assert http.post("/v1/studies", json=spec(name="again")).status_code == 201
+    other.prepare(**AWAITED)
+    assert other.take()["kind"] == "probe"
+
+
+def test_what_an_earlier_study_has_not_measured_is_measured(http: TestClient, worker: HandWorker) -> None:
+    begin(http, worker)
+    for _ in range(3):
+        run(worker)
+    assert http.post("/v1/studies", json=spec(name="again")).status_code == 201
+    worker.prepare(**AWAITED)
+    probe = worker.take()
+    assert (probe["facts"]["awaits_similarity"], probe["facts"]["awaits_step_times"]) == (True, False)
+    assert http.get("/v1/studies/again").json()["quote"] is not None
+
+
 def tell_probe(worker: HandWorker, held: dict[str, Any], **outcome: Any) -> int:
     status: int = worker.tell(held, {"kind": "probe", "device_seconds": 3.0} | outcome).status_code
     return status
@@ -173,6 +243,20 @@ def test_validating_quotes_by_an_earlier_study_of_the_same(
     assert validated(http) is not None
     assert http.delete("/v1/studies/feedback").status_code == 204
     assert validated(http) is None
+
+
+def test_nobody_learns_what_was_measured_of_the_study_of_another(app: FastAPI) -> None:
+    alice, bob, _ = (client_of(app, name, scope) for name, scope in PEOPLE)
+    worker = HandWorker(client_of(app, "worker", "worker"))
+    measure(alice, worker)
+    for who, name, kind in ((bob, "of-bob", "probe"), (alice, "of-alice", "trial")):
+        assert who.post("/v1/studies", json=spec(name=name)).status_code == 201
+        worker.prepare(**AWAITED)
+        held = worker.take()
+        assert held["kind"] == kind
+        if kind == "probe":
+            assert tell_probe(worker, held) == 200
+        assert who.post(f"/v1/studies/{name}/stop").status_code < 300
 
 
 def test_nobody_is_quoted_by_the_study_of_another(app: FastAPI) -> None:
