@@ -110,6 +110,28 @@ def test_study_runs_to_its_end_with_the_real_engine(server: str, pristine: Path)
     assert best["metrics"]["test_loss"] > 0
 
 
+@pytest.mark.slow
+def test_a_winner_is_confirmed_with_the_real_engine(server: str, pristine: Path) -> None:
+    spec = tiny.make_spec(
+        name="honest",
+        n_trials=3,
+        fixed={"epochs": 2, "batch_size": 8},
+        baseline=True,
+        confirm={"top": 1, "seeds": 2},
+    )
+    with search(server, REAL, spec.model_dump(), [pristine]) as http:
+        study = http.get("/honest").json()
+        assert study["state"] == "complete", study
+        best = http.get("/honest/best").json()
+        assert http.get("/honest/best/model").status_code == 200
+    found = best["confirmation"]
+    assert (found["state"], found["winner"]) == ("complete", best["number"])
+    values = [run["value"] for run in found["runs"]]
+    assert len(set(values)) == len(values) == found["n_runs"] == study["n_confirm_runs"]
+    assert best["value"] not in values
+    assert best["metrics"]["test_loss"] > 0
+
+
 def test_a_study_of_two_objectives_runs_to_its_end_with_the_real_engine(server: str, pristine: Path) -> None:
     space = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True}}
     spec = tiny.make_spec(

@@ -116,6 +116,7 @@ def _search(study: Study, best: BestTrial) -> str:
         ("best values", _figures(best.values)),
         ("baseline's values", _figures(best.baseline.values if best.baseline else {})),
         ("improvement over the baseline", _figures(best.improvements or {})),
+        ("confirmation", best.confirmation.sentence if best.confirmation else "none was asked for"),
         ("seed", study.spec.seed),
         ("device seconds", f"{best.device_seconds:.0f}"),
     ]

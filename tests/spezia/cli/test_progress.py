@@ -108,6 +108,11 @@ def test_small_runs_are_shown_as_they_end() -> None:
     assert "2/2 small runs" not in screen
 
 
+def test_runs_under_fresh_seeds_are_counted_after_the_trials() -> None:
+    confirming = small_study(0, start_small=None, n_confirm_runs=3, n_finished=6)
+    assert "toy: 6/6 trials, 3 runs under fresh seeds" in watched(confirming, make_study(), is_terminal=True)
+
+
 def test_a_warning_is_shown_once_when_it_appears() -> None:
     first, second = "the data has 3 empty texts", "small run of trial 1 diverged"
     polls = [small_study(0, warnings=warnings) for warnings in ([], [first], [first], [first, second])]

@@ -5,6 +5,7 @@ from rich.console import Console
 from spezia.cli.result import show_result
 from spezia.contract.advice import Advice, Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.confirm import Confirmation
 from spezia.contract.saved import SavedSeconds
 from spezia.contract.warm_start import TakenFrom
 from tests.service.replies import make_best, make_front, make_study
@@ -31,6 +32,14 @@ def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
     screen = io.StringIO()
     show_result(make_best(), make_study(saved_seconds=saved), Console(file=screen, width=120))
     assert "device time: 50 s; saved: about 2 min 5 s by pruning" in screen.getvalue().splitlines()
+
+
+def test_what_fresh_seeds_have_found_is_told() -> None:
+    found = Confirmation(state="complete", sentence="no significant gain: keep the defaults")
+    best = make_best().model_copy(update={"confirmation": found})
+    screen = io.StringIO()
+    show_result(best, make_study(), Console(file=screen, width=120))
+    assert "confirmation: no significant gain: keep the defaults" in screen.getvalue().splitlines()
 
 
 def test_a_winner_from_another_study_says_so() -> None:

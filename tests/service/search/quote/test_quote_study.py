@@ -150,6 +150,12 @@ def test_pilots_and_the_test_split_count() -> None:
     assert found.device_seconds.expected == pytest.approx(5 + 8 * TRIAL + 3 * (2 + 2 * (1 + 1)) + 2 + 40 / 20)
 
 
+def test_runs_that_confirm_the_winner_count() -> None:
+    found = quote(facts_of(kind(10, 10.0)), confirm={"top": 3, "seeds": 2}, baseline=True)
+    assert found.device_seconds.expected == pytest.approx(5 + (8 + 4 * 2) * TRIAL)
+    assert found.wall_seconds.expected == pytest.approx(7 + (8 + 4 * 2) * TRIAL)
+
+
 def test_measuring_the_similarity_counts() -> None:
     found = quote(facts_of(kind(10, 10.0), awaits_similarity=True))
     assert found.device_seconds.expected == pytest.approx(5 + 8 * TRIAL + (100 + 20) / 20)
