@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, select, text
 
 from service.store.optuna import tables as optuna
 from service.store.sql import tables as ours
-from spezia.contract.confirm import MAX_SEEDS
+from spezia.contract.confirm import MAX_SEEDS, Confirmation
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
 from tests.faults.snapshot import Snapshot, TrialRow
@@ -194,15 +194,22 @@ def _attempts(snapshot: Snapshot, study: Any) -> Iterator[str]:
 
 
 def _confirmation(snapshot: Snapshot, study: Any, spec: StudySpec) -> Iterator[str]:
-    """Each run under a fresh seed has come to one thing, by the attempt that was accepted last."""
+    """Each run under a fresh seed has come to one thing, and all of them were made unless the study was ended."""
     told = [row for row in snapshot.attempts[study.uuid] if row.kind == "confirm" and row.end == "COMPLETE"]
     runs = {row.number * MAX_SEEDS + row.seed: row for row in snapshot.confirm_runs[study.uuid]}
     if len({row.number for row in told}) != len(told):
         yield f"I3 several results of one run under a fresh seed: {sorted(row.number for row in told)}"
     if {row.number for row in told} != {number for number, row in runs.items() if row.value is not None}:
         yield f"I3 runs {sorted(row.number for row in told)} were accepted, {sorted(runs)} are stored"
-    if spec.confirm is not None and study.state in ("complete", "cancelled") and study.confirmation is None:
+    found = None if study.confirmation is None else Confirmation.model_validate_json(study.confirmation)
+    if found is not None and (found.state == "complete") != (len(runs) == found.n_runs > 0):
+        yield f"I3 {len(runs)} of {found.n_runs} runs have ended, and the confirmation is {found.state}"
+    if spec.confirm is None or study.state not in ("complete", "cancelled"):
+        return
+    if found is None:
         yield "I12 has ended, and nobody says what became of its confirmation"
+    elif found.searched_winner is not None and found.state != "complete" and not study.was_stopped:
+        yield f"I12 has ended with {len(runs)} of {found.n_runs} runs under fresh seeds, and nobody has stopped it"
 
 
 def _events(snapshot: Snapshot, study: Any, trials: list[TrialRow]) -> Iterator[str]:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, delete, select, update
 
+from service.lifecycle.confirmation import start_run
 from service.lifecycle.leases import dispatch, report, take_back, tell
+from service.lifecycle.studies import state_machine
 from service.search.pruning.rungs import RungCounts
 from service.store import attempts, leases, studies
 from service.store.optuna import tables as optuna_tables
@@ -111,6 +113,14 @@ RUNG_MUTANTS: dict[str, list[Cut | Swap]] = {
     "a promotion is forgotten": [Cut(dispatch, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")],
 }
 """What random faults find where trials pause at rungs."""
+
+CONFIRM_MUTANTS: dict[str, list[Cut | Swap]] = {
+    "a run under a fresh seed is made again": [Cut(start_run, "_awaited", "if run not in ended", "")],
+    "a study ends before its winner is confirmed": [
+        Cut(state_machine, "_moved_on", "if why_now is None and awaits_runs(tx, study):", "if False:"),
+    ],
+}
+"""What random faults find where winners are confirmed under fresh seeds."""
 
 RACES: dict[str, list[Cut | Swap]] = {
     "a report is stale since it looked": [_FOUND_BY_ID],

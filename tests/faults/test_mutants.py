@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.faults.mutants import MUTANTS, RUNG_MUTANTS, Cut, Swap
+from tests.faults.mutants import CONFIRM_MUTANTS, MUTANTS, RUNG_MUTANTS, Cut, Swap
 from tests.faults.simulation import Simulation
 from tests.faults.world import World
 
@@ -37,6 +37,15 @@ def test_a_missing_guard_of_rungs_is_noticed(
     mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expect_notice(RUNG_MUTANTS[mutant], new_world, monkeypatch, SEEDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mutant", CONFIRM_MUTANTS)
+def test_a_missing_guard_of_confirmation_is_noticed(
+    mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_notice(CONFIRM_MUTANTS[mutant], new_world, monkeypatch, SEEDS)
 
 
 def expect_notice(
