@@ -19,6 +19,8 @@ def trials_table(trials: list[Trial]) -> Table:
         state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
         if trial.paused:
             state = f"{state} paused at rung {trial.paused.rung}"
+        if trial.taken_from:
+            state = f"{state} (as trial {trial.taken_from.number} of {trial.taken_from.study})"
         value = value_words(trial)
         table.add_row(str(trial.number), state, value, str(trial.step), params_words(trial.params))
     return table

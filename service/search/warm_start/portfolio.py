@@ -1,10 +1,11 @@
 """The trials of finished studies with which a new study begins: those that together are best.
 
 Candidates are the best trials of each study. What a candidate is worth in its own study is known; in the others it is
-predicted, by the process of the sampler `multi-fidelity` fitted to them. Its regret in a study is the distance to the
-best trial there, as a share of the distance from that to the median, in normal scores. Chosen is, again and again, what
-lowers most the regret that is left of the best chosen trial in each study, on average over all of them, weighed by
-likeness, until nothing lowers it any more. So the trials of one study alone are its single best one.
+predicted, by the process of the sampler `multi-fidelity` fitted to them. Its regret in a study is the distance to what
+is best there, in fact or by prediction, as a share of the distance from that to the median, in normal scores. Chosen
+is, again and again, what lowers most the regret that is left of the best chosen trial in each study, on average over
+all of them, weighed by likeness, until nothing lowers it any more. So the trials of one study alone are its single best
+one.
 
 P = past studies, C = candidates.
 """
@@ -177,7 +178,7 @@ def _regrets(spec: StudySpec, place: int, past: PastStudy, candidates: Sequence[
         if one.place == place:
             values_C[column] = own[one.taken.source.number]
     seen_N, _ = process.predict(np.array(list(points.values())), last)
-    best = min(own.values())
+    best = min(*own.values(), float(seen_N.min()))
     spread = float(np.median(seen_N)) - best
     regrets_C: Array = np.maximum(values_C - best, 0.0) / spread if spread > 1e-9 else np.zeros(len(candidates))
     return regrets_C

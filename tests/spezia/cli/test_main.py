@@ -24,6 +24,7 @@ def test_validate_shows_ranges_budget_and_warnings(spezia: Spezia, service: Scri
         n_trials=20,
         n_trials_advised=20,
         longest_trial_evaluations=5,
+        warm_start="the best trials of older run first",
     )
     result = spezia("validate", tmp_path / "toy.yaml")
     assert result.exit_code == 0, result.output
@@ -33,6 +34,7 @@ def test_validate_shows_ranges_budget_and_warnings(spezia: Spezia, service: Scri
         "batch_size 8, 16, 32",
         "dropout fixed at 0.2",
         "toy: 5 parameters, a continuous space; 20 trials of up to 5 evaluations (20 or more are advised)",
+        "warm start: the best trials of older run first",
         "note: fixed.dropout: one [bold] value; leave it out",
     ]:
         assert expected in text

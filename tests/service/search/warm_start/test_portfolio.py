@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from service.search.space.params import plain_params, to_keys
 from service.search.warm_start.portfolio import N_BEST, PastStudy, Taken, portfolio
@@ -92,6 +93,23 @@ def test_in_its_own_study_a_trial_is_worth_what_it_came_to() -> None:
     study = past("a", tried, [0.0, 1.0, 1.1, 1.2, 0.3, 0.31, 0.32, 0.33], search_space={"learning_rate": RATE})
     (taken,) = portfolio(make_spec(search_space={"learning_rate": RATE}), [study], 1)
     assert taken.source.number == 0
+
+
+def test_trials_that_ended_early_say_where_not_to_begin() -> None:
+    space = {"learning_rate": RATE}
+    spec = make_spec(search_space=space)
+    tie = past("tie", [{"learning_rate": 1e-3}, {"learning_rate": 1e-6}], [0.1, 0.1], search_space=space)
+    (blind,) = portfolio(spec, [tie], 1)
+    assert blind.params == {"learning_rate": 1e-3}
+    # of all rates of another study only the one in the middle was carried out, and the high ones looked bad early
+    rates = [1e-6, 2e-6, 4e-6, 3e-5, 3e-4, 6e-4, 1e-3]
+    other = past("other", [{"learning_rate": rate} for rate in rates], [0.5] * 7, search_space=space)
+    for trial, rate in zip(other.trials, rates, strict=True):
+        trial.intermediate_values = {1: 0.3 if rate < 1e-5 else 0.5 if rate < 1e-4 else 0.9}
+        if rate != 3e-5:
+            trial.state = TrialState.PRUNED
+    (first,) = portfolio(spec, [tie, other], 1)
+    assert first.params == {"learning_rate": 1e-6}
 
 
 def test_a_name_that_a_study_did_not_have_is_not_taken_for_one_that_it_had() -> None:
