@@ -173,9 +173,10 @@ def test_the_model_is_copied_between_two_trials_of_a_study_and_for_nothing_else(
         engine_module, "prepare", lambda *args, **more: n_held.append(len(held)) or prepare_anew(*args, **more)
     )
     go_on, other = messages.Answer(go_on=True), "1" * 32
+    probed = facts.model_copy(update={"awaits_step_times": False})
     play(
         *(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on),
-        *(trial(facts, study_id=other), go_on, go_on, work("probe", facts=facts, study_id=other)),
+        *(trial(facts, study_id=other), go_on, go_on, work("probe", facts=probed, study_id=other)),
     )
     assert n_held[:5] == [0, 0, 1, 0, 0]  # preparing, two trials; preparing another study, a trial
     assert not held  # after a probe
