@@ -69,6 +69,11 @@ def work(kind: str, directory: Path | str = "", **changes: Any) -> messages.Work
     return messages.Work(assignment=assignment(kind, **changes), directory=str(directory))
 
 
+def probe(facts: Facts, **changes: Any) -> messages.Work:
+    """A probe of the similarity alone."""
+    return work("probe", facts=facts.model_copy(update={"awaits_step_times": False}), **changes)
+
+
 def trial(facts: Facts, directory: Path | str = "", **changes: Any) -> messages.Work:
     params = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 16}
     return work("trial", directory, **({"facts": facts, "params": params} | changes))
@@ -173,10 +178,9 @@ def test_the_model_is_copied_between_two_trials_of_a_study_and_for_nothing_else(
         engine_module, "prepare", lambda *args, **more: n_held.append(len(held)) or prepare_anew(*args, **more)
     )
     go_on, other = messages.Answer(go_on=True), "1" * 32
-    probed = facts.model_copy(update={"awaits_step_times": False})
     play(
         *(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on),
-        *(trial(facts, study_id=other), go_on, go_on, work("probe", facts=probed, study_id=other)),
+        *(trial(facts, study_id=other), go_on, go_on, probe(facts, study_id=other)),
     )
     assert n_held[:5] == [0, 0, 1, 0, 0]  # preparing, two trials; preparing another study, a trial
     assert not held  # after a probe
@@ -255,7 +259,7 @@ def test_a_replay_that_fails_hands_in_what_it_has_measured_before(
     taken: list[torch.Tensor] = []
     n_first_epoch = -(-facts.train_rows // 16)
     monkeypatch.setattr(trial_steps.TrialSteps, "take", take)
-    failed, ended = play(replay(facts), work("probe", facts=facts))
+    failed, ended = play(replay(facts), probe(facts))
     assert failed.failure.failure_class == "diverged"
     assert [one.step for one in failed.replayed] == [1]
     assert ended.replayed == []
