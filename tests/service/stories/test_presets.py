@@ -131,6 +131,7 @@ def test_validating_starts_nothing_and_shows_what_would_be(http: TestClient) -> 
         "n_trials_advised": 20,
         "longest_trial_evaluations": 20,
         "quote": None,
+        "warm_start": None,
     }
 
 
