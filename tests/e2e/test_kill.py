@@ -138,6 +138,7 @@ def spec(**changes: Any) -> Any:
     return tiny.make_spec(name="killed", fixed={"epochs": 3}, sampler={"name": "random"}, **changes)
 
 
+@pytest.mark.slow
 def test_the_service_is_killed_twice_in_the_middle_of_a_study(serving: Serving) -> None:
     client = serving.start()
     client.create_study(spec(n_trials=40, pruner={"name": "median"}))

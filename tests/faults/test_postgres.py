@@ -96,6 +96,7 @@ def assert_whole(story: Story) -> None:
     story.holds()
 
 
+@pytest.mark.slow
 def test_f29_a_crash_of_postgresql_under_load_loses_nothing(story: Story, own_server: postgres.OwnServer) -> None:
     with load(story) as refused:
         for enough in (4, 12):

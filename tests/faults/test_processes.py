@@ -35,8 +35,7 @@ from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailab
 
 SIGKILL = 9
 Reply = TypeVar("Reply")
-QUICK = ["create.after_commit", "dispatch.after_commit", "report.after_commit", "upload.before_commit"]
-QUICK += ["tell.before_commit", "reap.after_commit"]
+QUICK = ["dispatch.after_commit", "tell.before_commit"]
 
 
 class Mortal:

@@ -206,7 +206,7 @@ CHANGES: dict[str, dict[str, Any]] = {"no pruner": {}, "rungs": {"pruner": RUNGS
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_no_sequence_breaks_the_lease(engine: Engine) -> None:
-    drive(engine, {}, max_examples=25, stateful_step_count=20)
+    drive(engine, {}, max_examples=15, stateful_step_count=20)
 
 
 @pytest.mark.slow

@@ -132,6 +132,7 @@ def test_a_winner_is_confirmed_with_the_real_engine(server: str, pristine: Path)
     assert best["metrics"]["test_loss"] > 0
 
 
+@pytest.mark.slow
 def test_a_study_of_two_objectives_runs_to_its_end_with_the_real_engine(server: str, pristine: Path) -> None:
     space = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True}}
     spec = tiny.make_spec(
@@ -160,6 +161,7 @@ def test_a_study_of_two_objectives_runs_to_its_end_with_the_real_engine(server: 
     assert all(one["violations"].keys() <= {"generalization_gap <= 0.3"} for one in listed)
 
 
+@pytest.mark.slow
 def test_uploaded_data_trains_as_a_file_does(
     server: str, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
