@@ -158,9 +158,13 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
 
 def _grant_replay(store: Store, study_id: int, number: int, asker: WorkRequest) -> Assignment | None:
     """Hand out a replay; ``None``: this worker cannot keep its precision, or another one was faster."""
+    with store.reading() as tx:
+        seen = tx.ask(studies.by_id(tx.caches.studies, study_id))
+    if seen is None or not _keeps_precision(seen, asker):
+        return None
     with store.writing() as tx:
         study = studies.lock_by_id(tx, study_id)
-        if study is None or not _keeps_precision(study, asker):
+        if study is None:
             return None
         granted = start_replay(tx, study, number, asker)
         return None if granted is None else _assignment(tx, study, granted)
