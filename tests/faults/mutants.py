@@ -109,7 +109,10 @@ RUNG_MUTANTS: dict[str, list[Cut | Swap]] = {
     "a pause is forgotten with its worker": [
         Cut(take_back, "_was_told_to_pause", "pause_of(trial) is not None", "False"),
     ],
-    "promotions have no cap": [Cut(RungCounts, "n_free", "- self.n_promoted[place]", "")],
+    "promotions have no cap": [
+        Cut(RungCounts, "n_free", "- self.n_promoted[place]", ""),
+        Cut(RungCounts, "free_since", "self.n_promoted[place] + ", ""),
+    ],
     "a promotion is forgotten": [Cut(dispatch, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")],
 }
 """What random faults find where trials pause at rungs."""

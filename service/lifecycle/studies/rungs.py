@@ -5,7 +5,7 @@ Which trials go on is decided by `service.search.pruning.rungs`; this file knows
 
 from collections.abc import Sequence
 
-from service.rung_marks import n_promoted_of, pause_of
+from service.rung_marks import arrivals_of, n_promoted_of, pause_of
 from service.search.pruning.rungs import Promotion, Ranks, RungCounts, promotions, rung_steps
 from service.search.results.judge_trial import values_when_pruned
 from service.search.space.params import trial_params
@@ -60,6 +60,7 @@ def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial
     may_go_on = any(one.number == trial.number for one in _promotions(tx, study, pausing))
     if may_go_on and study.spec.device_seconds is None:
         trials.promote(tx, trial, rung)
+        tx.make_work()  # its arrival may have made others due
     else:
         trials.tell_to_pause(tx, trial, rung, step, held.attempt)
 
@@ -88,7 +89,15 @@ def end_at_rung(tx: Transaction, study: StudyRow, ending: Sequence[FrozenTrial],
 
 def _promotions(tx: Transaction, study: StudyRow, unfinished: Sequence[FrozenTrial]) -> list[Promotion]:
     finished = tx.trials.summary(study.study_id, RungCounts)
-    return promotions(study.spec, finished, unfinished, all_begun=_all_begun(tx, study))
+    return promotions(study.spec, finished, unfinished, all_arrived=_all_arrived(tx, study, unfinished))
+
+
+def _all_arrived(tx: Transaction, study: StudyRow, unfinished: Sequence[FrozenTrial]) -> bool:
+    """Whether all trials of a study have begun, and none is on its way to its first rung."""
+    return _all_begun(tx, study) and not any(
+        trials.is_running(trial) and not arrivals_of(trial) and next_rung(study, trial) is not None
+        for trial in unfinished
+    )
 
 
 def _all_begun(tx: Transaction, study: StudyRow) -> bool:

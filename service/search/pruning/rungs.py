@@ -133,33 +133,41 @@ class RungCounts:
 
     def __init__(
         self,
-        n_reached: Mapping[Place, int] = MappingProxyType({}),
         n_promoted: Mapping[Place, int] = MappingProxyType({}),
-        last_arrival: Mapping[Place, str] = MappingProxyType({}),
+        arrivals: Mapping[Place, tuple[str, ...]] = MappingProxyType({}),
         n_complete: int = 0,
     ) -> None:
-        self.n_reached = Counter(n_reached)
         self.n_promoted = Counter(n_promoted)
-        self.last_arrival = dict(last_arrival)
-        """When a trial reached each rung last, as ISO 8601 in UTC."""
+        self.arrivals = dict(arrivals)
+        """When trials reached each rung, ascending, as ISO 8601 in UTC."""
         self.n_complete = n_complete
 
     def extended(self, trials: Sequence[FrozenTrial]) -> "RungCounts":
         """Return the counts of these trials and ``trials``."""
-        more = RungCounts(self.n_reached, self.n_promoted, self.last_arrival, self.n_complete)
+        more = RungCounts(self.n_promoted, self.arrivals, self.n_complete)
+        new: defaultdict[Place, list[str]] = defaultdict(list)
         for trial in trials:
             arrivals, schedule = arrivals_of(trial), schedule_of(trial)
             for rung, arrival in arrivals.items():
-                more.n_reached[schedule, rung] += 1
-                more.last_arrival[schedule, rung] = max(arrival.at, more.last_arrival.get((schedule, rung), ""))
+                new[schedule, rung].append(arrival.at)
             for rung in range(n_promoted_of(trial)):
                 more.n_promoted[schedule, rung] += 1
             more.n_complete += bool(arrivals) and trial.state is TrialState.COMPLETE
+        for place, times in new.items():
+            more.arrivals[place] = tuple(sorted((*more.arrivals.get(place, ()), *times)))
         return more
 
     def n_free(self, place: Place, eta: int) -> int:
         """Return how many more trials may be promoted from a rung, by as many as have reached it."""
-        return max(0, self.n_reached[place] // eta - self.n_promoted[place])
+        return max(0, len(self.arrivals.get(place, ())) // eta - self.n_promoted[place])
+
+    def free_since(self, place: Place, eta: int, nth: int) -> str:
+        """Return when the ``nth`` of the free promotions became free, from 0: by the arrival that raised the cap."""
+        return self.arrivals[place][eta * (self.n_promoted[place] + nth + 1) - 1]
+
+    def all_came_at(self) -> str:
+        """Return when a trial reached its first rung last."""
+        return max(times[-1] for (_, rung), times in self.arrivals.items() if rung == 0)
 
 
 @dataclass(frozen=True)
@@ -171,31 +179,35 @@ class Promotion:
     pause: Pause
     """Where it is paused."""
     due_since: str
-    """When a trial last reached its rung, or any rung where all have begun, as ISO 8601 in UTC: it has been due for no
-    longer."""
+    """Since when the trial may go on, as ISO 8601 in UTC: it has reached its rung, and the arrival that raised the cap
+    has come, or, where all have arrived, the last of them. What comes later does not change it, unless it is better."""
 
 
 def promotions(
-    spec: StudySpec, finished: RungCounts, unfinished: Sequence[FrozenTrial], *, all_begun: bool
+    spec: StudySpec, finished: RungCounts, unfinished: Sequence[FrozenTrial], *, all_arrived: bool
 ) -> list[Promotion]:
     """Return the paused trials that may go on, in the order in which they do: of the highest rung first.
 
-    From each rung those of the best values go on, as many as the cap leaves. Once all trials have begun and no
+    From each rung those of the best values go on, as many as the cap leaves. Once all trials have arrived and no
     promotion is due, the best that wait go on all the same, until ``top`` are complete or on their way.
 
     Args:
         finished: Counts of the trials that have ended.
         unfinished: All other trials.
-        all_begun: Whether the study begins no further trial.
+        all_arrived: Whether no further trial will come to a first rung: before that nobody knows who is the best.
     """
     if not isinstance(spec.pruner, RungsPruner):
         return []
     options, counts = spec.pruner.options, finished.extended(unfinished)
     waiting = _waiting_in_order(spec, unfinished)
     from_the_top = sorted(waiting, key=lambda place: (-place[1], place[0] or 0.0))
-    due = [one for place in from_the_top for one in waiting[place][: counts.n_free(place, options.eta)]]
-    if due or not all_begun:
-        return [_promotion(trial, counts.last_arrival[_place_of(trial)]) for trial in due]
+    due = [
+        _promotion(trial, counts.free_since(place, options.eta, nth))
+        for place in from_the_top
+        for nth, trial in enumerate(waiting[place][: counts.n_free(place, options.eta)])
+    ]
+    if due or not all_arrived:
+        return due
     n_ahead = sum(
         trial.state is TrialState.RUNNING and not pause_of(trial) and n_promoted_of(trial) > 0 for trial in unfinished
     )
@@ -207,7 +219,7 @@ def promotions(
     ]
     in_order.sort(key=lambda one: one[:3])
     n_wanted = max(0, options.top - counts.n_complete - n_ahead)
-    return [_promotion(trial, max(counts.last_arrival.values())) for *_, trial in in_order[:n_wanted]]
+    return [_promotion(trial, counts.all_came_at()) for *_, trial in in_order[:n_wanted]]
 
 
 class Ranks:
@@ -245,14 +257,7 @@ def _waiting_in_order(spec: StudySpec, unfinished: Sequence[FrozenTrial]) -> dic
     return {place: [trial for *_, trial in sorted(some, key=lambda one: one[:2])] for place, some in found.items()}
 
 
-def _place_of(trial: FrozenTrial) -> Place:
-    """Where a paused trial waits."""
+def _promotion(trial: FrozenTrial, free_since: str) -> Promotion:
     pause = pause_of(trial)
     assert pause is not None
-    return schedule_of(trial), pause.rung
-
-
-def _promotion(trial: FrozenTrial, due_since: str) -> Promotion:
-    pause = pause_of(trial)
-    assert pause is not None
-    return Promotion(trial.number, pause, due_since)
+    return Promotion(trial.number, pause, max(free_since, arrivals_of(trial)[pause.rung].at))

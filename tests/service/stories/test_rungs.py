@@ -284,9 +284,10 @@ def test_a_grid_whose_trials_all_run_when_it_ends_ends_with_its_best(http: TestC
     workers = [RungWorker(http) for _ in range(3)]
     running = [one.take() for one in workers]
     assert worker.ask() is None
-    # nothing else is left to begin, so the first that comes to its rung goes on
+    # nothing else is left to begin, so the best goes on once all have come to their rung
     ends = [one.train(held, falling) for one, held in zip(workers, running, strict=True)]
-    assert ends == ["complete", "paused", "paused"]
+    assert ends == ["paused", "paused", "paused"]
+    assert workers[0].work(falling) == [(0, "complete")]
     assert state(http) == "complete"
 
 
@@ -402,3 +403,20 @@ def test_an_event_says_that_a_trial_is_paused(http: TestClient, worker: RungWork
     told = [line[6:] for line in http.get(f"{STUDY}/events").text.splitlines() if line.startswith("data: ")]
     paused = [event["paused"]["rung"] for event in map(json.loads, told) if event.get("paused")]
     assert paused == [0, 0]
+
+
+def test_of_trials_that_all_run_at_once_the_first_to_come_wait_for_the_others(
+    http: TestClient, worker: RungWorker
+) -> None:
+    begin(http, worker, eta=4)
+    workers = [worker, *(RungWorker(http) for _ in range(3))]
+    held = [one.take() for one in workers]
+    for one, mine in zip(workers[:3], held[:3], strict=True):
+        assert one.report(mine, 1, 1.0 - 0.1 * mine["number"])["directive"] == "pause"
+        one.release(mine, "paused", has_checkpoint=False)
+        assert one.ask() is None
+    assert workers[3].report(held[3], 1, 0.95)["directive"] == "pause"
+    workers[3].release(held[3], "paused", has_checkpoint=False)
+    goes_on = worker.ask()
+    assert goes_on is not None
+    assert goes_on["number"] == held[2]["number"]

@@ -50,8 +50,8 @@ def paused(number: int, *values: float, **fields: Any) -> FrozenTrial:
     return reaching(number, *values, promoted=rung, state=TrialState.WAITING, user_attrs=mark, **fields)
 
 
-def going_on(spec: StudySpec, unfinished: Sequence[FrozenTrial], *, all_begun: bool = False) -> list[int]:
-    return [one.number for one in promotions(spec, RungCounts(), unfinished, all_begun=all_begun)]
+def going_on(spec: StudySpec, unfinished: Sequence[FrozenTrial], *, all_arrived: bool = False) -> list[int]:
+    return [one.number for one in promotions(spec, RungCounts(), unfinished, all_arrived=all_arrived)]
 
 
 def test_rungs_stand_at_growing_steps_before_the_last() -> None:
@@ -142,7 +142,7 @@ def test_the_highest_rung_comes_first() -> None:
 def test_trials_that_have_ended_keep_their_share() -> None:
     ended = [reaching(number, 0.1, promoted=1, state=TrialState.FAIL) for number in (0, 1)]
     waiting = [paused(2, 0.5), paused(3, 0.4)]
-    found = promotions(rungs(), RungCounts().extended(ended), waiting, all_begun=False)
+    found = promotions(rungs(), RungCounts().extended(ended), waiting, all_arrived=False)
     assert found == []
 
 
@@ -154,24 +154,47 @@ def test_trials_of_other_epochs_are_not_compared() -> None:
     assert going_on(spec, unfinished[:2]) == []
 
 
-def test_when_all_have_begun_the_best_go_on_until_enough_are_complete() -> None:
+def test_when_all_have_arrived_the_best_go_on_until_enough_are_complete() -> None:
     waiting = [paused(0, 0.5), paused(1, 0.4, 0.3), paused(2, 0.1)]
     promoted = [reaching(3, 0.1, promoted=1, state=TrialState.RUNNING)]
     spec = rungs(top=2, eta=4)
     assert going_on(spec, [*waiting, *promoted]) == []
-    assert going_on(spec, waiting, all_begun=True) == [1, 2]
-    assert going_on(spec, [*waiting, *promoted], all_begun=True) == [1]
+    assert going_on(spec, waiting, all_arrived=True) == [1, 2]
+    assert going_on(spec, [*waiting, *promoted], all_arrived=True) == [1]
     complete = RungCounts().extended([reaching(4, 0.1, promoted=1, state=TrialState.COMPLETE)] * 2)
-    assert promotions(spec, complete, waiting, all_begun=True) == []
+    assert promotions(spec, complete, waiting, all_arrived=True) == []
 
 
-def test_when_all_have_begun_a_promotion_is_due_since_the_last_arrival_anywhere() -> None:
-    later = "2026-11-22T13:00:00.000000+00:00"
-    last = paused(2, 0.9)
-    last.system_attrs[REACHED]["0"][1] = later
-    waiting = [paused(0, 0.5, 0.4), paused(1, 0.6), last]
-    [due] = promotions(rungs(eta=4), RungCounts(), waiting, all_begun=True)
-    assert (due.number, due.due_since) == (0, later)  # its own rung was last reached before
+def arriving(number: int, value: float, minute: int) -> FrozenTrial:
+    """A trial that is paused at the first rung since a minute past twelve."""
+    trial = paused(number, value)
+    trial.system_attrs[REACHED]["0"][1] = minutes_past(minute)
+    return trial
+
+
+def minutes_past(minute: int) -> str:
+    return SINCE.replace(":00:", f":{minute:02}:", 1)
+
+
+def test_when_all_have_arrived_a_promotion_is_due_since_the_last_has_come_to_its_first_rung() -> None:
+    waiting = [paused(0, 0.5, 0.4), paused(1, 0.6), arriving(2, 0.9, minute=7)]
+    [due] = promotions(rungs(eta=4), RungCounts(), waiting, all_arrived=True)
+    assert (due.number, due.due_since) == (0, minutes_past(7))  # its own rung was last reached before
+
+
+def test_a_later_arrival_does_not_renew_since_when_a_promotion_is_due() -> None:
+    values = (0.1, 0.9, 0.8, 0.7, 0.6)  # the first is the best, and the second to come raises the cap for it
+    came = [arriving(number, value, minute=number) for number, value in enumerate(values)]
+
+    def due(*waiting: FrozenTrial) -> list[tuple[int, str]]:
+        found = promotions(rungs(eta=2), RungCounts(), waiting, all_arrived=False)
+        return [(one.number, one.due_since) for one in found]
+
+    assert due(*came[:2]) == due(*came[:3]) == [(0, minutes_past(1))]
+    assert due(*came[:4]) == [(0, minutes_past(1)), (3, minutes_past(3))]
+    assert due(*came) == [(0, minutes_past(1)), (4, minutes_past(4))]  # a better one takes the place that was free
+    gone = reaching(0, 0.1, promoted=1, state=TrialState.RUNNING)
+    assert due(gone, *came[1:4]) == [(3, minutes_past(3))]
 
 
 def test_equal_trials_go_on_by_the_seed_whatever_their_order() -> None:
@@ -196,7 +219,7 @@ def test_the_cap_holds_whatever_came_and_counts_do_not_mind_how_they_were_added(
     finished, unfinished = all_of[:n_finished], all_of[n_finished:]
     counts = RungCounts().extended(finished[::2]).extended(finished[1::2])
     assert vars(counts) == vars(RungCounts().extended(finished))
-    found = promotions(spec, counts, unfinished, all_begun=False)
+    found = promotions(spec, counts, unfinished, all_arrived=False)
     n_promoted = sum(number % 2 for number in range(len(finished)))
     assert len(found) == min(len(unfinished), max(0, len(values) // eta - n_promoted))
     best = sorted(values[number] for number in range(len(finished), len(values)))[: len(found)]
