@@ -24,7 +24,8 @@ class Baseline(Reply):
 
 
 class BestTrial(Reply):
-    """The best trial of a study with its evidence; of equal trials the one with the lower number."""
+    """The best trial of a study with its evidence; of equal trials the one with the lower number, and of a study that
+    was confirmed the winner under fresh seeds."""
 
     study: str
     """Name of the study."""
@@ -50,7 +51,8 @@ class BestTrial(Reply):
     """The trial that ran the defaults; null where the study has no baseline."""
     improvement: float | None
     """By how much ``value`` is better than the baseline's, in the metric's own unit; null while the baseline has no
-    value. It is negative only where there are several objectives or the baseline does not meet the constraints."""
+    value. It is negative only where there are several objectives, the baseline does not meet the constraints, or the
+    confirmed winner is another trial than the best of the search."""
     improvements: dict[str, float] | None = None
     """By how much the trial is better than the baseline in each objective, by metric; negative where the baseline is
     better, and null while the baseline has no values."""

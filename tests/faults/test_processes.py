@@ -8,14 +8,18 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
+from service.app import create_app
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.workers.register_worker import announce_worker
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from spezia.client import Client, SpeziaError, Unreachable
+from spezia.contract.best_trial import BestTrial
 from spezia.contract.protocol import (
     Assignment,
+    ConfirmAssignment,
     DispatchRequest,
     HeartbeatRequest,
     Release,
@@ -30,7 +34,8 @@ from tests.faults import actors
 from tests.faults.invariants import violations
 from tests.faults.processes import Service, eventually, service_of
 from tests.faults.test_failpoints import names
-from tests.service.hand_worker import spec
+from tests.service.confirming import search
+from tests.service.hand_worker import HandWorker, spec
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
 
 SIGKILL = 9
@@ -140,6 +145,36 @@ def test_f01_to_f06_a_service_killed_at_any_step_has_lost_nothing(
     failpoint: str, service: Service, tmp_path: Path
 ) -> None:
     die_at(failpoint, service, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", ["dispatch.after_commit", "tell.before_commit", "tell.after_commit"])
+def test_a_service_killed_while_a_winner_is_confirmed_has_lost_nothing(
+    failpoint: str, service: Service, tmp_path: Path
+) -> None:
+    with TestClient(create_app(service.settings), base_url="http://127.0.0.1") as http:
+        search(http, HandWorker(http), 0.9, 0.4)
+    mortal = Mortal(service, failpoint, tmp_path)
+    try:
+        lost = mortal.take(mortal.register(is_launched=True))
+        mortal.restart()
+        second, done = mortal.register(), []
+        while mortal.insist(lambda: mortal.people.get_study("feedback")).finished_at is None:
+            done.append(mortal.take(second))
+            mortal.tell(done[-1])
+        best = mortal.people.best("feedback")
+        check(service)
+    finally:
+        mortal.close()
+    assert mortal.n_deaths == 1
+    assert isinstance(best, BestTrial)
+    assert best.confirmation is not None
+    assert (best.confirmation.state, len(best.confirmation.runs)) == ("complete", 6)
+    # six runs, of which the lost one was begun again
+    attempts = [(held.number, held.fresh_seed, held.attempt) for held in done if isinstance(held, ConfirmAssignment)]
+    assert isinstance(lost, ConfirmAssignment)
+    assert (lost.number, lost.fresh_seed, lost.attempt + 1) in attempts
+    assert len(set(attempts)) == 6
 
 
 def die_at(failpoint: str, service: Service, folder: Path) -> None:

@@ -16,6 +16,7 @@ from trainer.model.micro_batch_size import MicroBatchSize
 from trainer.model.over_logits import over_logits
 from trainer.model.pretrained import Pretrained
 from trainer.tasks.one_class import OneClassTask
+from trainer.train.begin_trial import memory_key
 from trainer.train.prepare import Prepared
 
 _LOSSES = ("validation_loss", "mse")
@@ -59,20 +60,21 @@ def _score_rows(prepared: Prepared, model: PreTrainedModel, hints: MemoryHints |
     """Return scores ``[N]`` whose mean is the objective: of a row with more targets the more."""
     split, task = prepared.validation, prepared.task
     counts_hits = _counts_hits(prepared)
-    micro_batch = MicroBatchSize(scoring_tokens(model.device), hints)
+    key = memory_key(prepared, {"evaluates": True})
+    micro_batch = MicroBatchSize(scoring_tokens(model.device), hints, key)
     scores_N = np.zeros(len(split))
     n_targets_N = split.n_targets_N
 
     def score(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return (task.predict(logits) == targets).double() if counts_hits else task.losses(logits, targets)
+        return (task.predict(logits) == targets).float() if counts_hits else task.losses(logits, targets)
 
     def score_rows(rows_B: NDArray[np.int64]) -> None:
         batch = split.collate(rows_B, model.device)
         pieces = over_logits(score, model, batch, prepared.facts.precision)
         if batch.next_N is None:
-            scores_N[rows_B] = pieces[0].double().reshape(len(rows_B), -1).sum(1).cpu().numpy()
+            scores_N[rows_B] = pieces[0].cpu().double().reshape(len(rows_B), -1).sum(1).numpy()
         else:  # one loss for each counted position, row by row
-            losses = torch.cat(pieces).double().cpu().numpy()
+            losses = torch.cat(pieces).cpu().double().numpy()
             of_row = np.repeat(np.arange(len(rows_B)), n_targets_N[rows_B])
             scores_N[rows_B] = np.bincount(of_row, weights=losses, minlength=len(rows_B))
 
