@@ -20,6 +20,8 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", f"{STUDY}/trials/0", None),
     ("POST", f"{STUDY}/trials/0/cancel", None),
     ("POST", f"{STUDY}/trials/0/retry", None),
+    ("POST", f"{STUDY}/trials/0/replay", None),
+    ("GET", f"{STUDY}/trials/0/replay", None),
     ("GET", f"{STUDY}/trials/0/log", None),
     ("GET", f"{STUDY}/trials/0/artifacts", None),
     ("GET", f"{STUDY}/trials/0/artifacts/weights.bin", None),
