@@ -11,10 +11,12 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import PreTrainedModel
 
+from service.lifecycle.replays.compare_replay import CLOSE
 from spezia.contract.facts import Facts
 from spezia.contract.protocol import Resume
 from tests.fake_service import assignment
 from tests.trainer import tiny
+from tests.trainer.short_memory import fail_once
 from trainer import messages
 from trainer.engine import engine as engine_module
 from trainer.engine.engine import Engine, failure_of
@@ -242,6 +244,25 @@ def test_a_replay_has_the_numbers_of_its_trial_up_to_its_last_step(
     assert found == [(one.step, one.value, one.metrics) for one in evaluated[:n_evaluations]]
     assert not ended.model_saved
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_short_memory", ["trial", "replay"])
+def test_a_replay_in_another_memory_is_within_the_tolerance_of_its_trial(
+    play: Callable[..., list[Any]], facts: Facts, monkeypatch: pytest.MonkeyPatch, in_short_memory: str
+) -> None:
+    answer = messages.Answer(go_on=True)
+    runs = {"trial": (trial(facts), answer, answer), "replay": (replay(facts),)}
+    found = {}
+    for name, commands in runs.items():
+        with monkeypatch.context() as patch:
+            failed = fail_once(patch, trial_steps, "accumulate_gradients") if name == in_short_memory else []
+            found[name] = play(*commands)  # each in an engine of its own, which knows nothing of the other's memory
+            assert bool(failed) == (name == in_short_memory)
+    *evaluated, _ = found["trial"]
+    [ended] = found["replay"]
+    for then, now in zip(evaluated, ended.replayed, strict=True):
+        assert now.metrics == pytest.approx(then.metrics, rel=CLOSE)
 
 
 def test_a_replay_that_fails_hands_in_what_it_has_measured_before(

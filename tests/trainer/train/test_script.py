@@ -255,11 +255,11 @@ def play(folder: Path, *commands: messages.Command, stop: bool = False) -> list[
     return channel.events[1:]
 
 
-def work(folder: Path, kind: str) -> messages.Work:
+def work(folder: Path, kind: str, **changes: Any) -> messages.Work:
     body = {"task": "script", "script": "good.py", "search_space": {"start": {"type": "int", "low": 1, "high": 9}}}
     spec = StudySpec.model_validate(body | {"objective": {"metric": "loss", "direction": "minimize"}})
-    changes: dict[str, Any] = {"spec": spec, "token": ""}
-    if kind == "trial":
+    changes |= {"spec": spec, "token": ""}
+    if kind != "prepare":
         changes |= {"params": {"start": 6}, "facts": facts_of(folder)}
     return messages.Work(assignment=assignment(kind, **changes), directory="")
 
@@ -284,6 +284,12 @@ def test_an_engine_stops_a_script_when_told_to(folder: Path) -> None:
     evaluated, ended = play(folder, work(folder, "trial"), messages.Answer(go_on=False))
     assert (evaluated.step, ended) == (1, messages.Ended())
     assert play(folder, work(folder, "trial"), stop=True) == [messages.Preempted()]
+
+
+@pytest.mark.parametrize(("last_step", "values"), [(2, [6.0, 3.0]), (3, [6.0, 3.0, 2.0]), (None, [6.0, 3.0, 2.0])])
+def test_an_engine_replays_a_script(folder: Path, last_step: int | None, values: list[float]) -> None:
+    (ended,) = play(folder, work(folder, "replay", last_step=last_step))
+    assert [one.value for one in ended.replayed] == values
 
 
 LIKE_ANY_FILE = """
