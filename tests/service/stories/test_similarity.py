@@ -98,12 +98,17 @@ def test_a_study_waits_for_it_after_its_last_trial(
 ) -> None:
     http.post("/v1/studies", json=spec())
     worker.prepare(**{awaited: True})
-    other = HandWorker(http)
-    assert other.take()["kind"] == "probe"
-    for _ in range(3):
+    first, second = HandWorker(http), HandWorker(http)
+    assert first.take()["kind"] == "probe"
+    for _ in range(2):
         worker.run_trial(0.5)
+    last = worker.take()
+    assert reap_worker(store, first.worker_id) == 1
+    assert second.take()["kind"] == "probe"  # though the last trial has begun
+    worker.report(last, 1, 0.5, final=True)
+    assert worker.finish(last).status_code == 200
     assert study(http)["state"] == "running"
-    assert reap_worker(store, other.worker_id) == 1
+    assert reap_worker(store, second.worker_id) == 1
     assert study(http)["state"] == "running"
     assert tell(worker, worker.take()) == 200
     assert (study(http)["state"], study(http)["facts"][awaited]) == ("complete", False)
