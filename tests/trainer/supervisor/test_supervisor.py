@@ -313,7 +313,7 @@ def test_refusal_that_should_not_be_fails_the_trial(start: Start, verb: str) -> 
 UPLOADED = SPEC.model_copy(update={"data": Data(train=f"sha256:{hashlib.sha256(b'rows').hexdigest()}")})
 
 
-@pytest.mark.parametrize("kind", ["prepare", "probe", "trial", "confirm", "score"])
+@pytest.mark.parametrize("kind", ["prepare", "probe", "trial", "score"])
 @pytest.mark.parametrize(
     ("status", "code"), [(404, Code.DATASET_NOT_FOUND), (403, Code.FORBIDDEN), (422, Code.INVALID)]
 )
@@ -329,6 +329,15 @@ def test_a_refused_download_of_data_fails_the_attempt_in_the_words_of_the_refusa
     assert f"the service refused a download: {status} {code}: do something else" in refused["failure"]["message"]
     assert next_one["state"] == "COMPLETE"
     assert len([call for call in service.calls if "datasets/" in call]) == 1
+
+
+def test_a_run_under_a_fresh_seed_is_told_with_its_rows(start: Start) -> None:
+    service = FakeService(assignment("confirm"))
+    assert start(service) == 0
+    (told,) = service.outcomes
+    assert (told["kind"], told["metrics"], told["row_scores"]) == ("confirm", {"validation_loss": 0.5}, [0.4, 0.6])
+    assert told["failure"] is None
+    assert "report" not in service.calls
 
 
 def test_a_refused_download_of_a_model_fails_the_attempt_in_the_words_of_the_refusal(start: Start) -> None:

@@ -27,6 +27,7 @@ def test_it_is_a_trial_of_a_number_that_no_trial_has(prepared: Prepared) -> None
     assert confirm_run(prepared, CONFIG, fresh_seed=0).metrics != best.metrics
 
 
+@pytest.mark.slow
 def test_steps_that_a_trial_leaves_out_are_left_out(prepared: Prepared) -> None:
     trial = list(fine_tune(prepared, CONFIG, seed=0, number=MAX_TRIALS, best=BestModel(), evaluate_at=[3]))
     assert confirm_run(prepared, CONFIG, fresh_seed=0, evaluate_at=[3]).metrics == trial[-1].metrics
@@ -51,6 +52,7 @@ def test_rows_beyond_the_limit_share_values_of_the_same_mean() -> None:
     assert grouped(scores_N[:5]) == pytest.approx(scores_N[:5], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_one_that_diverges_says_so(prepared: Prepared) -> None:
     wild = TrialConfig.from_params({"learning_rate": 1.0, "epochs": 30, "max_grad_norm": 0.0, "weight_decay": 10.0})
     with pytest.raises(Diverged):

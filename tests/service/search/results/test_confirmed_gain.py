@@ -44,3 +44,11 @@ def test_the_same_runs_have_the_same_interval() -> None:
     assert confirmed_gain(baseline_SR, chosen_SR, sign=1, n_choices=2) == confirmed_gain(
         baseline_SR, chosen_SR, sign=1, n_choices=2
     )
+
+
+def test_the_error_is_shared_out_among_those_that_might_have_been_chosen() -> None:
+    chance = np.random.default_rng(4)
+    baseline_SR, chosen_SR = chance.normal(0, 1, (2, 40, 1))
+    alone, among_five = (confirmed_gain(baseline_SR, chosen_SR, sign=1, n_choices=n) for n in (1, 5))
+    widths = (among_five.high - among_five.low) / (alone.high - alone.low)
+    assert widths == pytest.approx(2.64 / 1.99, rel=0.01)  # t of about 78 degrees of freedom at 99.5 and 97.5 %
