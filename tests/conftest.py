@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -60,6 +61,37 @@ def _wait_for_no_disk(connection: Connection) -> None:
     if connection.dialect.name == "sqlite" and "waits_for_no_disk" not in connection.info:
         connection.info["waits_for_no_disk"] = True  # as long as the connection is in its pool
         connection.connection.cursor().execute("PRAGMA synchronous=OFF")
+
+
+class CompiledStatements(dict[Any, Any]):
+    """SQLAlchemy's cache of compiled statements, for all engines on one kind of database: by itself each has its own.
+
+    A statement takes a millisecond to compile, and most tests open an engine.
+    """
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(_of_kind(key), default)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        super().__setitem__(_of_kind(key), compiled)
+
+
+def _of_kind(key: Any) -> Any:
+    dialect, *statement = key
+    return dialect.loaded_dbapi, dialect.server_version_info, *statement
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_statements() -> Iterator[None]:
+    """Let engines share what they compile."""
+    compiled = CompiledStatements()
+
+    def share(connection: Connection) -> None:
+        connection.execution_options(compiled_cache=compiled)
+
+    event.listen(Engine, "engine_connect", share)
+    yield
+    event.remove(Engine, "engine_connect", share)
 
 
 @pytest.fixture
