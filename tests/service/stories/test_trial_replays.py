@@ -102,9 +102,10 @@ def test_other_numbers_are_told_with_the_first_step_and_likely_reasons(
 
 @pytest.mark.slow
 def test_repeating_the_request_means_the_same_replay_until_it_has_ended(
-    http: TestClient, worker: HandWorker, ended: dict[str, Any]
+    http: TestClient, worker: HandWorker, clock: FakeClock, ended: dict[str, Any]
 ) -> None:
     first = http.post(REPLAY).json()
+    clock.advance(1)
     assert http.post(REPLAY).json() == first
     held = take_replay(worker)
     assert http.post(REPLAY).json()["requested_at"] == first["requested_at"]
