@@ -279,10 +279,10 @@ def test_a_replay_that_fails_hands_in_what_it_has_measured_before(
     taken: list[torch.Tensor] = []
     n_first_epoch = -(-facts.train_rows // 16)
     monkeypatch.setattr(trial_steps.TrialSteps, "take", take)
-    failed, ended = play(replay(facts), probe(facts))
+    failed, again = play(replay(facts), replay(facts))
     assert failed.failure.failure_class == "diverged"
     assert [one.step for one in failed.replayed] == [1]
-    assert ended.replayed == []
+    assert again.replayed == []  # it fails at its first step, and has nothing of the one before
 
 
 def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., list[Any]], facts: Facts) -> None:
