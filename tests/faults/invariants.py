@@ -78,9 +78,15 @@ def _rungs(spec: StudySpec, trials: list[TrialRow]) -> Iterator[str]:
         return
     for rung in range(max((trial.n_promoted for trial in trials), default=0)):
         n_reached = sum(str(rung) in trial.reached for trial in trials)
-        n_promoted = sum(trial.n_promoted > rung for trial in trials)
+        n_promoted = sum(trial.n_promoted > rung and not _has_skipped_a_rung(trial) for trial in trials)
         if n_promoted > n_reached // spec.pruner.options.eta:
             yield f"I6 {n_promoted} of {n_reached} trials were promoted from rung {rung}"
+
+
+def _has_skipped_a_rung(trial: TrialRow) -> bool:
+    """Whether the trial's worker did not evaluate at a rung below another, or did so only when it trained anew."""
+    in_order = [str(rung) for rung in range(len(trial.reached))]
+    return sorted(trial.reached, key=lambda rung: (trial.reached[rung][1], int(rung))) != in_order
 
 
 def _ends(study: Any, trials: list[TrialRow], leases: list[Row[Any]], *, is_quiet: bool) -> Iterator[str]:

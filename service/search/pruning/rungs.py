@@ -151,7 +151,8 @@ class RungCounts:
             for rung, arrival in arrivals.items():
                 new[schedule, rung].append(arrival.at)
             for rung in range(n_promoted_of(trial)):
-                more.n_promoted[schedule, rung] += 1
+                # a worker that skipped a rung has had no place there to be promoted from
+                more.n_promoted[schedule, rung] += rung in arrivals
             more.n_complete += bool(arrivals) and trial.state is TrialState.COMPLETE
         for place, times in new.items():
             more.arrivals[place] = tuple(sorted((*more.arrivals.get(place, ()), *times)))
@@ -166,8 +167,8 @@ class RungCounts:
         return self.arrivals[place][eta * (self.n_promoted[place] + nth + 1) - 1]
 
     def all_came_at(self) -> str:
-        """Return when a trial reached its first rung last."""
-        return max(times[-1] for (_, rung), times in self.arrivals.items() if rung == 0)
+        """Return when a trial reached its first rung last; an empty text if all have skipped theirs."""
+        return max((times[-1] for (_, rung), times in self.arrivals.items() if rung == 0), default="")
 
 
 @dataclass(frozen=True)

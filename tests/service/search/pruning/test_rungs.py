@@ -182,6 +182,15 @@ def test_when_all_have_arrived_a_promotion_is_due_since_the_last_has_come_to_its
     assert (due.number, due.due_since) == (0, minutes_past(7))  # its own rung was last reached before
 
 
+def test_a_worker_that_skips_a_rung_leaves_its_trial_where_it_has_come() -> None:
+    skipping = paused(0, 0.5, 0.4)
+    del skipping.system_attrs[REACHED]["0"]
+    [due] = promotions(rungs(), RungCounts(), [skipping], all_arrived=True)
+    assert (due.number, due.due_since) == (0, SINCE)
+    # its rung is the second, so it takes no share of the first
+    assert going_on(rungs(), [skipping, paused(1, 0.6), paused(2, 0.7)]) == [1]
+
+
 def test_a_later_arrival_does_not_renew_since_when_a_promotion_is_due() -> None:
     values = (0.1, 0.9, 0.8, 0.7, 0.6)  # the first is the best, and the second to come raises the cap for it
     came = [arriving(number, value, minute=number) for number, value in enumerate(values)]
