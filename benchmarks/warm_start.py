@@ -19,30 +19,13 @@ import numpy as np
 from ft_table import Table
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from replay.methods import FACTS
 from replay.task import ReplayTask
 
 from service.optuna_private import set_id
 from service.search.space.distributions import to_optuna
 from service.search.warm_start.portfolio import MAX_TAKEN, PastStudy, portfolio
-from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
-
-FACTS = Facts(
-    train_rows=160,
-    validation_rows=128,
-    test_rows=None,
-    classes=[],
-    max_tokens=64,
-    truncated_rows=0,
-    blocks=6,
-    parameters=22_000_000,
-    checkpoint_dropout=0.1,
-    model_commit=None,
-    model_sha256="",
-    data_sha256="",
-    precision="fp32",
-)
-"""No trial's params or value depend on them here."""
 
 
 def spec_of(task: ReplayTask) -> StudySpec:

@@ -1,4 +1,4 @@
-"""What a study will take, said before its first trial."""
+"""What a study will take, said at its beginning."""
 
 from spezia.contract.study_spec import Params
 from spezia.contract.wire import Count, Reply
