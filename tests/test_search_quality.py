@@ -130,6 +130,17 @@ def test_a_search_ends_with_the_first_value_that_is_good_enough_or_with_its_budg
     assert (found.reached, found.cost) == (False, 0.5)
 
 
+def test_the_answer_of_a_study_is_no_trial_that_was_stopped_however_well_it_began() -> None:
+    simulate, task = load("replay.simulate"), made_up_task()
+    short = [row for row, one in enumerate(task.configurations) if one["epochs"] == 3][:2]
+    task.losses_NE[short[1], 0] = 0.001
+    works = [(name, task.configurations[row]) for name, row in zip("ab", short, strict=True)]
+    costs = simulate.Costs(start=0.0, save=0.0, load=0.0)
+    method = Scripted(simulate, works, {("b", 1): "stop"})
+    found = simulate.simulate(task, method, workers=1, budget=math.inf, target=-1, costs=costs)
+    assert (found.best, found.best_complete) == (0.001, task.best_N[short[0]])
+
+
 def test_who_found_nothing_to_do_is_asked_again_after_the_next_report() -> None:
     simulate, task = load("replay.simulate"), made_up_task()
     method = Scripted(simulate, [("a", task.configurations[1])], {("a", 1): "stop"})
