@@ -134,7 +134,7 @@ def test_the_answer_of_a_study_is_no_trial_that_was_stopped_however_well_it_bega
     simulate, task = load("replay.simulate"), made_up_task()
     short = [row for row, one in enumerate(task.configurations) if one["epochs"] == 3][:2]
     task.losses_NE[short[1], 0] = 0.001
-    works = [(name, task.configurations[row]) for name, row in zip("ab", short, strict=True)]
+    works = [(name, task.configurations[row]) for name, row in zip("ab", short, strict=True)][::-1]
     costs = simulate.Costs(start=0.0, save=0.0, load=0.0)
     method = Scripted(simulate, works, {("b", 1): "stop"})
     found = simulate.simulate(task, method, workers=1, budget=math.inf, target=-1, costs=costs)
