@@ -20,6 +20,7 @@ from service.lifecycle.studies.summarise import summarise_old
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
+    curves,
     datasets,
     events,
     health,
@@ -55,6 +56,7 @@ _RESOURCES = (
     trials,
     presets,
     trials_csv,
+    curves,
     events,
     datasets,
     webhooks,

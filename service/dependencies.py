@@ -2,16 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from service.lifecycle.revision_cache import RevisionCache
 from service.lifecycle.studies.follow_events import SharedLooks
 from service.search.propose.proposer import Proposer
 from service.store.store import Store
 from service.webhook_sender import WebhookSender
 from spezia.contract.protocol import TOKEN_HEADER
+
+MAX_ANSWER_BYTES = 32 * 2**20
+"""Memory for answers about studies that take long to work out, those used last."""
 
 AdmitAgain = Callable[[], Awaitable[object]]
 """Returns if the key of a request is still good for it; an answer that takes long asks now and then."""
@@ -34,6 +39,8 @@ class Parts:
     webhook_sender: WebhookSender
     looks: SharedLooks = field(default_factory=SharedLooks)
     """Looks for new events, shared by the streams of a study."""
+    answers: RevisionCache = field(default_factory=partial(RevisionCache, MAX_ANSWER_BYTES))
+    """Answers about studies that take long to work out."""
 
 
 async def _parts(request: Request) -> Parts:

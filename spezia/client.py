@@ -8,7 +8,7 @@ ClientError
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -22,6 +22,7 @@ import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.curves import Curves
 from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.preset import PresetList
@@ -178,6 +179,27 @@ class Client:
             SpeziaError: Of the code ``no-best`` while no trial has a value.
         """
         return self._get(_Best, f"{_study(name)}/best").root
+
+    def curves(
+        self,
+        name: str,
+        metric: str | None = None,
+        after: int = 0,
+        trials: Sequence[int] | None = None,
+        *,
+        bands: bool = False,
+    ) -> Curves:
+        """Return the learning curves of a study as columns.
+
+        Args:
+            metric: Metric of the values; ``None``: that of the first objective.
+            after: The ``sequence`` of earlier curves; only trials that something has happened to since are listed.
+            trials: Numbers of up to 200 trials that are listed; ``None``: all.
+            bands: Whether the quantiles over all trials are wanted, too.
+        """
+        numbers = None if trials is None else ",".join(map(str, trials))
+        asked = {"metric": metric, "after": after or None, "trials": numbers, "bands": "true" if bands else None}
+        return self._get(Curves, f"{_study(name)}/curves", **asked)
 
     def pause(self, name: str) -> Study:
         """Start no new trials of a study until it is resumed."""

@@ -52,6 +52,7 @@ _LINKS = {
     "events": link("get_events", name="name"),
     "csv": link("get_trials_csv", name="name"),
     "importances": link("get_importances", name="name"),
+    "curves": link("get_curves", name="name"),
     "pause": link("post_pause", name="name"),
     "resume": link("post_resume", name="name"),
     "stop": link("post_stop", name="name"),

@@ -47,6 +47,13 @@ def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[R
     return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
 
 
+def numbers_since(tx: Transaction, study_uuid: str, sequence: int) -> set[int]:
+    """Return the numbers of the trials of a study that something has happened to behind event number ``sequence``."""
+    number = event.c.payload["number"].as_integer()
+    wanted = select(number).distinct().where(event.c.study_uuid == study_uuid, event.c.sequence > sequence)
+    return set(tx.connection.scalars(wanted.where(event.c.kind.in_(("trial", "value")))))
+
+
 def last(tx: Transaction, study_uuid: str) -> int:
     """Return the sequence of the last event of a study; 0 if it has none."""
     found = tx.connection.execute(select(func.max(event.c.sequence)).where(event.c.study_uuid == study_uuid))

@@ -1,5 +1,6 @@
 """All statements on `measurement`: every evaluation that was accepted, with the answer it was given."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,24 @@ def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[
         .where(study_spec.c.uuid == study_uuid, trials.c.number.in_(numbers))
     )
     return {row.number: row for row in tx.connection.execute(wanted)}
+
+
+def metric_of_study(
+    tx: Transaction, study_uuid: str, metric: str, numbers: Collection[int] | None
+) -> Iterator[tuple[int, int, int, float | None]]:
+    """Yield a metric at each evaluation of a study as number, attempt, step and value, in this order of trials.
+
+    Args:
+        numbers: Numbers of some hundred trials that are asked about; ``None``: all.
+    """
+    value = measurement.c.metrics[metric].as_float()
+    wanted = select(measurement.c.number, measurement.c.attempt, measurement.c.step, value)
+    wanted = wanted.where(measurement.c.study_uuid == study_uuid)
+    if numbers is not None:
+        wanted = wanted.where(measurement.c.number.in_(numbers))
+    in_order = wanted.order_by(measurement.c.number, measurement.c.attempt, measurement.c.step)
+    for row in tx.connection.execute(in_order, execution_options={"yield_per": 10_000}):
+        yield tuple(row)
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:

@@ -29,6 +29,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", f"{STUDY}/best/model", None),
     ("GET", f"{STUDY}/importances", None),
     ("GET", f"{STUDY}/trials.csv", None),
+    ("GET", f"{STUDY}/curves", None),
     ("GET", f"{STUDY}/events", None),
 ]
 
