@@ -8,6 +8,7 @@ ServiceError                500 internal
 │   ├── NoBest              404 no-best
 │   ├── NoModel             404 no-model
 │   ├── DatasetNotFound     404 dataset-not-found
+│   ├── NoPreview           404 no-preview
 │   ├── WebhookNotFound     404 webhook-not-found
 │   └── WorkerUnknown       404 worker-unknown
 ├── Invalid                 422 invalid: fields, each with its reason
@@ -109,6 +110,12 @@ class DatasetNotFound(NotFound):
 
     def __init__(self, sha256: str) -> None:
         super().__init__(f"there is no data set sha256:{sha256}; upload it: POST /v1/datasets")
+
+
+class NoPreview(NotFound):
+    """The beginning of a data set cannot be shown; the message says why and what to do."""
+
+    code = Code.NO_PREVIEW
 
 
 class WebhookNotFound(NotFound):

@@ -26,10 +26,12 @@ from spezia.contract.curves import Curves
 from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.preset import PresetList
+from spezia.contract.preview import Preview
 from spezia.contract.problem import Code, Problem
 from spezia.contract.replay import Comparison, Replay
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import Params, StudyChange, StudySpec
+from spezia.contract.tasks import Task
 from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
 from spezia.contract.validation import Validation
 
@@ -266,6 +268,15 @@ class Client:
                 return self._send("POST", "/v1/datasets", content=content)
 
         return _read(Dataset, self._insist(send, is_safe=False))
+
+    def preview(self, sha256: str, task: Task | None = None) -> Preview:
+        """Return the columns and the first rows of an uploaded CSV or JSONL file, and what it seems to be for.
+
+        Args:
+            sha256: of the upload's reply.
+            task: the task whose columns are wanted; ``None``: any.
+        """
+        return self._get(Preview, f"/v1/datasets/{sha256}/preview", task=task)
 
     def download_model(self, name: str, target: Path) -> Path:
         """Write the best trial's model to the file ``target``: a tar of a folder that ``from_pretrained`` opens."""

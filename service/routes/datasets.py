@@ -2,20 +2,25 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response, status
+from fastapi import APIRouter, Path, Query, Request, Response, status
 from fastapi.responses import FileResponse
 
 from service.dependencies import PartsDep
-from service.errors import DatasetNotFound, Invalid, TooLarge
+from service.errors import DatasetNotFound, Invalid, NoPreview, TooLarge
 from service.lifecycle.datasets.find_dataset import find_dataset
+from service.lifecycle.datasets.preview_dataset import preview_dataset
 from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.lifecycle.upload import Upload
 from service.routes.receive_file import receive_file
 from service.routes.responses import created, link, problems
 from service.routes.threads import FOR_UPLOADS
 from spezia.contract.dataset import MEDIA_TYPES, Dataset
+from spezia.contract.preview import Preview
+from spezia.contract.tasks import Task
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
+
+Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")]
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _CSV: dict[str, Any] = {
@@ -38,7 +43,9 @@ _SENT: dict[str, Any] = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
     status_code=status.HTTP_201_CREATED,
     openapi_extra=_BODY,
     responses=problems(Invalid, TooLarge)
-    | created("The data set.", content=link("get_dataset", sha256="sha256"))
+    | created(
+        "The data set.", content=link("get_dataset", sha256="sha256"), preview=link("get_preview", sha256="sha256")
+    )
     | {200: {"description": "The same data set: it was uploaded before.", "model": Dataset}},
 )
 async def post_dataset(request: Request, parts: PartsDep, response: Response) -> Dataset:
@@ -61,9 +68,20 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
     response_class=FileResponse,
     responses=problems(DatasetNotFound) | {200: {"content": _SENT}, 206: {"description": "A range."}},
 )
-def get_dataset(
-    sha256: Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")], parts: PartsDep
-) -> FileResponse:
+def get_dataset(sha256: Sha256, parts: PartsDep) -> FileResponse:
     """Download a data set, unpacked if an archive of it was uploaded, or a range of it."""
     dataset = find_dataset(parts.store, sha256)
     return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])
+
+
+@router.get("/{sha256}/preview", responses=problems(DatasetNotFound, NoPreview))
+def get_preview(
+    sha256: Sha256,
+    parts: PartsDep,
+    task: Annotated[Task | None, Query(description="Task whose columns are wanted; when absent, any.")] = None,
+) -> Preview:
+    """Show the columns and the first rows of a CSV or JSONL file, and guess its task and columns.
+
+    The first 64 KiB are looked at. Of a Parquet file, or a text that is no table, there is no preview.
+    """
+    return preview_dataset(parts.store, parts.datasets, sha256, task)

@@ -27,7 +27,7 @@ FOR_WORKERS = {
     "PUT /v1/leases/{lease_id}/log",
     "GET /v1/leases/{lease_id}/model/{file}",
 }
-FOR_READERS_AND_WORKERS = {"GET /v1/datasets/{sha256}"}
+FOR_READERS_AND_WORKERS = {"GET /v1/datasets/{sha256}", "GET /v1/datasets/{sha256}/preview"}
 FOR_READERS_THOUGH_POST = {"POST /v1/studies:validate"}
 
 
