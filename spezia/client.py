@@ -2,6 +2,7 @@
 
 ClientError
 ├── SpeziaError     the service answered with a problem
+├── NoSpezia        something else than a service answered
 └── Unreachable     nobody answered
 """
 
@@ -34,6 +35,7 @@ from spezia.contract.study_spec import Params, StudyChange, StudySpec
 from spezia.contract.tasks import Task
 from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
 from spezia.contract.validation import Validation
+from spezia.contract.workers import Worker, WorkerList
 
 ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs any more."""
@@ -66,6 +68,10 @@ class Unreachable(ClientError):
     """Nobody answers at the address of the service."""
 
 
+class NoSpezia(ClientError):
+    """What answers at the address of the service answers as no service of this version does."""
+
+
 class SpeziaError(ClientError):
     """The service refuses a request; ``problem`` says why and what to do.
 
@@ -95,6 +101,8 @@ class Client:
         api_key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        is_patient: bool = True,
     ) -> None:
         """Make a client; it connects with its first call.
 
@@ -103,12 +111,16 @@ class Client:
             api_key: Key of the service; absent, that of the environment variable SPEZIA_API_KEY, if any.
             transport: What carries requests instead of the network, in tests.
             sleep: What waits for so many seconds between tries and polls.
+            is_patient: Whether to ask again where nobody answers; without, nothing waits for longer than a second.
         """
         key = api_key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=url, transport=transport, timeout=_TIMEOUT, headers=headers)
+        self._http = httpx2.Client(
+            base_url=url, transport=transport, timeout=_TIMEOUT if is_patient else 1.0, headers=headers
+        )
         self._url = url
         self._sleep = sleep
+        self._is_patient = is_patient
 
     def __enter__(self) -> Self:
         return self
@@ -260,6 +272,34 @@ class Client:
         path = f"{_study(name)}/trials/{number}/log"
         return str(self._insist(partial(self._send, "GET", path), is_safe=True).text)
 
+    def follow_log(self, name: str, number: int, poll_seconds: float = 1.0) -> Iterator[str]:
+        """Yield what a trial prints, piece by piece, until the trial has ended."""
+        path, position = f"{_study(name)}/trials/{number}/log", "0"
+        while True:
+            has_ended = self.get_trial(name, number).finished_at is not None
+            send = partial(self._send, "GET", path, params={"after": position})
+            piece = self._insist(send, is_safe=True)
+            position = piece.headers["Log-Position"]
+            if piece.text:
+                yield piece.text
+            if has_ended:
+                return
+            self._sleep(poll_seconds)
+
+    def trials_csv(self, name: str) -> str:
+        """Return all trials of a study as a CSV table, which a spreadsheet takes for no formulas."""
+        return str(self._insist(partial(self._send, "GET", f"{_study(name)}/trials.csv"), is_safe=True).text)
+
+    def list_workers(self) -> Iterator[Worker]:
+        """Yield the workers that are connected, by id, fetching page after page."""
+        token: str | None = None
+        while True:
+            page = self._get(WorkerList, "/v1/workers", page_token=token, limit=_PAGE)
+            yield from page.workers
+            token = page.next_page_token
+            if token is None:
+                return
+
     def upload(self, file: Path) -> Dataset:
         """Upload a CSV, JSONL or Parquet file; the reply's ``reference`` is what a study names as its data."""
 
@@ -331,7 +371,7 @@ class Client:
                 return send()
             except ClientError as error:
                 waits = _waits(error, is_safe=is_safe)
-                if n_waits[waits] == len(waits):
+                if n_waits[waits] == len(waits) or not self._is_patient:
                     raise
                 said = error.retry_seconds if isinstance(error, SpeziaError) else None
                 self._sleep(waits[n_waits[waits]] if said is None else min(said, _MAX_RETRY_SECONDS))
@@ -370,7 +410,13 @@ def _study(name: str) -> str:
 
 
 def _read(model: type[Body], response: httpx2.Response) -> Body:
-    return model.model_validate_json(response.content)
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError:
+        raise NoSpezia(
+            f"what answers at {response.url.copy_with(path='/', query=None)} is no Spezia, or one of another version; "
+            "check the address, and that client and service have the same version"
+        ) from None
 
 
 def _refusal(response: httpx2.Response) -> SpeziaError:

@@ -58,6 +58,8 @@ def url(service: ScriptedService) -> Iterator[str]:
             reply = service.transport().handle_request(request)
             self.send_response(reply.status_code)
             self.send_header("Content-Length", str(len(reply.content)))
+            if position := reply.headers.get("Log-Position"):
+                self.send_header("Log-Position", position)
             self.end_headers()
             self.wfile.write(reply.content)
 

@@ -307,6 +307,18 @@ def who_takes_a_transaction_executes(house: House) -> list[str]:
     ]
 
 
+def the_terminal_has_one_door(house: House) -> list[str]:
+    """What others have written reaches people through `spezia/cli/screen.py`, where it stays text."""
+    return [
+        f"{path}:{node.lineno} {ast.unparse(node.func)}"
+        for path, tree in house.trees.items()
+        if path.startswith(("spezia/", "service/")) and path != "spezia/cli/screen.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("typer.echo", "Console", "click.echo", "sys.stdout.write", "print")
+    ]
+
+
 RULES: dict[Callable[[House], list[str]], tuple[str, str]] = {
     libraries_have_doors: ("service/lifecycle/planted.py", "import sqlalchemy"),
     spezia_imports_nothing_of_ours: ("spezia/cli/planted.py", "from service.store import studies"),
@@ -326,6 +338,7 @@ RULES: dict[Callable[[House], list[str]], tuple[str, str]] = {
     no_import_is_relative: ("service/planted.py", "from . import app"),
     private_names_stay_in_their_file: ("service/planted.py", "from trainer.cli import _app"),
     optunas_private_names_have_one_door: ("service/store/planted.py", "from optuna.trial._state import TrialState"),
+    the_terminal_has_one_door: ("spezia/cli/planted.py", "typer.echo(study.name)"),
     who_takes_a_transaction_executes: ("service/store/planted.py", "def ask(tx: int) -> Call[int]: ..."),
 }
 """Each rule with a file that breaks it: its path and its source."""

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from pydantic import RootModel
 
 from service.cli.options import Database, settings_with
 from service.errors import ServiceError, Unauthorized
 from service.lifecycle.keys.check_key import check_key
 from service.lifecycle.keys.create_key import create_key
-from service.lifecycle.keys.list_keys import list_keys
+from service.lifecycle.keys.list_keys import ShownKey, list_keys
 from service.lifecycle.keys.revoke_key import revoke_key
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
+from spezia.cli.options import AsJson
 from spezia.cli.plain_errors import plain_errors
+from spezia.cli.screen import Screen, print_json, say
+from spezia.cli.tables import plain_table
 from spezia.contract.key import KEY_VARIABLE, Scope
 
 app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True, add_completion=False)
@@ -51,28 +53,32 @@ def create(
     lasts = None if expires_days is None else timedelta(days=expires_days)
     with _store(database) as store:
         if to is not None and _holds_good_key(store, to):
-            typer.echo(f"{to} holds a good key", err=True)
+            say(f"{to} holds a good key", is_error=True)
             return
         others = [key.key_id for key in list_keys(store) if key.name == name and key.state == "good"]
         key = create_key(store, name, scope or [Scope.WRITE], lasts)
         if to is not None:
             _write_secretly(to, key)
     if to is None:
-        typer.echo(key)
-        typer.echo(f"clients and workers take it from {KEY_VARIABLE}; it is shown this once", err=True)
+        say(key)
+        say(f"clients and workers take it from {KEY_VARIABLE}; it is shown this once", is_error=True)
     if others:
-        typer.echo(f"{name} has other good keys, which own the same studies: {', '.join(others)}", err=True)
+        say(f"{name} has other good keys, which own the same studies: {', '.join(others)}", is_error=True)
 
 
 @app.command(name="list")
-def list_all(database: Database = None) -> None:
+def list_all(database: Database = None, as_json: AsJson = False) -> None:
     """List all keys with their owners, scopes and state; the keys themselves are stored nowhere."""
-    table = Table("id", "name", "scopes", "state", "created", "last used", "expires", box=None, pad_edge=False)
     with _store(database) as store:
-        for key in list_keys(store):
-            instants = (key.created_at, key.last_used_at, key.expires_at)
-            table.add_row(key.key_id, key.name, " ".join(key.scopes), key.state, *map(_minute, instants))
-    Console().print(table)
+        keys = list_keys(store)
+    if as_json:
+        print_json(RootModel[list[ShownKey]](keys))
+        return
+    table = plain_table("id", "name", "scopes", "state", "created", "last used", "expires")
+    for key in keys:
+        instants = (key.created_at, key.last_used_at, key.expires_at)
+        table.add_row(key.key_id, key.name, " ".join(key.scopes), key.state, *map(_minute, instants))
+    Screen().print(table)
 
 
 @app.command()
@@ -85,7 +91,7 @@ def revoke(
         name = revoke_key(store, key_id)
     if name is None:
         raise typer.BadParameter(f"there is no key {key_id!r}; `spezia key list` lists them", param_hint="ID")
-    typer.echo(f"{key_id} ({name}): revoked")
+    say(f"{key_id} ({name}): revoked")
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from service.cli.local_service import NoLocalService, local_service
 from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
 from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful, follow
 from spezia.cli.options import AsJson, StudyFile
 from spezia.cli.plain_errors import plain_errors
+from spezia.cli.screen import Screen, print_json
 from spezia.cli.study_file import load_study_file
 from spezia.client import Client, SpeziaError
 from spezia.common.home_lock import url_from_here
@@ -37,7 +37,7 @@ def run(
 
     The same file again shows a finished study and goes on with an unfinished one.
     """
-    console = Console(stderr=as_json)
+    console = Screen(is_error=as_json)
     with plain_errors(NoLocalService):
         settings = settings_with(
             database_url=database, n_workers=workers, data_roots=data_root, allow_scripts=allow_scripts
@@ -46,22 +46,22 @@ def run(
         with local_service(settings, [study.absolute().parent]) as (url, is_ours), Client(url) as client:
             if not is_ours and (data_root or allow_scripts or workers is not None):
                 options = "--data-root, --allow-scripts and --workers"
-                console.print(f"note: the service at {url} runs already, with its own {options}", soft_wrap=True)
+                console.print_line(f"note: the service at {url} runs already, with its own {options}")
             submitted = submit(client, spec, is_new=new)
             try:
                 best = follow(client, submitted, console)
             except KeyboardInterrupt:
                 kept = f"stopped watching; study {submitted.name} and all its trials are kept"
                 goes_on = _how_it_goes_on(submitted.name, spec.name, study) if is_ours else "it runs on"
-                console.print(f"\n{kept}; {goes_on}", soft_wrap=True)
+                console.print_line(f"\n{kept}; {goes_on}")
                 raise typer.Exit(INTERRUPTED) from None
         saved = save_spec(settings.home, submitted.spec)
         served = url_from_here(settings.host, settings.port) if is_ours else url
-        console.print(f"\nby the REST API{' (with `spezia serve` running)' if is_ours else ''}:")
+        console.print_line(f"\nby the REST API{' (with `spezia serve` running)' if is_ours else ''}:")
         for line in curl_lines(served, submitted.name, saved):
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+            console.print_line(f"  {line}")
         if as_json:
-            typer.echo(best.model_dump_json(indent=2))
+            print_json(best)
 
 
 def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from spezia.cli.words import duration_words, number_words, params_words, quote_words, value_words
+from spezia.cli.screen import Screen
+from spezia.cli.words import duration_words, number_words, params_words, plural, quote_words, value_words
 from spezia.client import ENDED, Client
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
@@ -17,7 +18,7 @@ from spezia.contract.trial import Trial, TrialDetail
 POLL_SECONDS = 0.5
 
 
-def watch(client: Client, name: str, console: Console) -> Study:
+def watch(client: Client, name: str, console: Screen) -> Study:
     """Show a study until nothing of it runs any more; return it as it ended.
 
     A terminal shows the running trials in place; elsewhere there is one plain line per trial, or small run, that
@@ -34,7 +35,7 @@ class _News:
     What had ended before is not printed, and the warnings of a study that is over come with its result.
     """
 
-    def __init__(self, client: Client, name: str, console: Console) -> None:
+    def __init__(self, client: Client, name: str, console: Screen) -> None:
         self._client = client
         self._name = name
         self._console = console
@@ -49,7 +50,7 @@ class _News:
             self._print_warnings(study)
         is_new = study.n_finished == 0 or self._counts is not None
         if study.quote is not None and not self._has_quoted and is_new:
-            self._console.print(f"quote: {quote_words(study.quote)}", soft_wrap=True, highlight=False)
+            self._console.print_line(f"quote: {quote_words(study.quote)}")
         self._has_quoted = study.quote is not None
         if study.start_small:
             self._print_small(study.start_small)
@@ -60,7 +61,7 @@ class _News:
         for warning in study.warnings:
             if warning not in self._warnings:
                 self._warnings.add(warning)
-                self._console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
+                self._console.print_line(f"note: {warning}", style="yellow")
 
     def _print_small(self, small: SmallRuns) -> None:
         ended = {run.number: run for run in small.runs}
@@ -69,7 +70,7 @@ class _News:
             params = {trial.number: trial.params for trial in self._client.list_trials(self._name)}
             for number in new:
                 line = _small_line(ended[number], params[number], small.fraction)
-                self._console.print(line, soft_wrap=True, highlight=False)
+                self._console.print_line(line)
         self._small = set(ended)
 
     def _print_trials(self, study: Study) -> None:
@@ -77,14 +78,14 @@ class _News:
             if trial.state in ("COMPLETE", "PRUNED", "FAIL") and trial.number not in self._printed:
                 self._printed.add(trial.number)
                 if self._counts is not None:
-                    self._console.print(_ended_line(trial), soft_wrap=True, highlight=False)
+                    self._console.print_line(_ended_line(trial))
         if self._counts is None and self._printed:
-            self._console.print(f"{len(self._printed)} trials had ended before")
+            self._console.print_line(f"{plural(len(self._printed), 'trial')} had ended before")
         self._counts = study.trials
 
 
 @contextmanager
-def _screen(console: Console) -> Iterator[Live | None]:
+def _screen(console: Screen) -> Iterator[Live | None]:
     if not console.is_terminal:
         yield None
         return

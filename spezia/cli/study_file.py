@@ -78,7 +78,7 @@ def _describe_syntax(path: Path, error: MarkedYAMLError) -> str:
     # a duplicate key brings several lines of advice on ruamel's own settings
     reason = str(error.problem or error.context or error).split("\n")[0]
     mark = error.problem_mark or error.context_mark
-    return f"{path}:{mark.line + 1}: {reason}" if mark else f"{path}: {reason}"
+    return f"{path}:{mark.line + 1}:{mark.column + 1}: {reason}" if mark else f"{path}: {reason}"
 
 
 def _describe(path: Path, root: Node | None, loc: Sequence[int | str], reason: str) -> str:

@@ -1,61 +1,111 @@
 """Trials, presets and validations for people: tables and sentences on a terminal."""
 
-from rich.console import Console
+from collections.abc import Collection
+
 from rich.table import Table
 
-from spezia.cli.words import params_words, quote_words, value_words
+from spezia.cli.screen import Screen
+from spezia.cli.words import age_words, bytes_words, number_words, params_words, plural, quote_words, value_words
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
 from spezia.contract.space import values_of
+from spezia.contract.study import Study
 from spezia.contract.trial import Trial
 from spezia.contract.validation import Validation
+from spezia.contract.workers import Work, Worker
+
+MOST_WARNINGS = 3
+"""Largest number of warnings of a validation on the screen, unless all are asked for."""
 
 
 def trials_table(trials: list[Trial]) -> Table:
     """Return a table of trials, a row each."""
-    table = Table("trial", "state", "value", "steps", "params", box=None, pad_edge=False)
+    table = plain_table("trial", "state", "value", "steps", "params", right=("trial", "value", "steps"))
     for trial in trials:
-        state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
-        if trial.paused:
-            state = f"{state} paused at rung {trial.paused.rung}"
-        if trial.taken_from:
-            state = f"{state} (as trial {trial.taken_from.number} of {trial.taken_from.study})"
-        value = value_words(trial)
-        table.add_row(str(trial.number), state, value, str(trial.step), params_words(trial.params))
+        table.add_row(str(trial.number), _state(trial), value_words(trial), str(trial.step), params_words(trial.params))
     return table
 
 
-def show_validation(found: Validation, console: Console) -> None:
-    """Print what a study would search, and every warning about it with what to do."""
+def studies_table(studies: list[Study]) -> Table:
+    """Return a table of studies, a row each."""
+    table = plain_table("study", "state", "trials", "best", "of", "created", right=("trials", "best"))
+    for study in studies:
+        best = number_words(study.best.value) if study.best else ""
+        if study.pareto:
+            best = f"{len(study.pareto)} in front"
+        progress = f"{study.n_finished}/{study.spec.n_trials}"
+        metric = study.spec.objectives[0].metric
+        table.add_row(study.name, study.state, progress, best, metric, age_words(study.created_at))
+    return table
+
+
+def workers_table(workers: list[Worker]) -> Table:
+    """Return a table of workers, a row each."""
+    table = plain_table("worker", "host", "device", "memory", "does", "last seen", right=("memory",))
+    for worker in workers:
+        memory = bytes_words(worker.device.memory_bytes) if worker.device.memory_bytes else ""
+        work = ", ".join(map(_work_words, worker.work)) or "waits"
+        seen = age_words(worker.last_seen_at)
+        table.add_row(worker.worker_id[:8], worker.host, worker.device.name, memory, work, seen)
+    return table
+
+
+def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
+    """Return an empty table without lines, in which the columns ``right`` are aligned to the right, as numbers are."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left")
+    return table
+
+
+def _state(trial: Trial) -> str:
+    state = f"{trial.state} {trial.failure.failure_class}" if trial.failure else trial.state
+    if trial.paused:
+        state = f"{state} paused at rung {trial.paused.rung}"
+    if trial.taken_from:
+        state = f"{state} (as trial {trial.taken_from.number} of {trial.taken_from.study})"
+    return state
+
+
+def _work_words(work: Work) -> str:
+    return f"{work.kind}{'' if work.number is None else f' {work.number}'} of {work.study}"
+
+
+def show_validation(found: Validation, console: Screen, *, is_verbose: bool = False) -> None:
+    """Print what a study would search, and the warnings about it with what to do; all of them where ``is_verbose``."""
     spec = found.spec
-    table = Table("searched", "range", box=None, pad_edge=False)
+    table = plain_table("searched", "range")
     for name, entry in spec.search_space.items():
         table.add_row(name, distribution_words(entry))
     for name, value in spec.fixed.items():
         table.add_row(name, f"fixed at {_word(value)}", style="dim")
     console.print(table)
-    size = "a continuous space" if found.size_of_space is None else f"a space of {found.size_of_space} trials"
-    longest = f" of up to {found.longest_trial_evaluations} evaluations" if found.longest_trial_evaluations else ""
-    console.print(
-        f"{spec.name}: {found.n_parameters} parameters, {size}; {spec.n_trials} trials{longest} "
-        f"({found.n_trials_advised} or more are advised)",
-        soft_wrap=True,
-        highlight=False,
+    size = "a continuous space" if found.size_of_space is None else f"a space of {plural(found.size_of_space, 'trial')}"
+    longest = (
+        f" of up to {plural(found.longest_trial_evaluations, 'evaluation')}" if found.longest_trial_evaluations else ""
+    )
+    console.print_line(
+        f"{spec.name}: {plural(found.n_parameters, 'parameter')}, {size}; {plural(spec.n_trials, 'trial')}{longest} "
+        f"({found.n_trials_advised} or more are advised)"
     )
     if found.quote is not None:
-        console.print(f"quote: {quote_words(found.quote)}", soft_wrap=True, highlight=False)
+        console.print_line(f"quote: {quote_words(found.quote)}")
     if found.warm_start is not None:
-        console.print(f"warm start: {found.warm_start}", soft_wrap=True, markup=False, highlight=False)
-    for warning in found.warnings:
-        console.print(f"note: {warning}", soft_wrap=True, style="yellow", markup=False)
+        console.print_line(f"warm start: {found.warm_start}")
+    for warning in found.warnings if is_verbose else found.warnings[:MOST_WARNINGS]:
+        console.print_line(f"note: {warning}", style="yellow")
+    if not is_verbose and len(found.warnings) > MOST_WARNINGS:
+        console.print_line(
+            f"--verbose shows {plural(len(found.warnings) - MOST_WARNINGS, 'more note')}", style="yellow"
+        )
     if not found.warnings:
-        console.print("nothing to warn about")
+        console.print_line("nothing to warn about")
 
 
 def presets_table(presets: list[Preset]) -> Table:
     """Return a table of presets, a row each."""
-    table = Table("preset", "tasks", "for", box=None, pad_edge=False)
+    table = plain_table("preset", "tasks", "for")
     for preset in presets:
         table.add_row(preset.name, ", ".join(preset.tasks), preset.summary)
     return table
@@ -63,7 +113,7 @@ def presets_table(presets: list[Preset]) -> Table:
 
 def preset_table(preset: Preset) -> Table:
     """Return a table of the parameters of one preset, a row each."""
-    table = Table("parameter", "default", "range", "source", box=None, pad_edge=False)
+    table = plain_table("parameter", "default", "range", "source")
     for name, line in preset.parameters.items():
         table.add_row(name, default_words(line), range_words(line), line.source)
     return table

@@ -1,5 +1,7 @@
 """Numbers, params and values of trials in words, short enough for a line of a terminal."""
 
+from datetime import UTC, datetime
+
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.quote import Quote
 from spezia.contract.replay import Comparison
@@ -51,14 +53,36 @@ def replay_words(result: Comparison) -> str:
     return "\n".join([result.sentence, *(f"  {reason}" for reason in result.reasons)])
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 trial`` or ``2 trials``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def age_words(instant: datetime) -> str:
+    """Return how long ago an instant was, in its largest unit, such as ``3 h ago``."""
+    seconds = max(0, round((datetime.now(UTC) - instant).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def bytes_words(size: float) -> str:
+    """Return a number of bytes in a unit that keeps it short, such as ``1.5 GiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def quote_words(quote: Quote) -> str:
     """Return what a study will take, such as ``about 12 min (8 min to 16 min) of device time``."""
     device, wall = (
         f"about {duration_words(one.expected)} ({duration_words(one.low)} to {duration_words(one.high)})"
         for one in (quote.device_seconds, quote.wall_seconds)
     )
-    workers = "1 worker" if quote.n_workers == 1 else f"{quote.n_workers} workers"
-    words = f"{device} of device time, {wall} in all with {workers}"
+    words = f"{device} of device time, {wall} in all with {plural(quote.n_workers, 'worker')}"
     if quote.will_not_fit:
         words += "; what does not fit into memory: " + "; ".join(map(params_words, quote.will_not_fit))
     return words

@@ -143,6 +143,8 @@ class ScriptedService:
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = answers
         self.requests: list[httpx2.Request] = []
+        self.refuse: httpx2.Response | None = None
+        """What answers every request instead."""
 
     def transport(self) -> httpx2.MockTransport:
         return httpx2.MockTransport(self._handle)
@@ -152,6 +154,8 @@ class ScriptedService:
 
     def _handle(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
+        if self.refuse is not None:
+            return self.refuse
         answer = self.answers.get(f"{request.method} {request.url.path}")
         if answer is None:
             return problem(404, Code.STUDY_NOT_FOUND, "there is no such study")

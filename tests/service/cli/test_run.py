@@ -35,7 +35,7 @@ def test_run_shows_the_result_and_the_same_as_curl(
         "learning_rate 0.0001 2e-05",
         "validation_loss 0.25 0.5",
         "improvement over the baseline: 0.25",
-        "test_accuracy: 0.88",
+        "test_accuracy 0.88",
         "model: /models/toy",
         "note: a warning",
         "note: a study's warning",

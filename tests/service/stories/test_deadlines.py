@@ -1,12 +1,12 @@
 """timeout_seconds: a clock that a pause stops, and that ends a study whether workers come or not."""
 
+import io
 import time
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from rich.console import Console
 
 from service.lease_and_heartbeat_terms import SCORE_WAIT_SECONDS
 from service.lifecycle.leases.reap import reap
@@ -14,6 +14,7 @@ from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.store import studies
 from service.store.store import Store
 from spezia.cli.follow import StudyUnsuccessful, follow
+from spezia.cli.screen import Screen
 from spezia.client import Client
 from tests.conftest import FakeClock
 from tests.service.conftest import URL
@@ -186,7 +187,7 @@ def test_whoever_follows_a_study_without_workers_hears_of_its_end(
 
     client = Client(URL, transport=http._transport, sleep=live)
     with pytest.raises(StudyUnsuccessful, match="feedback is complete"):
-        follow(client, client.get_study("feedback"), Console(quiet=True))
+        follow(client, client.get_study("feedback"), Screen(file=io.StringIO()))
     assert study_of(http)["elapsed_seconds"] == 100.0
 
 

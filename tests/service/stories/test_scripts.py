@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from rich.console import Console
 
 from service.search.results.edges import edges
 from spezia.cli.progress import watch
 from spezia.cli.result import show_result
+from spezia.cli.screen import Screen
 from spezia.cli.tables import show_validation, trials_table
 from spezia.client import Client
 from spezia.contract.study_spec import StudySpec
@@ -90,7 +90,7 @@ def test_every_answer_after_the_trials_knows_the_names(http: TestClient, worker:
 def test_the_command_line_shows_the_names(http: TestClient, worker: HandWorker) -> None:
     run(http, worker)
     screen = io.StringIO()
-    console = Console(file=screen, width=200)
+    console = Screen(file=screen, width=200)
     with Client(URL, transport=http._transport) as client:
         ended = watch(client, "feedback", console)
         show_result(client.best("feedback"), ended, console)

@@ -6,11 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 from service.search.presets.presets import PRESETS
+from spezia.cli.complete import study_names
 from spezia.cli.main import app
 from spezia.contract.preset import PresetList
 from spezia.contract.replay import Comparison, Verdict
+from spezia.contract.study import Study, StudyList
 from spezia.contract.validation import SpecWarning, Validation
-from tests.service.replies import ScriptedService, make_comparison, make_replay, make_study
+from spezia.contract.workers import WorkerList
+from tests.service.replies import ScriptedService, make_comparison, make_replay, make_study, make_trial_reply
 from tests.service.search.builders import make_spec
 from tests.spezia_command import STUDY, Spezia
 
@@ -82,7 +85,10 @@ def test_submit_watch_best_and_trials(spezia: Spezia, tmp_path: Path) -> None:
     assert "PRUNED" in listed
     assert "FAIL diverged" in listed
     missing = spezia("best", "none")
-    assert (missing.exit_code, missing.stderr) == (1, "spezia: there is no such study\n")
+    assert (missing.exit_code, missing.stderr) == (
+        1,
+        "spezia: there is no such study; `spezia studies` shows yours\n",
+    )
 
 
 @pytest.mark.parametrize("verb", ["stop", "pause", "resume", "cancel"])
@@ -90,7 +96,10 @@ def test_a_study_is_controlled_by_name(spezia: Spezia, service: ScriptedService,
     service.answers[f"POST /v1/studies/toy/{verb}"] = make_study(state="stopping")
     assert spezia(verb, "toy").output == "toy: stopping\n"
     result = spezia(verb, "nobody")
-    assert (result.exit_code, result.output) == (1, "spezia: there is no such study\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        "spezia: there is no such study; `spezia studies` shows yours\n",
+    )
 
 
 def test_extend_sends_what_is_given_alone(spezia: Spezia, service: ScriptedService) -> None:
@@ -120,3 +129,59 @@ def _study(folder: Path) -> Path:
     path = folder / "toy.yaml"
     path.write_text(STUDY)
     return path
+
+
+def test_studies_and_workers_are_lists(spezia: Spezia, service: ScriptedService) -> None:
+    service.answers["GET /v1/studies"] = StudyList(studies=[make_study()], next_page_token=None)
+    service.answers["GET /v1/workers"] = WorkerList(workers=[], next_page_token=None)
+    assert spezia("studies").stdout.splitlines()[1].split()[:4] == ["toy", "complete", "20/20", "validation_loss"]
+    assert spezia("workers").stdout.startswith("no worker is connected; one joins by: spezia-worker")
+    assert StudyList.model_validate_json(spezia("studies", "--json").stdout).studies == [make_study()]
+
+
+def test_a_log_is_followed_until_the_trial_has_ended(
+    spezia: Spezia, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = iter([make_trial_reply(1, state="RUNNING", finished_at=None), make_trial_reply(1)])
+    service.answers["GET /v1/studies/toy/trials/1"] = lambda request: next(polls)
+
+    def log(request: httpx2.Request) -> httpx2.Response:
+        after = int(request.url.params["after"])
+        return httpx2.Response(200, text=f"piece {after + 1}\n", headers={"Log-Position": str(after + 1)})
+
+    service.answers["GET /v1/studies/toy/trials/1/log"] = log
+    monkeypatch.setattr("spezia.client.time.sleep", lambda seconds: None)
+    assert spezia("log", "toy", 1, "-f").stdout == "piece 1\npiece 2\n"
+
+
+def test_an_interrupted_watch_leaves_the_study_running_and_says_how_to_come_back(
+    spezia: Spezia, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spezia.client.Client.wait", interrupt)
+    ended = spezia("watch", "toy")
+    assert ended.exit_code == 130
+    assert ended.stderr == "stopped watching; study toy runs on, and `spezia watch toy` shows it again\n"
+    assert {request.method for request in service.requests} == {"GET"}
+
+
+def test_a_watch_as_json_prints_a_line_for_each_change(spezia: Spezia, service: ScriptedService) -> None:
+    running = make_study(state="running", n_finished=3)
+    later = running.model_copy(update={"elapsed_seconds": 90.0})
+    polls = iter([running, running, later, make_study()])
+    service.answers["GET /v1/studies/toy"] = lambda request: next(polls)
+    printed = [Study.model_validate_json(line) for line in spezia("watch", "toy", "--json").stdout.splitlines()]
+    assert printed == [running, make_study()]
+
+
+def test_names_of_studies_are_completed_and_without_a_service_none_are(
+    spezia: Spezia, service: ScriptedService, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    listed = [make_study(name=name) for name in ("other", "toy", "toys")]
+    service.answers["GET /v1/studies"] = StudyList(studies=listed, next_page_token=None)
+    monkeypatch.setenv("SPEZIA_SERVER", url)
+    assert list(study_names("to")) == ["toy", "toys"]
+    monkeypatch.setenv("SPEZIA_SERVER", "http://127.0.0.1:9")
+    assert list(study_names("to")) == []

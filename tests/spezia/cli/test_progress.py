@@ -2,9 +2,9 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from spezia.cli.progress import watch
+from spezia.cli.screen import Screen
 from spezia.cli.words import quote_words
 from spezia.client import Client
 from spezia.contract.start_small import SmallRun, SmallRuns
@@ -52,7 +52,7 @@ def test_a_terminal_shows_the_running_trials_in_place(is_terminal: bool) -> None
     )
     client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=is_terminal, width=120)
+    console = Screen(file=screen, force_terminal=is_terminal, width=120)
     assert watch(client, "toy", console).state == "complete"
     shown = screen.getvalue()
     assert ("trial    0  rate=2e-05 batch=16  no evaluation yet" in shown) is is_terminal
@@ -92,7 +92,7 @@ def watched(*polls: Study, is_terminal: bool = False) -> str:
     )
     client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
     screen = io.StringIO()
-    watch(client, "toy", Console(file=screen, force_terminal=is_terminal, width=120))
+    watch(client, "toy", Screen(file=screen, force_terminal=is_terminal, width=120))
     return screen.getvalue()
 
 
@@ -142,5 +142,5 @@ def printed_of(*studies: Study) -> str:
     )
     client = Client("http://spezia.test", transport=service.transport(), sleep=lambda seconds: None)
     screen = io.StringIO()
-    watch(client, "toy", Console(file=screen, width=200))
+    watch(client, "toy", Screen(file=screen, width=200))
     return screen.getvalue()

@@ -1,8 +1,7 @@
 import io
 
-from rich.console import Console
-
 from spezia.cli.result import show_result
+from spezia.cli.screen import Screen
 from spezia.contract.advice import Advice, Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.confirm import Confirmation
@@ -13,7 +12,7 @@ from tests.service.replies import make_best, make_front, make_study
 
 def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
     screen = io.StringIO()
-    show_result(make_front(), make_study(warnings=["of the study"]), Console(file=screen, width=120))
+    show_result(make_front(), make_study(warnings=["of the study"]), Screen(file=screen, width=120))
     lines = screen.getvalue().splitlines()
     assert "toy: 2 of 20 (5 pruned) are on the Pareto front" in lines
     assert [line.split()[:3] for line in lines[2:6]] == [
@@ -30,7 +29,7 @@ def test_a_front_is_a_table_of_what_its_trials_trade() -> None:
 def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
     saved = SavedSeconds(pruning=125.0, early_stopping=None, trunk_cache=-2.0)
     screen = io.StringIO()
-    show_result(make_best(), make_study(saved_seconds=saved), Console(file=screen, width=120))
+    show_result(make_best(), make_study(saved_seconds=saved), Screen(file=screen, width=120))
     assert "device time: 50 s; saved: about 2 min 5 s by pruning" in screen.getvalue().splitlines()
 
 
@@ -38,14 +37,14 @@ def test_what_fresh_seeds_have_found_is_told() -> None:
     found = Confirmation(state="complete", sentence="no significant gain: keep the defaults")
     best = make_best().model_copy(update={"confirmation": found})
     screen = io.StringIO()
-    show_result(best, make_study(), Console(file=screen, width=120))
+    show_result(best, make_study(), Screen(file=screen, width=120))
     assert "confirmation: no significant gain: keep the defaults" in screen.getvalue().splitlines()
 
 
 def test_a_winner_from_another_study_says_so() -> None:
     best = make_best().model_copy(update={"taken_from": TakenFrom(study="older", number=3)})
     screen = io.StringIO()
-    show_result(best, make_study(), Console(file=screen, width=120))
+    show_result(best, make_study(), Screen(file=screen, width=120))
     assert "its params are those of trial 3 of older" in screen.getvalue().splitlines()
 
 
@@ -58,7 +57,7 @@ def test_three_pieces_of_advice_are_shown_and_where_the_others_are() -> None:
         "advice: finding 0; do it",
         "advice: finding 1; do it",
         "advice: finding 2; do it",
-        "more advice is in `spezia best toy --json`: 5 in all",
+        "2 more pieces of advice: spezia best toy --verbose",
     ]
     assert notes_of(best.model_copy(update={"advice": advice[:3], "warnings": ["a fact"]}))[3:] == [
         "advice: finding 2; do it"
@@ -75,6 +74,6 @@ def test_of_a_front_only_the_advice_of_all_its_trials_is_shown() -> None:
 
 def notes_of(best: BestTrial | ParetoFront) -> list[str]:
     screen = io.StringIO()
-    show_result(best, make_study(), Console(file=screen, width=120))
+    show_result(best, make_study(), Screen(file=screen, width=120))
     lines = screen.getvalue().splitlines()
-    return [line for line in lines if line.startswith(("note", "advice", "more"))]
+    return [line for line in lines if line.startswith(("note", "advice", "2 more"))]

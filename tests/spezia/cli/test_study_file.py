@@ -90,7 +90,7 @@ def test_json_is_read_too(tmp_path: Path) -> None:
             "objective: [{metric: accuracy}, {metric: acuracy}]\nsearch_space:",
             "study.yaml:8: objective[1].metric: unknown",
         ),
-        ("task:", "name: again\ntask:", 'study.yaml:2: found duplicate key "name"'),
+        ("task:", "name: again\ntask:", 'study.yaml:2:1: found duplicate key "name"'),
     ],
 )
 def test_errors_name_file_line_field_and_reason(tmp_path: Path, old: str, new: str, expected: str) -> None:
