@@ -1,6 +1,6 @@
-"""The route of a study's server-sent events."""
+"""The routes of server-sent events, of one study and of all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated
 
 import anyio
@@ -8,13 +8,28 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from service.dependencies import AdmitAgainDep, PartsDep, StoreDep
+from service.dependencies import AdmitAgain, AdmitAgainDep, PartsDep, StoreDep
 from service.errors import Forbidden, StudyNotFound, Unauthorized
-from service.lifecycle.studies.follow_events import POLL_SECONDS, Happened, find_followed, follow_events
+from service.lifecycle.studies.follow_events import (
+    POLL_SECONDS,
+    Happened,
+    SharedLooks,
+    find_beginning,
+    find_followed,
+    follow_all_events,
+    follow_events,
+)
 from service.routes.parameters import StudyName
 from service.routes.responses import problems
 
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"])
+
+_Look = Callable[[int], tuple[list[Happened], bool, int]]
+"""Looks for events behind a number, as `follow_events` does."""
+
+
+_ALL = "all"
+"""What the readers of all studies share their looks by, whoever they are: no study's identity."""
 
 
 def _followed(name: StudyName, store: StoreDep) -> str:
@@ -22,7 +37,7 @@ def _followed(name: StudyName, store: StoreDep) -> str:
     return find_followed(store, name)
 
 
-@router.get("/{name}/events", response_class=EventSourceResponse, responses=problems(StudyNotFound))
+@router.get("/studies/{name}/events", response_class=EventSourceResponse, responses=problems(StudyNotFound))
 async def get_events(
     study_uuid: Annotated[str, Depends(_followed)],
     parts: PartsDep,
@@ -40,15 +55,61 @@ async def get_events(
     after its key is revoked or expires, too. A comment keeps an idle connection alive every 15 s. Events are kept as
     long as their study.
     """
+
+    def look(after: int) -> tuple[list[Happened], bool, int]:
+        return follow_events(parts.store, study_uuid, after)
+
+    async for event in _stream(parts.looks, study_uuid, look, last_event_id, admit_again):
+        yield event
+
+
+def _begin(
+    store: StoreDep,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, lt=2**63, description="The last id seen; absent: from now on.")
+    ] = None,
+) -> int:
+    return find_beginning(store, last_event_id)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def get_all_events(
+    begin: Annotated[int, Depends(_begin)], parts: PartsDep, admit_again: AdmitAgainDep
+) -> AsyncIterator[ServerSentEvent]:
+    """Follow everything that happens in all of one's own studies, from now on and live.
+
+    The first event is `ready`: what happens from then on is told, so read the state of things after it. `data` of all
+    others is as in the stream of one study, and has the name of the `study` too. A reader that comes back with
+    `Last-Event-ID` is told what has happened meanwhile. Of studies that are removed nothing more is told. The stream
+    ends soon after its key is revoked or expires. A comment keeps an idle connection alive every 15 s.
+    """
+
+    def look(after: int) -> tuple[list[Happened], bool, int]:
+        return follow_all_events(parts.store, after)
+
+    yield ServerSentEvent(event="ready", id=str(begin), data={})
+    async for event in _stream(parts.looks, _ALL, look, begin, admit_again):
+        yield event
+
+
+async def _stream(
+    looks: SharedLooks, followed: str, look: _Look, after: int, admit_again: AdmitAgain
+) -> AsyncIterator[ServerSentEvent]:
+    """Yield the events behind number ``after``, until all is over or the key is good no more.
+
+    Args:
+        followed: What is followed, by the name under which its readers share their looks.
+    """
     is_over, has_more = False, True
     while not is_over:
         happened: list[Happened] = []
-        if has_more or parts.looks.is_due(study_uuid, last_event_id):
-            happened, is_over, last = await run_sync(follow_events, parts.store, study_uuid, last_event_id)
-            parts.looks.found(study_uuid, last, is_over=is_over)
+        last = after
+        if has_more or looks.is_due(followed, after):
+            happened, is_over, last = await run_sync(look, after)
+            looks.found(followed, last, is_over=is_over)
         for one in happened:
             yield ServerSentEvent(event=one.kind, id=str(one.sequence), data=one.payload)
-            last_event_id = one.sequence
+        after = max(after, last)
         has_more = bool(happened)
         if not has_more and not is_over:
             await anyio.sleep(POLL_SECONDS)

@@ -4,6 +4,7 @@ The lock of the study is held by whoever writes one, so the sequence of a study 
 Events are kept as long as their study.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import String, bindparam, delete, func, insert, select
@@ -14,6 +15,12 @@ from service.store.sql.upsert import insert_into
 from service.store.sql.webhook_tables import webhook, webhook_progress
 from service.store.transaction import Transaction
 from spezia.contract.event import Event, StudyChanged, TrialChanged
+
+HOLD = timedelta(seconds=10)
+"""For how long events wait for one with a lower number: many times as long as a transaction takes to commit."""
+
+MOST_LOOKED_AT = 1_000
+"""Largest number of events of all studies that one look goes through."""
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
 
@@ -58,6 +65,35 @@ def last(tx: Transaction, study_uuid: str) -> int:
     """Return the sequence of the last event of a study; 0 if it has none."""
     found = tx.connection.execute(select(func.max(event.c.sequence)).where(event.c.study_uuid == study_uuid))
     return found.scalar_one() or 0
+
+
+def settled(tx: Transaction, after: int) -> int:
+    """Return up to which number the events of all studies are complete, from ``after`` on: none will be added below.
+
+    Each study's lock orders its own events alone. On PostgreSQL, that of one study may be committed before that of
+    another which has got a lower number: behind a number that is missing, events are held back until it is there, or
+    for the time of `HOLD`, as it may be one of a transaction that was undone.
+    """
+    wanted = select(event.c.sequence, event.c.at).where(event.c.sequence > after).order_by(event.c.sequence)
+    complete = after
+    for row in tx.connection.execute(wanted.limit(MOST_LOOKED_AT)):
+        is_gap = tx.has_others and row.sequence > complete + 1
+        if is_gap and tx.now - row.at < HOLD:
+            break
+        complete = row.sequence
+    return complete
+
+
+def last_of_all(tx: Transaction) -> int:
+    """Return the sequence of the last event of all studies; 0 if there is none."""
+    return tx.connection.execute(select(func.max(event.c.sequence))).scalar_one() or 0
+
+
+def latest(tx: Transaction) -> int:
+    """Return a number near the last of all events, below which none will be added; 0 while there are none."""
+    numbers = select(event.c.sequence).order_by(event.c.sequence.desc()).limit(MOST_LOOKED_AT)
+    last_ones = list(tx.connection.scalars(numbers))
+    return settled(tx, last_ones[-1]) if last_ones else 0
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:

@@ -34,7 +34,7 @@ from service.errors import StudyNotFound
 from service.store import events, study_summaries
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import LACKS_CARD, lease, study_spec, study_summary
+from service.store.sql.tables import LACKS_CARD, event, lease, study_spec, study_summary
 from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
 from spezia.contract.confirm import Confirmation
@@ -283,6 +283,16 @@ def finished(
     return [_read(tx.caches.studies, None, row) for row in tx.connection.execute(wanted)]
 
 
+def events_between(tx: Transaction, after: int, until: int, limit: int) -> list[Row]:
+    """Return up to ``limit`` events of all studies that the viewer may see, each with the name of its study as
+    ``study_name``: those behind number ``after``, up to number ``until``, in order.
+    """
+    of_study = event.c.study_uuid == study_spec.c.uuid
+    wanted = select(event, studies.c.study_name).join(study_spec, of_study).join(studies, _OF_STUDY)
+    wanted = wanted.where(event.c.sequence > after, event.c.sequence <= until, *_seen_by_viewer(tx))
+    return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
+
+
 def is_visible(tx: Transaction, study: StudyRow) -> bool:
     """Return whether the viewer may see a study."""
     return tx.viewer is None or tx.viewer.sees_all or study.owner == tx.viewer.owner
@@ -350,9 +360,14 @@ def _is_of(tx: Transaction, tasks: Collection[Task]) -> ColumnElement[bool]:
 
 
 def _visible(tx: Transaction) -> Select[Any]:
+    return _WANTED.where(*_seen_by_viewer(tx))
+
+
+def _seen_by_viewer(tx: Transaction) -> tuple[ColumnElement[bool], ...]:
+    """Conditions that a study meets which the viewer may see."""
     if tx.viewer is None or tx.viewer.sees_all:
-        return _WANTED
-    return _WANTED.where(study_spec.c.owner == tx.viewer.owner)
+        return ()
+    return (study_spec.c.owner == tx.viewer.owner,)
 
 
 def _clock(tx: Transaction, study: StudyRow, state: StudyState) -> dict[str, Any]:

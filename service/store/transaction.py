@@ -56,8 +56,8 @@ class Transaction:
         self.trials = SqlStorage(self.runner, lambda: self.now, caches.trials)
         """Optuna's storage, inside this transaction."""
         self._work = work
-        self._has_others = connection.dialect.name == "postgresql"
-        """Whether other services may share the database."""
+        self.has_others = connection.dialect.name == "postgresql"
+        """Whether other services may share the database, so that several write at the same time."""
         self._clock = clock
         self._asked_clock = clock.asked_of(connection.dialect.name)
         self._now: datetime | None = None
@@ -86,7 +86,7 @@ class Transaction:
         if self._work.notify in self.after_commit:
             return
         self.after_commit.append(self._work.notify)
-        if self._has_others:
+        if self.has_others:
             self.write(saying(self._work.name))
 
     def expect_now(self) -> None:

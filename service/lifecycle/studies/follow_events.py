@@ -1,4 +1,4 @@
-"""Follow what happens in a study, as it happens (GET /v1/studies/{name}/events)."""
+"""Follow what happens as it happens, in one study (GET /v1/studies/{name}/events) or in all (GET /v1/events)."""
 
 import math
 import time
@@ -14,7 +14,7 @@ PAGE = 100
 
 
 POLL_SECONDS = 0.5
-"""How often new events of a study are looked for; another process may have written them."""
+"""How often new events are looked for; another process may have written them."""
 
 _MAX_STUDIES = 1_000
 """Number of studies of which the last look is remembered."""
@@ -78,3 +78,29 @@ def follow_events(store: Store, study_uuid: str, after: int) -> tuple[list[Happe
         last = rows[-1].sequence if rows else events.last(tx, study_uuid)
     happened = [Happened(sequence=row.sequence, kind=row.kind, payload=row.payload) for row in rows]
     return happened, len(rows) < PAGE and (study is None or study.has_ended), last
+
+
+def find_beginning(store: Store, seen: int | None) -> int:
+    """Return the number of the event behind which a reader of all studies goes on.
+
+    Args:
+        seen: Number of the last event that the reader says to have seen; ``None``: none of those so far is to be told.
+    """
+    with store.reading() as tx:
+        # a reader may claim to have seen any number, and must not speak for others
+        return events.latest(tx) if seen is None else min(seen, events.last_of_all(tx))
+
+
+def follow_all_events(store: Store, after: int) -> tuple[list[Happened], bool, int]:
+    """Return up to a page of events of all studies that the viewer may see, each with the name of its ``study``.
+
+    They are those behind number ``after``; the rest is as of `follow_events`, but that there is no end, and that the
+    number of the last one may be of an event that the viewer does not see.
+    """
+    with store.reading() as tx:
+        until = events.settled(tx, after)
+        rows = studies.events_between(tx, after, until, PAGE)
+    happened = [
+        Happened(sequence=row.sequence, kind=row.kind, payload={"study": row.study_name, **row.payload}) for row in rows
+    ]
+    return happened, False, rows[-1].sequence if len(rows) == PAGE else until
