@@ -41,9 +41,9 @@ from trainer.trial.config import TrialConfig
 from trainer.trunk.cache import TrunkCache
 from trainer.trunk.trunk import FedSplit
 
-SECONDS = 5.0
+SECONDS = 2.0
 """Time that is spent on timing steps, shared by the kinds of trials. What has begun is finished; of each kind that is
-begun at least one step is timed."""
+begun at least one step is timed, and more even if its frozen blocks have taken that time."""
 
 _QUANTILES = (0.5, 0.25, 0.75)
 """Batches that are timed of each size, by the rank of their padded tokens among those of an epoch."""
@@ -93,12 +93,12 @@ def time_steps(prepared: Prepared, *, uses_cache: bool, clock: Callable[[], floa
     kinds: list[KindTimes] = []
     reset_peak_memory()
     with tempfile.TemporaryDirectory(prefix="spezia-") as folder:
-        cache = TrunkCache(Path(folder)) if uses_cache else None
+        cache = TrunkCache(Path(folder), clock=clock) if uses_cache else None
         for index, config in enumerate(configs):
             if kinds and deadline.seconds_left <= 0:
                 break
-            share = _Deadline(deadline.seconds_left / (len(configs) - index), clock)
-            kinds += _time_kind(prepared, config, cache, share)
+            share = deadline.seconds_left / (len(configs) - index)
+            kinds += _time_kind(prepared, config, cache, share, clock)
     return StepTimes(
         device=describe_device(prepared.device).name,
         kinds=kinds,
@@ -108,9 +108,14 @@ def time_steps(prepared: Prepared, *, uses_cache: bool, clock: Callable[[], floa
 
 
 def _time_kind(
-    prepared: Prepared, config: TrialConfig, cache: TrunkCache | None, deadline: _Deadline
+    prepared: Prepared, config: TrialConfig, cache: TrunkCache | None, seconds: float, clock: Callable[[], float]
 ) -> list[KindTimes]:
-    """Time trials like ``config`` at the smallest and the largest batch; what does not fit into memory is a finding."""
+    """Time trials like ``config`` at the smallest and the largest batch; what does not fit into memory is a finding.
+
+    Args:
+        seconds: time for steps and evaluation. Making the model and computing frozen blocks are not counted, or little
+            would be left for the steps where they take the most.
+    """
     ends = value_ends(prepared.spec, "batch_size", config.method)
     kind = KindTimes(
         method=config.method,
@@ -121,7 +126,7 @@ def _time_kind(
     )
     kinds = [kind.model_copy(update={"batch_size": size}) for size in sorted({min(ends), max(ends)})]
     try:
-        return _timed(prepared, config, kinds, cache, deadline)
+        return _timed(prepared, config, kinds, cache, seconds, clock)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -132,35 +137,45 @@ def _time_kind(
 
 
 def _timed(
-    prepared: Prepared, config: TrialConfig, kinds: list[KindTimes], cache: TrunkCache | None, deadline: _Deadline
+    prepared: Prepared,
+    config: TrialConfig,
+    kinds: list[KindTimes],
+    cache: TrunkCache | None,
+    seconds: float,
+    clock: Callable[[], float],
 ) -> list[KindTimes]:
     lengths_N = prepared.train.lengths_N
     most_rows = max(1, training_tokens(prepared.device) // int(lengths_N.max()))
-    batches = _batches_to_time(lengths_N, [min(kind.batch_size, most_rows) for kind in kinds], prepared.spec.seed)
+    sizes = [min(kind.batch_size, most_rows) for kind in kinds]
+    fills_cache = cache is not None and config.depth(prepared.facts.blocks or 0) > 0
+    quantiles = _QUANTILES[:1] * len(_QUANTILES) if fills_cache else _QUANTILES  # few rows, as all of them are computed
+    batches = _batches_to_time(lengths_N, sizes, quantiles, prepared.spec.seed)
     if prepared.device.type == "cuda":  # what takes the most memory comes first
         batches.insert(0, np.argsort(-lengths_N, kind="stable")[: min(kinds[-1].batch_size, most_rows)])
     rows = np.unique(np.concatenate(batches))
     few = replace(prepared, train=prepared.train.take(rows.tolist()), validation=_few_rows(prepared))
-    began_at = deadline.clock()
+    began_at = clock()
     begun = begin_trial(
         few, config, n_steps=len(batches), seed=prepared.spec.seed, number=0, hints=MemoryHints(), cache=cache
     )
-    start_seconds = deadline.clock() - began_at
+    start_seconds = clock() - began_at
+    deadline = _Deadline(seconds, clock)
     steps = _take_steps(begun, [np.searchsorted(rows, batch) for batch in batches], deadline)
     fixed, per_token = fit(steps)
     few_fed = begun.prepared.validation
     n_tokens = int(prepared.validation.lengths_N.sum())
     evaluation_seconds = _forward_seconds(begun, few_fed, per_token, deadline) * n_tokens
     fill_seconds = 0.0
-    if isinstance(few_fed, FedSplit):  # what an evaluation takes more that computes the frozen blocks
-        more = _forward_seconds(begun, few_fed.split, per_token, deadline) * n_tokens - evaluation_seconds
-        fill_seconds = max(0.0, more) * (int(lengths_N.sum()) + n_tokens) / n_tokens
-    spent = [split.entry.seconds_spent for split in (begun.prepared.train, few_fed) if isinstance(split, FedSplit)]
+    filled = [split for split in (begun.prepared.train, few_fed) if isinstance(split, FedSplit)]
+    spent = sum(split.entry.seconds_spent for split in filled)
+    if filled:
+        n_filled = sum(int(split.lengths_N.sum()) for split in filled)
+        fill_seconds = spent * (int(lengths_N.sum()) + n_tokens) / n_filled
     pause_seconds = _pause_seconds(begun) if isinstance(prepared.spec.pruner, RungsPruner) else 0.0
     return [
         kind.model_copy(
             update={
-                "start_seconds": max(0.0, start_seconds - sum(spent)),
+                "start_seconds": max(0.0, start_seconds - spent),
                 "epoch_seconds": fixed * steps_per_epoch(len(lengths_N), kind.batch_size)
                 + per_token * epoch_tokens(lengths_N, kind.batch_size, most_rows, prepared.spec.seed),
                 "evaluation_seconds": evaluation_seconds,
@@ -172,8 +187,14 @@ def _timed(
     ]
 
 
-def _batches_to_time(lengths_N: NDArray[np.int64], sizes: list[int], seed: int) -> list[NDArray[np.int64]]:
-    """Choose real batches of at least two sizes, those of the sizes by turns, a small one first."""
+def _batches_to_time(
+    lengths_N: NDArray[np.int64], sizes: list[int], quantiles: Sequence[float], seed: int
+) -> list[NDArray[np.int64]]:
+    """Choose real batches of at least two sizes, those of the sizes by turns, a small one first.
+
+    Args:
+        quantiles: which of a size, by the rank of their padded tokens.
+    """
     low, high = min(sizes), max(sizes)
     if low == high:  # a second size, or what grows with the tokens could not be told from the rest
         low = max(1, high // 2)
@@ -182,7 +203,7 @@ def _batches_to_time(lengths_N: NDArray[np.int64], sizes: list[int], seed: int) 
         batches = epoch_batches(lengths_N, size, seed)
         whole = [batch for batch in batches if len(batch) == size] or batches
         ranked = sorted(whole, key=lambda batch: _padded(lengths_N[batch]))
-        of_sizes.append([ranked[int(share * len(ranked))] for share in _QUANTILES])
+        of_sizes.append([ranked[int(share * len(ranked))] for share in quantiles])
     return [batch for pair in zip(*of_sizes, strict=True) for batch in pair]
 
 
@@ -232,10 +253,10 @@ def epoch_tokens(lengths_N: NDArray[np.int64], batch_size: int, most_rows: int, 
 
 
 def _few_rows(prepared: Prepared) -> Split:
-    """As many validation rows, drawn by chance, as two forward passes of an evaluation take."""
+    """As many validation rows, drawn by chance, as a forward pass of an evaluation takes."""
     split = prepared.validation
     order = np.random.default_rng(prepared.spec.seed).permutation(len(split))
-    n_rows = int(np.searchsorted(np.cumsum(split.lengths_N[order]), 2 * scoring_tokens(prepared.device))) + 1
+    n_rows = int(np.searchsorted(np.cumsum(split.lengths_N[order]), scoring_tokens(prepared.device))) + 1
     return split.take(order[:n_rows].tolist())
 
 

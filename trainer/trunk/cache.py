@@ -41,11 +41,18 @@ class TrunkCache:
     """Cached trunks in one folder, with a limit to the bytes that they take together."""
 
     def __init__(
-        self, folder: Path, max_bytes: int = DEFAULT_BYTES, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        folder: Path,
+        max_bytes: int = DEFAULT_BYTES,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """Name the folder, which need not be there yet; ``clock`` times in seconds what is computed for it."""
         self._folder = folder
         self._max_bytes = max_bytes
         self._sleep = sleep
+        self.clock = clock
         self.seconds_spent = 0.0
         """Seconds that this process has spent on computing entries."""
         self._checked: dict[str, FileVersion] = {}

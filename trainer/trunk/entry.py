@@ -11,7 +11,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import IO, NamedTuple, Self
 
@@ -105,7 +105,9 @@ def entry_bytes(n_rows: int, n_tokens: int, width: int, itemsize: int) -> int:
     return HEADER_BYTES + 16 * n_rows + n_tokens * width * itemsize
 
 
-def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]) -> None:
+def write_entry(
+    file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]], clock: Callable[[], float] = time.perf_counter
+) -> None:
     """Write all rows, in whatever order they come, each once, into a file of ``entry_bytes``.
 
     The header comes last, so that a writer that dies leaves no valid file.
@@ -116,7 +118,7 @@ def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]
     places_N2 = np.zeros((n_rows, 2), dtype=np.int64)
     file.seek(HEADER_BYTES + places_N2.nbytes)
     n_tokens, crc, width, dtype = 0, 0, 0, ""
-    timed = _Timed(rows)
+    timed = _Timed(rows, clock)
     for row, hidden_TD in timed:
         content = np.ascontiguousarray(hidden_TD)
         length, width = content.shape
@@ -139,19 +141,20 @@ def write_entry(file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]]
 class _Timed:
     """Rows, and the seconds that computing them took: writing them is not counted."""
 
-    def __init__(self, rows: Iterable[tuple[int, Stored]]) -> None:
+    def __init__(self, rows: Iterable[tuple[int, Stored]], clock: Callable[[], float]) -> None:
         self._rows = iter(rows)
+        self._clock = clock
         self.seconds = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, Stored]]:
         return self
 
     def __next__(self) -> tuple[int, Stored]:
-        began = time.perf_counter()
+        began = self._clock()
         try:
             return next(self._rows)
         finally:
-            self.seconds += time.perf_counter() - began
+            self.seconds += self._clock() - began
 
 
 def open_entry(file: IO[bytes], checked: FileVersion | None = None) -> TrunkEntry:

@@ -225,7 +225,7 @@ def _entry(cache: TrunkCache, source: _Source, split: Split, plain: _Run) -> Tru
     width, itemsize = plain.hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4
     size = entry_bytes(len(split), int(stored_N.sum()), width, itemsize)
     rows = _all_rows(source, split, stored_N)
-    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=rows))
+    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=rows, clock=cache.clock))
 
 
 def _stored_lengths(split: Split, hidden_BTD: torch.Tensor) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """What a few timed steps say of trials, and that they change none."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trainer.data.batches import trial_batches
 from trainer.data.tokenised_split import Split
 from trainer.model.best_model import BestModel
 from trainer.train import time_steps as module
+from trainer.train.begin_trial import BegunTrial
 from trainer.train.fine_tune import fine_tune
 from trainer.train.prepare import Prepared
 from trainer.train.time_steps import TimedStep, epoch_tokens, fit, time_steps
@@ -50,14 +52,23 @@ def test_each_kind_is_timed_at_its_smallest_and_its_largest_batch(prepare_study:
     assert times.peak_memory_bytes > 1e7
 
 
-def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
+def test_filling_the_cache_takes_as_long_a_token_as_it_took_for_the_few_rows_that_were_timed(
     prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = [0.0]
+    seconds, filled = [0.0], list[int]()
 
     def evaluate(model: object, task: object, split: Split, precision: str) -> None:
         seconds[0] += int(split.lengths_N.sum()) * (1e-6 if isinstance(split, FedSplit) else 4e-6)
 
+    def begin(prepared: Prepared, config: TrialConfig, **options: Any) -> BegunTrial:
+        begun = real(prepared, config, **options)
+        fed = [split for split in (begun.prepared.train, begun.prepared.validation) if isinstance(split, FedSplit)]
+        filled.extend(map(len, fed))
+        fed = [replace(split, entry=replace(split.entry, seconds_spent=3e-6 * split.lengths_N.sum())) for split in fed]
+        return replace(begun, prepared=replace(begun.prepared, train=fed[0], validation=fed[1])) if fed else begun
+
+    real = module.begin_trial
+    monkeypatch.setattr(module, "begin_trial", begin)
     monkeypatch.setattr(module, "evaluate", evaluate)
     prepared = prepare_study(search_space=SPACE)
     times = time_steps(prepared, uses_cache=True, clock=lambda: seconds[0])
@@ -66,6 +77,24 @@ def test_filling_the_cache_takes_as_long_as_the_frozen_blocks(
     assert (plain.evaluation_seconds, plain.fill_seconds) == pytest.approx((4e-6 * n_validation, 0.0))
     assert cached.evaluation_seconds == pytest.approx(1e-6 * n_validation)
     assert cached.fill_seconds == pytest.approx(3e-6 * (n_train + n_validation))
+    # one batch of each size is computed, though three are timed
+    assert filled[0] <= 4 + 16
+
+
+def test_steps_are_timed_however_long_the_frozen_blocks_take(
+    prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, n_timed = [0.0], list[int]()
+
+    def begin(prepared: Prepared, config: TrialConfig, **options: Any) -> BegunTrial:
+        seconds[0] += 100.0 if config.frozen_layers else 0.0
+        return real(prepared, config, **options)
+
+    real = module.begin_trial
+    monkeypatch.setattr(module, "begin_trial", begin)
+    monkeypatch.setattr(module, "fit", lambda steps: (0.0, 1.0 if n_timed.append(len(steps)) else 2.0))
+    time_steps(prepare_study(search_space=SPACE), uses_cache=True, clock=lambda: seconds[0])
+    assert n_timed == [6, 6]
 
 
 def test_what_a_pause_takes_is_timed_where_trials_pause(prepare_study: Prepare) -> None:
