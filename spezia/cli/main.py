@@ -3,6 +3,7 @@
 import typer
 
 from spezia.cli import study_commands, trial_commands
+from spezia.cli.init import init
 from spezia.cli.joined_commands import WithJoinedCommands
 
 app = typer.Typer(
@@ -11,6 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 for commands in (study_commands, trial_commands):
     app.add_typer(commands.app)
 

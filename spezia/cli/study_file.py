@@ -58,10 +58,11 @@ def load_study_file(path: Path) -> StudySpec:
     except ValidationError as error:
         problems = [_describe(path, root, loc, message) for loc, message, _ in plain_errors(error.errors())]
         raise StudyFileError("\n".join(problems)) from None
-    return spec if spec.name else spec.model_copy(update={"name": _name_after(path)})
+    return spec if spec.name else spec.model_copy(update={"name": name_after(path)})
 
 
-def _name_after(path: Path) -> str:
+def name_after(path: Path) -> str:
+    """Return the name that a study has after a file."""
     return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:64] or "study"
 
 

@@ -75,7 +75,7 @@ def _messages(columns: Sequence[Column], task: Task | None) -> Guess | None:
     if not found:
         return None
     reason = f"{_said(found[0])}, whose turns of the assistant a language model learns to write"
-    return _made("causal-lm", reason, "high", messages=(found[0], _said(found[0]), "high"))
+    return _made("causal-lm", reason, "high", messages=(found[0], found[0].kind[1], "high"))
 
 
 def _tags(columns: Sequence[Column], task: Task | None) -> Guess | None:
@@ -98,8 +98,7 @@ def _tags(columns: Sequence[Column], task: Task | None) -> Guess | None:
     what = f"{tags.name!r} holds one of {len(_elements(tags))} tags for each word of {words.name!r}"
     if all(one.isdecimal() for one in _elements(tags)):
         sure, what = "low", f"{what}, but they are numbers, which say nothing of spans: write names such as O and B-PER"
-    said = f"{words.name!r} holds lists of words"
-    return _made("token-classification", what, sure, tokens=(words, said, sure), tags=(tags, what, sure))
+    return _made("token-classification", what, sure, tokens=(words, words.kind[1], sure), tags=(tags, what, sure))
 
 
 def _images(columns: Sequence[Column], task: Task | None) -> Guess | None:
@@ -127,7 +126,7 @@ def _prompts(columns: Sequence[Column], task: Task | None) -> Guess | None:
     what = f"{completion.name!r} seems to be what is to be written when {prompt.name!r} is read"
     return _made(
         "causal-lm", what, "medium" if task is None else "high",
-        prompt=(prompt, _said(prompt), "high"), completion=(completion, _said(completion), "high"),
+        prompt=(prompt, prompt.kind[1], "high"), completion=(completion, completion.kind[1], "high"),
     )  # fmt: skip
 
 
@@ -175,7 +174,7 @@ def _texts(columns: Sequence[Column], task: Task | None) -> Guess | None:
     text = min(texts, key=lambda each: (each.rank("text"), -each.length))
     sure: Confidence = "medium" if text.is_named_as("text") and len(columns) == 1 else "low"
     return _made(
-        "causal-lm", f"there are texts in {text.name!r} and no column of labels", sure, text=(text, _said(text), sure)
+        "causal-lm", f"there are texts in {text.name!r} and no column of labels", sure, text=(text, text.kind[1], sure)
     )
 
 
@@ -194,12 +193,12 @@ def _best_label(columns: Sequence[Column], kinds: Sequence[ColumnKind], task: Ta
     best = min(found, key=lambda each: (each.rank("label"), -columns.index(each)))
     others = [each.name[:60] for each in found if each is not best]
     if best.n_distinct < 2:
-        return best, f"{_said(best)}; only one class is in the rows that were read", "low"
+        return best, f"{best.kind[1]}; only one class is in the rows that were read", "low"
     if best.is_named_as("label"):
-        return best, f"{_said(best)}, and its name is that of a label", "high"
+        return best, f"{best.kind[1]}, and its name is that of a label", "high"
     if others:
-        return best, f"{_said(best)}; {', '.join(map(repr, others[:3]))} may be meant as well", "low"
-    return best, f"{_said(best)}, and no other column does", "medium"
+        return best, f"{best.kind[1]}; {', '.join(map(repr, others[:3]))} may be meant as well", "low"
+    return best, f"{best.kind[1]}, and no other column does", "medium"
 
 
 def _best_texts(columns: Sequence[Column]) -> dict[str, _Found] | None:
@@ -218,10 +217,10 @@ def _best_texts(columns: Sequence[Column]) -> dict[str, _Found] | None:
         return None
     best = min(texts, key=lambda each: (each.rank("text"), -each.length))
     if best.is_named_as("text"):
-        return {"text": (best, f"{_said(best)}, and its name is that of a text", "high")}
+        return {"text": (best, f"{best.kind[1]}, and its name is that of a text", "high")}
     if len(texts) == 1:
-        return {"text": (best, f"{_said(best)}, and no other column does", "medium")}
-    return {"text": (best, f"{_said(best)}, the longest of {len(texts)} columns of texts", "low")}
+        return {"text": (best, f"{best.kind[1]}, and no other column does", "medium")}
+    return {"text": (best, f"{best.kind[1]}, the longest of {len(texts)} columns of texts", "low")}
 
 
 def _named_pair(columns: Sequence[Column], pairs: Sequence[tuple[str, str]]) -> tuple[Column, Column] | None:

@@ -1,0 +1,236 @@
+"""`spezia init`: from a table of one's own to a study file that runs."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
+
+from service.lifecycle.studies.validate_study import validate_study
+from service.search.presets.presets import PRESETS
+from spezia.cli.main import app
+from spezia.cli.study_file import load_study_file
+from spezia.cli.write_study import EPOCHS, MODELS, NewStudy, preset_for, quoted, study_text
+from spezia.contract.study_spec import StudySpec
+from spezia.contract.tasks import TRAINED_TASKS
+from tests.spezia.common.test_guess_columns import CASES, TEXTS, cycle, lines, table
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "reviews").mkdir()
+    monkeypatch.chdir(tmp_path / "reviews")
+    return tmp_path / "reviews"
+
+
+def spezia_init(*arguments: str, answers: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["init", *arguments], input=answers)
+
+
+def written(name: str = "study.yaml") -> StudySpec:
+    return load_study_file(Path(name))
+
+
+KINDS = ["sentiment", "German, with semicolons", "pairs of SNLI", "several classes between bars", "fractions", "images"]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "names of CoNLL", "Alpaca", "conversations"])
+def test_a_study_that_a_service_accepts_without_a_warning_is_written(name: str, folder: Path) -> None:
+    content, task, columns = CASES[name]
+    file = "train.jsonl" if content.startswith(b"{") else "train.csv"
+    (folder / file).write_bytes(content)
+    result = spezia_init(file)
+    assert result.exit_code == 0, result.output
+    spec = written()
+    assert spec.data is not None
+    assert (spec.name, spec.task, spec.data.train) == ("reviews", task, str(folder / file))
+    assert spec.data.columns == columns
+    assert validate_study(spec).warnings == []
+    assert "next: spezia run study.yaml" in result.stdout
+
+
+def test_the_reasons_are_shown_and_written(folder: Path) -> None:
+    (folder / "my talks.csv").write_bytes(CASES["banking77"][0])
+    result = spezia_init("my talks.csv")
+    assert "my talks.csv: 40 rows of 2 columns" in result.stdout
+    assert "label  'category'  (sure: it holds 3 different short values in 40 rows" in result.stdout
+    text = Path("study.yaml").read_text()
+    assert "# label: it holds 3 different short values" in text
+    assert "./my talks.csv" in text
+    assert written().name == "my-talks"
+
+
+def test_each_field_is_explained_in_the_words_of_the_contract(folder: Path) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    spezia_init("train.csv")
+    text = Path("study.yaml").read_text()
+    comments = " ".join(line.strip().removeprefix("# ") for line in text.splitlines() if line.strip().startswith("#"))
+    for field in YAML(typ="safe").load(text):
+        description = StudySpec.model_fields[field].description
+        assert description is not None
+        assert " ".join(description.replace("``", "`").split()) in comments
+
+
+def test_flags_come_before_guesses(folder: Path) -> None:
+    content = table(body=TEXTS, stars=cycle(1, 2, 3), shop=cycle("here", "there"))
+    (folder / "train.csv").write_bytes(content)
+    (folder / "test.csv").write_bytes(content)
+    flags = ["--text", "body", "--label", "stars", "--task", "text-regression", "--model", "bert-base-uncased"]
+    result = spezia_init(
+        "train.csv", *flags, "--preset", "encoder-lora", "--test", "test.csv", "--output", "other.yaml"
+    )
+    assert result.exit_code == 0, result.output
+    spec = written("other.yaml")
+    assert spec.data is not None
+    assert spec.model is not None
+    assert (spec.task, spec.data.columns) == ("text-regression", {"text": "body", "label": "stars"})
+    assert (spec.model.name, spec.preset, spec.data.test) == (
+        "bert-base-uncased",
+        "encoder-lora",
+        str(folder / "test.csv"),
+    )
+
+
+def test_columns_of_any_task_are_given_by_name(folder: Path) -> None:
+    (folder / "train.jsonl").write_bytes(lines(a=TEXTS, b=TEXTS, c=cycle("x", "y")))
+    columns = ["--column", "prompt=a", "--column", "completion=b"]
+    assert spezia_init("train.jsonl", "--task", "causal-lm", *columns).exit_code == 0
+    spec = written()
+    assert spec.data is not None
+    assert spec.data.columns == {"prompt": "a", "completion": "b"}
+
+
+def test_a_study_file_is_not_overwritten_unasked(folder: Path) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    Path("study.yaml").write_text("mine")
+    refused = spezia_init("train.csv")
+    assert (refused.exit_code, Path("study.yaml").read_text()) == (1, "mine")
+    assert "--force overwrites it" in refused.stderr
+    assert spezia_init("train.csv", "--force").exit_code == 0
+    assert written().task == "text-classification"
+
+
+def test_a_person_is_asked_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spezia.cli.init.is_terminal", lambda: True)
+    content = table(text=TEXTS, stars=cycle(1, 2, 3), rating=cycle(4, 5))
+    (folder / "train.csv").write_bytes(content)
+    (folder / "held-out.csv").write_bytes(content)
+    answers = "chess\ntext-regression\n\nnone\nrating\nmy/model\nheld-out.csv\n"
+    result = spezia_init("train.csv", answers=answers)
+    assert result.exit_code == 0, result.output
+    spec = written()
+    assert spec.data is not None
+    assert spec.model is not None
+    assert (spec.task, spec.data.columns["label"], spec.model.name) == ("text-regression", "rating", "my/model")
+    assert spec.data.test == str(folder / "held-out.csv")
+    assert spezia_init("train.csv", "--yes", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "arguments", "message"),
+    [
+        ("none.csv", None, [], "No such file"),
+        ("folder.csv", "folder", [], "is a folder; name one CSV or JSONL file"),
+        ("empty.csv", b"", [], "empty.csv is empty"),
+        ("binary.csv", b"\x7fELF\0\0", [], "is binary"),
+        ("prose.csv", b"Once upon a time\nthere was\n", [], "one column only, 'Once upon a time'"),
+        ("ragged.csv", b"text,label\nwell, then,good\n", [], "row 1 has 3 values"),
+        ("train.json", b"[]", [], "call it .jsonl"),
+        ("train.txt", b"a,b\n", [], "unknown suffix '.txt'"),
+        ("train.parquet", b"PAR1", [], "save it as CSV or JSONL"),
+        ("broken.csv.gz", b"\x1f\x8b\x08", [], "cannot be unpacked"),
+        ("numbers.csv", b"a,b\n1,2\n3,4\n", [], "fit no task ('a': label, 'b': label)"),
+        ("t.csv", CASES["sentiment"][0], ["--task", "text-clasification"], "did you mean 'text-classification'?"),
+        ("t.csv", CASES["sentiment"][0], ["--label", "lable"], "has no column 'lable', only 'text', 'label'"),
+        ("t.csv", CASES["sentiment"][0], ["--column", "tags"], "write FIELD=NAME"),
+        ("t.csv", CASES["sentiment"][0], ["--column", "tags=label"], "text-classification has no column tags"),
+        ("t.csv", CASES["sentiment"][0], ["--task", "token-classification"], "needs the columns tokens and tags"),
+        ("t.csv", CASES["sentiment"][0], ["--test", "none.csv"], "No such file"),
+        ("t.csv", CASES["sentiment"][0], ["--output", "none/study.yaml"], "No such file"),
+    ],
+)
+def test_what_cannot_become_a_study_is_refused_in_one_line(
+    folder: Path, name: str, content: bytes | str | None, arguments: list[str], message: str
+) -> None:
+    if isinstance(content, str):
+        (folder / name).mkdir()
+    elif content is not None:
+        (folder / name).write_bytes(content)
+    result = spezia_init(name, *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("spezia: ")
+    assert result.stderr.count("\n") == 1
+    assert not Path("study.yaml").exists()
+
+
+def test_a_test_file_has_the_columns_of_the_training_file(folder: Path) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    (folder / "test.csv").write_bytes(CASES["banking77"][0])
+    assert (
+        "test.csv has no column 'label', only 'text', 'category'"
+        in spezia_init("train.csv", "--test", "test.csv").stderr
+    )
+
+
+def test_an_archive_is_read_as_the_file_in_it(folder: Path) -> None:
+    content = b"text,label\n" + b"".join(b"what a film that was %d,%d\n" % (n, n % 2) for n in range(8000))
+    (folder / "films.csv.gz").write_bytes(gzip.compress(content, mtime=0))
+    result = spezia_init("films.csv.gz")
+    assert result.exit_code == 0, result.output
+    assert written().preset == "encoder-large-data"
+    n_rows = int(result.stdout.split("about ")[1].split(" rows")[0].replace(",", ""))
+    assert n_rows == pytest.approx(8000, rel=0.05)
+
+
+def test_data_elsewhere_are_named_whole_and_their_folder_is_allowed(folder: Path) -> None:
+    data = folder.parent / "data" / "films.csv"
+    data.parent.mkdir()
+    data.write_bytes(CASES["sentiment"][0])
+    result = spezia_init("../data/films.csv")
+    spec = written()
+    assert spec.data is not None
+    assert spec.data.train == str(data)
+    assert f"next: spezia run study.yaml --data-root {data.parent}" in result.stdout
+
+
+def test_names_of_columns_are_no_escapes_in_a_terminal(folder: Path) -> None:
+    (folder / "train.csv").write_bytes(table(**{"\x1b[31mtext": TEXTS, "[bold]label": cycle("a", "b")}))
+    result = spezia_init("train.csv")
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    assert "[bold]label" in result.stdout
+    spec = written()
+    assert spec.data is not None
+    assert spec.data.columns == {"text": "\x1b[31mtext", "label": "[bold]label"}
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+def test_any_text_is_read_back_from_yaml(text: str) -> None:
+    assert YAML(typ="safe", pure=True).load(f"{{one: {quoted(text)}, two: 2}}") == {"one": text, "two": 2}
+
+
+def test_defaults_are_those_of_the_service() -> None:
+    assert set(MODELS) == set(TRAINED_TASKS)
+    for task in TRAINED_TASKS:
+        for n_rows in (100, 100_000):
+            assert task in PRESETS[preset_for(task, n_rows)].tasks
+    assert {name: PRESETS[name].parameters["epochs"].default for name in EPOCHS} == EPOCHS
+
+
+def test_a_file_whose_name_means_something_else_is_named_as_a_file(tmp_path: Path) -> None:
+    study = NewStudy(
+        name="a",
+        task="causal-lm",
+        columns={"text": "t"},
+        train=tmp_path / "sha256:abc.csv",
+        model="m",
+        preset="causal-lm-lora",
+    )
+    (tmp_path / "study.yaml").write_text(study_text(study, tmp_path / "study.yaml"))
+    spec = load_study_file(tmp_path / "study.yaml")
+    assert spec.data is not None
+    assert spec.data.train == str(tmp_path / "sha256:abc.csv")
