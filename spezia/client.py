@@ -22,6 +22,7 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
+from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
 from spezia.contract.dataset import Dataset
@@ -236,6 +237,14 @@ class Client:
         body = change.model_dump_json(exclude_unset=True)
         send = partial(self._send, "PATCH", _study(name), content=body, headers=_JSON)
         return _read(Study, self._insist(send, is_safe=False))
+
+    def clone(self, name: str, new_name: str | None = None, changes: Sequence[Change] = ()) -> Study:
+        """Create a study with the spec of this one as it was posted, with ``changes`` such as those of its advice.
+
+        Args:
+            new_name: Name of the new study; ``None``: the service makes one up.
+        """
+        return self._post(Study, f"{_study(name)}/clone", StudyClone(name=new_name, changes=list(changes)))
 
     def delete(self, name: str) -> None:
         """Remove a study, its trials and its models."""

@@ -1,22 +1,26 @@
-"""Routes by which people act on a study: change its limits, pause, resume, stop, cancel and remove it."""
+"""Routes by which people act on a study: change its limits, pause, resume, stop, cancel, clone and remove it."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Response, status
+from pydantic import ValidationError
 
 from service.dependencies import PartsDep, StoreDep
-from service.errors import Invalid, KeyReused, StudyEnded, StudyNotFound
+from service.errors import Invalid, KeyReused, StudyEnded, StudyExists, StudyNotFound
 from service.lifecycle.studies.change_limits import change_limits
+from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.delete_study import delete_study
 from service.lifecycle.studies.describe_study import show_study
+from service.lifecycle.studies.plan_clone import plan_clone
 from service.lifecycle.studies.state_machine import cancel, pause, resume, stop
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
 from service.routes.parameters import StudyName
-from service.routes.responses import problems
-from service.routes.strict_json import StrictRoute
+from service.routes.responses import created, link, problems
+from service.routes.strict_json import BodyInvalid, StrictRoute
 from service.store.store import Store
+from spezia.contract.advice import StudyClone
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudyChange
 
@@ -69,6 +73,38 @@ def post_stop(name: StudyName, idempotency: IdempotencyDep) -> Response:
 def post_cancel(name: StudyName, idempotency: IdempotencyDep) -> Response:
     """Cancel a study: it ends now, and its running trials hear of it within one heartbeat."""
     return _after(cancel, name, idempotency)
+
+
+@router.post(
+    "/clone",
+    status_code=status.HTTP_201_CREATED,
+    response_model=Study,
+    responses=problems(StudyNotFound, StudyExists, Invalid, KeyReused)
+    | created("The new study, which is running.", study=link("get_study", name="name"))
+    | {200: {"description": "The same study, as it is now: it was made before.", "model": Study}},
+)
+def post_clone(
+    name: StudyName,
+    clone: Annotated[StudyClone, examples.body(longer=examples.CLONE)],
+    parts: PartsDep,
+    idempotency: IdempotencyDep,
+) -> Response:
+    """Create a study with the spec of this one as it was posted, changed as `changes` say, and start it.
+
+    Changes are those of a piece of advice, or any others: a path in the spec and its new value, of which null takes the
+    field out. The changed spec is checked as any. The same name and spec again answers 200 with the study as it is.
+    """
+    try:
+        planned = plan_clone(parts.store, name, clone)
+    except ValidationError as refused:
+        raise BodyInvalid([dict(error) for error in refused.errors(include_url=False)]) from None
+
+    def act(store: Store) -> tuple[int, Study, str]:
+        made, is_new = create_study(store, planned)
+        code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return code, show_study(store, made), f"/v1/studies/{made}"
+
+    return idempotency.answer(act, clone)
 
 
 def _after(verb: Callable[[Store, str], None], name: str, idempotency: IdempotencyDep) -> Response:

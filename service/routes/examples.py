@@ -26,6 +26,7 @@ STUDY = {
     "n_trials": 20,
 }
 LIMITS = {"n_trials": 40, "timeout_seconds": 7200.0}
+CLONE = {"name": "customer-feedback-2", "changes": [{"field": "search_space.epochs.high", "value": 6}]}
 ENQUEUED = {"params": {"learning_rate": 5e-5, "batch_size": 16, "epochs": 3}}
 WORKER = {
     "worker_id": "7f4a2c1d9b8e4f6a8c0d1e2f3a4b5c6d",

@@ -57,6 +57,7 @@ _LINKS = {
     "resume": link("post_resume", name="name"),
     "stop": link("post_stop", name="name"),
     "cancel": link("post_cancel", name="name"),
+    "clone": link("post_clone", name="name"),
     "remove": link("remove_study", name="name"),
 }
 

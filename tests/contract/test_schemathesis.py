@@ -32,6 +32,7 @@ RULES_BEYOND_JSON_SCHEMA = {
     "POST /v1/studies": "low above high, unknown hyperparameters, whole numbers written 3.0",
     "POST /v1/studies:validate": "the same",
     "PATCH /v1/studies/{name}": "whole numbers written 3.0",
+    "POST /v1/studies/{name}/clone": "changes that the spec has no place for, or that it is none with",
     "POST /v1/studies/{name}/trials": "params outside the search space",
     "GET /v1/studies": "a page_token that no page gave",
     "GET /v1/studies/{name}/trials": "a page_token that no page gave",

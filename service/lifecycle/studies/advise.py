@@ -15,7 +15,7 @@ from service.errors import Invalid
 from service.lifecycle.studies.check_spec import check_spec
 from service.search.finding import Finding, Remedy, parameter_of
 from service.search.lint.lint import lint
-from spezia.contract.advice import Advice, Change, with_changes
+from spezia.contract.advice import Advice, Change, NoSuchField, with_changes
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.validation import SpecWarning
 
@@ -117,7 +117,7 @@ def _changed(spec: StudySpec, changes: Sequence[Change]) -> StudySpec | None:
     """Return the spec as the service would store it with ``changes``; ``None`` where it refuses them or undoes them."""
     try:
         changed = check_spec(with_changes(spec, changes))
-    except (ValidationError, Invalid, LookupError, TypeError):
+    except (ValidationError, Invalid, NoSuchField):
         return None
     return changed if with_changes(changed, changes) == changed else None
 

@@ -15,6 +15,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("PATCH", STUDY, {"n_trials": 9}),
     ("DELETE", STUDY, None),
     *[("POST", f"{STUDY}/{verb}", None) for verb in ("pause", "resume", "stop", "cancel")],
+    ("POST", f"{STUDY}/clone", {}),
     ("GET", f"{STUDY}/trials", None),
     ("POST", f"{STUDY}/trials", {"params": {}}),
     ("GET", f"{STUDY}/trials/0", None),
