@@ -116,6 +116,7 @@ def test_what_makes_something_says_where_it_is(schema: dict[str, Any]) -> None:
     }
     assert made == {
         "POST /v1/studies",
+        "POST /v1/studies/{name}/clone",
         "POST /v1/studies/{name}/trials",
         "POST /v1/studies/{name}/trials/{number}/retry",
         "POST /v1/studies/{name}/trials/{number}/replay",
