@@ -5,7 +5,7 @@
 Importing this loads pydantic and httpx2 and nothing of the service, the trainer or the command line.
 """
 
-from spezia.client import Client, ClientError, SpeziaError, Unreachable
+from spezia.client import Client, ClientError, SpeziaError, StudyHandle, Unreachable
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.confirm import Confirm
 from spezia.contract.data import Data
@@ -34,6 +34,7 @@ __all__ = [
     "StartSmall",
     "Study",
     "StudyChange",
+    "StudyHandle",
     "StudySpec",
     "Training",
     "Trial",

@@ -9,11 +9,14 @@ import pytest
 from typer.main import get_command
 
 import spezia
+from service.routes.model_tar import tar
 from service.settings import Settings
 from spezia import Client, StudySpec
 from spezia.cli.main import app
 from spezia.contract.tasks import TASKS, Task
+from spezia.contract.trial import TrialList
 from tests.service.replies import ScriptedService, make_best, make_study
+from tests.service.search.builders import make_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -35,20 +38,25 @@ def test_every_command_exists(command: str) -> None:
 
 
 def test_python_and_curl_post_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("{}")
     answers = {
-        "POST /v1/studies": make_study(),
-        "GET /v1/studies/intents": make_study(),
+        "POST /v1/studies": make_study(spec=make_spec(name="intents")),
+        "GET /v1/studies/intents": make_study(spec=make_spec(name="intents")),
+        "GET /v1/studies/intents/trials": TrialList(trials=[], next_page_token=None),
         "GET /v1/studies/intents/best": make_best(),
-        "GET /v1/studies/intents/best/model": httpx2.Response(200, content=b"a tar"),
+        "GET /v1/studies/intents/best/model": httpx2.Response(
+            200, content=b"".join(tar({"config.json": config}, "intents"))
+        ),
     }
     service = ScriptedService(answers)
-    monkeypatch.setattr(spezia, "Client", lambda url: Client(url, transport=service.transport()))
+    monkeypatch.setattr(spezia, "Client", lambda: Client("http://spezia.test", transport=service.transport()))
     monkeypatch.chdir(tmp_path)
     [program] = re.findall(r"\n```python\n(.*?)\n```\n", README, re.DOTALL)
     exec(program, {})
     [document] = re.findall(r" -d '(.*?)'\n", README, re.DOTALL)
     assert StudySpec.model_validate_json(service.requests[0].content) == StudySpec.model_validate_json(document)
-    assert (tmp_path / "intents.tar").read_bytes() == b"a tar"
+    assert (tmp_path / "intents" / "config.json").read_text() == "{}"
 
 
 NAMED_FILES = sorted(

@@ -22,9 +22,9 @@ from service.store.sql.migrate import migrate
 from service.store.store import Store
 from spezia.cli.options import AsJson
 from spezia.cli.plain_errors import plain_errors
-from spezia.cli.screen import Screen, print_json, say
 from spezia.cli.tables import plain_table
 from spezia.contract.key import KEY_VARIABLE, Scope
+from spezia.terminal.screen import Screen, print_json, say
 
 app = typer.Typer(help="API keys: who may call the service.", no_args_is_help=True, add_completion=False)
 

@@ -11,7 +11,6 @@ from service.cli.options import AllowScripts, Database, DataRoots, Workers, sett
 from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful, follow
 from spezia.cli.options import AsJson, StudyFile
 from spezia.cli.plain_errors import plain_errors
-from spezia.cli.screen import Screen, print_json
 from spezia.cli.study_file import load_study_file
 from spezia.client import Client, SpeziaError
 from spezia.common.home_lock import url_from_here
@@ -19,6 +18,7 @@ from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.problem import Code
 from spezia.contract.study import Study
 from spezia.contract.study_spec import StudySpec
+from spezia.terminal.screen import Screen, print_json
 
 app = typer.Typer(add_completion=False)
 
@@ -74,7 +74,7 @@ def submit(client: Client, spec: StudySpec, *, is_new: bool) -> Study:
     if is_new:
         spec = spec.model_copy(update={"name": _free_name(client, spec)})
     try:
-        study = client.create_study(spec)
+        study = client.post_study(spec)
     except SpeziaError as refused:
         if refused.problem.code != Code.STUDY_EXISTS:
             raise

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from spezia.cli.address import known_address
 from spezia.client import Client, ClientError
+from spezia.client.address import known_address
 
 MOST_NAMES = 200
 """Largest number of names that a shell is offered."""

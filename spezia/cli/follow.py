@@ -1,12 +1,12 @@
 """Watching a study to its end and showing what came out."""
 
-from spezia.cli.progress import POLL_SECONDS, watch
 from spezia.cli.result import show_result
-from spezia.cli.screen import Screen, print_json
 from spezia.client import Client, SpeziaError
+from spezia.client.progress import POLL_SECONDS, watch
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.problem import Code
 from spezia.contract.study import Study
+from spezia.terminal.screen import Screen, print_json
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -11,7 +11,6 @@ import typer
 
 from spezia.cli.data_file import DataFile, DataFileError, read_data_file
 from spezia.cli.plain_errors import plain_errors
-from spezia.cli.screen import say
 from spezia.cli.study_file import name_after
 from spezia.cli.write_study import NewStudy, model_for, preset_for, study_text
 from spezia.common.guess_columns import preview
@@ -19,6 +18,7 @@ from spezia.contract.preview import Guess
 from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.tasks import TASKS, TRAINED_TASKS, Task
 from spezia.contract.wire import nearest_name_hint
+from spezia.terminal.screen import say
 
 _USUAL_NAMES = {"train", "training", "data", "dataset"}
 _WORDS = {"high": "sure", "medium": "likely", "low": "a guess"}

@@ -9,13 +9,13 @@ import typer
 from pydantic import ValidationError
 
 from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful
-from spezia.cli.screen import say
 from spezia.cli.study_file import StudyFileError
 from spezia.client import ClientError, SpeziaError
 from spezia.common.extras import MISSING_EXTRA, MissingExtra
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.plain_words import plain_errors as plain_errors_of
 from spezia.contract.problem import Code
+from spezia.terminal.screen import say
 
 _NEXT_STEPS = {
     Code.UNAUTHORIZED: f"set {KEY_VARIABLE} to a good key; `spezia key create NAME` makes one beside the database",

@@ -2,12 +2,12 @@
 
 from rich.table import Table
 
-from spezia.cli.screen import Screen
 from spezia.cli.tables import plain_table
-from spezia.cli.words import duration_words, number_words, params_words
 from spezia.contract.advice import Advice
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.study import Study, TrialCounts
+from spezia.terminal.screen import Screen
+from spezia.terminal.words import duration_words, number_words, params_words
 
 MOST_ADVICE = 3
 """Largest number of pieces of advice on the screen."""

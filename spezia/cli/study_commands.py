@@ -5,21 +5,21 @@ from typing import Annotated
 
 import typer
 
-from spezia.cli.address import address, known_address
 from spezia.cli.follow import INTERRUPTED, follow, follow_as_json
 from spezia.cli.joined_commands import local_check
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, StudyFile, Verbose
 from spezia.cli.plain_errors import plain_errors
-from spezia.cli.screen import Screen, print_json, say
 from spezia.cli.study_file import load_study_file
 from spezia.cli.tables import preset_table, presets_table, show_validation, studies_table, workers_table
 from spezia.client import Client, Unreachable
+from spezia.client.address import address, known_address
 from spezia.contract.preset import PresetList
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import StudyChange, StudySpec
 from spezia.contract.validation import Validation
 from spezia.contract.wire import nearest_name_hint
 from spezia.contract.workers import WorkerList
+from spezia.terminal.screen import Screen, print_json, say
 
 app = typer.Typer()
 
@@ -28,7 +28,7 @@ app = typer.Typer()
 def submit_study(study: StudyFile, server: Server = None, as_json: AsJson = False) -> None:
     """Hand a study to a service and return at once."""
     with plain_errors(), Client(address(server)) as client:
-        created = client.create_study(load_study_file(study))
+        created = client.post_study(load_study_file(study))
         if as_json:
             print_json(created)
             return

@@ -4,8 +4,6 @@ from collections.abc import Collection
 
 from rich.table import Table
 
-from spezia.cli.screen import Screen
-from spezia.cli.words import age_words, bytes_words, number_words, params_words, plural, quote_words, value_words
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
@@ -14,6 +12,8 @@ from spezia.contract.study import Study
 from spezia.contract.trial import Trial
 from spezia.contract.validation import Validation
 from spezia.contract.workers import Work, Worker
+from spezia.terminal.screen import Screen
+from spezia.terminal.words import age_words, bytes_words, number_words, params_words, plural, quote_words, value_words
 
 MOST_WARNINGS = 3
 """Largest number of warnings of a validation on the screen, unless all are asked for."""

@@ -4,17 +4,17 @@ from typing import Annotated
 
 import typer
 
-from spezia.cli.address import address
 from spezia.cli.follow import INTERRUPTED
 from spezia.cli.options import AsJson, Name, Number, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.result import show_result
-from spezia.cli.screen import Screen, print_json, say
 from spezia.cli.tables import trials_table
-from spezia.cli.words import replay_words
 from spezia.client import Client
+from spezia.client.address import address
 from spezia.contract.replay import Verdict
 from spezia.contract.trial import TrialList
+from spezia.terminal.screen import Screen, print_json, say
+from spezia.terminal.words import replay_words
 
 REPLAY_EXITS: dict[Verdict, int] = {"equal": 0, "within_tolerance": 0, "different": 1, "not_comparable": 2}
 """Exit codes of `spezia replay`."""

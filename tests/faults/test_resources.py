@@ -161,7 +161,7 @@ def test_f43_a_service_that_may_open_nothing_more_recovers(tmp_path: Path, datab
         greedy.close()
         eventually(lambda: is_ready(service.url))
         with Client(service.url) as client:
-            assert client.create_study(StudySpec.model_validate(spec())).state == "running"
+            assert client.post_study(StudySpec.model_validate(spec())).state == "running"
 
 
 def is_ready(url: str) -> bool:

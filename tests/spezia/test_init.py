@@ -21,7 +21,13 @@ def test_importing_spezia_loads_pydantic_and_httpx2_and_nothing_else() -> None:
     libraries = {module.split(".")[0] for module in more - ours} & packages_distributions().keys()
     # annotated_types is what pydantic reads bounds from
     assert libraries <= {"pydantic", "annotated_types"}
-    assert {module.split(".")[1] for module in ours - {"spezia"}} == {"client", "contract", "ranges", "script"}
+    assert {module.split(".")[1] for module in ours - {"spezia"}} == {
+        "client",
+        "common",
+        "contract",
+        "ranges",
+        "script",
+    }
 
 
 def test_everything_that_is_offered_is_there() -> None:

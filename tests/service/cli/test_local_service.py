@@ -19,7 +19,7 @@ def test_a_service_is_started_and_ends_with_us(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", n_workers=0)
     with local_service(settings, [tmp_path]) as (url, is_ours), Client(url) as client:
         assert is_ours
-        created = client.create_study(make_spec(name="toy"))
+        created = client.post_study(make_spec(name="toy"))
         assert created.state == "running"
         with local_service(settings, []) as (again, is_ours_too):
             assert (again, is_ours_too) == (url, False)

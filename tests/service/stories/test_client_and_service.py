@@ -28,7 +28,7 @@ def test_a_study_is_controlled_from_its_upload_to_its_deletion(
     uploaded = client.upload(file)
     assert client.upload(file) == uploaded
     body = spec(n_trials=1, data={"train": uploaded.reference})
-    assert client.create_study(StudySpec.model_validate(body)).spec.data.train == uploaded.reference
+    assert client.post_study(StudySpec.model_validate(body)).spec.data.train == uploaded.reference
     worker.prepare()
     held = worker.take()
     headers = {"Lease-Token": held["token"], "Content-Type": "text/plain"}

@@ -14,8 +14,8 @@ from service.lifecycle.studies.settle_overdue import settle_overdue
 from service.store import studies
 from service.store.store import Store
 from spezia.cli.follow import StudyUnsuccessful, follow
-from spezia.cli.screen import Screen
 from spezia.client import Client
+from spezia.terminal.screen import Screen
 from tests.conftest import FakeClock
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec

@@ -9,12 +9,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.search.results.edges import edges
-from spezia.cli.progress import watch
 from spezia.cli.result import show_result
-from spezia.cli.screen import Screen
 from spezia.cli.tables import show_validation, trials_table
 from spezia.client import Client
+from spezia.client.progress import watch
 from spezia.contract.study_spec import StudySpec
+from spezia.terminal.screen import Screen
 from tests.service.conftest import URL
 from tests.service.hand_worker import HandWorker, spec
 

@@ -50,7 +50,7 @@ def test_a_command_that_is_called_wrongly_exits_with_2(command: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_dead_server_is_one_clear_line(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spezia.client._UNREACHABLE_WAITS", ())
+    monkeypatch.setattr("spezia.client.calls._UNREACHABLE_WAITS", ())
     ended = CliRunner().invoke(app, [command, *arguments_of(command, tmp_path), "--server", "http://127.0.0.1:9"])
     assert ended.exit_code == 1
     [line] = ended.stderr.splitlines()
@@ -74,7 +74,7 @@ def test_ctrl_c_exits_with_130(command: str, spezia: Spezia, tmp_path: Path, mon
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spezia.client.Client._send", interrupt)
+    monkeypatch.setattr("httpx2.Client.send", interrupt)
     ended = spezia(command, *arguments_of(command, tmp_path))
     assert (ended.exit_code, ended.stderr) == (130, "spezia: interrupted\n")
 

@@ -1,3 +1,4 @@
+import errno
 import json
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
+from service.routes.model_tar import tar
 from service.search.presets.presets import PRESETS
 from spezia.cli.complete import study_names
 from spezia.cli.main import app
@@ -150,7 +152,7 @@ def test_a_log_is_followed_until_the_trial_has_ended(
         return httpx2.Response(200, text=f"piece {after + 1}\n", headers={"Log-Position": str(after + 1)})
 
     service.answers["GET /v1/studies/toy/trials/1/log"] = log
-    monkeypatch.setattr("spezia.client.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("spezia.client.calls.time.sleep", lambda seconds: None)
     assert spezia("log", "toy", 1, "-f").stdout == "piece 1\npiece 2\n"
 
 
@@ -185,3 +187,24 @@ def test_names_of_studies_are_completed_and_without_a_service_none_are(
     assert list(study_names("to")) == ["toy", "toys"]
     monkeypatch.setenv("SPEZIA_SERVER", "http://127.0.0.1:9")
     assert list(study_names("to")) == []
+
+
+def test_pull_prints_the_folder_of_the_model(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:
+    content = b"".join(tar({"config.json": tmp_path / "toy.yaml"}, "toy"))
+    service.answers["GET /v1/studies/toy/best/model"] = httpx2.Response(200, content=content)
+    assert spezia("pull", "toy", tmp_path / "model").stdout == f"{tmp_path / 'model'}\n"
+    assert (tmp_path / "model" / "config.json").exists()
+    again = spezia("pull", "toy", tmp_path / "model")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        f"spezia: {tmp_path / 'model'}: is there already; give another folder, or remove it\n",
+    )
+
+
+def test_a_full_disk_is_one_clear_line(spezia: Spezia, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "model"))
+
+    monkeypatch.setattr("spezia.client.client.Client.best_model", full)
+    ended = spezia("pull", "toy", tmp_path / "model")
+    assert (ended.exit_code, ended.stderr) == (1, f"spezia: {tmp_path / 'model'}: No space left on device\n")

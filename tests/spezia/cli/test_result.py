@@ -1,12 +1,12 @@
 import io
 
 from spezia.cli.result import show_result
-from spezia.cli.screen import Screen
 from spezia.contract.advice import Advice, Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.confirm import Confirmation
 from spezia.contract.saved import SavedSeconds
 from spezia.contract.warm_start import TakenFrom
+from spezia.terminal.screen import Screen
 from tests.service.replies import make_best, make_front, make_study
 
 

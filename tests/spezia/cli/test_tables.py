@@ -1,8 +1,8 @@
 import io
 
-from spezia.cli.screen import Screen
 from spezia.cli.tables import trials_table
 from spezia.contract.warm_start import TakenFrom
+from spezia.terminal.screen import Screen
 from tests.service.replies import make_trial_reply
 
 

@@ -7,22 +7,22 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from spezia.cli.screen import Screen
-from spezia.cli.words import duration_words, number_words, params_words, plural, quote_words, value_words
-from spezia.client import ENDED, Client
+from spezia.client.calls import ENDED, Calls
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial, TrialDetail
+from spezia.terminal.screen import Screen
+from spezia.terminal.words import duration_words, number_words, params_words, plural, quote_words, value_words
 
 POLL_SECONDS = 0.5
 
 
-def watch(client: Client, name: str, console: Screen) -> Study:
+def watch(client: Calls, name: str, console: Screen) -> Study:
     """Show a study until nothing of it runs any more; return it as it ended.
 
-    A terminal shows the running trials in place; elsewhere there is one plain line per trial, or small run, that
-    ends, and one per warning that appears.
+    A terminal or a notebook shows the running trials in place; elsewhere there is one plain line per trial, or small
+    run, that ends, and one per warning that appears.
     """
     shown = _News(client, name, console)
     with _screen(console) as screen:
@@ -35,7 +35,7 @@ class _News:
     What had ended before is not printed, and the warnings of a study that is over come with its result.
     """
 
-    def __init__(self, client: Client, name: str, console: Screen) -> None:
+    def __init__(self, client: Calls, name: str, console: Screen) -> None:
         self._client = client
         self._name = name
         self._console = console
@@ -86,14 +86,14 @@ class _News:
 
 @contextmanager
 def _screen(console: Screen) -> Iterator[Live | None]:
-    if not console.is_terminal:
+    if not (console.is_terminal or console.is_jupyter):
         yield None
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield live
 
 
-def _show(client: Client, study: Study, shown: _News, screen: Live | None) -> None:
+def _show(client: Calls, study: Study, shown: _News, screen: Live | None) -> None:
     shown.print_new(study)
     if screen is None or study.state in ENDED:
         return

@@ -1,4 +1,4 @@
-from spezia.cli.words import duration_words, quote_words
+from spezia.terminal.words import duration_words, quote_words
 from tests.service.replies import make_quote
 
 

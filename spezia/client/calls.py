@@ -1,11 +1,6 @@
-"""The Python client: one method for each call of the REST API that people make; replies are the contract's models.
+"""One method for each call of the REST API that people make; replies are the contract's models."""
 
-ClientError
-├── SpeziaError     the service answered with a problem
-├── NoSpezia        something else than a service answered
-└── Unreachable     nobody answered
-"""
-
+import errno
 import os
 import time
 from collections import Counter
@@ -14,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -22,6 +18,8 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
+from spezia.client.errors import ClientError, NoSpezia, SpeziaError, Unreachable
+from spezia.client.unpack_model import unpack_model
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
@@ -61,34 +59,8 @@ class _Best(RootModel[BestTrial | ParetoFront]):
     """The answer of a study of one objective, or of several."""
 
 
-class ClientError(Exception):
-    """Base of the errors that a client raises."""
-
-
-class Unreachable(ClientError):
-    """Nobody answers at the address of the service."""
-
-
-class NoSpezia(ClientError):
-    """What answers at the address of the service answers as no service of this version does."""
-
-
-class SpeziaError(ClientError):
-    """The service refuses a request; ``problem`` says why and what to do.
-
-    Args:
-        retry_seconds: After how many seconds the service says to ask again; ``None``: it does not say.
-    """
-
-    def __init__(self, problem: Problem, retry_seconds: float | None = None) -> None:
-        fields = [f"  {error.field}: {error.message}" for error in problem.errors or []]
-        super().__init__("\n".join([problem.detail, *fields]))
-        self.problem = problem
-        self.retry_seconds = retry_seconds
-
-
-class Client:
-    """A service, as Python calls it; several threads may share one client.
+class Calls:
+    """The calls of a service; several threads may share one instance.
 
     Reads are repeated for two seconds while nobody answers, and for some 25 while the service says that it cannot
     answer for the moment (502, 503, 504). So are POSTs, whose ``Idempotency-Key`` has them act once; uploads, PATCH
@@ -99,7 +71,7 @@ class Client:
     def __init__(
         self,
         url: str,
-        api_key: str | None = None,
+        key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         *,
@@ -109,12 +81,12 @@ class Client:
 
         Args:
             url: Where the service listens, such as ``http://127.0.0.1:8765``.
-            api_key: Key of the service; absent, that of the environment variable SPEZIA_API_KEY, if any.
+            key: API key of the service; absent, that of the environment variable SPEZIA_API_KEY, if any.
             transport: What carries requests instead of the network, in tests.
             sleep: What waits for so many seconds between tries and polls.
             is_patient: Whether to ask again where nobody answers; without, nothing waits for longer than a second.
         """
-        key = api_key or os.environ.get(KEY_VARIABLE)
+        key = key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(
             base_url=url, transport=transport, timeout=_TIMEOUT if is_patient else 1.0, headers=headers
@@ -135,7 +107,7 @@ class Client:
         """Close all connections."""
         self._http.close()
 
-    def create_study(self, spec: StudySpec) -> Study:
+    def post_study(self, spec: StudySpec) -> Study:
         """Create a study and start it; the same name and spec again return the study as it is."""
         return self._post(Study, "/v1/studies", spec)
 
@@ -343,6 +315,22 @@ class Client:
         self._insist(fetch, is_safe=True)
         part.replace(target)
         return target
+
+    def best_model(self, name: str, folder: Path) -> Path:
+        """Write the best trial's model to a new folder, which ``from_pretrained`` opens; return the folder.
+
+        Raises:
+            FileExistsError: The folder is there already.
+            BadModel: What the service sends is no model.
+        """
+        if folder.exists():
+            raise FileExistsError(errno.EEXIST, "is there already; give another folder, or remove it", str(folder))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            archive = self.download_model(name, Path(scratch) / "model.tar")
+            unpacked = unpack_model(archive, Path(scratch) / "model")
+            unpacked.rename(folder)
+        return folder
 
     def wait(self, name: str, poll_seconds: float = 1.0, on_poll: Callable[[Study], None] | None = None) -> Study:
         """Wait until nothing of a study runs any more; return it as it ended.

@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
-from spezia.cli.progress import watch
-from spezia.cli.screen import Screen
-from spezia.cli.words import quote_words
 from spezia.client import Client
+from spezia.client.progress import watch
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Best, Study, TrialCounts
 from spezia.contract.trial import Evaluation, TrialDetail, TrialList
+from spezia.terminal.screen import Screen
+from spezia.terminal.words import quote_words
 from tests.service.replies import NOW, ScriptedService, make_quote, make_study, make_trial_reply
 from tests.service.search.builders import make_facts, make_spec
 

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from spezia.cli.address import address
+from spezia.client.address import address
 from spezia.common.home_lock import hold, url_from_here
 
 

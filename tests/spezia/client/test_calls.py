@@ -27,7 +27,7 @@ def test_a_study_is_created_and_read_back() -> None:
     study = make_study()
     service = ScriptedService({"POST /v1/studies": study, "GET /v1/studies/toy": study})
     with connect(service) as client:
-        assert client.create_study(study.spec) == study
+        assert client.post_study(study.spec) == study
         assert client.get_study("toy") == study
     assert service.requests[0].content == study.spec.model_dump_json().encode()
 

@@ -1,0 +1,17 @@
+"""The Python client of a service."""
+
+from spezia.client.calls import ENDED
+from spezia.client.client import Client
+from spezia.client.errors import BadModel, ClientError, NoSpezia, SpeziaError, Unreachable
+from spezia.client.study_handle import StudyHandle
+
+__all__ = [
+    "ENDED",
+    "BadModel",
+    "Client",
+    "ClientError",
+    "NoSpezia",
+    "SpeziaError",
+    "StudyHandle",
+    "Unreachable",
+]

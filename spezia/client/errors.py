@@ -1,0 +1,40 @@
+"""The errors that a client raises.
+
+ClientError
+├── SpeziaError     the service answered with a problem
+├── NoSpezia        something else than a service answered
+├── BadModel        what the service sent is no model
+└── Unreachable     nobody answered
+"""
+
+from spezia.contract.problem import Problem
+
+
+class ClientError(Exception):
+    """Base of the errors that a client raises."""
+
+
+class Unreachable(ClientError):
+    """Nobody answers at the address of the service."""
+
+
+class BadModel(ClientError):
+    """The archive that should hold a model holds something else; nothing of it is kept."""
+
+
+class NoSpezia(ClientError):
+    """What answers at the address of the service answers as no service of this version does."""
+
+
+class SpeziaError(ClientError):
+    """The service refuses a request; ``problem`` says why and what to do.
+
+    Args:
+        retry_seconds: After how many seconds the service says to ask again; ``None``: it does not say.
+    """
+
+    def __init__(self, problem: Problem, retry_seconds: float | None = None) -> None:
+        fields = [f"  {error.field}: {error.message}" for error in problem.errors or []]
+        super().__init__("\n".join([problem.detail, *fields]))
+        self.problem = problem
+        self.retry_seconds = retry_seconds
