@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from spezia.contract.protocol import TrialSpeed
+
 PAUSED = "spezia:paused"
 """User attribute of a trial that is paused, or was told to pause and still runs: a `Pause`. Optuna's tools show it."""
 
@@ -31,11 +33,20 @@ class Pause:
     """When it was told, as ISO 8601 in UTC."""
     has_checkpoint: bool = True
     """Whether its worker may offer a checkpoint of it, as far as the worker has said."""
+    seconds_per_epoch: float | None = None
+    """Seconds that the attempt took for an epoch; ``None``: its worker has not said."""
+    trunk_seconds: float | None = None
+    """Seconds that the trunk cache has saved the trial until then; ``None``: its worker has not said."""
 
     @property
     def began_at(self) -> datetime:
         """When the trial was told to pause."""
         return datetime.fromisoformat(self.since)
+
+    @property
+    def speed(self) -> TrialSpeed:
+        """What was measured of the trial's speed until then."""
+        return TrialSpeed(seconds_per_epoch=self.seconds_per_epoch, trunk_seconds=self.trunk_seconds)
 
 
 @dataclass(frozen=True)

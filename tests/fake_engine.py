@@ -64,7 +64,7 @@ SIMILARITY = Similarity(metrics={"skill": 0.5}, suggestion=None, why="it lies in
 MODEL = {"config.json": b"{}\n", "model.safetensors": b"weights" * 1_000}
 
 SPEED: dict[str, Any] = {"seconds_per_epoch": 2.5, "trunk_seconds": 0.5}
-"""What a trial has measured that an answer ends."""
+"""What a trial has measured at each of its evaluations."""
 
 Action = dict[str, Any]
 
@@ -95,7 +95,7 @@ class FakeEngine:
                 if answer.pause and not action.get("final"):
                     return self._pause(work.assignment, step, action.get("pause", []))
                 if not answer.go_on:
-                    return Ended(speed=TrialSpeed(**SPEED))
+                    return Ended()
             elif verb == "found":
                 is_prepare = work.assignment.kind == "prepare"
                 self._channel.send(Found(facts=FACTS) if is_prepare else Found(similarity=SIMILARITY))
@@ -125,6 +125,7 @@ class FakeEngine:
                 value=value,
                 metrics={"validation_loss": value} | metrics,
                 final=final,
+                speed=TrialSpeed(**SPEED),
             )
         )
         answer = self._channel.receive()

@@ -99,6 +99,7 @@ class FakeService:
         self.batches: list[int] = []
         self.outcomes: list[dict[str, Any]] = []
         self.released: list[str] = []
+        self.released_with: list[dict[str, Any]] = []
         self.logs: dict[str, str] = {}
         self.artifacts: dict[str, bytes] = {}
 
@@ -156,7 +157,8 @@ class FakeService:
             self.outcomes.append(json.loads(request.content))
             return _json(Told(replayed=False))
         if what == "release":
-            self.released.append(json.loads(request.content)["reason"])
+            self.released_with.append(json.loads(request.content))
+            self.released.append(self.released_with[-1]["reason"])
         elif what == "log":
             self.logs[lease_id] = self.logs.get(lease_id, "") + request.content.decode()
         elif what == "artifacts":

@@ -83,6 +83,8 @@ class Evaluated(Reply):
     value: float
     metrics: Metrics
     final: bool
+    speed: TrialSpeed | None = None
+    """What was measured of the trial's speed so far."""
 
 
 class Ended(Reply):
@@ -103,8 +105,6 @@ class Ended(Reply):
     """Evaluations of a replay."""
     model_saved: bool = False
     """Whether the best model lies in the folder that ``Work`` named."""
-    speed: TrialSpeed | None = None
-    """What was measured of the speed of a trial."""
 
 
 class Failed(Reply):

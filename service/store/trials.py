@@ -35,6 +35,7 @@ from service.store.transaction import Transaction
 from spezia.contract.event import TrialChanged, ValueReported
 from spezia.contract.failure import Failure
 from spezia.contract.hyperparameters import param_value
+from spezia.contract.protocol import TrialSpeed
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params
@@ -261,12 +262,21 @@ def tell_to_pause(tx: Transaction, trial: FrozenTrial, rung: int, step: int, att
     tx.trials.set_trial_user_attr(id_of(trial), PAUSED, _pause(tx, rung, step, attempt))
 
 
-def note_no_checkpoint(tx: Transaction, study: StudyRow, number: int) -> None:
-    """Note that nobody will offer a checkpoint of a trial that was told to pause; harmless for any other."""
+def note_pause(
+    tx: Transaction, study: StudyRow, number: int, *, has_checkpoint: bool, speed: TrialSpeed | None
+) -> None:
+    """Note what a worker says that gives up a trial which was told to pause; harmless for any other.
+
+    Args:
+        has_checkpoint: Whether anybody will offer a checkpoint of it.
+        speed: What was measured of its speed; ``None``: nothing.
+    """
     trial = find(tx, study, number)
     pause = None if trial is None or not is_running(trial) else pause_of(trial)
     if trial is not None and pause is not None:
-        tx.trials.set_trial_user_attr(id_of(trial), PAUSED, asdict(replace(pause, has_checkpoint=False)))
+        said = replace(pause, has_checkpoint=has_checkpoint, **({} if speed is None else speed.model_dump()))
+        if said != pause:
+            tx.trials.set_trial_user_attr(id_of(trial), PAUSED, asdict(said))
 
 
 def as_if_paused(tx: Transaction, trial: FrozenTrial, rung: int, step: int, attempt: int) -> FrozenTrial:

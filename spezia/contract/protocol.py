@@ -385,8 +385,9 @@ class TrialSpeed(Wire):
     cache have saved."""
 
     seconds_per_epoch: Annotated[float, Field(ge=0)] | None = None
-    """Seconds that the last attempt took for an epoch, its evaluations included, on average; making the model and
-    waiting for the service are not counted. Null where it has trained nothing."""
+    """Seconds that the last attempt took for an epoch, on average, its evaluations included unless the assignment names
+    the steps to evaluate at; making the model and waiting for the service are not counted. Null where it has trained
+    nothing."""
     trunk_seconds: float | None = None
     """Seconds that frozen blocks would have taken for the rows that came from the trunk cache instead, at the speed at
     which they were computed for it, less the seconds in which the trial itself has filled it. Null where the trial has
@@ -516,6 +517,8 @@ class Release(Wire):
     has_checkpoint: bool = True
     """Whether the worker offers a checkpoint of the trial from now on; where it does not, a paused trial that may go on
     waits for no worker in particular."""
+    speed: TrialSpeed | None = None
+    """What was measured of the speed of a paused trial, should it never go on; absent where nothing was."""
 
 
 class Told(Reply):

@@ -137,7 +137,7 @@ class HandWorker:
         directive: str = reply.json()["leases"][0]["directive"]
         return directive
 
-    def release(self, held: dict[str, Any], reason: str = "preempted", **said: bool) -> Any:
+    def release(self, held: dict[str, Any], reason: str = "preempted", **said: Any) -> Any:
         return self.http.post(
             f"/v1/leases/{held['lease_id']}/release",
             json={"reason": reason} | said,

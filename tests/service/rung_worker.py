@@ -23,6 +23,8 @@ class RungWorker(HandWorker):
     def __init__(self, http: TestClient) -> None:
         super().__init__(http)
         self.checkpoints: dict[int, dict[str, Any]] = {}
+        self.speed: dict[str, float | None] | None = None
+        """What it says to have measured when it pauses a trial."""
         self.n_steps = 0
         """Steps that were trained, all trials together."""
 
@@ -42,7 +44,7 @@ class RungWorker(HandWorker):
                 self.checkpoints[number] = {
                     "study_id": held["study_id"], "number": number, "attempt": held["attempt"], "step": step
                 }  # fmt: skip
-                assert self.release(held, "paused").status_code == 204
+                assert self.release(held, "paused", speed=self.speed).status_code == 204
                 return "paused"
         self.n_steps += last - begun_at
         self.checkpoints.pop(number, None)

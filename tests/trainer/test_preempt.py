@@ -226,7 +226,8 @@ def test_paused_trial_is_saved_and_given_back_and_the_worker_takes_the_next_one(
     actions = [{"evaluate": 0.5}, {"evaluate": 0.4, "at": 4}, {"evaluate": 0.3, "at": 8, "final": True}]
     script = {"trials": {"0/1": actions, "0/2": actions[2:], "*": GOOD}}
     assert InProcess(tmp_path, service).run_script(script) == 0
-    assert service.released == ["paused"]
+    [released] = service.released_with
+    assert (released["reason"], released["speed"]) == ("paused", fake_engine.SPEED)
     assert [(report.lease_id[-1], report.step) for report in service.reports] == [
         ("0", 1),
         ("0", 4),

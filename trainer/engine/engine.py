@@ -258,7 +258,7 @@ class Engine:
     def _trial(self, assignment: TrialAssignment, prepared: Prepared, directory: Path) -> messages.Ended:
         config = TrialConfig.from_params(assignment.params)
         best = BestModel()
-        answer, speed = messages.Answer(go_on=True), None
+        answer = messages.Answer(go_on=True)
         checkpoints = self._checkpoints_of(assignment, is_pause_wanted=lambda: answer.pause)
         reset_peak_memory()
         self._is_first_step, self._trunk_seconds_before = True, self._trunk_seconds()
@@ -273,7 +273,7 @@ class Engine:
             hints=self._hints,
             cache=self._cache,
         ):
-            answer, speed = self._ask(evaluation), evaluation.speed
+            answer = self._ask(evaluation)
             if answer.pause and checkpoints is None:
                 raise Preempted
             if not answer.go_on:
@@ -282,8 +282,8 @@ class Engine:
             _LOG.info("peak memory on the device: %.2f GB", peak / 1e9)
         if answer.go_on and answer.keep_model:
             best.save(directory)
-            return messages.Ended(model_saved=True, speed=speed)
-        return messages.Ended(speed=speed)
+            return messages.Ended(model_saved=True)
+        return messages.Ended()
 
     def _checkpoints_of(self, assignment: TrialAssignment, is_pause_wanted: Callable[[], bool]) -> Checkpoints | None:
         if self._checkpoints is None:
@@ -309,6 +309,7 @@ class Engine:
                 value=evaluation.value,
                 metrics=evaluation.metrics,
                 final=evaluation.final,
+                speed=evaluation.speed,
             )
         )
         answer = self._channel.receive()

@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, ConfirmAssignment, HeldLease, Report, SmallAssignment, TrialAssignment
+from spezia.contract.protocol import (
+    Assignment,
+    ConfirmAssignment,
+    HeldLease,
+    Report,
+    SmallAssignment,
+    TrialAssignment,
+    TrialSpeed,
+)
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Preempted, Stop, Training, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending
@@ -64,6 +72,7 @@ class Attempt:
         self._stall_detector = StallDetector(stall_seconds=stall_seconds, clock=clock)
         self._started_at = clock()
         self._n_reports = 0
+        self._speed: TrialSpeed | None = None
         if isinstance(assignment, TrialAssignment) and assignment.resume:
             self._n_reports = assignment.resume.step  # those of an earlier attempt count, too
         self._stopped_as: Ending | None = None
@@ -121,7 +130,7 @@ class Attempt:
                 raise Terminated(self._terminating.reason if self._terminating else "preempted")
             ending = self._ending(event)
             if ending is not None:
-                return replace(self._stopped_as, speed=ending.speed) if self._stopped_as else ending
+                return self._stopped_as or ending
 
     def _next(self) -> Event | Gone | Failure:
         """The engine's next event, or why there is no point in waiting for it."""
@@ -187,8 +196,9 @@ class Attempt:
         self._on_answer(evaluated.final or not go_on or self._is_pausing)
 
     def _report(self, evaluated: Evaluated) -> Verdict:
-        report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind"}))
+        report = Report(**self.lease.model_dump(), **evaluated.model_dump(exclude={"kind", "speed"}))
         self._n_reports += 1
+        self._speed = evaluated.speed
         reported_at = self._clock()
         verdict = self._spool.flush(report) if report.final else self._spool.offer(report)
         taken = {"report_seconds": round(self._clock() - reported_at, 4)}
@@ -201,7 +211,7 @@ class Attempt:
     def _ending(self, event: Event | Gone | Failure) -> Ending | None:
         """What ``event`` means for the assignment; ``None``: it goes on. Kills a spoilt engine."""
         if isinstance(event, Ended):
-            ended = replace(
+            return replace(
                 self._blank(),
                 facts=event.facts,
                 similarity=event.similarity,
@@ -211,7 +221,6 @@ class Attempt:
                 replayed=event.replayed,
                 has_model=event.model_saved,
             )
-            return replace(ended, speed=event.speed)
         if isinstance(event, Gone):
             failure = self._engine.bury(event)
         elif isinstance(event, Failed):
@@ -231,7 +240,8 @@ class Attempt:
         return replace(self._blank(), failure=failure, replayed=event.replayed if isinstance(event, Failed) else [])
 
     def _blank(self) -> Ending:
-        return Ending(device_seconds=self._clock() - self._started_at, n_reports=self._n_reports)
+        seconds = self._clock() - self._started_at
+        return Ending(device_seconds=seconds, n_reports=self._n_reports, speed=self._speed)
 
     def _with_all_reports(self, ending: Ending) -> Ending:
         """Deliver the reports that still wait: the outcome has no value, the service derives it from them."""

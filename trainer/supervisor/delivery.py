@@ -76,11 +76,12 @@ class Delivery:
             bare = replace(ending, failure=failure, facts=None, similarity=None, metrics=None)
             self._tell(replace(bare, row_scores=None, replayed=[]))
 
-    def release_paused(self, *, has_checkpoint: bool) -> None:
+    def release_paused(self, ending: Ending, *, has_checkpoint: bool) -> None:
         """Send the rest of the log, and then the notice that the trial is paused."""
         self._unsent_log += self._log.take()
         self._retry.insist(self._send_log)
-        self._insist(self._client.release, Release(reason="paused", has_checkpoint=has_checkpoint))
+        released = Release(reason="paused", has_checkpoint=has_checkpoint, speed=ending.speed)
+        self._insist(self._client.release, released)
 
     def _tell(self, ending: Ending) -> None:
         self._insist(self._client.tell, outcome_of(self._assignment.kind, ending))

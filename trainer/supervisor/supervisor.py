@@ -288,7 +288,7 @@ class Supervisor:
         if failure and failure.failure_class == "disk_full":
             raise WorkerBroken(failure.message, "disk_full")
         if ending.is_paused:
-            delivery.release_paused(has_checkpoint=self._has_checkpoint(assignment))
+            delivery.release_paused(ending, has_checkpoint=self._has_checkpoint(assignment))
             _LOG.info("%s: paused after %.1f s", _name(assignment), ending.device_seconds)
             return
         delivery.hand_in(ending, directory)

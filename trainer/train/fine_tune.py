@@ -5,6 +5,7 @@ B = rows of a batch, T = tokens of its longest row.
 
 import math
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -121,7 +122,10 @@ def fine_tune(
             _check_finite("training", float(losses[-1]))
         if optimizer_steps not in due:
             continue
-        metrics = _measure(prepared, model, losses, hints)
+        train_loss = _train_loss(losses)
+        # Where steps may be left out, the rest of the trial would not evaluate as often as it has until here
+        with stopwatch.paused() if evaluate_at is not None else nullcontext():
+            metrics = _measure(prepared, model, train_loss, hints)
         if trunk is not None:
             metrics[CACHED_ROWS] = trunk.n_rows
         if progress.note(due[optimizer_steps], metrics[prepared.spec.metric]):
@@ -158,12 +162,15 @@ def _patience(spec: StudySpec) -> int | None:
     return patience * spec.training.evaluations_per_epoch
 
 
-def _measure(
-    prepared: Prepared, model: PreTrainedModel, losses: list[torch.Tensor], hints: MemoryHints
-) -> dict[str, float]:
-    """Return the metrics of the model as it is; ``losses`` are those of the steps since the evaluation before."""
+def _train_loss(losses: list[torch.Tensor]) -> float:
+    """Return the mean loss of the steps since the evaluation before, once the device has made all of them."""
     train_loss = float(torch.stack(losses).cpu().double().mean())
     _check_finite("training", train_loss)
+    return train_loss
+
+
+def _measure(prepared: Prepared, model: PreTrainedModel, train_loss: float, hints: MemoryHints) -> dict[str, float]:
+    """Return the metrics of the model as it is, ``train_loss`` among them."""
     scores = evaluate(
         model,
         prepared.task,

@@ -31,8 +31,9 @@ def release(store: Store, lease_id: str, token: str, released: Release) -> None:
         study, ended = tx.ask(studies.by_id(tx.caches.studies, study_id), leases.end(lease_id, token))
         if study is None or ended is None:
             raise LeaseLost
-        if ended.kind == "trial" and not released.has_checkpoint:
-            trials.note_no_checkpoint(tx, study, ended.number)
+        if ended.kind == "trial":
+            has_checkpoint, speed = released.has_checkpoint, released.speed
+            trials.note_pause(tx, study, ended.number, has_checkpoint=has_checkpoint, speed=speed)
         take_back(tx, study, ended, _FAILURES[released.reason], is_counted=False)
         failpoint("release.before_commit")
     failpoint("release.after_commit")

@@ -21,10 +21,10 @@ from service.lifecycle.pilots.accept_pilot import accept_pilot
 from service.lifecycle.replays.end_replay import accept_replay
 from service.lifecycle.studies.measured_before import with_measured_before
 from service.lifecycle.studies.quote import keep_quote, quote_prepared, quote_probed
+from service.lifecycle.studies.saved_seconds import saved_seconds
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.studies.warm_start import past_studies
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
-from service.lifecycle.trials.saved_seconds import saved_seconds
 from service.rung_marks import pause_of
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import with_first_rung
@@ -261,7 +261,9 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
         values = values_when_pruned(study.spec, trial.intermediate_values) if outcome.state == "PRUNED" else None
         trials.finish(tx, study, trial, outcome.state, values, failure)
     _close(tx, held, outcome, failure.failure_class if failure else outcome.state)
-    study_summaries.add_saved_seconds(tx, study.uuid, saved_seconds(study, trial, outcome))
+    if outcome.state != "FAIL" and failure is None:  # what a budget has ended, or a loss that diverged, saves nothing
+        saved = saved_seconds(study, trial, outcome.state, outcome.speed)
+        study_summaries.add_saved_seconds(tx, study.uuid, saved)
     if has_files:
         keep_models(tx, study, held)
     return settle(tx, study)

@@ -81,8 +81,8 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | 
 
 
 def _quote_error(study: StudyRow, counts: TrialCounts, totals: Totals, quoted: Quote) -> float | None:
-    """``None`` unless the study has done what was quoted. Trials that ended early count as if they had not; of those
-    that rungs have ended, what that saved is not measured."""
+    """``None`` unless the study has done what was quoted. Trials that ended early count as if they had not; under
+    rungs, where nearly all of that would be an estimate, there is none."""
     if isinstance(study.spec.pruner, RungsPruner):
         return None
     if study.state != "complete" or counts.n_finished != quoted.n_trials or counts.fail:

@@ -5,11 +5,12 @@ Which trials go on is decided by `service.search.pruning.rungs`; this file knows
 
 from collections.abc import Sequence
 
+from service.lifecycle.studies.saved_seconds import saved_seconds
 from service.rung_marks import arrivals_of, n_promoted_of, pause_of
 from service.search.pruning.rungs import Promotion, Ranks, RungCounts, promotions, rung_steps
 from service.search.results.judge_trial import values_when_pruned
 from service.search.space.params import trial_params
-from service.store import decisions, trials
+from service.store import decisions, study_summaries, trials
 from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -71,13 +72,25 @@ def are_over(tx: Transaction, study: StudyRow) -> bool:
     return bool(counts.paused) and not counts.running and _all_begun(tx, study) and not due_promotions(tx, study)
 
 
-def end_paused(tx: Transaction, study: StudyRow, why: str) -> None:
-    """End the paused trials of a study as PRUNED, each with its place at its rung and ``why`` it goes no further."""
-    end_at_rung(tx, study, trials.paused(tx, study), why)
+def drop_paused(tx: Transaction, study: StudyRow) -> None:
+    """End the paused trials of a study whose best have completed, as PRUNED; what that has saved is counted."""
+    dropped = trials.paused(tx, study)
+    for trial in dropped:
+        pause = pause_of(trial)
+        assert pause is not None
+        saved = saved_seconds(study, trial, "PRUNED", pause.speed)
+        study_summaries.add_saved_seconds(tx, study.uuid, saved)
+    end_at_rung(tx, study, dropped, "the best have completed, and no more trials begin")
+
+
+def end_paused(tx: Transaction, study: StudyRow) -> None:
+    """End the paused trials of a study that a person or a limit ends, as PRUNED; that is no saving."""
+    end_at_rung(tx, study, trials.paused(tx, study), STUDY_ENDED)
 
 
 def end_at_rung(tx: Transaction, study: StudyRow, ending: Sequence[FrozenTrial], why: str) -> None:
-    """End trials that are paused, or were told to pause, as PRUNED at their last values."""
+    """End trials that are paused, or were told to pause, as PRUNED at their last values, each with its place at
+    its rung and ``why`` it goes no further."""
     ranks = Ranks(study.spec, trials.all_of(tx, study) if ending else ())
     for trial in ending:
         pause = pause_of(trial)

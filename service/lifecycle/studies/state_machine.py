@@ -31,7 +31,7 @@ from service.lifecycle.confirmation.conclude import conclude
 from service.lifecycle.confirmation.start_run import awaits_runs
 from service.lifecycle.studies.budgets import is_overdue, is_score_overdue, spent_budget, why_none_completed
 from service.lifecycle.studies.device_budget import is_used_up
-from service.lifecycle.studies.rungs import STUDY_ENDED, are_over, end_paused
+from service.lifecycle.studies.rungs import are_over, drop_paused, end_paused
 from service.lifecycle.studies.summarise import summarise
 from service.search.results.ranking import best_trial
 from service.store import confirm_runs, leases, studies, trials
@@ -159,7 +159,7 @@ def begin_stopping(tx: Transaction, study: StudyRow, ending: StudyState, failure
     Args:
         ending: The state that the study will have when its running trials have ended.
     """
-    end_paused(tx, study, STUDY_ENDED)
+    end_paused(tx, study)
     cancelled = Failure(failure_class="cancelled", message="the study was ended before this trial began")
     for trial in trials.all_of(tx, study):
         if trial.state.name == "WAITING":
@@ -187,7 +187,7 @@ def _moved_on(tx: Transaction, study: StudyRow) -> StudyRow:
         return study
     study = _enforce_limits(tx, study)
     if study.state == "running" and are_over(tx, study):
-        end_paused(tx, study, "the best have completed, and no more trials begin")
+        drop_paused(tx, study)
     counts = trials.counts(tx, study)
     all_done = study.facts is not None and counts.n_finished >= study.spec.n_trials and not counts.waiting
     if counts.running or not (all_done or study.state == "stopping"):

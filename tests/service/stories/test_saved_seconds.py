@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 
 from tests.service.hand_worker import HandWorker, spec
+from tests.service.rung_worker import RungWorker, rungs_spec
 
 NOTHING = {"pruning": None, "early_stopping": None, "trunk_cache": None}
 MEASURED = {"seconds_per_epoch": 3.0, "trunk_seconds": 1.5}
@@ -77,4 +79,53 @@ def test_what_a_script_would_still_have_done_is_not_known(http: TestClient, work
     held = worker.take()
     worker.report(held, 1, 0.5, loss=0.5)
     worker.tell(held, {"kind": "trial", "state": "PRUNED", "device_seconds": 2.0, "speed": {"seconds_per_epoch": 3.0}})
+    assert saved(http) == NOTHING
+
+
+def falling(number: int, step: int) -> float:
+    """A loss by which a lower number is better at every step."""
+    return number + 1 / step
+
+
+def rungs(http: TestClient, **changes: Any) -> RungWorker:
+    """A worker of a study of four trials of 4 epochs, whose rungs are at the first and at the second."""
+    worker = RungWorker(http)
+    assert http.post("/v1/studies", json=rungs_spec(**changes)).status_code == 201
+    worker.prepare()
+    worker.speed = MEASURED
+    return worker
+
+
+def test_what_paused_trials_have_not_trained_is_saved_once_they_are_dropped(http: TestClient) -> None:
+    worker = rungs(http)
+    for _ in range(3):
+        held = worker.ask()
+        assert held is not None
+        worker.train(held, falling)
+    assert saved(http) == NOTHING  # the trials that are paused may go on
+    worker.work(falling)
+    # one was dropped after two epochs, two after one, by what was measured until their last pause
+    assert saved(http) == NOTHING | {"pruning": (2 + 3 + 3) * 3.0, "trunk_cache": 3 * 1.5}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_study_that_is_stopped_saves_nothing_of_its_paused_trials(http: TestClient) -> None:
+    worker = rungs(http)
+    held = worker.ask()
+    assert held is not None
+    worker.train(held, falling)
+    assert http.post("/v1/studies/feedback/stop").status_code == 202
+    assert http.get("/v1/studies/feedback/trials/0").json()["state"] == "PRUNED"
+    assert saved(http) == NOTHING
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_paused_trial_whose_worker_has_not_said_its_speed_saves_nothing(http: TestClient) -> None:
+    worker = rungs(http, n_trials=2)
+    held = worker.take()
+    assert worker.report(held, 1, 0.5)["directive"] == "pause"
+    assert worker.release(held, "preempted").status_code == 204
+    worker.work(lambda number, _: -number)
+    shown = http.get("/v1/studies/feedback/trials/0").json()
+    assert (shown["state"], [one["end"] for one in shown["attempts"]]) == ("PRUNED", ["paused"])
     assert saved(http) == NOTHING

@@ -53,7 +53,7 @@ def test_trial_is_reported_and_told(start: Start) -> None:
     assert service.reports[0].metrics["train_loss"] == pytest.approx(0.45)
     (outcome,) = service.outcomes
     assert outcome.pop("device_seconds") > 0
-    assert outcome == {"kind": "trial", "state": "COMPLETE", "failure": None, "speed": None}
+    assert outcome == {"kind": "trial", "state": "COMPLETE", "failure": None, "speed": fake_engine.SPEED}
     assert service.artifacts == {}
 
 

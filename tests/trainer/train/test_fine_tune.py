@@ -19,6 +19,7 @@ from trainer.train import fine_tune as module
 from trainer.train import trial_steps
 from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.prepare import Prepared
+from trainer.train.stopwatch import Stopwatch
 from trainer.trial.config import TrialConfig
 
 
@@ -252,3 +253,22 @@ def test_what_does_not_fit_the_study_is_refused(prepare_study: Prepare, params: 
     prepared = prepare_study(training={"evaluations_per_epoch": 3})
     with pytest.raises(ConfigError, match=message):
         next(run(prepared, **params))
+
+
+@pytest.mark.parametrize(("evaluate_at", "per_epoch"), [(None, 2 * 5.0), ([1], 0.0)])
+def test_evaluations_count_in_the_speed_unless_later_ones_may_be_left_out(
+    prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch, evaluate_at: list[int] | None, per_epoch: float
+) -> None:
+    """By a clock that moves while the model is evaluated, 5 seconds each time."""
+    prepared, seconds = prepare_study(training={"evaluations_per_epoch": 2}), [0.0]
+
+    def evaluate(model: PreTrainedModel, *_: object, **_options: object) -> dict[str, float]:
+        seconds[0] += 5.0
+        return {"loss": 0.5, "accuracy": 1.0, "f1_macro": 1.0, "matthews": 1.0}
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    monkeypatch.setattr(module, "Stopwatch", lambda: Stopwatch(lambda: seconds[0]))
+    config = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 1})
+    first = next(fine_tune(prepared, config, seed=0, number=0, best=BestModel(), evaluate_at=evaluate_at))
+    assert first.speed is not None
+    assert first.speed.seconds_per_epoch == pytest.approx(per_epoch, rel=0.5)

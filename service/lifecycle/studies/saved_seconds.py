@@ -1,27 +1,31 @@
 """What ending a trial early, and the trunk cache, have saved of its device seconds."""
 
+from typing import Literal
+
 from service.search.space.params import trial_params
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
 from spezia.contract.hyperparameters import default_of
-from spezia.contract.protocol import TrialOutcome
+from spezia.contract.protocol import TrialSpeed
 from spezia.contract.saved import SavedSeconds
 
 
-def saved_seconds(study: StudyRow, trial: FrozenTrial, outcome: TrialOutcome) -> SavedSeconds:
-    """Return what a trial that ends with ``outcome`` has not had to spend, as far as its worker has measured it.
+def saved_seconds(
+    study: StudyRow, trial: FrozenTrial, state: Literal["COMPLETE", "PRUNED"], speed: TrialSpeed | None
+) -> SavedSeconds:
+    """Return what a trial has not had to spend that ends as COMPLETE, or that the pruner has ended as PRUNED.
 
-    A trial that fails, or that ends for a budget or because it diverged, has saved nothing.
+    Args:
+        speed: What its worker has measured; ``None``: nothing.
     """
-    speed = outcome.speed
-    if speed is None or outcome.state == "FAIL" or outcome.failure is not None:
+    if speed is None:
         return SavedSeconds()
     not_trained = None
     if speed.seconds_per_epoch is not None and (n_epochs := _epochs_left(study, trial)) > 0:
         not_trained = n_epochs * speed.seconds_per_epoch
     return SavedSeconds(
-        pruning=not_trained if outcome.state == "PRUNED" else None,
-        early_stopping=not_trained if outcome.state == "COMPLETE" else None,
+        pruning=not_trained if state == "PRUNED" else None,
+        early_stopping=not_trained if state == "COMPLETE" else None,
         trunk_cache=speed.trunk_seconds,
     )
 
