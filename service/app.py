@@ -43,6 +43,8 @@ from service.settings import Settings
 from service.store.sql.engine import Clock, DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
+from service.web import pages_router
+from service.web.problem_pages import ProblemPagesMiddleware
 from service.webhook_sender import WebhookSender
 
 WEBHOOK_POLL_SECONDS = 1.0
@@ -64,6 +66,7 @@ _RESOURCES = (
     leases,
     health,
     metrics,
+    pages_router,
 )
 """Modules with a router, in the order in which the API's description lists them."""
 
@@ -99,7 +102,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     for resource in _RESOURCES:
         app.include_router(resource.router)
     add_exception_handlers(app)
-    add_middleware(app, app.state.gate, parts.store.metrics, is_private=settings.is_private)
+    add_middleware(app, app.state.gate, parts.store.metrics, ProblemPagesMiddleware, is_private=settings.is_private)
     openapi.describe(app)
     return app
 

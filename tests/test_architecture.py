@@ -20,13 +20,14 @@ PACKAGES = ("spezia", "service", "trainer", "migrations")
 
 DOORS = {
     "alembic": ("service/store/", "migrations/"),
-    "fastapi": ("service/app.py", "service/dependencies.py", "service/routes/"),
+    "fastapi": ("service/app.py", "service/dependencies.py", "service/routes/", "service/web/"),
     "httpx2": (
         "spezia/client/",
         "service/webhook_sender.py",
         "trainer/supervisor/client.py",
         "trainer/data/hub_errors.py",
     ),
+    "jinja2": ("service/web/frame.py", "trainer/data/chat.py"),
     "limits": ("service/gate.py",),
     "optuna": ("service/search/", "service/store/", "service/optuna_private.py"),
     "prometheus_client": ("service/metrics.py",),
@@ -35,7 +36,7 @@ DOORS = {
     "ruamel": ("spezia/cli/study_file.py",),
     "sqlalchemy": ("service/store/", "migrations/"),
     "sqlite3": ("service/store/sql/sqlite.py",),
-    "starlette": ("service/app.py", "service/dependencies.py", "service/routes/"),
+    "starlette": ("service/app.py", "service/dependencies.py", "service/routes/", "service/web/"),
     "uvicorn": ("service/serve.py", "service/http_protocol.py"),
 }
 """Libraries that few may import, and who may."""
@@ -43,7 +44,7 @@ DOORS = {
 TRAINS = frozenset({"torch", "transformers", "datasets", "sklearn", "safetensors", "pyarrow", "peft"})
 """Libraries of the engine alone: slow to import, and the reason why a process may crash."""
 
-LAYERS = ("service.store", "service.search", "service.lifecycle", "service.routes")
+LAYERS = ("service.store", "service.search", "service.lifecycle", "service.routes", "service.web")
 """Of the service, the lowest first."""
 
 
@@ -215,7 +216,7 @@ def routes_reach_search_and_store_through_lifecycle(house: House) -> list[str]:
     named = ("service.store.store", "service.search.propose.proposer")
     return house.importing(
         lambda path, module: (
-            path.startswith("service/routes/")
+            path.startswith(("service/routes/", "service/web/"))
             and is_in(module, "service.store", "service.search")
             and module not in named
         )

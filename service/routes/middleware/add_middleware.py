@@ -1,6 +1,9 @@
 """The layers that every request passes before a route sees it, and in which order."""
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.gate import Gate
 from service.metrics import Metrics
@@ -13,10 +16,13 @@ from service.routes.middleware.request_log import RequestLogMiddleware
 from service.routes.middleware.safe_headers import SafeHeadersMiddleware
 
 
-def add_middleware(app: FastAPI, gate: Gate, metrics: Metrics, *, is_private: bool) -> None:
+def add_middleware(
+    app: FastAPI, gate: Gate, metrics: Metrics, problem_pages: Callable[[ASGIApp], ASGIApp], *, is_private: bool
+) -> None:
     """Put all middleware around ``app``, the innermost layer first.
 
     Args:
+        problem_pages: The layer that shows people a refusal of the inner ones as a page.
         is_private: Only this machine reaches the service, so the Host of a request is checked too.
     """
     app.add_middleware(AnswerHeadMiddleware)
@@ -25,5 +31,6 @@ def add_middleware(app: FastAPI, gate: Gate, metrics: Metrics, *, is_private: bo
     app.add_middleware(CheckKeysMiddleware, gate=gate)
     if is_private:
         app.add_middleware(LoopbackHostMiddleware)
+    app.add_middleware(problem_pages)
     app.add_middleware(SafeHeadersMiddleware)
     app.add_middleware(RequestLogMiddleware, metrics=metrics)

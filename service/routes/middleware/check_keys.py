@@ -35,7 +35,7 @@ class CheckKeysMiddleware:
 
     async def _admit(self, scope: Scope) -> None:
         method, path = scope["method"], scope["path"]
-        viewer = None
+        viewer = caller = None
         if needed := needed_scopes(method, path):
             for_workers = is_for_workers(method, path)
             caller = await self._identify(scope, for_workers)
@@ -44,7 +44,9 @@ class CheckKeysMiddleware:
             self._gate.count(caller, "worker" if for_workers else "person")
             caller.check(needed, f"{method} {path}")
             viewer = None if for_workers else caller.viewer
-        scope.setdefault("state", {}).update(viewer=viewer, admit_again=partial(self._admit_again, scope))
+        scope.setdefault("state", {}).update(
+            viewer=viewer, caller=caller, admit_again=partial(self._admit_again, scope)
+        )
 
     async def _admit_again(self, scope: Scope) -> None:
         method, path = scope["method"], scope["path"]

@@ -14,7 +14,7 @@ _DOCS = (
 
 
 class SafeHeadersMiddleware:
-    """Add the safe headers to every answer; the page of `/docs` may load what it is made of."""
+    """Add the safe headers to every answer, but for those that it brings itself: pages have a policy of their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -23,7 +23,8 @@ class SafeHeadersMiddleware:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SAFE_HEADERS)
+                for name, value in SAFE_HEADERS.items():
+                    headers.setdefault(name, value)
                 if scope["path"] == "/docs":
                     headers["Content-Security-Policy"] = _DOCS
             await send(message)

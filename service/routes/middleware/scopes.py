@@ -6,6 +6,9 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"}
 """Paths that need no key: for probes, and for whoever wants to know what there is to call. Metrics hold counts and no
 names, and must be told while the database, which knows the keys, does not answer."""
 
+STATIC = "/static/"
+"""Where the files are that every page is made of, that to sign in too; they say nothing of anybody's studies."""
+
 
 def needed_scopes(method: str, path: str) -> frozenset[Scope]:
     """Return the scopes one of which a call needs; none for a public one.
@@ -13,11 +16,11 @@ def needed_scopes(method: str, path: str) -> frozenset[Scope]:
     Args:
         path: Path of a request, or of a route with its parameters in braces.
     """
-    if path in PUBLIC:
+    if path in PUBLIC or path.startswith(STATIC):
         return frozenset()
     if is_for_workers(method, path):
         return frozenset({Scope.WORKER})
-    if path.startswith("/v1/webhooks"):
+    if path.startswith("/v1/webhooks") or path in ("/webhooks", "/keys"):
         return frozenset({Scope.ADMIN})  # they tell of everybody's studies
     if path.startswith("/v1/datasets/") and method in ("GET", "HEAD"):
         return frozenset({Scope.READ, Scope.WORKER})

@@ -1,0 +1,13 @@
+"""All routes of the pages for people, in one router."""
+
+from fastapi import APIRouter
+
+from service.web import static_files
+from service.web.pages import keys, studies, webhooks, workers
+
+_PAGES = (studies, workers, webhooks, keys, static_files)
+"""Modules with a router of pages, or of what pages load."""
+
+router = APIRouter(include_in_schema=False)
+for module in _PAGES:
+    router.include_router(module.router)
