@@ -102,7 +102,14 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     for resource in _RESOURCES:
         app.include_router(resource.router)
     add_exception_handlers(app)
-    add_middleware(app, app.state.gate, parts.store.metrics, ProblemPagesMiddleware, is_private=settings.is_private)
+    add_middleware(
+        app,
+        app.state.gate,
+        parts.store.metrics,
+        ProblemPagesMiddleware,
+        is_private=settings.is_private,
+        public_origin=settings.public_origin,
+    )
     openapi.describe(app)
     return app
 

@@ -15,6 +15,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from service.errors import Forbidden, TooManyRequests
 from service.lifecycle.keys.check_key import check_key, has_keys
 from service.lifecycle.keys.key_text import draw_key, hash_key
+from service.lifecycle.keys.sessions import check_session
 from service.store.store import Store
 from service.store.transaction import Viewer
 from spezia.contract.key import Scope
@@ -79,7 +80,7 @@ class Gate:
         self._timer = timer
         self._is_open = is_private
         self._open_until = -math.inf
-        self._remembered: dict[str, tuple[Caller, float]] = {}
+        self._remembered: dict[tuple[bool, str], tuple[Caller, float]] = {}
         self._lock = threading.Lock()
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits = {
@@ -90,22 +91,22 @@ class Gate:
         """Key for the workers that this process starts; it is in no database, and gone with the process."""
         self._local_sha256 = hash_key(self.local_key)
 
-    def remembered(self, presented: str) -> Caller | None:
-        """Return who presents this key, if that is known without asking the database."""
+    def remembered(self, presented: str, *, is_session: bool = False) -> Caller | None:
+        """Return who presents this key, or this token of a session, if that is known without asking the database."""
         now = self._timer()
         if self._is_open and now < self._open_until:
             return ANYBODY
         sha256 = hash_key(presented)
-        if hmac.compare_digest(sha256, self._local_sha256):
+        if hmac.compare_digest(sha256, self._local_sha256) and not is_session:
             return Caller(key_id="local", name="local", scopes=frozenset({Scope.WORKER}))
-        caller, until = self._remembered.get(sha256, (None, -math.inf))
+        caller, until = self._remembered.get((is_session, sha256), (None, -math.inf))
         return caller if now < until else None
 
-    def look_up(self, presented: str) -> Caller:
-        """Ask the database who presents this key; an empty text is no key.
+    def look_up(self, presented: str, *, is_session: bool = False) -> Caller:
+        """Ask the database who presents this key, or this token of a session; an empty text is no key.
 
         Raises:
-            Unauthorized: A key is needed, and this is not a good one.
+            Unauthorized: A key is needed, and this is not a good one, nor a session's token.
             Unavailable: The database does not answer.
         """
         if self._is_open:
@@ -113,14 +114,19 @@ class Gate:
             self._open_until = self._timer() + OPEN_SECONDS
         if self._is_open:
             return ANYBODY
-        key = check_key(self._store, presented)
+        key = (check_session if is_session else check_key)(self._store, presented)
         implied = (_IMPLIED.get(scope, set()) for scope in key.scopes)
         caller = Caller(key_id=key.key_id, name=key.name, scopes=key.scopes.union(*implied))
         with self._lock:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[hash_key(presented)] = (caller, self._timer() + REMEMBERED_SECONDS)
+            self._remembered[is_session, hash_key(presented)] = (caller, self._timer() + REMEMBERED_SECONDS)
         return caller
+
+    def forget_session(self, token: str) -> None:
+        """Remember nobody by this token of a session, which has ended."""
+        with self._lock:
+            self._remembered.pop((True, hash_key(token)), None)
 
     def count(self, caller: Caller, kind: Literal["worker", "person"]) -> None:
         """Count a request of a caller who has shown a good key.

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     """Address to listen on; an address other than loopback needs API keys."""
     port: int = DEFAULT_PORT
     """Port to listen on; 0 chooses a free one."""
+    public_url: Annotated[str | None, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")] = None
+    """Address by which browsers reach the service through a proxy, such as https://spezia.example.org; where it is
+    https, the cookie of a session is sent over TLS alone."""
     checkpoint_dir: Path | None = None
     """Folder of the checkpoints of trials that are interrupted or paused; absent: in ``home``. Workers that share one
     resume each other's trials."""
@@ -62,6 +65,16 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the database that is used."""
         # quoted: a ? in the name of a folder would begin the query of the URL
         return self.database_url or f"sqlite:///{quote(str(self.home.absolute() / 'spezia.db'))}"
+
+    @property
+    def public_origin(self) -> str | None:
+        """Scheme, host and port by which browsers reach the service through a proxy, as they name them."""
+        return None if self.public_url is None else self.public_url.rstrip("/").lower()
+
+    @property
+    def is_behind_tls(self) -> bool:
+        """Whether browsers reach the service over TLS."""
+        return self.public_origin is not None and self.public_origin.startswith("https:")
 
     @property
     def is_private(self) -> bool:

@@ -76,7 +76,8 @@ class Page:
     def render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:
         """Make the page of ``template``, a file in `service/web/templates/`."""
         html = _TEMPLATES.get_template(template).render(page=self, **context)
-        return HTMLResponse(html, status, {"Content-Security-Policy": POLICY})
+        # with the policy `no-referrer`, forms of our own would come from the origin `null`
+        return HTMLResponse(html, status, {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin"})
 
 
 def page_of(scope: Scope) -> Page:

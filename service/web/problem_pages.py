@@ -13,6 +13,9 @@ from spezia.contract.problem import MEDIA_TYPE
 SIGN_IN = "/sign-in"
 """Path of the page on which people sign in."""
 
+_KEPT = (b"retry-after", b"allow")
+"""Headers of a problem document that its page has too."""
+
 
 class ProblemPagesMiddleware:
     """Turn the problem documents of page requests into pages, and a missing sign-in into the way there.
@@ -39,7 +42,9 @@ class ProblemPagesMiddleware:
             elif refused is not None:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
-                    await _answer(scope, refused["status"], body)(scope, receive, send)
+                    answer = _answer(scope, refused["status"], body)
+                    answer.raw_headers += [one for one in refused["headers"] if one[0].lower() in _KEPT]
+                    await answer(scope, receive, send)
                 return
             await send(message)
 

@@ -8,6 +8,7 @@ from service.lifecycle.keys.key_text import hash_key
 from service.store import keys
 from service.store.keys import KeyRow as KeyRow  # the gate knows keys by this door
 from service.store.store import Store
+from service.store.transaction import Transaction
 from spezia.contract.key import KEY_PATTERN
 
 _FORM = re.compile(KEY_PATTERN)
@@ -34,12 +35,21 @@ def check_key(store: Store, presented: str) -> KeyRow:
         key = keys.find(tx, form[1])
         if key is None or not hmac.compare_digest(key.sha256, hash_key(presented)):
             raise Unauthorized("this API key is unknown here; ask whoever runs the service for one")
-        if key.revoked_at is not None:
-            raise Unauthorized(f"API key {key.key_id} was revoked; ask for another (spezia key create)")
-        if key.expires_at is not None and key.expires_at <= tx.now:
-            raise Unauthorized(f"API key {key.key_id} has expired; ask for another (spezia key create)")
+        check_stored(tx, key)
         is_touched = keys.is_touched(tx, key)
     if not is_touched:
         with store.writing() as tx:
             keys.touch(tx, key.key_id)
     return key
+
+
+def check_stored(tx: Transaction, key: KeyRow) -> None:
+    """Return if a key may still be used.
+
+    Raises:
+        Unauthorized: It was revoked, or has expired.
+    """
+    if key.revoked_at is not None:
+        raise Unauthorized(f"API key {key.key_id} was revoked; ask for another (spezia key create)")
+    if key.expires_at is not None and key.expires_at <= tx.now:
+        raise Unauthorized(f"API key {key.key_id} has expired; ask for another (spezia key create)")

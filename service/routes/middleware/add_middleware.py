@@ -17,18 +17,25 @@ from service.routes.middleware.safe_headers import SafeHeadersMiddleware
 
 
 def add_middleware(
-    app: FastAPI, gate: Gate, metrics: Metrics, problem_pages: Callable[[ASGIApp], ASGIApp], *, is_private: bool
+    app: FastAPI,
+    gate: Gate,
+    metrics: Metrics,
+    problem_pages: Callable[[ASGIApp], ASGIApp],
+    *,
+    is_private: bool,
+    public_origin: str | None,
 ) -> None:
     """Put all middleware around ``app``, the innermost layer first.
 
     Args:
         problem_pages: The layer that shows people a refusal of the inner ones as a page.
         is_private: Only this machine reaches the service, so the Host of a request is checked too.
+        public_origin: The origin by which browsers reach the service through a proxy.
     """
     app.add_middleware(AnswerHeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(BodyRateMiddleware)
-    app.add_middleware(CheckKeysMiddleware, gate=gate)
+    app.add_middleware(CheckKeysMiddleware, gate=gate, public_origin=public_origin)
     if is_private:
         app.add_middleware(LoopbackHostMiddleware)
     app.add_middleware(problem_pages)

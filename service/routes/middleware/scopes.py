@@ -2,9 +2,9 @@
 
 from spezia.contract.key import Scope
 
-PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"})
+PUBLIC = frozenset({"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/sign-in"})
 """Paths that need no key: for probes, and for whoever wants to know what there is to call. Metrics hold counts and no
-names, and must be told while the database, which knows the keys, does not answer."""
+names, and must be told while the database, which knows the keys, does not answer. Signing in takes a key by itself."""
 
 STATIC = "/static/"
 """Where the files are that every page is made of, that to sign in too; they say nothing of anybody's studies."""
@@ -24,8 +24,8 @@ def needed_scopes(method: str, path: str) -> frozenset[Scope]:
         return frozenset({Scope.ADMIN})  # they tell of everybody's studies
     if path.startswith("/v1/datasets/") and method in ("GET", "HEAD"):
         return frozenset({Scope.READ, Scope.WORKER})
-    # checking a spec stores nothing
-    changes_something = method not in ("GET", "HEAD") and path != "/v1/studies:validate"
+    # checking a spec stores nothing, and whoever may sign in may sign out
+    changes_something = method not in ("GET", "HEAD") and path not in ("/v1/studies:validate", "/sign-out")
     return frozenset({Scope.WRITE if changes_something else Scope.READ})
 
 

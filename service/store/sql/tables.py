@@ -370,6 +370,16 @@ api_key = Table(
     Column("revoked_at", Instant),
 )
 
+# Sessions of people who have signed in to the pages with an API key; of the random token only the hash is kept.
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("key_id", String(12), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+)
+
 # Uploaded data sets; the file of one is named after the hash of its content.
 dataset = Table(
     "dataset",
