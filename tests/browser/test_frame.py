@@ -16,7 +16,7 @@ from tests.browser.conftest import OpenPage
 from tests.service.hand_worker import spec
 
 
-def test_f13_an_empty_service_says_how_to_begin(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+def test_an_empty_service_says_how_to_begin(open_page: OpenPage, served: tuple[str, Settings]) -> None:
     url, _ = served
     seen = open_page(url)
     seen.go("/")
