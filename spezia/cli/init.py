@@ -12,7 +12,8 @@ import typer
 from spezia.cli.data_file import DataFile, DataFileError, read_data_file
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import name_after
-from spezia.cli.write_study import NewStudy, model_for, preset_for, study_text
+from spezia.cli.write_study import NewStudy, study_text
+from spezia.common.first_choices import model_for, preset_for
 from spezia.common.guess_columns import preview
 from spezia.contract.preview import Guess
 from spezia.contract.study_spec import POSTED, StudySpec

@@ -10,12 +10,10 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from service.lifecycle.studies.validate_study import validate_study
-from service.search.presets.presets import PRESETS
 from spezia.cli.main import app
 from spezia.cli.study_file import load_study_file
-from spezia.cli.write_study import EPOCHS, MODELS, NewStudy, preset_for, quoted, study_text
+from spezia.cli.write_study import NewStudy, quoted, study_text
 from spezia.contract.study_spec import StudySpec
-from spezia.contract.tasks import TRAINED_TASKS
 from tests.spezia.common.test_guess_columns import CASES, TEXTS, cycle, lines, table
 
 
@@ -211,14 +209,6 @@ def test_names_of_columns_are_no_escapes_in_a_terminal(folder: Path) -> None:
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
 def test_any_text_is_read_back_from_yaml(text: str) -> None:
     assert YAML(typ="safe", pure=True).load(f"{{one: {quoted(text)}, two: 2}}") == {"one": text, "two": 2}
-
-
-def test_defaults_are_those_of_the_service() -> None:
-    assert set(MODELS) == set(TRAINED_TASKS)
-    for task in TRAINED_TASKS:
-        for n_rows in (100, 100_000):
-            assert task in PRESETS[preset_for(task, n_rows)].tasks
-    assert {name: PRESETS[name].parameters["epochs"].default for name in EPOCHS} == EPOCHS
 
 
 def test_a_file_whose_name_means_something_else_is_named_as_a_file(tmp_path: Path) -> None:
