@@ -170,7 +170,8 @@ def _timed(
     spent = sum(split.entry.seconds_spent for split in filled)
     if filled:
         n_filled = sum(int(split.lengths_N.sum()) for split in filled)
-        fill_seconds = spent * (int(lengths_N.sum()) + n_tokens) / n_filled
+        of_filled = sum((split.entry.seconds_per_row or 0.0) * len(split) for split in filled)
+        fill_seconds = of_filled * (int(lengths_N.sum()) + n_tokens) / n_filled
     pause_seconds = _pause_seconds(begun) if isinstance(prepared.spec.pruner, RungsPruner) else 0.0
     return [
         kind.model_copy(

@@ -60,13 +60,14 @@ class TrunkCache:
         self.proofs = Proofs(folder)
         """What opened trunks have been shown to be, by the make of their models."""
 
-    def entry(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
+    def entry(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], float]) -> TrunkEntry:
         """Open the entry ``key``, after ``write`` has made it if no process of this machine has before.
 
         What is returned stays in place until it is garbage.
 
         Args:
             size_bytes: bytes that ``write`` will write.
+            write: returns the seconds that it has computed for.
 
         Raises:
             CacheUnavailable: no room, no disk, no permission, or another process takes too long over it.
@@ -84,7 +85,7 @@ class TrunkCache:
         except OSError:
             return None
 
-    def _find_or_make(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
+    def _find_or_make(self, key: str, size_bytes: int, write: Callable[[IO[bytes]], float]) -> TrunkEntry:
         waited = 0.0
         while True:
             found = self._find(key)
@@ -134,14 +135,13 @@ class TrunkCache:
                 if is_ours and _is_at(file, path):
                     path.unlink()
 
-    def _make(self, key: str, file: IO[bytes], size_bytes: int, write: Callable[[IO[bytes]], None]) -> TrunkEntry:
+    def _make(self, key: str, file: IO[bytes], size_bytes: int, write: Callable[[IO[bytes]], float]) -> TrunkEntry:
         self._reserve(file, size_bytes)
-        write(file)
+        spent = write(file)
         entry = open_entry(file)
         # In this order: while it has the name of a partial file, nobody else may lock it
         (self._folder / f"{key}.partial").rename(self._folder / f"{key}.trunk")
         fcntl.flock(file, fcntl.LOCK_SH)
-        spent = (entry.seconds_per_row or 0.0) * len(entry.places_N2)
         self.seconds_spent += spent
         return replace(entry, seconds_spent=spent)
 

@@ -53,7 +53,7 @@ class _Header:
     dtype: str
     crc32: int
     seconds: float | None = None
-    """Time that computing the hidden states took; files of before lack it."""
+    """Time that computing the hidden states takes, from the inputs on; files of before lack it."""
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode().ljust(HEADER_BYTES - 1) + b"\n"
@@ -106,11 +106,22 @@ def entry_bytes(n_rows: int, n_tokens: int, width: int, itemsize: int) -> int:
 
 
 def write_entry(
-    file: IO[bytes], n_rows: int, rows: Iterable[tuple[int, Stored]], clock: Callable[[], float] = time.perf_counter
-) -> None:
+    file: IO[bytes],
+    n_rows: int,
+    rows: Iterable[tuple[int, Stored]],
+    *,
+    seconds_below: float | None = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Write all rows, in whatever order they come, each once, into a file of ``entry_bytes``.
 
     The header comes last, so that a writer that dies leaves no valid file.
+
+    Args:
+        seconds_below: time that was taken earlier for what the rows are computed from; ``None``: it is not known.
+
+    Returns:
+        The seconds that computing the rows has taken now.
 
     Raises:
         OSError: the disk is full, or cannot be written.
@@ -129,13 +140,20 @@ def write_entry(
         file.write(content.data)
     crc = zlib.crc32(places_N2.data, crc)
     header = _Header(
-        format=_FORMAT, n_rows=n_rows, n_tokens=n_tokens, width=width, dtype=dtype, crc32=crc, seconds=timed.seconds
+        format=_FORMAT,
+        n_rows=n_rows,
+        n_tokens=n_tokens,
+        width=width,
+        dtype=dtype,
+        crc32=crc,
+        seconds=None if seconds_below is None else seconds_below + timed.seconds,
     )
     file.seek(0)
     file.write(header.encode())
     file.write(places_N2.data)
     # No fsync: after a power cut the checksum tells
     file.flush()
+    return timed.seconds
 
 
 class _Timed:

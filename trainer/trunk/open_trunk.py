@@ -4,7 +4,7 @@ A machine checks once for all models of the same make, as long as the files stay
 
 The output of frozen blocks is a pure function of the example: they run in eval mode and never change. So it is
 computed once for a model, a depth, the inputs of a split and a number format, and kept for all trials, workers
-and later studies of the machine.
+and later studies of the machine. More blocks begin with what fewer of them have put out.
 
 B = rows of a batch, T = tokens of its longest row, D = width of a hidden state, N = rows of a split.
 """
@@ -14,9 +14,8 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -224,8 +223,51 @@ def _entry(cache: TrunkCache, source: _Source, split: Split, plain: _Run) -> Tru
     stored_N = _stored_lengths(split, plain.hidden_BTD)
     width, itemsize = plain.hidden_BTD.shape[-1], 2 if source.precision == "bf16" else 4
     size = entry_bytes(len(split), int(stored_N.sum()), width, itemsize)
-    rows = _all_rows(source, split, stored_N)
-    return cache.entry(source.key(split), size, partial(write_entry, n_rows=len(split), rows=rows, clock=cache.clock))
+
+    def write(file: IO[bytes]) -> float:
+        with _fed_from_below(cache, source, split, plain) as below:
+            rows = _all_rows(source, below.split, stored_N)
+            return write_entry(file, len(split), rows, seconds_below=below.seconds, clock=cache.clock)
+
+    return cache.entry(source.key(split), size, write)
+
+
+class _Below(NamedTuple):
+    """What the output of the frozen blocks is computed from."""
+
+    split: Split
+    seconds: float | None
+    """Time that it took; ``None``: it is not known."""
+
+
+@contextmanager
+def _fed_from_below(cache: TrunkCache, source: _Source, split: Split, plain: _Run) -> Iterator[_Below]:
+    """Feed the first of the frozen blocks if the cache has what they put out, so that only those above are computed.
+
+    What is in an entry does not depend on which ones there were before it: the rows go through the blocks in the same
+    batches, and so come out equal to the last bit, unless they are kept in fewer bits than blocks pass on.
+    """
+    found = _deepest_below(cache, source, split) if source.precision == "fp32" else None
+    if found is None:
+        yield _Below(split, 0.0)
+        return
+    blocks, entry = found
+    trunk = Trunk()
+    trunk.replace_blocks(blocks, [output.form for output in plain.outputs[: len(blocks)]])
+    try:
+        seconds = None if entry.seconds_per_row is None else entry.seconds_per_row * len(split)
+        yield _Below(FedSplit(split=split, trunk=trunk, entry=entry), seconds)
+    finally:
+        restore_blocks(blocks)
+
+
+def _deepest_below(cache: TrunkCache, source: _Source, split: Split) -> tuple[Sequence[nn.Module], TrunkEntry] | None:
+    """Return as many of the first blocks as possible, but not all, whose output is cached, and that output."""
+    for depth in range(len(source.blocks) - 1, 0, -1):
+        blocks = source.blocks[:depth]
+        if entry := cache.find(replace(source, blocks=blocks).key(split)):
+            return blocks, entry
+    return None
 
 
 def _stored_lengths(split: Split, hidden_BTD: torch.Tensor) -> NDArray[np.int64]:

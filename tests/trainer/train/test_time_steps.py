@@ -64,7 +64,9 @@ def test_filling_the_cache_takes_as_long_a_token_as_it_took_for_the_few_rows_tha
         begun = real(prepared, config, **options)
         fed = [split for split in (begun.prepared.train, begun.prepared.validation) if isinstance(split, FedSplit)]
         filled.extend(map(len, fed))
-        fed = [replace(split, entry=replace(split.entry, seconds_spent=3e-6 * split.lengths_N.sum())) for split in fed]
+        fed = [
+            replace(split, entry=replace(split.entry, seconds_per_row=3e-6 * split.lengths_N.mean())) for split in fed
+        ]
         return replace(begun, prepared=replace(begun.prepared, train=fed[0], validation=fed[1])) if fed else begun
 
     real = module.begin_trial
@@ -79,6 +81,13 @@ def test_filling_the_cache_takes_as_long_a_token_as_it_took_for_the_few_rows_tha
     assert cached.fill_seconds == pytest.approx(3e-6 * (n_train + n_validation))
     # one batch of each size is computed, though three are timed
     assert filled[0] <= 4 + 16
+
+
+def test_kinds_that_freeze_the_same_blocks_say_all_what_filling_takes(prepare_study: Prepare) -> None:
+    lora = {"method": {"type": "categorical", "choices": ["full", "lora"]}}
+    times = time_steps(prepare_study(search_space=SPACE | lora), uses_cache=True)
+    assert [kind.fill_seconds > 0 for kind in times.kinds] == [kind.frozen_blocks > 0 for kind in times.kinds]
+    assert [kind.method for kind in times.kinds if kind.frozen_blocks] == ["full", "full", "lora", "lora"]
 
 
 def test_steps_are_timed_however_long_the_frozen_blocks_take(

@@ -30,11 +30,11 @@ def row(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     return np.full((number + 1, WIDTH), float(number), dtype=np.float32)
 
 
-def write(file: IO[bytes]) -> None:
-    write_entry(file, N_ROWS, ((number, row(number)) for number in reversed(range(N_ROWS))))
+def write(file: IO[bytes]) -> float:
+    return write_entry(file, N_ROWS, ((number, row(number)) for number in reversed(range(N_ROWS))))
 
 
-def refuse(_file: IO[bytes]) -> None:
+def refuse(_file: IO[bytes]) -> float:
     raise AssertionError("made twice")
 
 
@@ -91,10 +91,10 @@ def test_contents_are_checked_again_only_if_the_file_has_changed(
 def test_while_one_makes_an_entry_another_waits_for_it(folder: Path) -> None:
     begun, awaited = threading.Event(), threading.Event()
 
-    def write_slowly(file: IO[bytes]) -> None:
+    def write_slowly(file: IO[bytes]) -> float:
         begun.set()
         assert awaited.wait(10)
-        write(file)
+        return write(file)
 
     maker = threading.Thread(target=TrunkCache(folder, 3 * SIZE).entry, args=("a", SIZE, write_slowly))
     maker.start()
@@ -111,10 +111,10 @@ def test_waiting_has_an_end(folder: Path) -> None:
     slept: list[float] = []
     waiting = TrunkCache(folder, 3 * SIZE, sleep=slept.append)
 
-    def write_meanwhile(file: IO[bytes]) -> None:
+    def write_meanwhile(file: IO[bytes]) -> float:
         with pytest.raises(CacheUnavailable, match="another process has been writing the entry a… for 300 s"):
             waiting.entry("a", SIZE, refuse)
-        write(file)
+        return write(file)
 
     assert is_whole(TrunkCache(folder, 3 * SIZE).entry("a", SIZE, write_meanwhile))
     assert sum(slept) == pytest.approx(module.WAIT_SECONDS, abs=0.2)
@@ -192,7 +192,7 @@ def test_more_than_the_budget_evicts_nothing(cache: TrunkCache, folder: Path) ->
     assert keys(folder) == {"a"}
 
 
-def _fill_disk(_file: IO[bytes]) -> None:
+def _fill_disk(_file: IO[bytes]) -> float:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

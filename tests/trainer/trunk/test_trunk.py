@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ from trainer.train.prepare import Prepared, prepare
 from trainer.trial.config import TrialConfig
 from trainer.trunk import open_trunk as module
 from trainer.trunk.cache import TrunkCache
-from trainer.trunk.entry import HEADER_BYTES
+from trainer.trunk.entry import HEADER_BYTES, open_entry, write_entry
 from trainer.trunk.open_trunk import open_trunk
 
 BUDGET = 2**24
@@ -81,7 +81,7 @@ def speed_of(prepared: Prepared, cache: TrunkCache | None, **params: Any) -> Tri
 
 
 class Frozen:
-    """A model with its first blocks frozen, and how often they have been computed."""
+    """A model with its first blocks frozen, how often they have been computed, and for how many rows."""
 
     def __init__(self, prepared: Prepared, depth: int) -> None:
         self.prepared = prepared
@@ -93,13 +93,14 @@ class Frozen:
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(id(parameter) in below or name in prepared.pretrained.missing)
         self.blocks = blocks
-        self.n_computed = 0
+        self.n_computed = self.n_rows = 0
         # inside the block: a hook on the block itself would count its stand-in, too
         inside = next(module for module in blocks[0].modules() if isinstance(module, nn.Linear | Conv1D))
         self.hook = inside.register_forward_hook(self._count)
 
-    def _count(self, *_: object) -> None:
+    def _count(self, _module: nn.Module, args: tuple[torch.Tensor], *_: object) -> None:
         self.n_computed += 1
+        self.n_rows += len(args[0])
 
     def open(self, cache: TrunkCache) -> Prepared:
         splits = self.prepared.train, self.prepared.validation
@@ -229,6 +230,53 @@ def test_frozen_blocks_are_computed_once_for_all_trials(prepared: Prepared, cach
     second.n_computed = 0
     losses(fed, None, frozen_layers=2)
     assert second.n_computed == 0
+
+
+@pytest.mark.parametrize("family", [*tiny.ENCODERS, *tiny.DECODERS])
+def test_more_frozen_blocks_begin_with_what_fewer_put_out_to_the_last_bit(
+    family: str, pristine: Path, tmp_path: Path, cache: TrunkCache
+) -> None:
+    prepared = prepare_family(tmp_path, pristine, family)
+    fewer, more, anew = (Frozen(prepared, depth) for depth in (1, 3, 3))
+    of_fewer = fewer.open(cache)
+    before = entries(tmp_path)
+    of_more = more.open(cache)
+    anew.open(TrunkCache(tmp_path / "empty", BUDGET))
+    n_rows = len(prepared.train) + len(prepared.validation)
+    assert more.n_rows <= 20 < n_rows < anew.n_rows  # the rows of the checks alone
+    made = {file.name: contents(file) for file in entries(tmp_path) if file not in before}
+    assert made == {file.name: contents(file) for file in (tmp_path / "empty").glob("*.trunk")}
+    # what it saves is what all blocks take, what this process has spent is less
+    below, entry = of_fewer.train.entry, of_more.train.entry  # type: ignore[union-attr]
+    assert entry.seconds_per_row - below.seconds_per_row == pytest.approx(entry.seconds_spent / len(prepared.train))
+
+
+def test_a_trial_is_not_fed_what_began_with_something_else(
+    prepared: Prepared, cache: TrunkCache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Frozen(prepared, 1).open(cache)
+    gc.collect()
+    for file in entries(tmp_path):
+        with file.open("r+b") as opened:
+            rewrite_otherwise(opened)
+    more = Frozen(prepared, 2)
+    assert more.open(TrunkCache(tmp_path / "cache", BUDGET)).train is prepared.train
+    assert "the outputs of this model differ" in caplog.text
+
+
+def test_entries_in_bf16_are_not_begun_from(prepared: Prepared, cache: TrunkCache) -> None:
+    prepared = replace(prepared, facts=prepared.facts.model_copy(update={"precision": "bf16"}))
+    Frozen(prepared, 1).open(cache)
+    more = Frozen(prepared, 2)
+    more.open(cache)
+    assert more.n_rows > len(prepared.train) + len(prepared.validation)
+
+
+def rewrite_otherwise(file: IO[bytes]) -> None:
+    """Change all numbers of an entry, and its checksum with them."""
+    entry = open_entry(file)
+    rows = [(row, entry.row(row) * np.float32(1.1)) for row in range(len(entry.places_N2))]
+    write_entry(file, len(rows), rows)
 
 
 @pytest.mark.parametrize("process", ["this", "another"])
