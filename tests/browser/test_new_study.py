@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from service.lifecycle.keys.create_key import create_key
 from service.settings import Settings
+from service.store.sql.engine import DatabaseClock, open_engine
+from service.store.store import Store
 from spezia.cli.study_file import load_study_file
 from spezia.client import Client
+from spezia.contract.key import Scope
 from tests.browser.conftest import OpenPage
+from tests.service.stories.test_datasets import parquet
 from tests.spezia.common.test_guess_columns import TEXTS, cycle, table
 
 pytestmark = pytest.mark.slow
@@ -86,3 +91,39 @@ def test_a_file_that_is_no_table_says_why(served: tuple[str, Settings], open_pag
     watched.go("/new")
     drop(watched.page, "notes.csv", b"once upon a time")
     expect(watched.page.locator('[data-message-for="data.train"]')).to_contain_text("this is not CSV")
+
+
+def test_columns_of_parquet_are_named_by_hand(served: tuple[str, Settings], open_page: OpenPage) -> None:
+    watched = open_page(served[0])
+    page = watched.page
+    watched.go("/new")
+    page.wait_for_selector("form[data-is-ready]")
+    page.set_input_files("#file", {"name": "talks.parquet", "mimeType": "", "buffer": parquet()})
+    expect(page.locator("#file-note")).to_contain_text("name task and columns yourself")
+    expect(page.locator("#preview")).to_be_hidden()
+    page.fill("#column-label", "intent")
+    expect(page.locator("#yaml")).to_contain_text("columns: {text: text, label: intent}")
+    expect(page.locator("#checked")).to_contain_text("Can run")
+
+
+def test_whoever_signs_in_begins_a_study_of_their_own(served: tuple[str, Settings], open_page: OpenPage) -> None:
+    url, settings = served  # the last test here: from now on the service asks for keys
+    engine = open_engine(settings.database)
+    alice = create_key(Store(engine, DatabaseClock()), "alice", [Scope.WRITE])
+    engine.dispose()
+    watched = open_page(url)
+    page = watched.page
+    page.wait_for_timeout(1500)  # so long a service may stay open after its first key was made
+    watched.go("/new")
+    page.get_by_label("API key").fill(alice)
+    page.keyboard.press("Enter")
+    drop(page)
+    expect(page.locator("#checked")).to_contain_text("Can run")
+    expect(page.locator("#curl")).to_contain_text("Bearer $SPEZIA_API_KEY")
+    watched.expected.append("error: Failed to load resource")  # there may be no page of a study without trials
+    page.fill("#name", "of-alice")
+    expect(page.locator("#create")).to_be_enabled()
+    page.click("#create")
+    page.wait_for_url("**/studies/of-alice")
+    with Client(url, alice) as client:
+        assert client.get_study("of-alice").owner == "alice"

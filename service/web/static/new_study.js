@@ -65,6 +65,10 @@ async function take(file) {
 }
 
 async function look(task) {
+  if (data.format === "parquet") {
+    [preview, guess] = [null, null];
+    return note(`${data.name} is uploaded. Parquet is read by workers alone, so name task and columns yourself.`);
+  }
   try {
     preview = await request("GET", `/v1/datasets/${data.sha256}/preview${task ? `?task=${task}` : ""}`);
     guess = preview.guess;
