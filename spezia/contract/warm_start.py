@@ -3,18 +3,27 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from spezia.contract.objectives import Objective
 from spezia.contract.samplers import GridSampler, Sampler
 from spezia.contract.tasks import Task
-from spezia.contract.wire import ONE, SEVERAL, Count, Name, Reply, one_or_several
+from spezia.contract.wire import ONE, SEVERAL, Count, Name, Reply, one_or_several, refuse
 
 MAX_STUDIES = 8
 """Largest number of finished studies that a warm start looks into."""
 
+
+def _want_a_list(value: object) -> object:
+    """Say to whoever gives one name as text that names stand in a list."""
+    if isinstance(value, str) and value not in ("auto", "none"):
+        message = f"choose from auto, none; names of studies stand in a list: [{value!r}]"
+        refuse("WarmStart", [((), message, value)])
+    return value
+
+
 WarmStart = Annotated[
-    Annotated[Literal["auto", "none"], Tag(ONE)]
+    Annotated[Literal["auto", "none"], BeforeValidator(_want_a_list), Tag(ONE)]
     | Annotated[list[Name], Field(min_length=1, max_length=MAX_STUDIES), Tag(SEVERAL)],
     Discriminator(one_or_several),
 ]

@@ -23,13 +23,21 @@ def conclude(tx: Transaction, study: StudyRow, why_now: str | None = None) -> St
     """
     wanted, ended = _runs(tx, study)
     baseline = baseline_of(tx, study)
-    n_cut = sum(row.failure is not None and row.failure.failure_class == _OUT_OF_TIME for row in ended.values())
+    n_cut = _n_cut(ended)
     if baseline is not None and len(ended) == len(wanted) and not n_cut:
         best = best_trials(tx, study)
         return studies.change(tx, study, confirmation=verdict(study.spec, best, baseline, ended))
     why = why_now or (f"time was up for {n_cut} runs" if n_cut else "the study has no baseline to compare with")
     sentence = f"not confirmed: {why}; {_progress(wanted, ended)}, and nothing is claimed"
     return studies.change(tx, study, confirmation=_unfinished(tx, study, "incomplete", sentence, wanted, ended))
+
+
+def lacks_runs(tx: Transaction, study: StudyRow) -> bool:
+    """Whether the confirmation of a study was left incomplete for want of runs that might still be made."""
+    if study.confirmation is None or study.confirmation.state != "incomplete" or not best_trials(tx, study):
+        return False
+    wanted, ended = _runs(tx, study)
+    return len(ended) < len(wanted) or _n_cut(ended) > 0
 
 
 def show_confirmation(tx: Transaction, study: StudyRow, *, search_has_ended: bool) -> Confirmation | None:
@@ -46,6 +54,11 @@ def _runs(tx: Transaction, study: StudyRow) -> tuple[list[Run], dict[Run, RunRow
     """All runs that there are to be, and those that have ended, both in their order."""
     wanted, ended = wanted_runs(tx, study), confirm_runs.of_study(tx, study.uuid)
     return wanted, {run: ended[run] for run in wanted if run in ended}
+
+
+def _n_cut(ended: Mapping[Run, RunRow]) -> int:
+    """How many runs were cut short."""
+    return sum(row.failure is not None and row.failure.failure_class == _OUT_OF_TIME for row in ended.values())
 
 
 def _unfinished(

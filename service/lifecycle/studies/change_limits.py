@@ -3,7 +3,8 @@
 from typing import Any
 
 from service.errors import Invalid
-from service.lifecycle.studies.state_machine import reopen, settle
+from service.lifecycle.confirmation.conclude import lacks_runs
+from service.lifecycle.studies.state_machine import reopen, resume_confirmation, settle
 from service.store import studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -18,11 +19,12 @@ BUDGETS = ("n_trials", "timeout_seconds", "device_seconds")
 def change_limits(store: Store, name: str, change: StudyChange) -> None:
     """Change the limits of a study, up or down; trials that run keep the time that they were given.
 
-    An ended study goes on when a budget is raised, if the limits leave it more trials to run.
+    An ended study goes on when a budget is raised, if the limits leave it more trials to run, or runs that its
+    confirmation lacks.
 
     Raises:
         StudyNotFound: There is no study of this name.
-        StudyEnded: A budget is raised, but the study cannot go on.
+        StudyEnded: A budget is raised, but the study, or its confirmation, cannot go on.
         Invalid: There are more trials already than ``n_trials`` allows.
     """
     given = change.model_dump(exclude_unset=True)
@@ -32,8 +34,9 @@ def change_limits(store: Store, name: str, change: StudyChange) -> None:
         study = studies.lock(tx, name)
         is_raised = any(_is_raised(study.spec, field, given) for field in BUDGETS)
         study = _store_limits(tx, study, given)
-        goes_on = is_raised and study.has_ended and trials.counts(tx, study).n_total < study.spec.n_trials
-        settle(tx, reopen(tx, study) if goes_on else study)
+        if is_raised and study.has_ended:
+            study = _go_on(tx, study)
+        settle(tx, study)
 
 
 def allow_one_more_trial(tx: Transaction, study: StudyRow) -> StudyRow:
@@ -50,6 +53,13 @@ def allow_one_more_trial(tx: Transaction, study: StudyRow) -> StudyRow:
         message = f"a study holds {MAX_TRIALS} trials at most; post a new study"
         raise Invalid(FieldProblem(field="n_trials", message=message))
     return reopen(tx, _store_limits(tx, study, {"n_trials": before + 1}))
+
+
+def _go_on(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Let an ended study do what its limits, one of which was raised, leave it to do."""
+    if trials.counts(tx, study).n_total < study.spec.n_trials:
+        return reopen(tx, study)
+    return resume_confirmation(tx, study) if study.state == "complete" and lacks_runs(tx, study) else study
 
 
 def _is_raised(spec: StudySpec, field: str, given: dict[str, Any]) -> bool:

@@ -133,12 +133,23 @@ def reopen(tx: Transaction, study: StudyRow) -> StudyRow:
         )
     if reason := spent_budget(tx, study):
         raise StudyEnded(f"study {study.name!r} cannot go on: {reason}")
-    return studies.change(tx, study, state="running", ending=None, failure=None, finished_at=None, has_card=False)
+    return _running(tx, study)
+
+
+def resume_confirmation(tx: Transaction, study: StudyRow) -> StudyRow:
+    """Let a locked study that has ended make the runs that its confirmation lacks, and begin no trial.
+
+    Raises:
+        StudyEnded: A limit leaves no room for them; the reason says which.
+    """
+    if reason := _why_not_confirmed(tx, study):
+        raise StudyEnded(f"the winner of study {study.name!r} cannot be confirmed: {reason}; raise that limit too")
+    return _running(tx, drop_score(tx, study))
 
 
 def drop_score(tx: Transaction, study: StudyRow) -> StudyRow:
-    """Forget the winner's score, and its confirmation, of a locked study in which a trial is about to start; harmless
-    if there is none.
+    """Forget the winner's score, and its confirmation, of a locked study that may come to another winner; harmless if
+    there is none.
 
     Runs that have confirmed a trial stay good for that trial.
     """
@@ -226,6 +237,10 @@ def needs_confirmation(tx: Transaction, study: StudyRow) -> bool:
     if not _awaits_confirmation(study) or study.ending in ("cancelled", "failed"):
         return False
     return best_trial(trials.all_of(tx, study), study.spec) is not None
+
+
+def _running(tx: Transaction, study: StudyRow) -> StudyRow:
+    return studies.change(tx, study, state="running", ending=None, failure=None, finished_at=None, has_card=False)
 
 
 def _awaits_confirmation(study: StudyRow) -> bool:

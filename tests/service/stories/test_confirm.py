@@ -204,6 +204,38 @@ def test_runs_that_time_is_up_for_are_told_and_nothing_is_claimed(
     assert "its timeout_seconds have passed" in found["sentence"]
 
 
+@pytest.mark.parametrize("n_done", [2, 5], ids=["runs are missing", "one was cut short"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_confirmation_that_time_was_up_for_goes_on_when_there_is_more(
+    http: TestClient, worker: HandWorker, clock: FakeClock, n_done: int
+) -> None:
+    search(http, worker, 0.9, 0.4, timeout_seconds=100.0, device_seconds=1000.0)
+    run_all(worker, CONFIRMED, n=n_done)
+    held = worker.take()
+    clock.advance(101)
+    assert fail_run(worker, held, "budget").status_code == 200
+    assert (state(http), confirmation(http)["state"]) == ("complete", "incomplete")
+    refused = http.patch("/v1/studies/feedback", json={"device_seconds": 2000.0})
+    assert (refused.status_code, refused.json()["code"]) == (409, "study-ended")
+    assert refused.json()["detail"].endswith("its timeout_seconds have passed; raise that limit too")
+    assert http.patch("/v1/studies/feedback", json={"timeout_seconds": 1000.0}).status_code == 200
+    assert (state(http), confirmation(http)["state"]) == ("running", "running")
+    in_order = [(number, seed) for seed in range(3) for number in (1, 0)]
+    assert run_all(worker, CONFIRMED, n=6 - n_done) == in_order[n_done:]  # what was done stays good
+    assert (state(http), confirmation(http)["state"], confirmation(http)["winner"]) == ("complete", "complete", 1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_raising_a_budget_changes_nothing_of_a_confirmation_that_is_complete(
+    http: TestClient, worker: HandWorker
+) -> None:
+    search(http, worker, 0.9, 0.4, timeout_seconds=100.0)
+    run_all(worker, CONFIRMED, n=6)
+    before = http.get("/v1/studies/feedback/best").json()
+    assert http.patch("/v1/studies/feedback", json={"timeout_seconds": 1000.0}).status_code == 200
+    assert (state(http), http.get("/v1/studies/feedback/best").json()) == ("complete", before)
+
+
 @pytest.mark.slow
 def test_runs_are_in_the_budget_of_device_seconds(http: TestClient, worker: HandWorker) -> None:
     search(http, worker, 0.9, 0.4, device_seconds=8.0)  # of which the trials have used 4

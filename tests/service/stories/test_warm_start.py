@@ -185,7 +185,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "warm_start",
         "a grid tries each of its points anyway",
     ),
-    "no word": ({"warm_start": "yes"}, "warm_start", "choose from auto, none"),
+    "no word": (
+        {"warm_start": "old"},
+        "warm_start",
+        "choose from auto, none; names of studies stand in a list: ['old']",
+    ),
     "no names": ({"warm_start": []}, "warm_start", "1 entries or more"),
 }
 
