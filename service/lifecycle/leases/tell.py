@@ -162,9 +162,11 @@ def _work_out_ahead(store: Store, proposer: Proposer, lease_id: str, token: str,
             return None
         seen, attrs = trials.all_of(tx, study), tx.trials.get_study_system_attrs(study.study_id)
         facts = with_measured_before(tx, study, outcome.facts, held.worker_id)
-        quoted = quote_prepared(tx, study, facts, outcome.device_seconds)
         past = past_studies(tx, study, facts)
     first = propose_first_trials(proposer, study, facts, past, seen, attrs)
+    begins_with = [trial.params for trial in seen] + [proposal.params for proposal, _ in first.proposals]
+    with store.reading() as tx:
+        quoted = quote_prepared(tx, study, facts, begins_with, outcome.device_seconds)
     return _Ahead(facts=facts, past=past, first=first, quoted=quoted)
 
 

@@ -1,34 +1,39 @@
 """Say what a study will take: when its steps have been timed, and before that by an earlier study of the same."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.studies.budgets import elapsed_seconds
 from service.lifecycle.studies.measured_before import MOST_LOOKED_AT, device_name, subject_of
 from service.search.quote.quote_study import quote_study
-from service.store import attempts, quotes, studies, workers
+from service.store import attempts, quotes, studies, trials, workers
 from service.store.leases import Kind, Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.facts import Facts
 from spezia.contract.quote import Quote
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import Params, StudySpec
 
 _BEFORE_TRIALS: tuple[Kind, ...] = ("prepare", "probe")
 """What leases are for whose device seconds a study has spent when it is quoted, besides trials that have begun."""
 
 
-def quote_prepared(tx: Transaction, study: StudyRow, facts: Facts, prepare_seconds: float) -> Quote | None:
+def quote_prepared(
+    tx: Transaction, study: StudyRow, facts: Facts, begins_with: Sequence[Params], prepare_seconds: float
+) -> Quote | None:
     """Return what a study will take that has been prepared now; ``None`` where no steps were timed.
 
     Args:
+        begins_with: Params of the trials that it begins with, named as in Optuna's tables.
         prepare_seconds: Device seconds that preparing it has taken.
     """
     return quote_study(
         study.spec,
         facts,
         n_workers=len(workers.all_seen_within(tx, LEASE_SECONDS)),
+        begins_with=begins_with,
         prepare_seconds=prepare_seconds,
         elapsed_seconds=elapsed_seconds(tx, study),
     )
@@ -50,6 +55,7 @@ def quote_probed(tx: Transaction, study: StudyRow, facts: Facts, probe_seconds: 
         study.spec,
         facts,
         n_workers=len(workers.all_seen_within(tx, LEASE_SECONDS)),
+        begins_with=[trial.params for trial in trials.all_of(tx, study)],
         prepare_seconds=sum(float(row.device_seconds) for row in before),
         probe_seconds=probe_seconds,
         elapsed_seconds=max(0.0, elapsed_seconds(tx, study) - probe_seconds),

@@ -54,6 +54,7 @@ def quote_study(
     facts: Facts,
     *,
     n_workers: int,
+    begins_with: Sequence[Params] | None = None,
     prepare_seconds: float = 0.0,
     probe_seconds: float | None = None,
     elapsed_seconds: float = 0.0,
@@ -62,6 +63,8 @@ def quote_study(
 
     Args:
         n_workers: workers that are there.
+        begins_with: params of the trials that the study begins with, named as in Optuna's tables; ``None``: they are
+            not known beyond the baseline and what is enqueued.
         prepare_seconds: device seconds that preparing the study has taken.
         probe_seconds: device seconds for which one worker has measured similarity and steps since then; ``None``: it
             is not known.
@@ -74,7 +77,7 @@ def quote_study(
     size = space_size(spec) if isinstance(spec.sampler, GridSampler) else None  # others try a point again
     n_trials = spec.n_trials if size is None else min(size, spec.n_trials)
     n_workers = max(1, min(n_workers, n_trials, spec.n_parallel or n_workers))
-    studies = list(_studies(spec, facts, times, n_trials))
+    studies = list(_studies(spec, facts, times, n_trials, begins_with))
     all_epochs = {one.epochs for study in studies for one in study}
     fleet = _Fleet(
         spec=spec,
@@ -98,12 +101,15 @@ def quote_study(
     )
 
 
-def _studies(spec: StudySpec, facts: Facts, times: StepTimes, n_trials: int) -> Iterator[list[TrialCost]]:
+def _studies(
+    spec: StudySpec, facts: Facts, times: StepTimes, n_trials: int, begins_with: Sequence[Params] | None
+) -> Iterator[list[TrialCost]]:
     """Yield the trials of studies such as this one may be: those that it begins with, and others by chance."""
     chance = Random(spec.seed)
     costs = TrialCosts(facts, times.kinds)
-    first = [baseline(spec, facts).params] if spec.baseline else []
-    begun = [costs.of(draw_params(spec, chance, given)) for given in [*first, *spec.enqueue][:_MOST_TRIALS]]
+    if begins_with is None:
+        begins_with = [*([baseline(spec, facts).params] if spec.baseline else []), *spec.enqueue]
+    begun = [costs.of(draw_params(spec, chance, given)) for given in begins_with[:_MOST_TRIALS]]
     drawn = [costs.of(draw_params(spec, chance, {})) for _ in range(_N_DRAWN)]
     n_shown = min(n_trials, _MOST_TRIALS)
     for _ in range(_ROUNDS):

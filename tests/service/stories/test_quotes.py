@@ -81,6 +81,25 @@ def test_a_study_is_quoted_as_soon_as_a_worker_has_timed_steps_while_others_trai
     assert study["quote_error"] == pytest.approx((1 + 3 + 3 * 9.5) / (1 + 3 + 4 + OF_TRIALS) - 1)
 
 
+@pytest.mark.parametrize("is_probed", [False, True], ids=["when it is prepared", "when a probe has timed steps"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_quote_counts_the_trials_that_a_warm_start_takes(
+    http: TestClient, worker: HandWorker, is_probed: bool
+) -> None:
+    space = {"search_space": {"epochs": {"type": "int", "low": 1, "high": 50}}, "n_trials": 1}
+    assert http.post("/v1/studies", json=spec(name="old", enqueue=[{"epochs": 40}], **space)).status_code == 201
+    worker.prepare()
+    worker.run_trial(0.5)
+    assert http.post("/v1/studies", json=spec(warm_start=["old"], **space)).status_code == 201
+    if is_probed:
+        worker.prepare(awaits_step_times=True)
+        assert tell_probe(worker, worker.take(), step_times=TIMES) == 200
+    else:
+        worker.prepare(step_times=TIMES)
+    quote = shown(http)["quote"]
+    assert quote["device_seconds"]["expected"] == pytest.approx(1 + 3 * is_probed + (1 + 40 * 2.5))
+
+
 def test_a_study_that_was_quoted_before_its_first_trial_is_not_quoted_again(
     http: TestClient, worker: HandWorker
 ) -> None:
