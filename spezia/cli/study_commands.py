@@ -1,5 +1,6 @@
 """Commands about studies: check, submit, follow, steer, list and remove them; and the workers that carry them out."""
 
+import json
 from collections.abc import Callable
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from spezia.cli.study_file import load_study_file
 from spezia.cli.tables import preset_table, presets_table, show_validation, studies_table, workers_table
 from spezia.client import Client, Unreachable
 from spezia.client.address import address, known_address
+from spezia.contract.advice import Change
 from spezia.contract.preset import PresetList
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import StudyChange, StudySpec
@@ -149,6 +151,24 @@ def delete(name: Name, server: Server = None) -> None:
 
 
 @app.command()
+def clone(
+    name: Name,
+    new_name: Annotated[
+        str | None, typer.Argument(help="Name of the new study; absent: the service makes one up.", show_default=False)
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change of the spec, such as search_space.epochs.high=6."),
+    ] = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a new study from the spec of another one, with changes such as those that advice names."""
+    asked = [_change(one) for one in changes or []]
+    _act(name, server, lambda client, name: client.clone(name, new_name, asked), as_json=as_json)
+
+
+@app.command()
 def extend(
     name: Name,
     n_trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
@@ -181,6 +201,16 @@ def _validate(spec: StudySpec, server: str | None) -> Validation:
             return client.validate(spec)
         except Unreachable as nobody:
             raise Unreachable(f"{nobody}, or check it without one: pip install 'spezia[service]'") from None
+
+
+def _change(text: str) -> Change:
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text!r} has no value; write FIELD=VALUE", param_hint="--set")
+    try:
+        return Change(field=field, value=json.loads(value))
+    except ValueError:
+        return Change(field=field, value=value)
 
 
 def _act(name: str, server: str | None, verb: Callable[[Client, str], Study], *, as_json: bool) -> None:

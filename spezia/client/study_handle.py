@@ -1,11 +1,13 @@
 """A study to hold on to: what one does with it and asks of it, each a call of the service."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spezia.client.calls import Calls
 from spezia.client.trials_dataframe import trials_dataframe
 from spezia.common.lazy_module import LazyModule
+from spezia.contract.advice import Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.study import Study
 from spezia.contract.study_spec import Params, StudyChange
@@ -98,6 +100,10 @@ class StudyHandle:
     def extend(self, change: StudyChange) -> Study:
         """Change the study's limits; an ended one goes on when a budget is raised."""
         return self._calls.extend(self.name, change)
+
+    def clone(self, name: str | None = None, changes: Sequence[Change] = ()) -> "StudyHandle":
+        """Create a study with the spec of this one, with ``changes`` such as those of its advice; return it."""
+        return StudyHandle(self._calls, self._calls.clone(self.name, name, changes).name)
 
     def enqueue(self, params: Params) -> TrialDetail:
         """Add a trial of given params, which is run next; searched params that are left out are drawn."""

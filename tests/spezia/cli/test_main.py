@@ -208,3 +208,12 @@ def test_a_full_disk_is_one_clear_line(spezia: Spezia, tmp_path: Path, monkeypat
     monkeypatch.setattr("spezia.client.client.Client.best_model", full)
     ended = spezia("pull", "toy", tmp_path / "model")
     assert (ended.exit_code, ended.stderr) == (1, f"spezia: {tmp_path / 'model'}: No space left on device\n")
+
+
+def test_clone_sends_what_is_set(spezia: Spezia, service: ScriptedService) -> None:
+    service.answers["POST /v1/studies/toy/clone"] = make_study(name="toys", state="running")
+    cloned = spezia("clone", "toy", "toys", "--set", "n_trials=40", "--set", "model.name=a=b")
+    assert cloned.output == "toys: running\n"
+    changes = [{"field": "n_trials", "value": 40}, {"field": "model.name", "value": "a=b"}]
+    assert json.loads(service.requests[-1].content) == {"name": "toys", "changes": changes}
+    assert spezia("clone", "toy", "--set", "n_trials").exit_code == 2

@@ -122,7 +122,7 @@ def hostile_service() -> dict[str, Any]:
         warm_start=HOSTILE,
     )
     comparison = make_comparison("equal").model_copy(update={"sentence": HOSTILE, "reasons": [HOSTILE]})
-    verbs = {f"POST /v1/studies/toy/{verb}": study for verb in ("pause", "resume", "stop", "cancel")}
+    verbs = {f"POST /v1/studies/toy/{verb}": study for verb in ("clone", "pause", "resume", "stop", "cancel")}
     return {
         **verbs,
         "GET /v1/studies": StudyList(studies=[study], next_page_token=None),
@@ -154,6 +154,8 @@ COMMANDS: dict[str, list[str]] = {
     "trials": ["toy"],
     "log": ["toy", "1"],
     "pull": ["toy", "model"],
+    "predict": ["toy", "a text"],
+    "clone": ["toy", "toys", "--set", "n_trials=3"],
     "replay": ["toy", "1"],
     "pause": ["toy"],
     "resume": ["toy"],
@@ -173,8 +175,13 @@ OPTIONS = {
     "watch": ["--json"],
 }
 """Options that change what a command prints; where it is one model alone, `submit --json` stands for all."""
-CASES = [(command, option) for command in COMMANDS for option in ["", *OPTIONS.get(command, [])] if command != "pull"]
-"""All but `pull`, which prints its own argument."""
+CASES = [
+    (command, option)
+    for command in COMMANDS
+    for option in ["", *OPTIONS.get(command, [])]
+    if command not in ("pull", "predict")
+]
+"""All but `pull`, which prints its own argument, and `predict`: tests/spezia/cli/test_predict.py."""
 
 
 @pytest.mark.parametrize(("command", "option"), CASES)

@@ -10,6 +10,7 @@ from spezia import Client, SpeziaError, StudyChange, StudyHandle
 from spezia.client import study_handle, trials_dataframe
 from spezia.common.extras import MissingExtra
 from spezia.common.home_lock import hold
+from spezia.contract.advice import Change, StudyClone
 from spezia.contract.failure import Failure
 from spezia.contract.trial import TrialList
 from spezia.terminal.screen import Screen
@@ -71,6 +72,13 @@ def test_a_study_is_extended_added_to_and_deleted(study: StudyHandle, service: S
     assert study.enqueue({"learning_rate": 1e-4}).number == 3
     study.delete()
     assert service.paths()[-3:] == [f"PATCH {TOY}", f"POST {TOY}/trials", f"DELETE {TOY}"]
+
+
+def test_a_study_is_cloned(study: StudyHandle, service: ScriptedService) -> None:
+    service.answers[f"POST {TOY}/clone"] = make_study(name="toys")
+    assert study.clone("toys", [Change(field="n_trials", value=40)]).name == "toys"
+    sent = StudyClone.model_validate_json(service.requests[-1].content)
+    assert sent == StudyClone(name="toys", changes=[Change(field="n_trials", value=40)])
 
 
 def test_the_best_model_is_a_folder_of_the_studys_name(
