@@ -47,6 +47,13 @@ def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
     return list(tx.connection.execute(wanted.order_by(decision.c.attempt, decision.c.step)))
 
 
+def last_of_study(tx: Transaction, study_uuid: str, limit: int) -> list[Row[Any]]:
+    """Return the rows of the last ``limit`` decisions on a study's trials, the newest first."""
+    wanted = select(decision).where(decision.c.study_uuid == study_uuid)
+    newest_first = wanted.order_by(decision.c.decided_at.desc(), decision.c.number.desc(), decision.c.step.desc())
+    return list(tx.connection.execute(newest_first.limit(limit)))
+
+
 def forget_study(tx: Transaction, study_uuid: str) -> None:
     """Drop the decisions on a study's trials."""
     tx.connection.execute(delete(decision).where(decision.c.study_uuid == study_uuid))

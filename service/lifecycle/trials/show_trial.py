@@ -39,7 +39,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         **summary.__dict__,
         intermediate_values=[_evaluation(row) for row in evaluations],
         attempts=[_attempt(row) for row in past],
-        decisions=[_decision(row) for row in decided],
+        decisions=[describe_decision(row) for row in decided],
         best_step=best.step if best else None,
         generalization_gap=generalization_gap(best.metrics) if best else None,
         warnings=[str(one.finding) for one in advised],
@@ -61,7 +61,8 @@ def _evaluation(row: Any) -> Evaluation:
     )
 
 
-def _decision(row: Any) -> PruneDecision:
+def describe_decision(row: Any) -> PruneDecision:
+    """Describe a row of `decision` as people see it."""
     return PruneDecision(**{name: getattr(row, name) for name in PruneDecision.model_fields})
 
 
