@@ -1,0 +1,162 @@
+"""The pages of a study and its trials, as people use them: live, by keyboard, narrow, dark, and with hostile texts."""
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect
+
+from service.settings import Settings
+from tests.browser.conftest import OpenPage
+from tests.browser.filled import begin, run_trials, say
+
+pytestmark = pytest.mark.slow
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+def stay(page: Page) -> None:
+    """Mark the page, so that `has_stayed` can tell whether it was loaded again."""
+    page.evaluate("window.isTheSame = true")
+
+
+def has_stayed(page: Page) -> bool:
+    return page.evaluate("window.isTheSame === true") is True
+
+
+def test_a_study_is_watched_live_without_loading_its_page_again(
+    open_page: OpenPage, served: tuple[str, Settings]
+) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        worker = begin(http, "live")
+        run_trials(worker, 3)
+        held = worker.take()
+        seen = open_page(url)
+        seen.go("/studies/live")
+        page = seen.page
+        expect(page.locator("#curves canvas")).to_be_visible()
+        stay(page)
+        expect(page.locator("#state")).to_contain_text("3 of 30 ended")
+        worker.report(held, 1, 0.1, final=True)
+        assert worker.finish(held).status_code == 200
+        expect(page.locator("#state")).to_contain_text("4 of 30 ended")
+        expect(page.locator("#best h2")).to_contain_text("trial 3")
+        assert has_stayed(page)
+        seen.shots("study")
+
+
+def test_a_study_is_paused_resumed_extended_and_stopped_by_its_buttons(
+    open_page: OpenPage, served: tuple[str, Settings]
+) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        run_trials(begin(http, "buttons"), 2)
+        seen = open_page(url)
+        seen.go("/studies/buttons")
+        page = seen.page
+        page.get_by_role("button", name="Pause").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#state .badge-paused")).to_be_visible()
+        page.get_by_role("button", name="Resume").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#state .badge-running")).to_be_visible()
+        page.get_by_role("button", name="Extend").click()
+        page.get_by_role("spinbutton", name="Trials").fill("31")
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_contain_text("of 31 ended")
+        page.get_by_role("button", name="Stop").click()
+        page.keyboard.press("Escape")
+        assert http.get("/v1/studies/buttons").json()["state"] == "running"
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="Stop the study").click()
+        expect(page.locator("#state .badge-complete")).to_be_visible()
+        page.get_by_role("button", name="Pause").click(force=True)
+        expect(page.get_by_text("The study is complete.").first).to_be_visible()
+
+
+def test_trials_are_filtered_sorted_and_compared(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        run_trials(begin(http, "table"), 8)
+        seen = open_page(url)
+        seen.go("/studies/table")
+        page = seen.page
+        stay(page)
+        page.get_by_label("State").select_option("PRUNED")
+        expect(page.locator("#trials tbody .badge-complete")).to_have_count(0)
+        page.get_by_label("State").select_option("")
+        page.get_by_label("Order").select_option("value")
+        expect(page.locator("#trials tbody tr").first).to_have_class("is-best")
+        assert has_stayed(page)
+        page.get_by_role("button", name="Compare the chosen trials").click()
+        expect(page.get_by_text("0 trials are chosen").first).to_be_visible()
+        for box in page.get_by_role("checkbox").all()[:3]:
+            box.check()
+        page.get_by_role("button", name="Compare the chosen trials").click()
+        expect(page.locator("#compare-chart canvas")).to_be_visible()
+        expect(page.locator("#compare-table thead th")).to_have_count(3)
+        seen.shots("compare")
+
+
+def test_pointing_at_a_curve_shows_its_params_and_a_click_opens_its_trial(
+    open_page: OpenPage, served: tuple[str, Settings]
+) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        run_trials(begin(http, "hover"), 1)
+        seen = open_page(url)
+        seen.go("/studies/hover")
+        page = seen.page
+        page.locator("#curves").scroll_into_view_if_needed()
+        box = page.locator("#curves .u-over").bounding_box()
+        assert box is not None
+        # the only curve ends at the right of the chart, low
+        page.mouse.move(box["x"] + box["width"] * 0.99, box["y"] + box["height"] * 0.9)
+        expect(page.locator("#curve-tip")).to_contain_text("learning_rate = ")
+        page.mouse.down()
+        page.mouse.up()
+        page.wait_for_url("**/studies/hover/trials/0")
+
+
+def test_the_log_of_a_running_trial_is_followed(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        worker = begin(http, "log")
+        held = worker.take()
+        say(http, held, "the first line\n")
+        worker.report(held, 1, 0.5)
+        seen = open_page(url)
+        seen.go("/studies/log/trials/0")
+        page = seen.page
+        expect(page.locator("#log")).to_have_text("the first line\n")
+        say(http, held, f"{EVIL}\n")
+        expect(page.locator("#log")).to_contain_text(EVIL)
+        expect(page.locator("#metric-charts canvas")).to_have_count(2)
+        assert page.locator("#log *").count() == 0
+        seen.shots("trial")
+        page.get_by_role("button", name="Cancel").click()
+        with page.expect_response("**/trials/0/cancel"):
+            page.get_by_role("button", name="Cancel the trial").click()
+        assert worker.heartbeat(held) == "cancel"
+        worker.fail(held, "cancelled")
+        expect(page.locator("#trial-state .badge-fail")).to_be_visible()
+
+
+def test_hostile_texts_are_shown_as_text_on_page_and_charts(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        worker = begin(http, "hostile", model={"name": EVIL}, fixed={"lr_schedule": "linear"}, baseline=False)
+        held = worker.take()
+        worker.report(held, 1, 0.5, **{EVIL: 1.0})
+        say(http, held, EVIL)
+        assert worker.finish(held, "FAIL", failure_class="exception", message=EVIL).status_code == 200
+        run_trials(worker, 2)
+        seen = open_page(url)
+        dialogs: list[str] = []
+        seen.page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+        for path in ("", "/trials/0", "/trials/1", "/compare?trials=0,1"):
+            seen.go(f"/studies/hostile{path}")
+            seen.page.wait_for_load_state("load")
+            expect(seen.page.locator(".chart canvas").first).to_be_visible()
+            assert seen.page.locator("img[src=x]").count() == 0
+            assert seen.page.locator("script:not([src])").count() == 0
+        assert dialogs == []
