@@ -15,13 +15,15 @@ from spezia.cli.study_file import name_after
 from spezia.cli.write_study import NewStudy, study_text
 from spezia.common.first_choices import model_for, preset_for
 from spezia.common.guess_columns import preview
-from spezia.contract.preview import Guess
+from spezia.common.table_head import TableHead
+from spezia.contract.preview import ColumnKind, Guess
 from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.tasks import TASKS, TRAINED_TASKS, Task
 from spezia.contract.wire import nearest_name_hint
 from spezia.terminal.screen import say
 
 _USUAL_NAMES = {"train", "training", "data", "dataset"}
+_KINDS: dict[str, tuple[ColumnKind, ...]] = {"text": ("text",), "label": ("label", "labels", "number")}
 _WORDS = {"high": "sure", "medium": "likely", "low": "a guess"}
 
 
@@ -135,11 +137,24 @@ def _given_columns(text: str | None, label: str | None, others: Sequence[str]) -
 
 def _guess(file: DataFile, task: Task | None, given: Mapping[str, str]) -> Guess | None:
     """Return what the table is for, where the columns given do not rule it out."""
-    guess = preview(file.head, task).guess
+    head = _without_rivals(file.head, given)
+    guess = preview(head, task).guess
     if guess is not None and not set(given) <= set(_guessed(guess)) and task is None:
-        fitting = (preview(file.head, each).guess for each in TRAINED_TASKS)
+        fitting = (preview(head, each).guess for each in TRAINED_TASKS)
         return next((each for each in fitting if each is not None and set(given) <= set(_guessed(each))), guess)
     return guess
+
+
+def _without_rivals(head: TableHead, given: Mapping[str, str]) -> TableHead:
+    """Leave out the columns that might be taken for one that is given: what that holds decides the task."""
+    rivals = {kind for field, kinds in _KINDS.items() if field in given for kind in kinds}
+    kept = [
+        number
+        for number, column in enumerate(preview(head).columns)
+        if column.kind not in rivals or head.columns[number] in given.values()
+    ]
+    columns = [head.columns[number] for number in kept]
+    return replace(head, columns=columns, rows=[[row[number] for number in kept] for row in head.rows])
 
 
 def _guessed(guess: Guess) -> dict[str, str]:

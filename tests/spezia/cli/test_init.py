@@ -92,6 +92,20 @@ def test_flags_come_before_guesses(folder: Path) -> None:
     )
 
 
+def test_a_column_that_is_given_decides_the_task(folder: Path) -> None:
+    columns = {
+        "premise": TEXTS,
+        "hypothesis": TEXTS,
+        "shop": cycle("here", "there"),
+        "price": [n / 8 for n in range(40)],
+    }
+    (folder / "train.csv").write_bytes(table(**columns))
+    assert spezia_init("train.csv", "--label", "price", "--text", "hypothesis").exit_code == 0
+    spec = written()
+    assert spec.data is not None
+    assert (spec.task, spec.data.columns) == ("text-regression", {"text": "hypothesis", "label": "price"})
+
+
 def test_columns_of_any_task_are_given_by_name(folder: Path) -> None:
     (folder / "train.jsonl").write_bytes(lines(a=TEXTS, b=TEXTS, c=cycle("x", "y")))
     columns = ["--column", "prompt=a", "--column", "completion=b"]

@@ -251,3 +251,12 @@ def test_what_json_cannot_hold_is_shown_as_text() -> None:
     found = of(b'{"text": "half \\ud83d", "label": NaN, "\\ud83d": null}\n')
     assert found.rows == [["half ?", "NaN", None]]
     assert Preview.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_name_that_two_columns_have_is_not_guessed() -> None:
+    rows = "".join(
+        f"{text.replace(',', '')},{n % 2},{n % 2},{'glum' if n % 3 else 'glad'}\n" for n, text in enumerate(TEXTS)
+    )
+    guess = of(f"text,label,label,mood\n{rows}".encode()).guess
+    assert guess is not None
+    assert [each.column for each in guess.columns] == ["text", "mood"]

@@ -24,6 +24,7 @@ ANY_BYTES = st.binary(max_size=200) | st.lists(_PIECES, max_size=60).map(b"".joi
 @example(b'a;b\n"', "csv", None)
 @example(b"a\n;", "csv", None)
 @example(b"," * HEAD_BYTES, "csv", None)
+@example(b"".join(b'{"a%d": 1}\n' % number for number in range(200)), "jsonl", None)
 @example(b'{"a": 1}\n' * 7000 + b'{"b": 1}\n', "jsonl", None)
 def test_any_bytes_are_a_table_or_refused_with_a_reason(content: bytes, form: TextFormat, task: Task | None) -> None:
     try:
