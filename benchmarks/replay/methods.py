@@ -135,6 +135,7 @@ METHODS: dict[str, Callable[[Setting], Method]] = {
     "spezia-median": spezia("median"),
     "spezia-median-12": spezia("median"),
     "spezia-median-warm": spezia("median"),
+    "spezia-median-12-warm": spezia("median"),
     "model": spezia("none", "multi-fidelity"),
     "model-median": spezia("median", "multi-fidelity"),
     "model-median-12": spezia("median", "multi-fidelity"),
