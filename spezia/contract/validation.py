@@ -25,6 +25,8 @@ class Validation(Reply):
 
     spec: CheckedSpec
     """The spec as it would be stored, defaults and preset filled in."""
+    plan: str = ""
+    """Sentence about what the study will do: which trials run in which order, and what ends them early."""
     warnings: list[SpecWarning]
     """What is allowed and likely to disappoint."""
     advice: list[Advice] = []

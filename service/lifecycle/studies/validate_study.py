@@ -2,6 +2,7 @@
 
 from service.lifecycle.studies.advise import Adviser
 from service.lifecycle.studies.check_spec import check_spec
+from service.search.plan_words import plan_words
 from service.search.pruning.pruners import longest_schedule
 from service.search.space.space_size import n_searched, space_size, trials_advised
 from spezia.contract.study_spec import StudySpec
@@ -19,6 +20,7 @@ def validate_study(spec: StudySpec) -> Validation:
     advised = Adviser(filled).on_spec()
     return Validation(
         spec=filled,
+        plan=plan_words(filled),
         warnings=[one.warning for one in advised],
         advice=[one.advice for one in advised if one.advice is not None],
         n_parameters=n_searched(filled),
