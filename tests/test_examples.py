@@ -52,4 +52,4 @@ def test_the_study_searches_the_seven_hyperparameters() -> None:
         "lr_schedule",
         "frozen_layers",
     }
-    assert (spec.sampler.name, spec.pruner.name, spec.n_trials, spec.baseline) == ("tpe", "median", 12, True)
+    assert (spec.sampler.name, spec.pruner.name, spec.n_trials, spec.baseline) == ("tpe", "median", 8, True)

@@ -150,12 +150,12 @@ def test_with_everything_it_runs_the_example(installed: Installed, tmp_path: Pat
     assert code == 0, error
     best = json.loads(output)
     assert best["study"] == "small"
-    assert best["trials"]["complete"] == 2
+    assert best["trials"]["complete"] == 3
     assert Path(best["model_directory"]).is_relative_to(installed.home)
 
 
 def small_example(folder: Path) -> Path:
-    """A copy of the example of the README, outside the checkout, with few rows and two short trials."""
+    """A copy of the example of the README, outside the checkout, with few rows and three short trials."""
     for split in ("train", "validation", "test"):
         lines = (FEEDBACK / f"{split}.csv").read_text().splitlines(keepends=True)
         (folder / f"{split}.csv").write_text("".join(lines[:61]))
@@ -163,7 +163,8 @@ def small_example(folder: Path) -> Path:
     for old, new in {
         "name: customer-feedback": "name: small",
         "epochs: {type: int, low: 1, high: 4}": "epochs: {type: int, low: 1, high: 2}",
-        "n_trials: 12": "n_trials: 2",
+        "n_trials: 8": "n_trials: 3",
+        "epochs: 4,": "epochs: 2,",
     }.items():
         assert old in text
         text = text.replace(old, new)
