@@ -29,7 +29,8 @@ fixed: {weight_decay: 0.1}                # … or values: these are not searche
 Ranges and values of the study's own replace those of the preset. When the study is created the rest of the preset is
 written into its `search_space` and `fixed`, and reading the study back shows it there: a later version of the table
 changes no study that exists. Trial 0 runs the defaults below, so that the search has something to beat
-(`baseline: false` switches it off). Under the pruner [rungs](rungs.md) `epochs` are fixed at the most of their range.
+(`baseline: false` switches it off), and what the preset tries first is enqueued behind what the study enqueues itself.
+Where trials are pruned, which they are unless the study says otherwise, `epochs` are fixed at the most of their range.
 
 `spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns of settings
 that are allowed and likely to disappoint; a study that is started keeps the same warnings. It advises 9 trials or more
@@ -52,7 +53,12 @@ def _section(preset: Preset) -> str:
     ]
     head = ["| parameter | default | range | source |", "|---|---|---|---|"]
     tasks = f"For {', '.join(preset.tasks)}: {preset.summary}."
-    return "\n".join([f"## {preset.name}", "", tasks, "", *head, *rows, ""])
+    return "\n".join([f"## {preset.name}", "", tasks, "", *head, *rows, "", *_tried_first(preset)])
+
+
+def _tried_first(preset: Preset) -> list[str]:
+    listed = [f"- {', '.join(f'`{name}` {value:g}' for name, value in params.items())}" for params in preset.enqueue]
+    return [f"Tried first, after the defaults ({preset.enqueue_source}):", "", *listed, ""] if listed else []
 
 
 def _sources() -> str:

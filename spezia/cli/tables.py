@@ -89,6 +89,7 @@ def show_validation(found: Validation, console: Screen, *, is_verbose: bool = Fa
         f"{spec.name}: {plural(found.n_parameters, 'parameter')}, {size}; {plural(spec.n_trials, 'trial')}{longest} "
         f"({found.n_trials_advised} or more are advised)"
     )
+    console.print_line(found.plan)
     if found.quote is not None:
         console.print_line(f"quote: {quote_words(found.quote)}")
     if found.warm_start is not None:
@@ -116,6 +117,8 @@ def preset_table(preset: Preset) -> Table:
     table = plain_table("parameter", "default", "range", "source")
     for name, line in preset.parameters.items():
         table.add_row(name, default_words(line), range_words(line), line.source)
+    for params in preset.enqueue:
+        table.add_row("tried first", params_words(params), "", preset.enqueue_source)
     return table
 
 

@@ -29,6 +29,10 @@ class Preset(Reply):
     """When to use the preset, in a few words."""
     parameters: dict[str, PresetParameter]
     """The preset's hyperparameters by name."""
+    enqueue: list[Params] = []
+    """Params that did best together where they were measured, to be tried first."""
+    enqueue_source: Text | None = None
+    """Origin of ``enqueue``; null where it is empty."""
 
     @property
     def search_space(self) -> SearchSpace:

@@ -24,7 +24,7 @@ from spezia.contract.objectives import (
     constraint_errors,
     objective_errors,
 )
-from spezia.contract.pruners import HyperbandPruner, NoPruner, Pruner, RungsPruner
+from spezia.contract.pruners import HyperbandPruner, MedianOptions, MedianPruner, NoPruner, Pruner, RungsPruner
 from spezia.contract.ranges import SearchSpace
 from spezia.contract.samplers import Sampler, TpeSampler, cost_errors, sampler_errors
 from spezia.contract.space import each_dimension
@@ -159,8 +159,9 @@ class StudySpec(Wire):
     in neither has its default."""
     sampler: Sampler = TpeSampler()
     """Sampler, which proposes the params of the next trial."""
-    pruner: Pruner = NoPruner()
-    """Pruner, which ends trials early because of their values; ``rungs`` pauses them, and lets the best go on."""
+    pruner: Pruner = MedianPruner(name="median")
+    """Pruner, which ends trials early because of their values; ``rungs`` pauses them, and lets the best go on. When
+    absent, it is ``median``; in a script, with several objectives, and with too few trials for it to act, ``none``."""
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
     """Number of trials, however they end, the baseline and enqueued ones included. Under the pruner ``rungs``, where
     most trials end after their first rung, it is 64 when absent."""
@@ -204,7 +205,7 @@ class StudySpec(Wire):
     def _fill_in(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        body = _with_keep_models(_with_n_trials(body))
+        body = _with_keep_models(_with_pruner(_with_n_trials(body)))
         task, data = body.get("task"), body.get("data")
         if task == "script":
             return {"baseline": False} | body
@@ -261,6 +262,16 @@ def _with_n_trials(body: dict[str, Any]) -> dict[str, Any]:
     pruner = body.get("pruner")
     name = pruner.get("name") if isinstance(pruner, dict) else getattr(pruner, "name", None)
     return {"n_trials": N_TRIALS_UNDER_RUNGS} | body if name == "rungs" else body
+
+
+def _with_pruner(body: dict[str, Any]) -> dict[str, Any]:
+    """Fill in that nothing is pruned, where the median of other trials cannot or need not be asked for."""
+    n_trials = body.get("n_trials")
+    has_several = isinstance(body.get("objective"), list)
+    has_few = isinstance(n_trials, int) and n_trials <= MedianOptions().n_startup_trials
+    if body.get("task") == "script" or has_several or has_few:
+        return {"pruner": NoPruner()} | body
+    return body
 
 
 def _with_keep_models(body: dict[str, Any]) -> dict[str, Any]:

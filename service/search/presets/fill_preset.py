@@ -1,7 +1,10 @@
 """The ranges and values of a preset, written into the spec of a study.
 
-Under the pruner `rungs` all trials get the most epochs of the preset: only trials of as many epochs are compared, and
-those that would gain nothing from more end early anyway.
+Where trials are pruned they all get the most epochs of the preset: a trial is compared only with trials of as many
+epochs or more, and one that gains nothing from more ends early anyway (`benchmarks/README.md`: at the same cost such
+studies come nearer to the best configuration than those that search the epochs too).
+
+What a preset tries first is enqueued behind what the study enqueues itself.
 
 It happens once, when a study is created or validated: from then on the study owns its ranges, so that a later version
 of the table changes no study that exists. Filling in again changes nothing.
@@ -13,10 +16,10 @@ from service.search.space.allowed import choices_of
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.preset import Preset
 from spezia.contract.problem import FieldProblem
-from spezia.contract.pruners import RungsPruner
+from spezia.contract.pruners import NoPruner
 from spezia.contract.ranges import Distribution, IntRange, SearchSpace
 from spezia.contract.space import values_of
-from spezia.contract.study_spec import StudySpec
+from spezia.contract.study_spec import Params, StudySpec, params_errors
 from spezia.contract.wire import nearest_name_hint
 
 _SAME = {"frozen_layers": "frozen_fraction", "frozen_fraction": "frozen_layers"}
@@ -43,10 +46,26 @@ def fill_preset(spec: StudySpec) -> StudySpec:
         ranges = [] if name in left_out else _possible(entry, spec)
         if ranges:
             searched[name] = ranges if len(ranges) > 1 else ranges[0]
-    if isinstance(spec.pruner, RungsPruner) and isinstance(epochs := searched.get("epochs"), IntRange):
+    has_own = any("epochs" in params for params in spec.enqueue)
+    if not has_own and not isinstance(spec.pruner, NoPruner) and isinstance(epochs := searched.get("epochs"), IntRange):
         del searched["epochs"]
         fixed["epochs"] = epochs.high
-    return spec.model_copy(update={"search_space": searched | spec.search_space, "fixed": fixed | spec.fixed})
+    filled = spec.model_copy(update={"search_space": searched | spec.search_space, "fixed": fixed | spec.fixed})
+    return filled.model_copy(update={"enqueue": [*spec.enqueue, *_tried_first(preset, filled)]})
+
+
+def _tried_first(preset: Preset, spec: StudySpec) -> list[Params]:
+    """The params that the preset tries first and the study does not, where its space holds them and it has trials.
+
+    They were found with the preset's own method, and mean nothing for others.
+    """
+    if choices_of(spec, "method") != {preset.fixed.get("method")}:
+        return []
+    shared = [{name: params[name] for name in params if name in spec.search_space} for params in preset.enqueue]
+    new = [params for params in shared if params and params not in spec.enqueue and not params_errors(spec, params)]
+    distinct = [params for index, params in enumerate(new) if params not in new[:index]]
+    n_left = spec.n_trials - spec.baseline - len(spec.enqueue)
+    return distinct[: max(0, n_left)]
 
 
 def _possible(entry: Distribution | list[Distribution], spec: StudySpec) -> list[Distribution]:

@@ -40,7 +40,7 @@ def test_presets_can_be_listed_for_one_task(http: TestClient) -> None:
 
 
 def test_a_preset_is_the_whole_search_space_of_a_study(http: TestClient) -> None:
-    reply = http.post("/v1/studies", json=preset_spec())
+    reply = http.post("/v1/studies", json=preset_spec(pruner={"name": "none"}))
     assert reply.status_code == 201, reply.text
     stored = reply.json()["spec"]
     lines = preset_of(http)["parameters"]
@@ -122,10 +122,14 @@ def test_validating_starts_nothing_and_shows_what_would_be(http: TestClient) -> 
     found = http.post("/v1/studies:validate", json=preset_spec()).json()
     assert http.get("/v1/studies").json()["studies"] == []
     assert (found["warnings"], found["advice"]) == ([], [])
-    assert found["spec"]["search_space"].keys() > {"learning_rate", "epochs"}
+    assert found["spec"]["search_space"].keys() > {"learning_rate", "frozen_fraction"}
+    assert (found["spec"]["pruner"]["name"], found["spec"]["fixed"]["epochs"]) == ("median", 20)
     assert found["spec"]["data"]["max_length"] is None
     assert {name: found[name] for name in found if name not in ("spec", "warnings", "advice")} == {
-        "n_parameters": 5,
+        "plan": "20 trials: the baseline first, then what random proposes; a trial ends early after 3 evaluations "
+        "without a better value, and once 5 are complete, where it is worse than the median of the others at the same "
+        "evaluation",
+        "n_parameters": 4,
         "size_of_space": None,
         "n_trials": 20,
         "n_trials_advised": 20,

@@ -182,7 +182,7 @@ def test_each_warning_names_its_field_and_what_to_do(changes: dict[str, Any], fi
         {"n_trials": 11},
         {"search_space": PAIR, "n_trials": 4, "sampler": {"name": "grid"}},
         {"search_space": PAIR, "n_trials": 4, "sampler": {"name": "random"}},
-        {"n_parallel": 19},
+        pruner("none") | {"n_parallel": 19},
         pruner("median", n_warmup_steps=2) | {"n_parallel": 10},
         pruner("successive-halving", min_resource=3),
         pruner("patient", patience=1),

@@ -19,6 +19,7 @@ from spezia.contract.tasks import TRAINED_TASKS, Task
 from tests.service.search.builders import History, make_facts
 from trainer.trial.config import TrialConfig
 
+TRIED = "small-encoder-small-data"
 EACH = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 EACH_TASK = pytest.mark.parametrize(
     ("preset", "task"), [(preset, task) for preset in PRESETS.values() for task in preset.tasks]
@@ -32,7 +33,7 @@ def preset_spec(name: str, task: Task = "text-classification", **fields: Any) ->
 
 @EACH_TASK
 def test_a_preset_passes_the_contract_for_its_tasks(preset: Preset, task: Task) -> None:
-    filled = fill_preset(preset_spec(preset.name, task))
+    filled = fill_preset(preset_spec(preset.name, task, pruner={"name": "none"}))
     assert filled.search_space == preset.search_space
     assert not range_errors(filled.search_space)
     assert not whole_space_errors(filled)
@@ -40,8 +41,9 @@ def test_a_preset_passes_the_contract_for_its_tasks(preset: Preset, task: Task) 
 
 
 @EACH
-def test_under_rungs_all_trials_of_a_preset_have_as_many_epochs(preset: Preset) -> None:
-    spec = preset_spec(preset.name, preset.tasks[0], pruner={"name": "rungs"})
+@pytest.mark.parametrize("pruner", [{}, {"pruner": {"name": "rungs"}}], ids=["default", "rungs"])
+def test_where_trials_are_pruned_all_of_a_preset_have_as_many_epochs(preset: Preset, pruner: dict[str, Any]) -> None:
+    spec = preset_spec(preset.name, preset.tasks[0], **pruner)
     filled = fill_preset(spec)
     most = preset.fixed.get("epochs") or preset.parameters["epochs"].distribution.high  # type: ignore[union-attr]
     assert filled.fixed["epochs"] == most
@@ -49,8 +51,40 @@ def test_under_rungs_all_trials_of_a_preset_have_as_many_epochs(preset: Preset) 
     assert fill_preset(filled) == filled
     assert trial_params(filled, baseline(filled, make_facts()).params)["epochs"] == most
     searched = {"epochs": {"type": "int", "low": 1, "high": 2}}
-    own = preset_spec(preset.name, preset.tasks[0], pruner={"name": "rungs"}, search_space=searched)
+    own = preset_spec(preset.name, preset.tasks[0], search_space=searched, **pruner)
     assert fill_preset(own).search_space["epochs"] == own.search_space["epochs"]
+    if "epochs" in preset.search_space:
+        enqueued = preset_spec(preset.name, preset.tasks[0], enqueue=[{"epochs": most}], **pruner)
+        assert "epochs" in fill_preset(enqueued).search_space
+
+
+def test_what_a_preset_tries_first_is_enqueued_behind_what_the_study_enqueues() -> None:
+    own = {"learning_rate": 5e-5}
+    filled = fill_preset(preset_spec(TRIED, enqueue=[own]))
+    assert filled.enqueue == [own, *PRESETS[TRIED].enqueue]
+    assert fill_preset(filled) == filled
+    assert not whole_space_errors(filled)
+
+
+def test_what_a_preset_tries_first_stays_within_the_study() -> None:
+    narrow = {"learning_rate": {"type": "float", "low": 1e-4, "high": 3e-4, "log": True}}
+    spec = preset_spec(TRIED, search_space=narrow, fixed={"frozen_fraction": 0.25, "weight_decay": 0.1})
+    assert fill_preset(spec).enqueue == [
+        {"learning_rate": 1.2e-4, "warmup_ratio": 0.1},
+        {"learning_rate": 2.4e-4, "warmup_ratio": 0.1},
+    ]
+    assert len(fill_preset(preset_spec(TRIED, n_trials=3)).enqueue) == 2
+    assert fill_preset(preset_spec(TRIED, n_trials=1)).enqueue == []
+    assert fill_preset(preset_spec(TRIED, fixed={"method": "lora"})).enqueue == []
+
+
+@EACH
+def test_what_a_preset_tries_first_has_a_source_and_all_its_params(preset: Preset) -> None:
+    assert bool(preset.enqueue) == (preset.enqueue_source is not None)
+    searched = preset.search_space.keys() - {"epochs"}
+    assert all(params.keys() == searched for params in preset.enqueue)
+    start = {name: preset.parameters[name].default for name in searched}
+    assert start not in preset.enqueue, "the baseline tries it"
 
 
 @EACH
@@ -117,7 +151,8 @@ def test_filling_in_again_changes_nothing(preset: Preset, task: Task) -> None:
 
 def test_a_range_of_the_spec_wins() -> None:
     own = {"type": "float", "low": 1e-4, "high": 1e-3, "log": True}
-    filled = fill_preset(preset_spec("encoder-small-data", search_space={"learning_rate": own, "dropout": own}))
+    space = {"learning_rate": own, "dropout": own}
+    filled = fill_preset(preset_spec("encoder-small-data", search_space=space, pruner={"name": "none"}))
     assert filled.search_space.keys() == {*PRESETS["encoder-small-data"].search_space, "dropout"}
     assert filled.model_dump()["search_space"]["learning_rate"]["low"] == 1e-4
 

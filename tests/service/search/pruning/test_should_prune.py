@@ -129,7 +129,8 @@ def test_patient_prunes_what_no_longer_improves(metric: str, sign: int) -> None:
 
 
 def test_none_never_prunes() -> None:
-    assert not should_prune(make_spec(), "s", running(9, [1e9]), finished([[0.1]] * 9)).should_prune
+    spec = make_spec(pruner={"name": "none"})
+    assert not should_prune(spec, "s", running(9, [1e9]), finished([[0.1]] * 9)).should_prune
 
 
 def test_warm_up_protects_its_steps_counted_from_one() -> None:

@@ -28,8 +28,11 @@ def facts_of(*kinds: KindTimes, **changes: Any) -> Facts:
     return make_facts().model_copy(update={"step_times": times} | changes)
 
 
+NONE = {"name": "none"}
+
+
 def quote(facts: Facts, n_workers: int = 1, probe_seconds: float | None = None, **changes: Any) -> Quote:
-    fields = {"search_space": RATE, "fixed": {"epochs": 2, "batch_size": 10}, "n_trials": 8} | changes
+    fields = {"search_space": RATE, "fixed": {"epochs": 2, "batch_size": 10}, "n_trials": 8, "pruner": NONE} | changes
     found = quote_study(
         make_spec(**fields),
         facts,
