@@ -25,6 +25,7 @@ from starlette.types import Scope
 
 from service.gate import ANYBODY, Caller
 from service.web.filters import FILTERS
+from service.web.sparkline import sparkline
 from service.web.static_files import static_url
 from spezia.contract.key import Scope as ApiScope
 
@@ -43,7 +44,7 @@ _TEMPLATES = Environment(
     auto_reload=False,
 )
 _TEMPLATES.filters |= FILTERS
-_TEMPLATES.globals |= {"static": static_url, "segment": lambda text: quote(str(text), safe="")}
+_TEMPLATES.globals |= {"static": static_url, "sparkline": sparkline, "segment": lambda text: quote(str(text), safe="")}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Response
 
 from service.dependencies import StoreDep
-from service.lifecycle.studies.list_studies import list_studies
+from service.lifecycle.studies.show_progress import list_progress
 from service.routes.parameters import PageToken
 from service.web.frame import PageDep
 from spezia.contract.study import StudyOrder, StudyState
@@ -42,13 +42,12 @@ def get_page(
 ) -> Response:
     """Show studies with their state and what they have found, the newest first."""
     prefix = search.strip().lower()
-    found = list_studies(store, _PER_PAGE, page_token, [state] if state else (), (), prefix, order_by)
+    shown, token = list_progress(store, _PER_PAGE, page_token, [state] if state else (), prefix, order_by)
     asked = {"state": state, "search": search, "order_by": order_by}
     tabs = [(title, "/?" + urlencode(asked | {"state": one}), one == state) for one, title in _TABS.items()]
-    token = found.next_page_token
     return page.render(
         "studies.html",
-        studies=found.studies,
+        shown=shown,
         asked=asked,
         tabs=tabs,
         orders=_ORDERS,

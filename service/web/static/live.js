@@ -1,14 +1,14 @@
 /* What happens, as it happens: one stream of events a tab, closed while the tab is hidden.
 
    follow(address) begins; each event is then dispatched on the document as a CustomEvent "spezia:study", "spezia:trial",
-   "spezia:value" or "spezia:replay", its detail being the event's data. A stream goes on where it was left: the id of
-   the last event goes along in the address' parameter `after`, or in Last-Event-ID where the browser itself comes back.
-   "spezia:live" tells whether the stream is open, by detail.isOpen. */
+   "spezia:value" or "spezia:replay", its detail being the event's data, to which on(kind, listen) listens. A connection
+   that breaks goes on where it was left, by Last-Event-ID. After a tab was hidden "spezia:missed" says that events were
+   missed, so that a page loads again what it shows. "spezia:live" tells by detail.isOpen whether the stream is open. */
 
 const KINDS = ["study", "trial", "value", "replay"];
 let address;
 let source;
-let last = "";
+let wasOpen = false;
 
 export function follow(wanted) {
   address = wanted;
@@ -24,21 +24,16 @@ export function on(kind, listen) {
 
 function open() {
   if (source || document.hidden) return;
-  const from = new URL(address, location.href);
-  if (last) from.searchParams.set("after", last);
-  source = new EventSource(from);
+  source = new EventSource(address);
   source.addEventListener("open", () => tell("live", { isOpen: true }));
   source.addEventListener("error", () => {
     tell("live", { isOpen: false });
     // the browser comes back by itself, but not after an answer that was none: signed out, or deleted
     if (source?.readyState === EventSource.CLOSED) close();
   });
-  for (const kind of KINDS) {
-    source.addEventListener(kind, (event) => {
-      if (event.lastEventId) last = event.lastEventId;
-      tell(kind, JSON.parse(event.data));
-    });
-  }
+  for (const kind of KINDS) source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
+  if (wasOpen) tell("missed", {});
+  wasOpen = true;
 }
 
 export function close() {

@@ -1,18 +1,25 @@
-/* The page of all studies: it looks again while it is seen, and a changed order or an emptied search shows at once. */
+/* The page of all studies: it is drawn again when something has happened, and a changed order or an emptied search shows
+   at once. */
 
-const EVERY_MS = 5000;
+import { follow, on } from "./live.js";
+import { refresh } from "./refresh.js";
 
-const filter = document.querySelector("[data-studies-filter]");
-filter?.elements.order_by.addEventListener("change", () => filter.requestSubmit());
-filter?.elements.search.addEventListener("search", () => filter.requestSubmit());
+const AT_MOST_EVERY_MS = 2000;
 
-async function refresh() {
-  const shown = document.getElementById("studies");
-  if (document.hidden || !shown || shown.contains(document.activeElement)) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok || answer.redirected) return;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("studies");
-  if (fresh && fresh.innerHTML !== shown.innerHTML) shown.replaceWith(document.adoptNode(fresh));
+for (const kind of ["change", "search"]) {
+  document.addEventListener(kind, (event) => event.target.closest("[data-studies-filter]")?.requestSubmit(), true);
 }
 
-setInterval(refresh, EVERY_MS);
+let isDue = false;
+
+function look() {
+  if (isDue) return;
+  isDue = true;
+  setTimeout(() => {
+    isDue = false;
+    refresh();
+  }, AT_MOST_EVERY_MS);
+}
+
+for (const kind of ["study", "trial", "missed"]) on(kind, look);
+follow("/v1/events");
