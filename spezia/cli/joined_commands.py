@@ -12,8 +12,6 @@ from typer.main import get_command
 
 from spezia.cli.plain_errors import plain_errors
 from spezia.common.extras import MissingExtra
-from spezia.contract.study_spec import StudySpec
-from spezia.contract.validation import Validation
 
 GROUP = "spezia.commands"
 """Group of the entry points that are joined; each is a Typer app."""
@@ -22,17 +20,18 @@ _OURS = ("spezia", "service", "trainer", "migrations")
 
 
 CHECKS = "spezia.checks"
-"""Group of the entry point ``validate``: the check of a spec that a service makes, as a function."""
+"""Group of the entry points of checks that a service's packages make, each a function.
+
+``validate`` takes a spec and returns what a service would say of it, or raises `StudyFileError` where one would refuse
+it; ``doctor`` yields what it finds on the machine of a service.
+"""
 
 
-def local_check() -> Callable[[StudySpec], Validation] | None:
-    """Return the check of a spec that a service would make; ``None`` where packages of a service are not installed.
-
-    The check raises `StudyFileError` where a service would refuse the spec.
-    """
-    for entry in entry_points(group=CHECKS, name="validate"):
+def joined_check(name: str) -> Callable[..., Any] | None:
+    """Return a check by its name; ``None`` where the packages of a service are not installed."""
+    for entry in entry_points(group=CHECKS, name=name):
         try:
-            check: Callable[[StudySpec], Validation] = entry.load()
+            check: Callable[..., Any] = entry.load()
         except ModuleNotFoundError as error:
             if str(error.name).split(".")[0] in _OURS:
                 raise

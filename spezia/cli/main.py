@@ -3,6 +3,7 @@
 import typer
 
 from spezia.cli import model_commands, study_commands, trial_commands
+from spezia.cli.doctor import doctor
 from spezia.cli.init import init
 from spezia.cli.joined_commands import WithJoinedCommands
 
@@ -13,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(init)
+app.command()(doctor)
 for commands in (study_commands, trial_commands, model_commands):
     app.add_typer(commands.app)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from spezia.cli.follow import INTERRUPTED, follow, follow_as_json
-from spezia.cli.joined_commands import local_check
+from spezia.cli.joined_commands import joined_check
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, StudyFile, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import load_study_file
@@ -193,9 +193,10 @@ def extend(
 
 
 def _validate(spec: StudySpec, server: str | None) -> Validation:
-    check = None if known_address(server) else local_check()
+    check = None if known_address(server) else joined_check("validate")
     if check is not None:
-        return check(spec)
+        found: Validation = check(spec)
+        return found
     with Client(address(server)) as client:
         try:
             return client.validate(spec)

@@ -79,7 +79,7 @@ def find(home: Path) -> Running | None:
             if _try_lock(lock, fcntl.LOCK_SH):
                 return None
         return Running(**json.loads((home / "service.json").read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
-from sqlalchemy import DateTime, Dialect, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import URL, DateTime, Dialect, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.store.sql import sqlite
@@ -56,6 +56,18 @@ _CLOCK = Statement(select(func.clock_timestamp(type_=DateTime(timezone=True)).la
 def _told(rows: list[Row]) -> datetime:
     told: datetime = rows[0].now
     return told.astimezone(UTC)
+
+
+def parse_url(url: str) -> URL:
+    """Return the parts of a database's URL, which shows itself without its password by ``render_as_string()``.
+
+    Raises:
+        ValueError: It is no URL; the message does not show it.
+    """
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise ValueError("the database is named by no URL; write sqlite:///FILE or postgresql://…") from None
 
 
 def open_engine(url: str) -> Engine:

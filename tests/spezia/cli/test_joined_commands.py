@@ -111,5 +111,8 @@ def test_validating_without_a_service_says_what_is_missing(alone: Path, monkeypa
 
 def test_the_check_is_joined_by_the_package() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"][CHECKS] == {CHECK.name: CHECK.value}
+    assert project["entry-points"][CHECKS] == {
+        "doctor": "service.cli.doctor:doctor",
+        CHECK.name: CHECK.value,
+    }
     assert callable(CHECK.load())
