@@ -1,6 +1,7 @@
 """Trials, presets and validations for people: tables and sentences on a terminal."""
 
 from collections.abc import Collection
+from typing import Literal
 
 from rich.table import Table
 
@@ -52,10 +53,14 @@ def workers_table(workers: list[Worker]) -> Table:
 
 
 def plain_table(*headings: str, right: Collection[str] = ()) -> Table:
-    """Return an empty table without lines, in which the columns ``right`` are aligned to the right, as numbers are."""
+    """Return an empty table without lines, in which the columns ``right`` are aligned to the right, as numbers are.
+
+    The first column names what a row is about, and is folded where it does not fit, never cut: it is copied.
+    """
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left")
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, overflow="ellipsis" if table.columns else "fold")
     return table
 
 

@@ -4,6 +4,7 @@ Names, labels, log lines and messages come from people and programs that a reade
 and marks that turn the direction of writing become visible, and square brackets are never taken for rich's markup.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 """Characters that a terminal obeys instead of showing them; line feed and tab are left as they are."""
+
+PIPE_COLUMNS = 1_000
+"""Number of columns where there is no terminal: rows of tables stay whole for `grep` and `awk`."""
 
 
 def shown(text: str) -> str:
@@ -68,6 +72,9 @@ class Screen(Console):
             emoji=False,
             highlight=False,
         )
+
+        if width is None and not self.is_terminal and not self.is_jupyter and "COLUMNS" not in os.environ:
+            self.width = PIPE_COLUMNS
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a text as rich lays it out, as wide as it will be shown."""

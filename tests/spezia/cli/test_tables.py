@@ -1,9 +1,11 @@
 import io
 
-from spezia.cli.tables import trials_table
+import pytest
+
+from spezia.cli.tables import studies_table, trials_table
 from spezia.contract.warm_start import TakenFrom
 from spezia.terminal.screen import Screen
-from tests.service.replies import make_trial_reply
+from tests.service.replies import make_study, make_trial_reply
 
 
 def test_a_trial_that_misses_a_constraint_says_so() -> None:
@@ -18,3 +20,17 @@ def test_a_trial_from_another_study_says_so() -> None:
     screen = io.StringIO()
     Screen(file=screen, width=120).print(trials_table([taken]))
     assert "COMPLETE (as trial 3 of older)" in screen.getvalue()
+
+
+def test_a_name_is_folded_where_it_does_not_fit_and_rows_stay_whole_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study(name="a-" * 31)
+    narrow = io.StringIO()
+    Screen(file=narrow, width=60).print(studies_table([study]))
+    assert "…" not in "".join(line.split()[0] for line in narrow.getvalue().splitlines())
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = io.StringIO()
+    Screen(file=piped).print(studies_table([study]))
+    assert len(piped.getvalue().splitlines()) == 2
+    assert "a-" * 31 in piped.getvalue()
