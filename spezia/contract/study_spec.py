@@ -161,7 +161,8 @@ class StudySpec(Wire):
     """Sampler, which proposes the params of the next trial."""
     pruner: Pruner = MedianPruner(name="median")
     """Pruner, which ends trials early because of their values; ``rungs`` pauses them, and lets the best go on. When
-    absent, it is ``median``; in a script, with several objectives, and with too few trials for it to act, ``none``."""
+    absent, it is ``median``; in a script, with several objectives, where the study searches or enqueues ``epochs``, and
+    with too few trials for it to act, ``none``."""
     n_trials: Annotated[int, Field(ge=1, le=MAX_TRIALS)] = 20
     """Number of trials, however they end, the baseline and enqueued ones included. Under the pruner ``rungs``, where
     most trials end after their first rung, it is 64 when absent."""
@@ -269,7 +270,11 @@ def _with_pruner(body: dict[str, Any]) -> dict[str, Any]:
     n_trials = body.get("n_trials")
     has_several = isinstance(body.get("objective"), list)
     has_few = isinstance(n_trials, int) and n_trials <= MedianOptions().n_startup_trials
-    if body.get("task") == "script" or has_several or has_few:
+    space, enqueued = body.get("search_space"), body.get("enqueue")
+    listed = enqueued if isinstance(enqueued, list) else []
+    # trials of different epochs compare badly, and the sampler takes those that are spared for the better ones
+    searches_epochs = any(isinstance(one, dict) and "epochs" in one for one in (space, *listed))
+    if body.get("task") == "script" or has_several or has_few or searches_epochs:
         return {"pruner": NoPruner()} | body
     return body
 

@@ -15,7 +15,10 @@ NO_PATIENCE = {"early_stopping_patience": None}
     ("changes", "said"),
     [
         ({}, "20 trials: the baseline first, then what tpe proposes; a trial ends early after 3 evaluations"),
-        ({}, "and once 5 are complete, where it is worse than the median of the others at the same evaluation"),
+        (
+            {"pruner": {"name": "median"}},
+            "and once 5 are complete, where it is worse than the median of the others at the same evaluation",
+        ),
         ({"enqueue": [{}, {}]}, "the baseline and 2 enqueued first, then what tpe proposes"),
         ({"baseline": False, "sampler": {"name": "random"}}, "20 trials: what random proposes"),
         ({"pruner": NONE, "training": NO_PATIENCE}, "proposes; none ends early"),
