@@ -47,6 +47,7 @@ def test_a_dropped_table_becomes_a_study(served: tuple[str, Settings], open_page
     page.set_input_files("#test", {"name": "test.csv", "mimeType": "text/csv", "buffer": REVIEWS + b"one more,1,<b>\n"})
     expect(page.locator("#yaml")).to_contain_text("test: ")
     page.select_option("#column-label", "shop")
+    page.select_option("#pruner", "none")
     page.fill("#name", "from the page")
     expect(page.locator('[data-message-for="name"]')).to_be_visible()
     expect(page.locator("#create")).to_be_disabled()
@@ -63,7 +64,7 @@ def test_a_dropped_table_becomes_a_study(served: tuple[str, Settings], open_page
     assert made.data is not None
     assert made.data.columns == {"text": "review", "label": "shop"}
     assert made.search_space["learning_rate"].high == 0.0004  # type: ignore[union-attr]
-    assert made.fixed["epochs"] == 10
+    assert (made.pruner.name, made.fixed["epochs"]) == ("none", 10)
     written = load_study_file(tmp_path / "study.yaml")
     assert (written.data, written.search_space["learning_rate"]) == (made.data, made.search_space["learning_rate"])
     watched.expected.append("error: Failed to load resource")  # there may be no page of a study without trials

@@ -274,7 +274,7 @@ function spec() {
     preset: get("preset").value,
     ...(Object.keys(space).length ? { search_space: space } : {}),
     ...(Object.keys(fixed).length ? { fixed } : {}),
-    ...(get("pruner").value === "none" ? {} : { pruner: { name: get("pruner").value } }),
+    pruner: { name: get("pruner").value },
     n_trials: Number.isInteger(trials) ? trials : get("n-trials").value,
   };
 }
