@@ -61,7 +61,8 @@ def init(
         study = _decide(file, _task(task), given, asks=asks)
         study = replace(study, validation=validation, test=test)
         if model is not None or preset is not None:
-            study = replace(study, model=model or study.model, preset=preset or study.preset)
+            fitting = preset_for(study.task, file.n_rows, model)
+            study = replace(study, model=model or study.model, preset=preset or fitting)
         if asks:
             study = _ask_for_more(study, has_model=model is not None)
         for other in (study.validation, study.test):

@@ -64,7 +64,7 @@ def test_a_dropped_table_becomes_a_study(served: tuple[str, Settings], open_page
     assert made.data is not None
     assert made.data.columns == {"text": "review", "label": "shop"}
     assert made.search_space["learning_rate"].high == 0.0004  # type: ignore[union-attr]
-    assert (made.pruner.name, made.fixed["epochs"]) == ("none", 10)
+    assert (made.pruner.name, made.fixed["epochs"]) == ("none", 20)
     written = load_study_file(tmp_path / "study.yaml")
     assert (written.data, written.search_space["learning_rate"]) == (made.data, made.search_space["learning_rate"])
     watched.expected.append("error: Failed to load resource")  # there may be no page of a study without trials

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from service.web.frame import PageDep
-from spezia.common.first_choices import CHAT_MODEL, EPOCHS, MODELS, N_TRIALS, SMALL_DATA_ROWS, preset_for
+from spezia.common.first_choices import CHAT_MODEL, EPOCHS, FEW_ROWS, MODELS, N_TRIALS, SMALL_DATA_ROWS, preset_for
 from spezia.common.table_head import HEAD_BYTES
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.tasks import TASKS, TRAINED_TASKS
@@ -28,13 +28,11 @@ def _choices() -> dict[str, Any]:
                 "columns": TASKS[task].columns,
                 "metrics": ["validation_loss", *TASKS[task].metrics],
                 "model": MODELS[task],
-                "smallPreset": preset_for(task, 0),
-                "largePreset": preset_for(task, SMALL_DATA_ROWS),
+                "presets": [[rows, preset_for(task, rows)] for rows in (0, FEW_ROWS, SMALL_DATA_ROWS)],
             }
             for task in TRAINED_TASKS
         },
         "chatModel": CHAT_MODEL,
-        "smallRows": SMALL_DATA_ROWS,
         "headBytes": HEAD_BYTES,
         "epochs": EPOCHS,
         "nTrials": N_TRIALS,

@@ -118,7 +118,7 @@ function chooseTask(task) {
   get("model").value = columns().messages ? choices.chatModel : known.model;
   const fitting = [...presets.values()].filter((preset) => preset.tasks.includes(task));
   get("preset").replaceChildren(...fitting.map((preset) => new Option(preset.name, preset.name)));
-  get("preset").value = (data.rows ?? 0) < choices.smallRows ? known.smallPreset : known.largePreset;
+  get("preset").value = known.presets.findLast(([rows]) => rows <= (data.rows ?? 0))[1];
   get("n-trials").value = choices.nTrials;
   showRanges();
 }

@@ -19,5 +19,6 @@ def test_the_page_offers_every_task_that_is_trained_and_explains_every_parameter
     assert list(choices["tasks"]) == list(TRAINED_TASKS)
     for task in TRAINED_TASKS:
         assert choices["tasks"][task]["columns"] == [list(columns) for columns in TASKS[task].columns]
-        assert {choices["tasks"][task]["smallPreset"], choices["tasks"][task]["largePreset"]} <= set(PRESETS)
+        assert [rows for rows, _ in choices["tasks"][task]["presets"]] == [0, 1_000, 5_000]
+        assert {preset for _, preset in choices["tasks"][task]["presets"]} <= set(PRESETS)
     assert all(name in choices["parameters"] for preset in PRESETS.values() for name in preset.parameters)

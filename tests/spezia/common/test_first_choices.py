@@ -10,4 +10,6 @@ def test_defaults_are_those_of_the_service() -> None:
     for task in TRAINED_TASKS:
         for n_rows in (100, 100_000):
             assert task in PRESETS[preset_for(task, n_rows)].tasks
+    assert preset_for("text-classification", 999) == "small-encoder-small-data"
+    assert preset_for("text-classification", 999, "google-bert/bert-base-uncased") == "encoder-small-data"
     assert {name: PRESETS[name].parameters["epochs"].default for name in EPOCHS} == EPOCHS
