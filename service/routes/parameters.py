@@ -17,6 +17,9 @@ ModelFile = Annotated[
         description="Path of the file inside the model's directory, such as `model.safetensors`.",
     ),
 ]
+ObjectiveMetric = Annotated[
+    str | None, Query(description="Metric of one of the study's objectives; when absent, that of the first.")
+]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of entries on a page.")]
 PageToken = Annotated[
     str | None,

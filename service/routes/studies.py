@@ -20,7 +20,7 @@ from service.lifecycle.studies.warm_start import describe_warm_start
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
 from service.routes.model_tar import tar
-from service.routes.parameters import Limit, PageToken, StudyName
+from service.routes.parameters import Limit, ObjectiveMetric, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
@@ -129,9 +129,7 @@ def get_importances(
     name: StudyName,
     store: StoreDep,
     evaluator: Annotated[Evaluator, Query(description="Method that computes the importances.")] = "ped-anova",
-    objective: Annotated[
-        str | None, Query(description="Metric of one of the study's objectives; when absent, that of the first.")
-    ] = None,
+    objective: ObjectiveMetric = None,
 ) -> Importances:
     """Say how much each searched parameter has mattered, from the COMPLETE trials.
 

@@ -45,3 +45,6 @@ FOR_BODIES = Threads(2)
 
 FOR_UPLOADS = Threads(4)
 """Pieces of uploaded files on their way to the disk."""
+
+FOR_PLOTS = Threads(1)
+"""Plots, while they are drawn: up to a second each, in which they compute."""

@@ -25,6 +25,7 @@ from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
 from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
+from spezia.contract.plot import Figure, PlotKind
 from spezia.contract.preset import PresetList
 from spezia.contract.preview import Preview
 from spezia.contract.problem import Code, Problem
@@ -187,6 +188,14 @@ class Calls:
         numbers = None if trials is None else ",".join(map(str, trials))
         asked = {"metric": metric, "after": after or None, "trials": numbers, "bands": "true" if bands else None}
         return self._get(Curves, f"{_study(name)}/curves", **asked)
+
+    def plot(self, name: str, kind: PlotKind, objective: str | None = None) -> Figure:
+        """Return a plot of a study as a figure of Plotly's: ``plotly.graph_objects.Figure(figure.model_dump())``.
+
+        Args:
+            objective: Metric of the objective that is drawn; ``None``: the first one.
+        """
+        return self._get(Figure, f"{_study(name)}/plots/{kind}", objective=objective)
 
     def pause(self, name: str) -> Study:
         """Start no new trials of a study until it is resumed."""

@@ -37,6 +37,7 @@ RULES_BEYOND_JSON_SCHEMA = {
     "GET /v1/studies": "a page_token that no page gave",
     "GET /v1/studies/{name}/trials": "a page_token that no page gave",
     "GET /v1/studies/{name}/importances": "an objective that the study has not",
+    "GET /v1/studies/{name}/plots/{kind}": "an objective that the study has not",
     "POST /v1/webhooks": "a private address, the name of a study that is not there",
     "POST /v1/datasets": "what a CSV, JSONL or Parquet file is",
     "POST /v1/workers": "whole numbers written 3.0, an old protocol",

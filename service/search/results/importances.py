@@ -44,7 +44,7 @@ def importances(
     """
     if evaluator == "fanova" and find_spec("sklearn") is None:
         raise NoImportances("fanova needs scikit-learn beside the service: pip install scikit-learn, or use ped-anova")
-    complete = [_of_one(trial, objective) for trial in trials if trial.state == TrialState.COMPLETE]
+    complete = [of_one(trial, objective) for trial in trials if trial.state == TrialState.COMPLETE]
     complete = [trial for trial in complete if _is_finite(trial)]
     if len(complete) < MIN_TRIALS:
         raise NoImportances(f"{MIN_TRIALS} COMPLETE trials are needed, there are {len(complete)}; ask again later")
@@ -62,12 +62,12 @@ def importances(
         # seeded, so that asking twice shows the same
         fanova = optuna_importance.FanovaImportanceEvaluator(seed=spec.seed) if evaluator == "fanova" else None
         chosen = fanova or optuna_importance.PedAnovaImportanceEvaluator()
-        found = optuna_importance.get_param_importances(study, evaluator=chosen, params=_varied(spec, complete))
+        found = optuna_importance.get_param_importances(study, evaluator=chosen, params=varied(spec, complete))
     return {name: float(share) for name, share in found.items()}
 
 
-def _of_one(trial: FrozenTrial, objective: int) -> FrozenTrial:
-    """The trial as if it had this one value."""
+def of_one(trial: FrozenTrial, objective: int) -> FrozenTrial:
+    """Return a trial as if it had this one value."""
     if len(trial.values) == 1:
         return trial
     one = copy.copy(trial)
@@ -79,6 +79,6 @@ def _is_finite(trial: FrozenTrial) -> bool:
     return trial.value is not None and math.isfinite(trial.value)
 
 
-def _varied(spec: StudySpec, complete: Sequence[FrozenTrial]) -> list[str]:
-    """Searched params that every trial has: one with a condition (``when``) cannot be given a share."""
+def varied(spec: StudySpec, complete: Sequence[FrozenTrial]) -> list[str]:
+    """Return the searched params that every trial has: one with a condition (``when``) cannot be given a share."""
     return [name for name in spec.search_space if all(name in trial.params for trial in complete)]

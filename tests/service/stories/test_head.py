@@ -25,7 +25,7 @@ def paths(http: TestClient, worker: HandWorker) -> dict[str, str]:
     worker.finish(held)
     webhook = http.post("/v1/webhooks", json={"url": "https://hooks.example/in"}).json()["webhook_id"]
     known = {"name": "feedback", "number": "0", "sha256": sha256, "webhook_id": webhook, "file": "weights.bin"}
-    known |= {"lease_id": held["lease_id"]}
+    known |= {"lease_id": held["lease_id"], "kind": "history"}
     schema = http.get("/openapi.json").json()
     return {path: path.format(**known) for path, methods in schema["paths"].items() if "get" in methods}
 

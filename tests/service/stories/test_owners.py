@@ -31,6 +31,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", f"{STUDY}/importances", None),
     ("GET", f"{STUDY}/trials.csv", None),
     ("GET", f"{STUDY}/curves", None),
+    ("GET", f"{STUDY}/plots/history", None),
     ("GET", f"{STUDY}/events", None),
 ]
 
@@ -85,7 +86,10 @@ def test_every_call_on_a_study_is_among_these(app: FastAPI) -> None:
         if path.startswith("/v1/studies/{name}")
     }
     known = {("{name}".join(path.split("feedback")), method) for method, path, _ in CALLS}
-    known = {(path.replace("/0", "/{number}").replace("weights.bin", "{file}"), method) for path, method in known}
+    known = {
+        (path.replace("/0", "/{number}").replace("weights.bin", "{file}").replace("/history", "/{kind}"), method)
+        for path, method in known
+    }
     assert described == {(method, path) for path, method in known}
 
 
