@@ -160,3 +160,17 @@ def test_hostile_texts_are_shown_as_text_on_page_and_charts(open_page: OpenPage,
             assert seen.page.locator("img[src=x]").count() == 0
             assert seen.page.locator("script:not([src])").count() == 0
         assert dialogs == []
+
+
+def test_a_study_is_cloned(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        run_trials(begin(http, "clone"), 6)
+        seen = open_page(url)
+        seen.go("/studies/clone")
+        page = seen.page
+        page.get_by_role("button", name="Clone").click()
+        page.get_by_label("Name").fill("clone-of-it")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/studies/clone-of-it")
+        assert http.get("/v1/studies/clone-of-it").json()["state"] == "running"

@@ -79,6 +79,7 @@ def get_study_page(
         notes=_notes(study, leaders),
         decisions=list_decisions(store, name, MOST_DECISIONS),
         most_decisions=MOST_DECISIONS,
+        clone_name=_clone_name(name),
         **_workers(parts, name),
         **_table(parts, name, chosen, order_by, page_token),
     )
@@ -165,7 +166,8 @@ def _metrics(study: Study, known: dict[str, float]) -> list[str]:
 
 def _advice(advice: Advice) -> dict[str, Any]:
     changes = [{"field": one.field, "value": json.dumps(one.value)} for one in advice.changes]
-    return {"sentence": advice.sentence, "changes": changes}
+    edit = json.dumps([one.model_dump(mode="json") for one in advice.changes])
+    return {"sentence": advice.sentence, "changes": changes, "edit": edit}
 
 
 def _notes(study: Study, leaders: list[BestTrial]) -> list[str]:
@@ -174,3 +176,7 @@ def _notes(study: Study, leaders: list[BestTrial]) -> list[str]:
         return []
     said = {*study.warnings, *(one.sentence for one in leaders[0].advice)}
     return [one for one in dict.fromkeys(leaders[0].warnings) if one not in said]
+
+
+def _clone_name(name: str) -> str:
+    return f"{name[:62]}-2"

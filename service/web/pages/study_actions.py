@@ -33,6 +33,7 @@ def actions(study: Study) -> list[Action]:
     return [
         first,
         Action(verb="extend", label="Extend", why_not=limits, asks="ask-extend"),
+        Action(verb="clone", label="Clone", asks="ask-clone"),
         Action(verb="stop", label="Stop", why_not=stopping, asks="confirm-stop", is_danger=True),
         Action(verb="cancel", label="Cancel", why_not=ended, asks="confirm-cancel", is_danger=True),
     ]

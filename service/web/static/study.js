@@ -164,6 +164,21 @@ async function extend() {
   if (await act("PATCH", api, change)) await refresh();
 }
 
+async function clone(changes) {
+  const list = document.getElementById("clone-changes");
+  list.replaceChildren(
+    ...changes.map((change) => {
+      const item = document.createElement("li");
+      item.textContent = change.value === null ? `without ${change.field}` : `${change.field} = ${JSON.stringify(change.value)}`;
+      return item;
+    }),
+  );
+  const given = await ask("ask-clone");
+  if (!given) return;
+  const name = given.get("name");
+  if (await act("POST", `${api}/clone`, { name, changes })) location.href = `/studies/${encodeURIComponent(name)}`;
+}
+
 async function doAct(verb, dialog) {
   if (dialog && !(await ask(dialog))) return;
   if (await act("POST", `${api}/${verb}`)) await refresh();
@@ -175,5 +190,7 @@ document.addEventListener("click", async (event) => {
   const { act: verb, dialog, whyNot } = button.dataset;
   if (whyNot) toast(whyNot, "bad");
   else if (verb === "extend") await extend();
+  else if (verb === "clone") await clone([]);
   else if (verb) await doAct(verb, dialog);
+  else if ("clone" in button.dataset) await clone(JSON.parse(button.dataset.changes));
 });

@@ -85,12 +85,13 @@ def test_buttons_that_the_state_forbids_say_why(
     assert ("resume" if verb == "pause" else "pause") in {name for name, _ in buttons}
 
 
-def test_advice_is_shown_with_its_changes(http: TestClient, worker: HandWorker) -> None:
+def test_advice_carries_the_edit_of_the_new_study(http: TestClient, worker: HandWorker) -> None:
     begin(http, worker, n_trials=8)
     for _ in range(6):
         worker.run_trial(0.9, 0.5, 0.1)
     best = http.get("/v1/studies/feedback/best").json()
     html = page(http, "/studies/feedback")
+    assert html.count("data-clone ") == len(best["advice"])
     for advice in best["advice"]:
         assert advice["sentence"] in section(html, "next")
 
