@@ -162,13 +162,19 @@ def test_hostile_texts_are_shown_as_text_on_page_and_charts(open_page: OpenPage,
         assert dialogs == []
 
 
-def test_a_study_is_cloned(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+def test_a_study_is_cloned_and_its_plots_are_drawn(open_page: OpenPage, served: tuple[str, Settings]) -> None:
     url, _ = served
     with httpx2.Client(base_url=url) as http:
         run_trials(begin(http, "clone"), 6)
         seen = open_page(url)
+        # drawing with WebGL on a machine without a GPU
+        seen.expected.append("warning: [.WebGL")
         seen.go("/studies/clone")
         page = seen.page
+        for kind in ("History", "Parallel coordinates", "Slice", "Timeline"):
+            page.get_by_role("button", name=kind).click()
+            expect(page.locator("#plot-note")).to_have_text("", timeout=60_000)
+            expect(page.locator("#plot .main-svg").first).to_be_visible()
         page.get_by_role("button", name="Clone").click()
         page.get_by_label("Name").fill("clone-of-it")
         page.keyboard.press("Enter")

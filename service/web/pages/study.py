@@ -27,6 +27,15 @@ PAGE_SIZE = 50
 MOST_DECISIONS = 20
 MOST_WORKERS = 100
 
+PLOTS = (
+    ("history", "History"),
+    ("parallel-coordinates", "Parallel coordinates"),
+    ("importances", "Importances"),
+    ("slice", "Slice"),
+    ("timeline", "Timeline"),
+)
+_FRONT_PLOT = ("pareto-front", "Pareto front")
+
 _ORDERS: tuple[tuple[TrialOrder, str], ...] = (
     ("-number", "newest first"),
     ("number", "oldest first"),
@@ -75,6 +84,7 @@ def get_study_page(
         counts=[(one, n) for one in _STATE_NAMES if (n := getattr(study.trials, one))],
         seconds_left=_seconds_left(study),
         saved=_saved(study),
+        plots=[*PLOTS, *([_FRONT_PLOT] if len(study.spec.objectives) > 1 else [])],
         advice=[_advice(one) for one in (leaders[0].advice if leaders else [])],
         notes=_notes(study, leaders),
         decisions=list_decisions(store, name, MOST_DECISIONS),

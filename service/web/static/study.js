@@ -5,6 +5,7 @@ import { follow, on } from "./live.js";
 import { CurveChart } from "./curve_chart.js";
 import { MOST_CURVES, atMostEvery, chosen, emptyCurves, numberWords, takeIn } from "./curves.js";
 import { patch } from "./patch.js";
+import { showPlot } from "./plots.js";
 
 const root = document.getElementById("study");
 const study = root.dataset.study;
@@ -187,10 +188,11 @@ async function doAct(verb, dialog) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { act: verb, dialog, whyNot } = button.dataset;
+  const { act: verb, dialog, whyNot, plot } = button.dataset;
   if (whyNot) toast(whyNot, "bad");
   else if (verb === "extend") await extend();
   else if (verb === "clone") await clone([]);
   else if (verb) await doAct(verb, dialog);
   else if ("clone" in button.dataset) await clone(JSON.parse(button.dataset.changes));
+  else if (plot) await showPlot(api, plot, button);
 });

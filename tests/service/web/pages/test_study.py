@@ -130,3 +130,4 @@ def test_several_objectives_show_their_pareto_front(http: TestClient, worker: Ha
     worker.run_trial(0.5)
     html = page(http, "/studies/feedback")
     assert "Pareto front 1 of 1 trials" in section(html, "best")
+    assert 'data-plot="pareto-front"' in html

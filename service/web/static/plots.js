@@ -1,0 +1,75 @@
+// Optuna's plots, drawn by plotly.js, which is loaded when the first of them is opened: it is large.
+
+import { request } from "./api.js";
+
+let loading = null;
+
+function loadPlotly() {
+  loading ??= new Promise((resolve, reject) => {
+    writeStylesAsProperties();
+    // plotly.js adds rules to a style element of its own, which the page's policy forbids, unless it finds this link
+    const sheet = document.createElement("link");
+    sheet.rel = "stylesheet";
+    sheet.id = "plotly.js-style-global";
+    sheet.className = "no-inline-styles";
+    sheet.href = new URL("./vendor/plotly/plotly.css", import.meta.url).href;
+    const script = document.createElement("script");
+    // and one for maps, which no plot here is, unless an element has this id
+    script.id = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
+    script.src = new URL("./vendor/plotly/plotly-strict.min.js", import.meta.url).href;
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => reject(new Error("plotly.js could not be loaded")));
+    document.head.append(sheet, script);
+  });
+  return loading;
+}
+
+// plotly.js writes some styles as attributes, which the page's policy forbids; the same styles may be set as properties.
+function writeStylesAsProperties() {
+  const { setAttribute } = Element.prototype;
+  Element.prototype.setAttribute = function (name, value) {
+    if (name === "style") this.style.cssText = value;
+    else setAttribute.call(this, name, value);
+  };
+}
+
+function themed(layout) {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  const colours = {
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { ...layout.font, color: of("--chart-text"), family: "system-ui, sans-serif" },
+    hoverlabel: { font: { family: "system-ui, sans-serif" } },
+  };
+  const axes = {};
+  for (const name of ["xaxis", "yaxis", ...Object.keys(layout).filter((one) => /^[xy]axis\d*$/.test(one))]) {
+    axes[name] = { ...layout[name], gridcolor: of("--chart-grid"), zerolinecolor: of("--chart-grid"), automargin: true };
+  }
+  return { ...layout, ...colours, ...axes, autosize: true, margin: { l: 56, r: 24, t: 48, b: 48 } };
+}
+
+// Draws the plot of this kind below its buttons; the one that is shown already is closed.
+export async function showPlot(api, kind, button) {
+  const place = document.getElementById("plot");
+  const note = document.getElementById("plot-note");
+  const isOpen = button.getAttribute("aria-pressed") === "true";
+  for (const one of document.querySelectorAll("[data-plot]")) one.setAttribute("aria-pressed", "false");
+  if (isOpen) {
+    place.hidden = true;
+    note.textContent = "";
+    return;
+  }
+  button.setAttribute("aria-pressed", "true");
+  note.textContent = "Drawing …";
+  try {
+    const [figure, plotly] = await Promise.all([request("GET", `${api}/plots/${kind}`), loadPlotly()]);
+    if (button.getAttribute("aria-pressed") !== "true") return;
+    place.hidden = false;
+    await plotly.react(place, figure.data, themed(figure.layout), { displayModeBar: false, responsive: true });
+    note.textContent = "";
+  } catch (error) {
+    place.hidden = true;
+    note.textContent = error.detail ?? error.message;
+  }
+}
