@@ -1,6 +1,7 @@
 """Draw a plot of a study by `optuna.visualization`, on a snapshot of its trials."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import optuna
@@ -54,9 +55,16 @@ def draw_plot(spec: StudySpec, trials: Sequence[FrozenTrial], kind: PlotKind, ob
 
 
 def _history(spec: StudySpec, chosen: Sequence[FrozenTrial], objective: int) -> Any:
-    return visualization.plot_optimization_history(
-        _of_one(spec, chosen, objective), target_name=_metric(spec, objective)
+    # Optuna looks values up by number, as if no number were left out: trials are counted through while they are drawn
+    counted = [copy(trial) for trial in chosen]
+    for place, trial in enumerate(counted):
+        trial.number = place
+    figure = visualization.plot_optimization_history(
+        _of_one(spec, counted, objective), target_name=_metric(spec, objective)
     )
+    for trace in figure.data:
+        trace.x = [chosen[place].number for place in trace.x]
+    return figure
 
 
 def _slice(spec: StudySpec, chosen: Sequence[FrozenTrial], objective: int) -> Any:

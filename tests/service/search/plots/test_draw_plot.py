@@ -144,3 +144,13 @@ def test_a_title_says_that_not_all_trials_are_drawn() -> None:
     trials = [trial(number, number * 0.1) for number in range(MAX_DRAWN + 500)]
     title = parsed(draw_plot(script("loss"), trials, "slice", 0))["layout"]["title"]["text"]
     assert title.endswith("(2,000 of 2,500 trials)")
+
+
+def test_history_shows_each_trial_with_its_own_value_where_numbers_are_left_out() -> None:
+    numbers = [0, 2, 3, 7]
+    trials = [trial(number, 10.0 - number) for number in numbers]
+    trials.insert(1, trial(1, 5.0, state=TrialState.PRUNED))
+    figure = json.loads(draw_plot(script("loss"), trials, "history", 0))
+    values, best, *_ = figure["data"]
+    assert dict(zip(values["x"], values["y"], strict=True)) == {number: 10.0 - number for number in numbers}
+    assert best["x"] == numbers
