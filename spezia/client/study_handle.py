@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from spezia.client.calls import Calls
+from spezia.client.figure import plotly_figure
 from spezia.client.trials_dataframe import trials_dataframe
 from spezia.common.lazy_module import LazyModule
 from spezia.contract.advice import Change
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.plot import PlotKind
 from spezia.contract.study import Study
 from spezia.contract.study_spec import Params, StudyChange
 from spezia.contract.trial import Trial, TrialDetail
@@ -61,6 +63,18 @@ class StudyHandle:
             MissingExtra: pandas is not installed.
         """
         return trials_dataframe(self.trials)
+
+    def plot(self, kind: PlotKind, objective: str | None = None) -> Any:
+        """Return a plot as a Plotly ``Figure``, which a notebook draws.
+
+        Args:
+            kind: Such as ``history``, ``importances`` or ``timeline``.
+            objective: Metric of the objective that is plotted; ``None``: the first one.
+
+        Raises:
+            MissingExtra: plotly is not installed.
+        """
+        return plotly_figure(self._calls.plot(self.name, kind, objective))
 
     def wait(self, *, progress: bool = False) -> Study:
         """Wait until nothing of the study runs any more; return it as it ended.

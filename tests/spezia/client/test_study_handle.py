@@ -7,11 +7,12 @@ import pytest
 
 from service.routes.model_tar import tar
 from spezia import Client, SpeziaError, StudyChange, StudyHandle
-from spezia.client import study_handle, trials_dataframe
+from spezia.client import figure, study_handle, trials_dataframe
 from spezia.common.extras import MissingExtra
 from spezia.common.home_lock import hold
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.failure import Failure
+from spezia.contract.plot import Figure
 from spezia.contract.trial import TrialList
 from spezia.terminal.screen import Screen
 from tests.service.replies import NOW, ScriptedService, make_best, make_study, make_trial_reply
@@ -137,6 +138,24 @@ def test_several_objectives_have_a_column_each(study: StudyHandle, service: Scri
 def test_an_empty_study_has_an_empty_table(study: StudyHandle, service: ScriptedService) -> None:
     service.answers[f"GET {TOY}/trials"] = TrialList(trials=[], next_page_token=None)
     assert len(study.trials_dataframe()) == 0
+
+
+def test_a_plot_is_a_figure_of_plotly(study: StudyHandle, service: ScriptedService) -> None:
+    drawn = Figure(data=[{"type": "scatter", "x": [0, 1], "y": [0.5, 0.25]}], layout={"title": {"text": "History"}})
+    service.answers[f"GET {TOY}/plots/history"] = drawn
+    shown = study.plot("history", "accuracy")
+    assert shown.data[0].type == "scatter"
+    assert shown.layout.title.text == "History"
+    assert service.requests[-1].url.params["objective"] == "accuracy"
+
+
+def test_without_plotly_the_error_says_how_to_get_it(
+    study: StudyHandle, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers[f"GET {TOY}/plots/history"] = Figure(data=[], layout={})
+    monkeypatch.setattr(figure, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'spezia\[notebook\]'"):
+        study.plot("history")
 
 
 def test_without_pandas_the_error_says_how_to_get_it(study: StudyHandle, monkeypatch: pytest.MonkeyPatch) -> None:
