@@ -88,8 +88,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
         version="1",
         lifespan=_lifespan,
         responses=openapi.EVERYWHERE,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
         dependencies=[Depends(bind_path)],
         generate_unique_id_function=openapi.operation_name,
     )

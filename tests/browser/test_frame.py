@@ -50,6 +50,8 @@ def test_each_page_can_be_used_on_a_phone_and_in_the_dark(open_page: OpenPage, s
     seen.page.keyboard.press("Enter")
     expect(seen.page.get_by_role("link", name="customer-feedback-17")).to_be_visible()
     expect(seen.page.get_by_role("link", name="customer-feedback-05")).to_have_count(0)
+    seen.go("/docs")
+    expect(seen.page.locator(".opblock").first).to_be_visible()
     seen.expected.append("error: Failed to load resource: the server responded with a status of 404")
     seen.go("/nothing/here")
     seen.shots("not-found")

@@ -5,13 +5,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.routes.response_headers import SAFE_HEADERS
 
-_DOCS = (
-    "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline' https://cdn.jsdelivr.net;"
-    " style-src 'unsafe-inline' https://cdn.jsdelivr.net; img-src data: https://fastapi.tiangolo.com;"
-    " frame-ancestors 'none'"
-)
-"""Content security policy of the page `/docs`, by what it loads."""
-
 
 class SafeHeadersMiddleware:
     """Add the safe headers to every answer, but for those that it brings itself: pages have a policy of their own."""
@@ -25,8 +18,6 @@ class SafeHeadersMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in SAFE_HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"] == "/docs":
-                    headers["Content-Security-Policy"] = _DOCS
             await send(message)
 
         await self._app(scope, receive, send_safely)
