@@ -5,6 +5,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from service.settings import Settings
+from service.web.static_files import static_url
 from tests.browser.conftest import OpenPage
 from tests.browser.filled import begin, run_trials, say
 
@@ -180,3 +181,58 @@ def test_a_study_is_cloned_and_its_plots_are_drawn(open_page: OpenPage, served: 
         page.keyboard.press("Enter")
         page.wait_for_url("**/studies/clone-of-it")
         assert http.get("/v1/studies/clone-of-it").json()["state"] == "running"
+
+
+def test_many_trials_are_quantiles_behind_the_best_and_the_running(
+    open_page: OpenPage, served: tuple[str, Settings]
+) -> None:
+    url, _ = served
+    with httpx2.Client(base_url=url) as http:
+        worker = begin(http, "many", n_trials=300, pruner={"name": "none"})
+        run_trials(worker, 202, n_steps=2)
+        held = worker.take()
+        worker.report(held, 1, 0.5)
+        seen = open_page(url)
+        seen.go("/studies/many")
+        expect(seen.page.locator("#curves canvas")).to_be_visible()
+        expect(seen.page.locator(".key-bands")).to_be_visible()
+        stay(seen.page)
+        worker.report(held, 2, 0.01, final=True)
+        assert worker.finish(held).status_code == 200
+        expect(seen.page.locator("#best h2")).to_contain_text("trial 202")
+        seen.page.get_by_role("link", name="Next 50").click()
+        expect(seen.page.get_by_role("link", name="First page")).to_be_visible()
+        assert has_stayed(seen.page)
+        with seen.page.expect_response(lambda answer: "/curves?" in answer.url and "trials=110" in answer.url):
+            seen.page.get_by_role("checkbox", name="Compare trial 110").focus()
+
+
+def test_curves_are_chosen_aligned_and_cut_as_they_should_be(open_page: OpenPage, served: tuple[str, Settings]) -> None:
+    seen = open_page(served[0])
+    seen.go("/")
+    found = seen.page.evaluate(
+        """async (address) => {
+            const { chosen, columns, emptyCurves, takeIn, valueRange } = await import(address);
+            const bands = { steps: [1, 3], p10: [1, 1], p25: [2, 2], p50: [3, 3], p75: [4, 4], p90: [5, 5] };
+            const curves = takeIn(emptyCurves(), {
+                sequence: 7, metric: "loss", direction: "minimize", bands: null, numbers: [0, 1, 2, 3],
+                states: ["COMPLETE", "PRUNED", "RUNNING", "WAITING"],
+                steps: [[1, 2], [1], [2], []], values: [[0.5, null], [0.9], [0.4], []],
+            });
+            const all = chosen(curves, [], null);
+            takeIn(curves, { ...curves, bands, numbers: [2], states: ["RUNNING"], steps: [[1, 2]], values: [[3, 4]] });
+            const usual = Array.from({ length: 50 }, (_, i) => 0.5 + i / 100);
+            return {
+                all, few: chosen(curves, [0], null), hovered: chosen(curves, [0], 1),
+                columns: columns(curves, [2]).map((column) => column.map((value) => value ?? "none")),
+                range: valueRange([[...usual, 1000]], "minimize")[1], sequence: curves.sequence,
+            };
+        }""",
+        static_url("curves.js"),
+    )
+    assert (found["all"], found["few"], found["hovered"]) == ([0, 1, 2], [0, 2], [0, 1, 2])
+    assert found["columns"][0] == [1, 2, 3]
+    assert found["columns"][1] == [1, "none", 1]
+    assert found["columns"][-1] == [3, 4, "none"]
+    assert found["range"] < 2
+    assert found["sequence"] == 7

@@ -18,6 +18,7 @@ const atRest = tip.textContent;
 const params = new Map();
 let curves = emptyCurves();
 let hovered = null;
+let highlighted = null;
 
 const chart = new CurveChart(document.getElementById("curves"), {
   onHover: showHovered,
@@ -49,7 +50,25 @@ function draw() {
   const best = bestNumbers();
   const bands = document.querySelector(".key-bands");
   bands.hidden = curves.bands === null;
-  chart.draw(curves, chosen(curves, best, null), best);
+  chart.draw(curves, chosen(curves, best, highlighted), best, highlighted);
+}
+
+// A row of the table that is pointed at, or that holds the focus, has its curve in front of the others.
+async function highlight(number) {
+  if (number === highlighted) return;
+  highlighted = number;
+  if (number !== null && curves.bands !== null && !curves.trials.has(number)) {
+    const query = new URLSearchParams({ metric: curves.metric, trials: number });
+    takeIn(curves, await request("GET", `${api}/curves?${query}`));
+  }
+  if (number === highlighted && curves.metric) draw();
+}
+
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    const box = event.target.closest("#trials tbody tr")?.querySelector("input[name=trials]");
+    highlight(box ? Number(box.value) : null);
+  });
 }
 
 // Of a study with many trials: quantiles over all of them, and the curves of the best and the running.
