@@ -25,8 +25,8 @@ async def get_plot(
     """Draw a plot of a study, as a figure of Plotly's: `Plotly.newPlot(element, figure.data, figure.layout)`.
 
     They are Optuna's plots, of its COMPLETE trials; `timeline` shows all that have begun. Of more than 2,000 trials
-    (300 of parallel coordinates) a plot shows the best and others that are evenly spread, the timeline the last ones;
-    its title then says so. Names that users have chosen are escaped for Plotly.
+    (300 of parallel coordinates) a plot other than the history shows the best and others that are evenly spread, the
+    timeline the last ones; its title then says so. Names that users have chosen are escaped for Plotly.
     """
     figure = await FOR_PLOTS.run(show_plot, parts.store, parts.answers, name, kind, objective)
     return Response(figure, media_type="application/json")

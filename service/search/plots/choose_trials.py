@@ -14,12 +14,15 @@ from spezia.contract.study_spec import StudySpec
 def choose_trials(spec: StudySpec, trials: Sequence[FrozenTrial], kind: PlotKind) -> list[FrozenTrial]:
     """Return the trials that a plot shows: COMPLETE ones, but for a timeline, up to `MAX_DRAWN`, or `MAX_LINES`.
 
+    Of a history they are all trials in any state, since Optuna looks for a value at the place of its trial's number.
     Of a timeline they are the last ones; of importances, which a choice of the best would distort, evenly spread ones;
     else the best, those that were the best in their time, and others that are evenly spread.
     """
     if kind == "timeline":
         return [trial for trial in trials if trial.state is not TrialState.WAITING][-MAX_DRAWN:]
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    if kind == "history":
+        return list(trials) if complete else []
     at_most = MAX_LINES if kind == "parallel-coordinates" else MAX_DRAWN
     if len(complete) <= at_most or kind == "importances":
         return list(evenly_spread(complete, at_most))

@@ -116,7 +116,11 @@ _DRAW: dict[PlotKind, Callable[[StudySpec, Sequence[FrozenTrial], int], Any]] = 
 
 def _of_one(spec: StudySpec, chosen: Sequence[FrozenTrial], objective: int) -> optuna.Study:
     """The study as if it had this one objective."""
-    return _study([spec.directions[objective]], [of_one(trial, objective) for trial in chosen])
+    return _study([spec.directions[objective]], [_of_one_value(trial, objective) for trial in chosen])
+
+
+def _of_one_value(trial: FrozenTrial, objective: int) -> FrozenTrial:
+    return of_one(trial, objective) if trial.state is TrialState.COMPLETE else trial
 
 
 def _study(directions: Sequence[Direction], chosen: Sequence[FrozenTrial]) -> optuna.Study:

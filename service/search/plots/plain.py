@@ -21,7 +21,7 @@ def plain(text: str) -> str:
 
 def plain_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Return copies of trials whose params are named as Plotly shows them, without user attributes, which nobody asked
-    to see.
+    to see, and intermediate values, which no plot shows and Optuna would copy.
     """
     plain_distribution = cache(_plain_distribution)
     shown = []
@@ -30,6 +30,7 @@ def plain_trials(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         one.params = {plain(name): _plain_value(value) for name, value in trial.params.items()}
         one.distributions = {plain(name): plain_distribution(is_for) for name, is_for in trial.distributions.items()}
         one.user_attrs = {}
+        one.intermediate_values = {}
         shown.append(one)
     return shown
 

@@ -121,7 +121,17 @@ def test_each_objective_is_drawn_by_itself() -> None:
     assert figure["data"][0]["y"] == [5.0, 6.0, 7.0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_a_history_passes_over_trials_that_are_not_complete() -> None:
+    ends = [TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE, TrialState.WAITING]
+    trials = [
+        trial(number, *([5.0 - number] if state is TrialState.COMPLETE else []), state=state)
+        for number, state in enumerate(ends)
+    ]
+    points, *_ = parsed(draw_plot(script("loss"), trials, "history", 0))["data"]
+    assert (points["x"], points["y"]) == ([1, 3], [4.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "history"])
 def test_of_many_trials_those_that_matter_are_drawn(kind: PlotKind) -> None:
     spec = script("loss", "cost")
     # the best come last, and the Pareto front is of two trials
