@@ -1,6 +1,5 @@
 """The home folder of a service, and finding the service that runs on it: who holds its lock says where it listens."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
+
+from spezia.common.lazy_module import LazyModule
+
+fcntl = LazyModule("fcntl")
+"""Only Unix has it, and a client that is told where the service is does without."""
 
 DEFAULT_HOME = Path(".spezia")
 DEFAULT_HOST = "127.0.0.1"

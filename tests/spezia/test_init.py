@@ -35,5 +35,10 @@ def test_everything_that_is_offered_is_there() -> None:
     assert [name for name in spezia.__all__ if not hasattr(spezia, name)] == []
 
 
+def test_a_client_that_is_told_the_address_needs_nothing_of_unix() -> None:
+    told = "import sys; sys.modules['fcntl'] = None; from spezia import Client; Client('http://127.0.0.1:1')"
+    subprocess.run([sys.executable, "-c", told], check=True, timeout=60)
+
+
 def test_a_script_may_import_the_end_of_its_trial_from_either_place() -> None:
     assert spezia.TrialPruned is TrialPruned
