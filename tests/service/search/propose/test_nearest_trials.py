@@ -21,14 +21,14 @@ def make(number: int, rate: float, schedule: str) -> FrozenTrial:
 
 
 def test_nearest_by_the_logarithm_of_a_rate_and_another_choice_is_far() -> None:
-    trial = make(0, 1e-4, "linear")
-    factor_two, other_choice, factor_five, twin = (
-        make(1, 2e-4, "linear"),
-        make(2, 1e-4, "cosine"),
-        make(3, 2e-5, "linear"),
-        make(4, 1e-4, "linear"),
+    trial = make(0, 1e-5, "linear")
+    factor_two, other_choice, factor_thirty, twin = (
+        make(1, 2e-5, "linear"),
+        make(2, 1e-5, "cosine"),
+        make(3, 3e-4, "linear"),
+        make(4, 1e-5, "linear"),
     )
     found = nearest_trials(
-        make_spec(search_space=SPACE), trial, [trial, factor_two, other_choice, factor_five, twin], 3
+        make_spec(search_space=SPACE), trial, [trial, factor_two, other_choice, factor_thirty, twin], 3
     )
     assert [one.number for one in found] == [4, 1, 3]
