@@ -74,3 +74,10 @@ def test_a_change_that_cannot_be_made_is_named_and_nothing_is_created(
     if named == "changes":
         assert field in errors[0]["message"]
     assert http.get("/v1/studies/next").status_code == 404
+
+
+def test_a_clone_has_the_limits_of_what_is_posted(http: TestClient) -> None:
+    changes = [{"field": "n_trials", "value": 2000}, {"field": "enqueue", "value": [{}] * 1001}]
+    answer = http.post(CLONE, json={"name": "next", "changes": changes})
+    assert answer.status_code == 422, answer.text
+    assert "more than 1000" in answer.json()["errors"][0]["message"]
