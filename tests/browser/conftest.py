@@ -21,9 +21,12 @@ SHOTS = "SPEZIA_SHOTS"
 """Environment variable that names the folder of the screenshots; without it they are not kept."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium; tests are skipped where there is none, but in CI."""
+    """Headless Chromium; tests are skipped where there is none, but in CI.
+
+    Of a module, not of the session: while Playwright is there no other test of the process can run an event loop.
+    """
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         message = f"no browser: none of {', '.join(NAMES)} is installed (Debian's package is chromium)"
