@@ -13,12 +13,9 @@ from spezia.contract.study_spec import StudySpec
 
 
 class Client(Calls):
-    """A service, as Python calls it; several threads may share one client.
+    """A service, as Python calls it, found where it runs; several threads may share one client.
 
-    Reads are repeated for two seconds while nobody answers, and for some 25 while the service says that it cannot
-    answer for the moment (502, 503, 504). So are POSTs, whose ``Idempotency-Key`` has them act once; uploads, PATCH
-    and DELETE are not. What the service refuses as too frequent is sent again when it says. Every method raises
-    `SpeziaError` where the service refuses, and `Unreachable` where nobody answers.
+    Beside handles on studies it has every call of the service; `Calls` says which are repeated, and what they raise.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import hmac
 import re
+from collections.abc import Callable
 
 from service.errors import Unauthorized
 from service.lifecycle.keys.key_text import hash_key
@@ -31,11 +32,26 @@ def check_key(store: Store, presented: str) -> KeyRow:
     form = _FORM.fullmatch(presented)
     if form is None:
         raise Unauthorized("this is not an API key of Spezia (spz_…)")
-    with store.reading() as tx:
-        key = keys.find(tx, form[1])
+    key_id = form[1]
+
+    def find(tx: Transaction) -> KeyRow:
+        key = keys.find(tx, key_id)
         if key is None or not hmac.compare_digest(key.sha256, hash_key(presented)):
             raise Unauthorized("this API key is unknown here; ask whoever runs the service for one")
-        check_stored(tx, key)
+        return key
+
+    return use_key(store, find)
+
+
+def use_key(store: Store, find: Callable[[Transaction], KeyRow]) -> KeyRow:
+    """Return the key that ``find`` finds, and note that it is used.
+
+    Raises:
+        Unauthorized: As ``find`` raises, or the key was revoked, or has expired.
+    """
+    with store.reading() as tx:
+        key = find(tx)
+        _check_good(tx, key)
         is_touched = keys.is_touched(tx, key)
     if not is_touched:
         with store.writing() as tx:
@@ -43,12 +59,7 @@ def check_key(store: Store, presented: str) -> KeyRow:
     return key
 
 
-def check_stored(tx: Transaction, key: KeyRow) -> None:
-    """Return if a key may still be used.
-
-    Raises:
-        Unauthorized: It was revoked, or has expired.
-    """
+def _check_good(tx: Transaction, key: KeyRow) -> None:
     if key.revoked_at is not None:
         raise Unauthorized(f"API key {key.key_id} was revoked; ask for another (spezia key create)")
     if key.expires_at is not None and key.expires_at <= tx.now:

@@ -10,11 +10,12 @@ import secrets
 from datetime import timedelta
 
 from service.errors import Unauthorized
-from service.lifecycle.keys.check_key import check_key, check_stored
+from service.lifecycle.keys.check_key import check_key, use_key
 from service.lifecycle.keys.key_text import hash_key
 from service.store import keys, sessions
 from service.store.keys import KeyRow
 from service.store.store import Store
+from service.store.transaction import Transaction
 
 SESSION_TIME = timedelta(hours=12)
 """How long a session lasts."""
@@ -40,17 +41,15 @@ def check_session(store: Store, token: str) -> KeyRow:
     Raises:
         Unauthorized: There is no such session any more, or its key is not good any more.
     """
-    with store.reading() as tx:
+
+    def find(tx: Transaction) -> KeyRow:
         key_id = sessions.find_key_id(tx, hash_key(token))
         key = None if key_id is None else keys.find(tx, key_id)
         if key is None:
             raise Unauthorized("this session has ended; sign in again")
-        check_stored(tx, key)
-        is_touched = keys.is_touched(tx, key)
-    if not is_touched:
-        with store.writing() as tx:
-            keys.touch(tx, key.key_id)
-    return key
+        return key
+
+    return use_key(store, find)
 
 
 def end_session(store: Store, token: str) -> None:
