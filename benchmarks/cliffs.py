@@ -59,7 +59,6 @@ from benchmarks.control_plane import (
 from service.cli.local_service import local_service
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.heartbeat import heartbeat
-from service.lifecycle.leases.reap import reap_launched
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell as tell_result
 from service.lifecycle.studies.create_study import create_study
@@ -69,6 +68,7 @@ from service.lifecycle.studies.state_machine import pause
 from service.lifecycle.studies.summarise import summarise
 from service.lifecycle.trials.list_trials import list_trials
 from service.lifecycle.trials.show_trial import show_trial
+from service.lifecycle.workers.launched_workers import retire_left_behind
 from service.optuna_private import id_of
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.propose.proposer import Proposer
@@ -470,7 +470,7 @@ def measure_workers(url: str, n: Callable[[int], int]) -> dict[str, Any]:
         with store.writing() as tx:
             rows = [{"worker_id": uuid4().hex, "launcher": "here"} for _ in range(n(5000))]
             tx.connection.execute(insert(worker), rows)
-        return {"start": repeated(lambda: reap_launched(store, "here"), 3)}
+        return {"start": repeated(lambda: retire_left_behind(store, "here"), 3)}
 
 
 # over HTTP

@@ -1,6 +1,5 @@
 """Who may come in: keys, what each may do, and how often."""
 
-import hmac
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from service.errors import Forbidden, TooManyRequests
 from service.lifecycle.keys.check_key import check_key, has_keys
-from service.lifecycle.keys.key_text import draw_key, hash_key
+from service.lifecycle.keys.key_text import hash_key
 from service.lifecycle.keys.sessions import check_session
 from service.store.store import Store
 from service.store.transaction import Viewer
@@ -87,19 +86,13 @@ class Gate:
             "worker": RateLimitItemPerMinute(worker_requests_per_minute),
             "person": RateLimitItemPerMinute(requests_per_minute),
         }
-        _, self.local_key = draw_key()
-        """Key for the workers that this process starts; it is in no database, and gone with the process."""
-        self._local_sha256 = hash_key(self.local_key)
 
     def remembered(self, presented: str, *, is_session: bool = False) -> Caller | None:
         """Return who presents this key, or this token of a session, if that is known without asking the database."""
         now = self._timer()
         if self._is_open and now < self._open_until:
             return ANYBODY
-        sha256 = hash_key(presented)
-        if hmac.compare_digest(sha256, self._local_sha256) and not is_session:
-            return Caller(key_id="local", name="local", scopes=frozenset({Scope.WORKER}))
-        caller, until = self._remembered.get((is_session, sha256), (None, -math.inf))
+        caller, until = self._remembered.get((is_session, hash_key(presented)), (None, -math.inf))
         return caller if now < until else None
 
     def look_up(self, presented: str, *, is_session: bool = False) -> Caller:

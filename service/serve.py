@@ -16,13 +16,12 @@ from service.http_protocol import PatientProtocol
 from service.launch.devices import default_n_workers, find_gpus
 from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
 from service.lifecycle.keys.check_key import has_keys
-from service.lifecycle.leases.reap import reap_launched, reap_worker, void_leases
-from service.lifecycle.workers.register_worker import announce_worker
+from service.lifecycle.leases.reap import void_leases
+from service.lifecycle.workers.launched_workers import launch_worker, retire_left_behind, retire_worker
 from service.settings import Settings
 from service.work_signal import WorkSignal
 from spezia.common.home_lock import Hold, hold, url_from_here
 from spezia.common.logs import set_up_logging
-from spezia.contract.key import KEY_VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -81,13 +80,13 @@ def _serve(
     held.announce(url, settings.database)
     # workers of an earlier process on this home ended with it; what they held need not wait for its expiry
     launcher = f"{socket.gethostname()}:{settings.home.absolute()}"
-    reap_launched(store, launcher)
+    retire_left_behind(store, launcher)
     if is_restored:
         log.info("%d leases from before the backup were taken back", void_leases(store))
     workers = LocalWorkers(
-        _plan(settings, url, app.state.gate.local_key, worker_program),
-        on_start=lambda worker_id: announce_worker(store, worker_id, launcher),
-        on_death=lambda worker_id: reap_worker(store, worker_id),
+        _plan(settings, url, worker_program),
+        on_start=lambda worker_id: launch_worker(store, worker_id, launcher),
+        on_death=lambda worker_id: retire_worker(store, worker_id),
     )
     # whoever may call us may write X-Forwarded-For too
     config = uvicorn.Config(
@@ -120,7 +119,7 @@ def _let_garbage_wait() -> None:
     gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
-def _plan(settings: Settings, url: str, key: str, program: Sequence[str]) -> WorkerPlan:
+def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
     gpus = find_gpus()
     n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
     return WorkerPlan(
@@ -134,15 +133,14 @@ def _plan(settings: Settings, url: str, key: str, program: Sequence[str]) -> Wor
         cache_dir=settings.cache_dir or settings.home / "cache",
         cache_bytes=settings.cache_bytes,
         program=program,
-        environment=_worker_environment(key),
+        environment=_worker_environment(),
     )
 
 
-def _worker_environment(key: str) -> dict[str, str]:
-    """Ours without what is for the service alone, such as the database's password, and with a key for workers."""
+def _worker_environment() -> dict[str, str]:
+    """Ours without what is for the service alone, such as the database's password."""
     withheld = [name for name in os.environ if name.startswith("SPEZIA_") and not name.startswith("SPEZIA_LOG_")]
-    kept = {name: value for name, value in os.environ.items() if name not in withheld}
-    return kept | {KEY_VARIABLE: key}
+    return {name: value for name, value in os.environ.items() if name not in withheld}
 
 
 def _listen(host: str, port: int) -> socket.socket:

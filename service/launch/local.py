@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spezia.contract.key import KEY_VARIABLE
+
 _LOG = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
@@ -47,7 +49,7 @@ class WorkerPlan:
     """What ``cache_dir`` may hold; absent: the workers' own choice."""
     program: Sequence[str] = WORKER_PROGRAM
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-    """Holds the workers' key: a command line is for all to see."""
+    """Environment of each worker, to which its key is added: a command line is for all to see."""
 
     def command(self, worker_id: str) -> list[str]:
         """Return the command line of one worker."""
@@ -67,10 +69,10 @@ class WorkerPlan:
             command += ["--cache-bytes", str(self.cache_bytes)]
         return command
 
-    def device_environment(self, slot: int) -> dict[str, str]:
-        """Return the environment of the worker in ``slot``."""
+    def environment_of(self, slot: int, key: str) -> dict[str, str]:
+        """Return the environment of the worker in ``slot``, with its key."""
         visible = self.gpus[slot % len(self.gpus)] if self.gpus else ""
-        return {**self.environment, "CUDA_VISIBLE_DEVICES": visible}
+        return {**self.environment, "CUDA_VISIBLE_DEVICES": visible, KEY_VARIABLE: key}
 
     def _threads(self) -> int:
         # beside a GPU the threads only feed it; without one, two workers of one thread beat one of two
@@ -98,12 +100,12 @@ class LocalWorkers:
         self,
         plan: WorkerPlan,
         *,
-        on_start: Callable[[str], object] = lambda worker_id: None,
+        on_start: Callable[[str], str],
         on_death: Callable[[str], object] = lambda worker_id: None,
         clock: Callable[[], float] = time.monotonic,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """`on_start` hears a worker's id before it starts, `on_death` after it has ended."""
+        """`on_start` hears a worker's id before it starts and answers its key; `on_death` hears it after the end."""
         self._plan = plan
         self._on_start = on_start
         self._on_death = on_death
@@ -148,12 +150,18 @@ class LocalWorkers:
 
     def _start(self, slot: _Slot) -> None:
         slot.worker_id = secrets.token_hex(16)
-        self._tell(self._on_start, slot.worker_id)
         slot.started_at = self._clock()
+        try:
+            key = self._on_start(slot.worker_id)
+        except Exception:
+            # the database may be away for a while
+            _LOG.exception("worker %d did not start: it is not known to the service", slot.number)
+            self._back_off(slot)
+            return
         try:
             slot.process = subprocess.Popen(
                 self._plan.command(slot.worker_id),
-                env=self._plan.device_environment(slot.number),
+                env=self._plan.environment_of(slot.number, key),
                 stdin=subprocess.PIPE,
                 # its own group: Ctrl-C is for us, and we end the workers in order
                 process_group=0,
@@ -161,6 +169,7 @@ class LocalWorkers:
         except OSError:
             _LOG.exception("worker %d did not start", slot.number)
             self._back_off(slot)
+            self._tell_death(slot)
 
     def _bury(self, slot: _Slot) -> None:
         assert slot.process is not None
@@ -194,11 +203,12 @@ class LocalWorkers:
         assert slot.process.stdin is not None
         slot.process.stdin.close()
         slot.process = None
-        self._tell(self._on_death, slot.worker_id)
+        self._tell_death(slot)
 
-    def _tell(self, callback: Callable[[str], object], worker_id: str) -> None:
+    def _tell_death(self, slot: _Slot) -> None:
         try:
-            callback(worker_id)
+            self._on_death(slot.worker_id)
         except Exception:
-            # the database may be away for a while; a lease that is not released expires by itself
-            _LOG.exception("the service did not take note of worker %s", worker_id[:8])
+            # the database may be away for a while; a lease that is not released expires by itself, and the next start
+            # of this launcher retires what is left
+            _LOG.exception("the service did not take note of the end of worker %s", slot.worker_id[:8])

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.lifecycle.model_folders import remove_unused_folders
-from service.lifecycle.workers.register_worker import announce_worker
+from service.lifecycle.workers.launched_workers import launch_worker
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from spezia.client import Client, SpeziaError, Unreachable
@@ -226,7 +226,7 @@ def delete(mortal: Mortal, name: str) -> None:
 
 def note_launched(worker_id: str, service: Service) -> None:
     engine = open_engine(service.settings.database)
-    announce_worker(
+    launch_worker(
         Store(engine, DatabaseClock()), worker_id, f"{socket.gethostname()}:{service.settings.home.absolute()}"
     )
     engine.dispose()

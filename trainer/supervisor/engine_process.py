@@ -15,22 +15,12 @@ from pydantic import ValidationError
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Directive, HeldLease
 from trainer.messages import Command, Event, Hello, decode_event, encode
+from trainer.supervisor.engine_environment import engine_environment
 from trainer.supervisor.engine_log import EngineLog
 from trainer.supervisor.oom_kills import count_oom_kills
 
 _EXIT_SECONDS = 5.0
 """Time that an engine has to exit once its pipe is closed."""
-
-_ALLOCATOR_VARIABLES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
-"""Variables that set up PyTorch's allocator, the name that every version knows first. Unless an operator has set one,
-segments are expandable: batches of ever other lengths leave the memory of a GPU in pieces otherwise, too small for the
-longest of them."""
-_PRIMITIVE_VARIABLES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY")
-"""Variables that say how many compiled matrix products oneDNN keeps, which multiplies on CPUs."""
-_PRIMITIVES = 64
-"""A product is compiled for each number of tokens in a batch. With the 1,024 that oneDNN keeps by itself, MiniLM took
-1.49 GB after 241 steps in bf16 with batches of ever other lengths, and went on growing; with 64 of them 1.06 GB. A step
-is as fast: 181 ms and 184 ms of the CPU for 16 rows of 14 to 23 tokens."""
 
 
 class WorkerBroken(Exception):
@@ -83,7 +73,7 @@ class EngineProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log.fileno(),
-            env=_environment(),
+            env=engine_environment(os.environ),
             start_new_session=True,
             bufsize=0,
         )
@@ -165,16 +155,6 @@ class EngineProcess:
                 self.has_greeted = self.has_greeted or isinstance(event, Hello)
                 self.inbox.put(event)
         self.inbox.put(Gone())
-
-
-def _environment() -> dict[str, str]:
-    """The supervisor's, without what is meant for it alone, and with the engine's settings of libraries."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPEZIA_")}
-    if not any(name in kept for name in _ALLOCATOR_VARIABLES):
-        kept[_ALLOCATOR_VARIABLES[0]] = "expandable_segments:True"
-    if not any(name in kept for name in _PRIMITIVE_VARIABLES):
-        kept[_PRIMITIVE_VARIABLES[0]] = str(_PRIMITIVES)
-    return kept | {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def _crash(message: str) -> Failure:

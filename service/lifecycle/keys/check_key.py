@@ -16,7 +16,7 @@ _FORM = re.compile(KEY_PATTERN)
 
 
 def has_keys(store: Store) -> bool:
-    """Whether there ever was an API key; revoking the last one does not open the service again."""
+    """Whether people ever made an API key; revoking the last one does not open the service again."""
     with store.reading() as tx:
         return keys.any_exists(tx)
 

@@ -18,5 +18,6 @@ def create_key(store: Store, name: str, scopes: Iterable[Scope], lasts: timedelt
     """
     key_id, key = draw_key()
     with store.writing() as tx:
-        keys.add(tx, key_id, name, frozenset(scopes), hash_key(key), tx.now + lasts if lasts else None)
+        expires_at = tx.now + lasts if lasts else None
+        keys.add(tx, key_id, name, frozenset(scopes), hash_key(key), expires_at=expires_at)
     return key

@@ -1,4 +1,4 @@
-"""List all API keys, as far as the service knows them (`spezia key list`)."""
+"""List the API keys that people made, as far as the service knows them (`spezia key list`)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ class ShownKey:
 
 
 def list_keys(store: Store) -> list[ShownKey]:
-    """Return all API keys, the oldest first."""
+    """Return the API keys that people made, the oldest first; those of launched workers come and go with them."""
     with store.reading() as tx:
         return [
             ShownKey(

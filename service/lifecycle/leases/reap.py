@@ -11,7 +11,7 @@ from service.lease_and_heartbeat_terms import OUTAGE_SECONDS
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.take_back import take_back
 from service.lifecycle.one_by_one import one_by_one
-from service.store import leases, studies, workers
+from service.store import keys, leases, studies, workers
 from service.store.leases import Lease
 from service.store.store import Store
 from spezia.contract.failure import Failure
@@ -33,7 +33,8 @@ def reap(store: Store) -> int:
         if last is None or not timedelta(0) <= tx.now - last <= timedelta(seconds=OUTAGE_SECONDS):
             leases.restart_terms(tx)
             return 0
-        workers.forget_old(tx)
+        if workers.forget_old(tx):
+            keys.retire_forgotten(tx)
         # in the transaction that knows of no outage: one that begins after it must find nothing expired
         as_of, expired = tx.now, leases.expired(tx)
     failpoint("reap.listed")

@@ -1,4 +1,4 @@
-"""Make a worker known: its launcher announces it before it starts, then it registers itself (POST /v1/workers)."""
+"""Make a worker known, as it registers itself when it starts (POST /v1/workers)."""
 
 from service.errors import ProtocolTooOld
 from service.failpoints import failpoint
@@ -6,12 +6,6 @@ from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS, LEASE_SECONDS
 from service.store import workers
 from service.store.store import Store
 from spezia.contract.protocol import PROTOCOL, WorkerRegistration, WorkerTerms
-
-
-def announce_worker(store: Store, worker_id: str, launcher: str) -> None:
-    """Remember who launches a worker, so that a later process of the launcher finds what it left behind."""
-    with store.writing() as tx:
-        workers.announce(tx, worker_id, launcher)
 
 
 def register_worker(store: Store, registration: WorkerRegistration) -> WorkerTerms:

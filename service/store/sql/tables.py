@@ -354,7 +354,7 @@ idempotency_key = Table(
     Column("answered_at", Instant, nullable=False, index=True),
 )
 
-# API keys. Revoked ones stay: a service that has ever had a key is never open again.
+# API keys. Revoked ones of people stay: a service that has ever had one is never open again.
 api_key = Table(
     "api_key",
     metadata,
@@ -368,6 +368,8 @@ api_key = Table(
     Column("expires_at", Instant),
     Column("last_used_at", Instant),
     Column("revoked_at", Instant),
+    # of whom a launcher made it for; null: people made it, and such rows stay
+    Column("worker_id", String(32), index=True),
 )
 
 # Sessions of people who have signed in to the pages with an API key; of the random token only the hash is kept.

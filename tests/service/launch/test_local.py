@@ -23,6 +23,7 @@ folder, *arguments = sys.argv[1:]
 worker_id = arguments[arguments.index("--worker-id") + 1]
 fate = Path(folder, "fate").read_text() if Path(folder, "fate").exists() else "live"
 seen = {"arguments": arguments, "pid": os.getpid(), "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+seen["key"] = os.environ["SPEZIA_API_KEY"]
 if fate == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 Path(folder, worker_id).write_text(json.dumps(seen))
@@ -35,6 +36,10 @@ while fate == "stubborn" or sys.stdin.read(1):
 """
 
 Start = Callable[..., LocalWorkers]
+
+
+def key_of(worker_id: str) -> str:
+    return f"the key of {worker_id}"
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             n_workers=n_workers,
             program=(sys.executable, "-S", str(script), str(tmp_path)),
         )
-        launched.append(LocalWorkers(plan, poll_seconds=0.01, **options))
+        launched.append(LocalWorkers(plan, poll_seconds=0.01, **{"on_start": key_of, **options}))
         launched[-1].start()
         return launched[-1]
 
@@ -63,7 +68,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def test_workers_start_with_their_arguments_and_end_with_stop(start: Start, tmp_path: Path) -> None:
     born: list[str] = []
     dead: list[str] = []
-    workers = start(2, on_start=born.append, on_death=dead.append)
+
+    def note(worker_id: str) -> str:
+        born.append(worker_id)
+        return key_of(worker_id)
+
+    workers = start(2, on_start=note, on_death=dead.append)
     seen = wait_for_workers(tmp_path, 2)
     for worker in seen:
         worker_id = worker["arguments"][worker["arguments"].index("--worker-id") + 1]
@@ -80,6 +90,7 @@ def test_workers_start_with_their_arguments_and_end_with_stop(start: Start, tmp_
             str(tmp_path / "data"),
         ]
         assert worker["gpu"] == ""
+        assert worker["key"] == key_of(worker_id)
         assert lives(worker["pid"])
     workers.stop()
     assert not any(lives(worker["pid"]) for worker in seen)
@@ -133,19 +144,35 @@ def test_a_failing_callback_does_not_end_the_launcher(
     def fail(worker_id: str) -> None:
         raise RuntimeError("the database is away")
 
-    workers = start(1, on_start=fail, on_death=fail)
+    workers = start(1, on_death=fail)
     wait_for_workers(tmp_path, 1)
     workers.stop()
-    assert "the service did not take note of worker" in caplog.text
+    assert "the service did not take note of the end of worker" in caplog.text
+
+
+def test_a_worker_that_cannot_be_made_known_starts_when_it_can(start: Start, tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def fail_first(worker_id: str) -> str:
+        tried.append(worker_id)
+        if len(tried) == 1:
+            raise RuntimeError("the database is away")
+        return key_of(worker_id)
+
+    # every look at the clock is a minute later than the last
+    start(1, on_start=fail_first, clock=count(0.0, 60.0).__next__)
+    (worker,) = wait_for_workers(tmp_path, 1)
+    assert worker["key"] == key_of(tried[1])
 
 
 def test_a_program_that_does_not_start_is_tried_again(tmp_path: Path) -> None:
-    tried: list[str] = []
+    ended: list[str] = []
     plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=1, program=(str(tmp_path / "none"),))
     # every look at the clock is a minute later than the last
-    workers = LocalWorkers(plan, on_start=tried.append, clock=count(0.0, 60.0).__next__, poll_seconds=0.001)
+    clock = count(0.0, 60.0).__next__
+    workers = LocalWorkers(plan, on_start=key_of, on_death=ended.append, clock=clock, poll_seconds=0.001)
     workers.start()
-    wait_until(lambda: len(tried) > 2)
+    wait_until(lambda: len(ended) > 2)
     workers.stop()
 
 
@@ -156,7 +183,7 @@ import sys, time
 from service.launch.local import LocalWorkers, WorkerPlan
 plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=2,
     program=(sys.executable, "-S", {str(tmp_path / "fake_worker.py")!r}, {str(tmp_path)!r}))
-LocalWorkers(plan).start()
+LocalWorkers(plan, on_start=str).start()
 time.sleep(60)
 """
     launcher = subprocess.Popen([sys.executable, "-c", program])

@@ -12,6 +12,7 @@ from service.app import create_app
 from service.lifecycle.keys.revoke_key import revoke_key
 from service.lifecycle.leases.dispatch import NOTHING, Found
 from service.lifecycle.studies.follow_events import follow_events
+from service.lifecycle.workers.launched_workers import launch_worker, retire_worker
 from service.settings import Settings
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
@@ -66,12 +67,20 @@ def test_a_stranger_is_refused_before_the_body_is_read(app: FastAPI) -> None:
     assert client(app).post(STUDIES, content=b"{").status_code == 401
 
 
-def test_the_keys_of_this_process_are_for_workers_only(app: FastAPI) -> None:
+def test_the_key_of_a_launched_worker_is_for_workers_only_at_every_service_until_it_is_retired(app: FastAPI) -> None:
+    store, worker_id = app.state.parts.store, "a" * 32
+    key = launch_worker(store, worker_id, "here")
+    assert client(app).get(STUDIES).status_code == 200, "it is no reason to need keys"
     make_key(app, "alice", "admin")
-    local = client(app, app.state.gate.local_key)
-    assert local.post("/v1/leases/heartbeat", json={"leases": []}).status_code != 401
-    assert local.get(STUDIES).status_code == 403
-    assert app.state.gate.local_key not in repr(app.state.parts) + repr(app.state.settings)
+    neighbour = create_app(app.state.settings)
+    for service in (app, neighbour):
+        launched = client(service, key)
+        assert launched.post("/v1/leases/heartbeat", json={"leases": []}).status_code == 200
+        assert launched.get(STUDIES).status_code == 403
+    retire_worker(store, worker_id)
+    for service in (app, neighbour):
+        assert client(service, key).post("/v1/leases/heartbeat", json={"leases": []}).status_code == 401
+    neighbour.state.parts.store.close()
 
 
 @pytest.mark.parametrize("end", ["revoke", "expire"])

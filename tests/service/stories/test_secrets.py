@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.launch.local import WorkerPlan
+from service.lifecycle.workers.launched_workers import launch_worker
 from service.settings import Settings
 from service.store.sql.engine import open_engine
 from spezia.client import Client, Unreachable
@@ -47,7 +48,8 @@ class Recorder:
 
 def test_a_whole_study_with_keys_tells_none_of_its_secrets(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    secrets = [make_key(app, "alice", "write"), make_key(app, "gpu", "worker"), app.state.gate.local_key]
+    launched = launch_worker(app.state.parts.store, "a" * 32, "here")
+    secrets = [make_key(app, "alice", "write"), make_key(app, "gpu", "worker"), launched]
     recorder = Recorder()
     alice, gpu = (recorder.watch(client(app, key)) for key in secrets[:2])
     worker = HandWorker(gpu)

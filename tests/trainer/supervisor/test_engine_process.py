@@ -70,34 +70,3 @@ def test_engine_gets_nothing_that_is_meant_for_the_supervisor(monkeypatch: pytes
     assert "TOKENIZERS_PARALLELISM" in shown
     assert "SPEZIA" not in shown
     engine.kill()
-
-
-@pytest.mark.parametrize("chosen", [None, "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY"])
-def test_few_compiled_products_are_kept_unless_an_operator_has_chosen(
-    monkeypatch: pytest.MonkeyPatch, chosen: str | None
-) -> None:
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "DNNL_PRIMITIVE_CACHE_CAPACITY"):
-        monkeypatch.delenv(name, raising=False)
-    if chosen:
-        monkeypatch.setenv(chosen, "7")
-    engine = EngineProcess([sys.executable, "-c", SHOW_ENVIRONMENT])
-    assert isinstance(engine.inbox.get(timeout=20), Gone)
-    shown = engine.log.take()
-    engine.kill()
-    assert [name in shown for name in ("_CAPACITY', '64'", "_CAPACITY', '7'")] == [chosen is None, chosen is not None]
-
-
-@pytest.mark.parametrize("chosen", [None, "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
-def test_segments_of_a_gpus_memory_expand_unless_an_operator_has_chosen(
-    monkeypatch: pytest.MonkeyPatch, chosen: str | None
-) -> None:
-    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
-        monkeypatch.delenv(name, raising=False)
-    if chosen:
-        monkeypatch.setenv(chosen, "max_split_size_mb:64")
-    engine = EngineProcess([sys.executable, "-c", SHOW_ENVIRONMENT])
-    assert isinstance(engine.inbox.get(timeout=20), Gone)
-    shown = engine.log.take()
-    engine.kill()
-    assert ("expandable_segments:True" in shown) == (chosen is None)
-    assert ("max_split_size_mb:64" in shown) == (chosen is not None)

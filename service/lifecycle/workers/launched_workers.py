@@ -1,0 +1,40 @@
+"""Workers of a launcher: each is made known before it starts, with an API key of its own, until it is retired.
+
+The keys are in the database, so a worker is let in by every service on it, and by one that was started again. Where
+people have no keys, those of workers change nothing: whoever reaches the service may use it still.
+"""
+
+from service.lifecycle.keys.key_text import draw_key, hash_key
+from service.lifecycle.leases.reap import reap_launched, reap_worker
+from service.store import keys, workers
+from service.store.store import Store
+from spezia.contract.key import Scope
+
+
+def launch_worker(store: Store, worker_id: str, launcher: str) -> str:
+    """Remember who launches a worker, so that a later process of the launcher finds what it left behind.
+
+    Returns:
+        Key of the scope `worker`, for this worker alone. This is the only time that anybody sees it.
+    """
+    key_id, key = draw_key()
+    with store.writing() as tx:
+        workers.announce(tx, worker_id, launcher)
+        # people's names have no colon, so none of them owns it
+        name = f"worker:{worker_id[:8]}"
+        keys.add(tx, key_id, name, frozenset({Scope.WORKER}), hash_key(key), worker_id=worker_id)
+    return key
+
+
+def retire_worker(store: Store, worker_id: str) -> None:
+    """Take back the key and the leases of a worker that has ended, or that is not to go on."""
+    with store.writing() as tx:
+        keys.retire(tx, worker_id)
+    reap_worker(store, worker_id)
+
+
+def retire_left_behind(store: Store, launcher: str) -> None:
+    """Take back the keys and the leases of all workers that an earlier process of this launcher left behind."""
+    with store.writing() as tx:
+        keys.retire_launched(tx, launcher)
+    reap_launched(store, launcher)
