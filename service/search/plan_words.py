@@ -1,6 +1,7 @@
 """What a study will do, in one sentence, for whoever has left most of it to defaults."""
 
 from service.search.pruning.pruners import first_step
+from spezia.common.plural import plural
 from spezia.contract import pruners
 from spezia.contract.samplers import GridSampler
 from spezia.contract.study_spec import StudySpec
@@ -17,7 +18,7 @@ def _trials(spec: StudySpec) -> str:
         first.append(f"{len(spec.enqueue)} enqueued")
     proposer = "a grid" if isinstance(spec.sampler, GridSampler) else spec.sampler.name
     begin = f"{' and '.join(first)} first, then what {proposer} proposes" if first else f"what {proposer} proposes"
-    return f"{spec.n_trials} trials: {begin}"
+    return f"{plural(spec.n_trials, 'trial')}: {begin}"
 
 
 def _endings(spec: StudySpec) -> str:

@@ -54,6 +54,11 @@ def size(n_bytes: float | None) -> str:
     return f"{n_bytes / 1024**power:.3g} {units[power]}" if power else f"{int(n_bytes)} B"
 
 
+def counted(count: float, noun: str) -> str:
+    """Write a number with its noun, such as ``1 epoch`` or ``1.5 epochs``."""
+    return f"{number(count)} {noun}" + ("" if count == 1 else "s")
+
+
 def age(instant: datetime | None) -> Markup | str:
     """Write how long ago an instant was, as an element that `app.js` keeps true."""
     if instant is None:
@@ -70,5 +75,11 @@ def age(instant: datetime | None) -> Markup | str:
 
 _UNITS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1, "s"))
 
-FILTERS: dict[str, Callable[..., Any]] = {"number": number, "duration": duration, "bytes": size, "age": age}
+FILTERS: dict[str, Callable[..., Any]] = {
+    "number": number,
+    "duration": duration,
+    "bytes": size,
+    "age": age,
+    "counted": counted,
+}
 """Filters of the templates, by name."""

@@ -15,6 +15,7 @@ from spezia.cli.study_file import name_after
 from spezia.cli.write_study import NewStudy, study_text
 from spezia.common.first_choices import model_for, preset_for
 from spezia.common.guess_columns import preview
+from spezia.common.plural import plural
 from spezia.common.table_head import TableHead
 from spezia.contract.preview import ColumnKind, Guess
 from spezia.contract.study_spec import POSTED, StudySpec
@@ -191,7 +192,7 @@ def _columns(file: DataFile, task: Task, guess: Guess | None, given: Mapping[str
 def _show(file: DataFile, guess: Guess | None) -> None:
     about = "" if file.head.is_whole else "about "
     looked_at = "" if file.head.is_whole else f"; the first {len(file.head.rows):,} are looked at"
-    say(f"{file.path}: {about}{file.n_rows:,} rows of {file.head.n_columns} columns{looked_at}")
+    say(f"{file.path}: {about}{plural(file.n_rows, 'row')} of {plural(file.head.n_columns, 'column')}{looked_at}")
     if guess is None:
         return
     say(f"  task   {guess.task}  ({_WORDS[guess.confidence]}: {guess.reason})")

@@ -5,6 +5,7 @@ from typing import Literal
 
 from rich.table import Table
 
+from spezia.common.plural import plural
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
@@ -14,7 +15,7 @@ from spezia.contract.trial import Trial
 from spezia.contract.validation import Validation
 from spezia.contract.workers import Work, Worker
 from spezia.terminal.screen import Screen
-from spezia.terminal.words import age_words, bytes_words, number_words, params_words, plural, quote_words, value_words
+from spezia.terminal.words import age_words, bytes_words, number_words, params_words, quote_words, value_words
 
 MOST_WARNINGS = 3
 """Largest number of warnings of a validation on the screen, unless all are asked for."""

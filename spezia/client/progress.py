@@ -8,12 +8,13 @@ from rich.live import Live
 from rich.text import Text
 
 from spezia.client.calls import ENDED, Calls
+from spezia.common.plural import plural
 from spezia.contract.start_small import SmallRun, SmallRuns
 from spezia.contract.study import Study, TrialCounts
 from spezia.contract.study_spec import Params
 from spezia.contract.trial import Trial, TrialDetail
 from spezia.terminal.screen import Screen
-from spezia.terminal.words import duration_words, number_words, params_words, plural, quote_words, value_words
+from spezia.terminal.words import duration_words, number_words, params_words, quote_words, value_words
 
 POLL_SECONDS = 0.5
 
@@ -102,31 +103,36 @@ def _show(client: Calls, study: Study, shown: _News, screen: Live | None) -> Non
     screen.update(Group(*lines, Text(_study_line(study))), refresh=True)
 
 
+# The params come last in a line: they are what a narrow terminal may cut or wrap.
+
+
 def _running_line(trial: TrialDetail) -> str:
-    line = f"trial {trial.number:>4}  {params_words(trial.params)}"
     if not trial.intermediate_values:
-        return f"{line}  no evaluation yet"
+        return _trial_line(trial, "-", "no evaluation yet")
     last = trial.intermediate_values[-1]
-    return f"{line}  epoch {last.epoch:g}  step {last.step}  {number_words(last.value)}"
+    return _trial_line(trial, number_words(last.value), f"epoch {last.epoch:g}, step {last.step}")
 
 
 def _ended_line(trial: Trial) -> str:
-    line = f"trial {trial.number:>4}  {params_words(trial.params)}  epoch {trial.epoch:g}  step {trial.step}"
+    where = f"epoch {trial.epoch:g}, step {trial.step}"
     if trial.failure and trial.state == "FAIL":
-        return f"{line}  failed: {trial.failure.failure_class}: {trial.failure.message}"
-    value = value_words(trial)
-    return f"{line}{'  ' if value else ''}{value}{'  pruned' if trial.state == 'PRUNED' else ''}"
+        return _trial_line(trial, "failed", f"{where}: {trial.failure.failure_class}: {trial.failure.message}")
+    return _trial_line(trial, value_words(trial), f"{where}{', pruned' if trial.state == 'PRUNED' else ''}")
+
+
+def _trial_line(trial: Trial, value: str, where: str) -> str:
+    return f"trial {trial.number:>4}  {value:<9}  {where}  {params_words(trial.params)}"
 
 
 def _small_line(run: SmallRun, params: Params, fraction: float) -> str:
-    end = f"failed: {run.failure}" if run.value is None else number_words(run.value)
-    return f"small {run.number:>4}  {params_words(params)}  {fraction:.0%} of the data  {end}"
+    end, why = ("failed", f": {run.failure}") if run.value is None else (number_words(run.value), "")
+    return f"small {run.number:>4}  {end:<9}  {fraction:.0%} of the data{why}  {params_words(params)}"
 
 
 def _study_line(study: Study) -> str:
     if study.facts is None:
         return f"{study.name}: a worker checks data and model"
-    parts = [f"{study.n_finished}/{study.spec.n_trials} trials"]
+    parts = [f"{study.n_finished}/{plural(study.spec.n_trials, 'trial')}"]
     if study.start_small and study.spec.start_small and len(study.start_small.runs) < study.spec.start_small.trials:
         parts.insert(0, f"{len(study.start_small.runs)}/{study.spec.start_small.trials} small runs")
     if study.trials.paused:
@@ -134,7 +140,7 @@ def _study_line(study: Study) -> str:
     if study.best:
         parts.append(f"best {number_words(study.best.value)} (trial {study.best.number})")
     if study.n_confirm_runs:
-        parts.append(f"{study.n_confirm_runs} runs under fresh seeds")
+        parts.append(f"{plural(study.n_confirm_runs, 'run')} under fresh seeds")
     if study.pareto:
         parts.append(f"{len(study.pareto)} on the Pareto front")
     left = study.spec.n_trials - study.n_finished

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from spezia.common.plural import plural
 from spezia.common.table_head import TableHead
 from spezia.contract.preview import ColumnKind
 
@@ -121,6 +122,7 @@ class Column:
     def kind(self) -> tuple[ColumnKind, str]:
         """What its values seem to be, and what was found, in a sentence."""
         n_rows, n_distinct = len(self.values), self.n_distinct
+        rows = plural(n_rows, "row")
         if not n_rows:
             return "empty", "it holds nothing"
         different = f"{n_distinct} different" if n_distinct < n_rows else "different"
@@ -132,11 +134,11 @@ class Column:
             return "number", f"its {n_rows} values are numbers with fractions"
         if self.is_whole:
             if n_distinct <= _MAX_CLASSES and (self.repeats or n_rows < FEW_ROWS):
-                return "label", f"it holds {n_distinct} different whole numbers in {n_rows} rows"
-            return "number", f"it holds {different} whole numbers in {n_rows} rows"
+                return "label", f"it holds {n_distinct} different whole numbers in {rows}"
+            return "number", f"it holds {different} whole numbers in {rows}"
         if not self.strings:
             if all(isinstance(each, str | int) for each in self.values) and self.repeats:
-                return "label", f"it holds {n_distinct} different names or numbers in {n_rows} rows"
+                return "label", f"it holds {n_distinct} different names or numbers in {rows}"
             return "other", "its values are of several kinds"
         if all(_IMAGE.fullmatch(each) for each in self.strings):
             return "image", "its values are names of image files"
@@ -164,16 +166,17 @@ class Column:
     @cached_property
     def _kind_of_strings(self) -> tuple[ColumnKind, str]:
         n_rows, n_distinct = len(self.strings), self.n_distinct
+        rows = plural(n_rows, "row")
         is_short = max(map(len, self.strings)) <= LONGEST_CLASS and self.words <= 4
-        texts = f"it holds {n_distinct} different texts of {self.words:.0f} words on average in {n_rows} rows"
+        texts = f"it holds {n_distinct} different texts of {self.words:.0f} words on average in {rows}"
         if all(_LIST_AS_TEXT.fullmatch(each) for each in self.strings):
             return "other", "its values are lists written as text, which are read as names; give JSONL"
         if self.separator is not None:
             return "labels", f"its values are names of several classes between {self.separator!r}"
         if is_short and self.repeats:
-            return "label", f"it holds {n_distinct} different short values in {n_rows} rows"
+            return "label", f"it holds {n_distinct} different short values in {rows}"
         if is_short and (self.words < 1.5 or n_rows == 1) and not (self.words >= 2):
-            return "other", f"it holds {n_distinct} different single words in {n_rows} rows, as ids and names do"
+            return "other", f"it holds {n_distinct} different single words in {rows}, as ids and names do"
         return "text", texts
 
     def rank(self, role: str) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from spezia.common.archives import MAGIC
+from spezia.common.plural import plural
 
 HEAD_BYTES = 64 * 1024
 """Number of bytes from the beginning of a file that are looked at."""
@@ -104,7 +105,7 @@ def _read_csv(text: str, is_whole: bool) -> TableHead:
     names, *rows = _split(text, separator, is_whole)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(names):
-            found = f"{len(row)} values, where the header names {len(names)} columns"
+            found = f"{plural(len(row), 'value')}, where the header names {plural(len(names), 'column')}"
             hint = f"put quotes around texts that hold {separator!r}"
             raise BadTable(f"is not a well-formed CSV file: row {number} has {found}; {hint}")
     return TableHead(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from spezia.common.plural import plural
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.quote import Quote
 from spezia.contract.replay import Comparison
@@ -51,11 +52,6 @@ def duration_words(seconds: float) -> str:
 def replay_words(result: Comparison) -> str:
     """Return the result of a replay, and below it a line for each reason."""
     return "\n".join([result.sentence, *(f"  {reason}" for reason in result.reasons)])
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a number with its noun, such as ``1 trial`` or ``2 trials``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def age_words(instant: datetime) -> str:

@@ -89,7 +89,7 @@ def test_trials_are_filtered_sorted_and_compared(open_page: OpenPage, served: tu
         expect(page.locator("#trials tbody tr").first).to_have_class("is-best")
         assert has_stayed(page)
         page.get_by_role("button", name="Compare the chosen trials").click()
-        expect(page.get_by_text("0 trials are chosen").first).to_be_visible()
+        expect(page.get_by_text("Trials chosen: 0").first).to_be_visible()
         for box in page.get_by_role("checkbox").all()[:3]:
             box.check()
         page.get_by_role("button", name="Compare the chosen trials").click()

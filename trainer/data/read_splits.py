@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spezia.common.plural import plural
 from spezia.contract.data import Data
 from spezia.contract.wire import nearest_name_hint
 from trainer.data.allowed_paths import describe_search, find_allowed
@@ -139,7 +140,7 @@ def _blank_classes(source: str, table: Table) -> list[str]:
     for column in ("label", "tags"):
         n_blank = sum(map(_has_blank, table.values.get(column, ())))
         if n_blank:
-            warnings.append(f"{source}: blanks around the {column} of {n_blank} rows are dropped")
+            warnings.append(f"{source}: blanks around the {column} of {plural(n_blank, 'row')} are dropped")
     return warnings
 
 

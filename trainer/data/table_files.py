@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from spezia.common.archives import BadArchive, Kind, open_archive
 from spezia.common.lazy_module import LazyModule
+from spezia.common.plural import plural
 from trainer.data.column_checks import Columns, Table, Values, choose_columns
 from trainer.data.numbered_classes import named_values
 from trainer.errors import DataError
@@ -140,8 +141,9 @@ def _swallowed_rows(
     n_lines, n_rows = content.strip().count(b"\n"), len(next(iter(values.values())))
     where = f" (the first in row {suspects[0]})" if suspects else ""
     note = (
-        f"{source}: {n_lines} lines below the header make {n_rows} rows, since quotes that stand alone turn the rows "
-        f"between them into one text{where}; write each quote inside a text twice, and the text in quotes"
+        f"{source}: {plural(n_lines, 'line')} below the header make {plural(n_rows, 'row')}, since quotes that stand "
+        f"alone turn the rows between them into one text{where}; write each quote inside a text twice, and the text in "
+        "quotes"
     )
     return (note,)
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from spezia.common.plural import plural
 from trainer.data.rows import AnyRules, Rows, Splits
 
 _UNBALANCED = 4
@@ -56,7 +57,7 @@ def _folded(name: str) -> str:
 
 
 def _counted(names: list[str], counts: Counter[str]) -> str:
-    return ", ".join(f"{_shown(name)} ({counts[name]} rows)" for name in names)
+    return ", ".join(f"{_shown(name)} ({plural(counts[name], 'row')})" for name in names)
 
 
 def _shown(name: str) -> str:
@@ -70,8 +71,8 @@ def _list_like(class_names: Sequence[str]) -> list[str]:
     if not found:
         return []
     note = (
-        f"{len(found)} classes look like lists, such as {found[0]!r}, and each counts as one class: if texts have "
-        "several, write real lists (JSONL, Parquet), or separate them and set data.label_separator"
+        f"classes that look like lists, such as {found[0]!r} ({len(found)} in all), count as one class each: if texts "
+        "have several, write real lists (JSONL, Parquet), or separate them and set data.label_separator"
     )
     return [note]
 
@@ -82,8 +83,8 @@ def _quoted(class_names: Sequence[str]) -> list[str]:
     if not found:
         return []
     note = (
-        f"{len(found)} classes have quotes in their names, such as {found[0]!r}: in a CSV file, write double quotes "
-        "and no blank before them, or text that is quoted may be cut at its first comma"
+        f"classes have quotes in their names, such as {found[0]!r} ({len(found)} in all): in a CSV file, write double "
+        "quotes and no blank before them, or text that is quoted may be cut at its first comma"
     )
     return [note]
 

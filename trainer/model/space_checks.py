@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedModel
 
+from spezia.common.plural import plural
 from spezia.contract.hyperparameters import BLOCK_PARAMS, HYPERPARAMETERS, ParamValue
 from spezia.contract.ranges import Choices
 from spezia.contract.space import dimensions
@@ -49,7 +50,7 @@ def _check_blocks(spec: StudySpec, model: PreTrainedModel, n_blocks: int | None)
                 )
     largest, field = _largest(spec, "frozen_layers")
     if n_blocks is not None and largest > n_blocks:
-        raise ConfigError(f"{field} = {largest}: {_name(spec)} has {n_blocks} blocks; use at most {n_blocks}")
+        raise ConfigError(f"{field} = {largest}: {_name(spec)} has {plural(n_blocks, 'block')}; use at most {n_blocks}")
 
 
 def _name(spec: StudySpec) -> str:
@@ -63,8 +64,8 @@ def _check_evaluations(spec: StudySpec, n_rows: int) -> None:
     wanted = spec.training.evaluations_per_epoch
     if wanted > n_steps:
         raise ConfigError(
-            f"training.evaluations_per_epoch = {wanted}: an epoch of {n_rows} rows has {n_steps} optimizer "
-            f"steps at {field} = {batch_size}; lower one of the two"
+            f"training.evaluations_per_epoch = {wanted}: an epoch of {plural(n_rows, 'row')} has "
+            f"{plural(n_steps, 'optimizer step')} at {field} = {batch_size}; lower one of the two"
         )
 
 

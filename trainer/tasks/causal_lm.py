@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from spezia.common.plural import plural
 from trainer.data.chat import Chat, check_messages, encode_chats, is_silent
 from trainer.data.label_and_text_checks import check_text
 from trainer.data.rows import Input, Rows
@@ -151,7 +152,7 @@ def _ended(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def _check_something_left(rows: Rows[Any, Any], labels: list[list[int]], max_length: int) -> None:
     bad = [row for row, labels_T in enumerate(labels) if all(label == IGNORED for label in labels_T)]
     if bad:
-        others = f" (and {len(bad) - 1} rows more)" if len(bad) > 1 else ""
+        others = f" (and {plural(len(bad) - 1, 'row')} more)" if len(bad) > 1 else ""
         raise DataError(
             f"{rows.place(bad[0])}{others}: within data.max_length = {max_length} tokens nothing is left to learn "
             "from, since there is no text to write or what comes before it fills them; raise data.max_length, or "

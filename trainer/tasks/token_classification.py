@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import AutoModelForTokenClassification
 
+from spezia.common.plural import plural
 from trainer.data.label_and_text_checks import check_label, check_text
 from trainer.data.rows import BadRow, Rows
 from trainer.data.tokenise import pack_labelled
@@ -41,7 +42,9 @@ class TokenClassification(Task[Words, Words]):
     def check_row(self, row: Mapping[str, Any]) -> tuple[Words, Words]:
         tokens, tags = (_check_list(row[column], column) for column in ("tokens", "tags"))
         if len(tokens) != len(tags):
-            raise BadRow(f"there are {len(tokens)} tokens and {len(tags)} tags; give each token one tag")
+            raise BadRow(
+                f"it has {plural(len(tokens), 'token')} and {plural(len(tags), 'tag')}; give each token one tag"
+            )
         if not tokens:
             raise BadRow("there are no tokens; fill them in or remove the row")
         return tuple(check_text(token, "token") for token in tokens), tuple(check_label(tag, "tag") for tag in tags)

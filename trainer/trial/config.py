@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from spezia.common.plural import plural
 from spezia.contract.hyperparameters import HYPERPARAMETERS, ParamValue, default_of
 from spezia.contract.schedules import SCHEDULES
 from spezia.contract.wire import nearest_name_hint
@@ -85,7 +86,7 @@ class TrialConfig:
             return n_blocks
         if self.frozen_layers > n_blocks:
             raise ConfigError(
-                f"frozen_layers = {self.frozen_layers}: the model has {n_blocks} blocks; use at most that"
+                f"frozen_layers = {self.frozen_layers}: the model has {plural(n_blocks, 'block')}; use at most that"
             )
         return self.frozen_layers or round(self.frozen_fraction * n_blocks)
 

@@ -9,6 +9,7 @@ from service.store import confirm_runs, studies
 from service.store.confirm_runs import Run, RunRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from spezia.common.plural import plural
 from spezia.contract.confirm import Confirmation
 
 _OUT_OF_TIME = "budget"
@@ -27,7 +28,9 @@ def conclude(tx: Transaction, study: StudyRow, why_now: str | None = None) -> St
     if baseline is not None and len(ended) == len(wanted) and not n_cut:
         best = best_trials(tx, study)
         return studies.change(tx, study, confirmation=verdict(study.spec, best, baseline, ended))
-    why = why_now or (f"time was up for {n_cut} runs" if n_cut else "the study has no baseline to compare with")
+    why = why_now or (
+        f"time was up for {plural(n_cut, 'run')}" if n_cut else "the study has no baseline to compare with"
+    )
     sentence = f"not confirmed: {why}; {_progress(wanted, ended)}, and nothing is claimed"
     return studies.change(tx, study, confirmation=_unfinished(tx, study, "incomplete", sentence, wanted, ended))
 

@@ -43,6 +43,7 @@ from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.work import studies_with_work
+from spezia.common.plural import plural
 from spezia.contract.protocol import (
     Assignment,
     ConfirmAssignment,
@@ -234,7 +235,7 @@ def _complain(store: Store, study_id: int) -> None:
         if study is None:
             return
         seen = (
-            f"{study.state}, {trials.counts(tx, study)} of {study.spec.n_trials} trials, "
+            f"{study.state}, {trials.counts(tx, study)} of {plural(study.spec.n_trials, 'trial')}, "
             f"next: {next_step(tx, study, None)}"
         )
     log.error("gave out nothing of study %s, looked at %d times in a row: %s", study.name, MAX_AGAIN, seen)

@@ -4,6 +4,7 @@ import re
 from importlib.metadata import version
 from typing import Any
 
+from spezia.common.plural import plural
 from spezia.contract.best_trial import BestTrial
 from spezia.contract.study import Study
 
@@ -96,7 +97,7 @@ def _data(study: Study) -> str:
         lines.append('Texts come in pairs: call the pipeline with `{"text": …, "text_pair": …}`.')
     if facts.classes:
         lines.append(f"Classes: {', '.join(facts.classes)}.")
-    lines.append(f"Longest example: {facts.max_tokens} tokens; {facts.truncated_rows} rows were cut.")
+    lines.append(f"Longest example: {plural(facts.max_tokens, 'token')}; rows that were cut: {facts.truncated_rows:,}.")
     return "\n\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from service.store.pilots import PilotRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
+from spezia.common.plural import plural
 from spezia.contract.start_small import SmallRun, SmallRuns
 
 _MIN_COMPARED = 3
@@ -63,7 +64,8 @@ def _ranks(values: list[float]) -> list[float]:
 
 def _meaning(rho: float | None, n_compared: int) -> str:
     if rho is None:
-        return f"{n_compared} trials have both a small run's value and a full one: too few, or too alike, to compare"
+        both = f"{plural(n_compared, 'trial')} with both a small run's value and a full one"
+        return f"{both}: too few, or too alike, to compare"
     if rho >= _STRONG:
         return "small runs ranked these params as full ones did: a search on less data may find as good ones"
     if rho >= _WEAK:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from service.lifecycle.replays.recorded_run import RecordedRun
+from spezia.common.plural import plural
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.protocol import ReplayedEvaluation
@@ -99,7 +100,7 @@ def _sentence(
     name, failed_as = recorded.name, recorded.failure_class
     again = "" if failed_as is None else f", and it failed again as {failed_as}"
     allowed = f"{tolerance * 100:g} %"
-    evaluations = "1 evaluation" if n_compared == 1 else f"{n_compared} evaluations"
+    evaluations = plural(n_compared, "evaluation")
     if verdict == "not_comparable":
         assert failure is not None
         return f"{name} could not be compared: {failure.failure_class}: {failure.message}"
@@ -114,7 +115,7 @@ def _sentence(
         return f"{name} did not diverge, and its replay did: {failure.message}"
     if failure is None and failed_as is not None:
         return f"{name} failed as {failed_as}, and its replay did not"
-    return f"{name} has {len(recorded.evaluations)} evaluations, and its replay ended after {n_compared}"
+    return f"{name} has {plural(len(recorded.evaluations), 'evaluation')}, and its replay ended after {n_compared}"
 
 
 def _words(one: Difference) -> str:

@@ -11,6 +11,7 @@ from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial, failure_of
+from spezia.common.plural import plural
 
 
 def is_overdue(tx: Transaction, study: StudyRow) -> bool:
@@ -59,7 +60,8 @@ def why_none_completed(seen: Sequence[FrozenTrial]) -> str | None:
     if not n_cut_off or any(trial.state.name == "COMPLETE" for trial in seen):
         return None
     return (
-        f"no trial completed: the time that the study's limits left them was up for {n_cut_off} of {len(seen)} trials; "
+        f"no trial completed: the time that the study's limits left them was up for {n_cut_off} of "
+        f"{plural(len(seen), 'trial')}; "
         "post a new study with more device_seconds or timeout_seconds, with fewer epochs, or with a smaller model"
     )
 

@@ -9,6 +9,7 @@ from service.store import studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
+from spezia.common.plural import plural
 from spezia.contract.problem import FieldProblem
 from spezia.contract.study_spec import MAX_TRIALS, StudyChange, StudySpec, limit_errors
 
@@ -70,7 +71,7 @@ def _is_raised(spec: StudySpec, field: str, given: dict[str, Any]) -> bool:
 def _store_limits(tx: Transaction, study: StudyRow, given: dict[str, Any]) -> StudyRow:
     n_trials = trials.counts(tx, study).n_total
     if given.get("n_trials", n_trials) < n_trials:
-        message = f"the study has {n_trials} trials already; give {n_trials} or more, or stop the study"
+        message = f"the study has {plural(n_trials, 'trial')} already; give {n_trials} or more, or stop the study"
         raise Invalid(FieldProblem(field="n_trials", message=message))
     spec = study.spec.model_copy(update=given)
     if errors := limit_errors(spec):

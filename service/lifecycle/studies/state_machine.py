@@ -39,6 +39,7 @@ from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
+from spezia.common.plural import plural
 from spezia.contract.failure import Failure
 from spezia.contract.study import StudyState
 
@@ -306,5 +307,7 @@ def _too_many(most: tuple[str, int], seen: list[FrozenTrial]) -> Failure:
         if failure is not None and failure.failure_class == failure_class
     ][-1]
     return last.model_copy(
-        update={"message": f"{count} of {len(seen)} trials failed as {failure_class}; the last: {last.message}"}
+        update={
+            "message": f"{count} of {plural(len(seen), 'trial')} failed as {failure_class}; the last: {last.message}"
+        }
     )

@@ -13,6 +13,7 @@ from service.search.space.space_size import (
     space_size,
     trials_advised,
 )
+from spezia.common.plural import plural
 from spezia.contract import samplers
 from spezia.contract.hyperparameters import ParamValue
 from spezia.contract.ranges import Choices
@@ -88,7 +89,8 @@ def _few_trials(spec: StudySpec) -> Iterator[Finding]:
         return
     yield Finding(
         field="n_trials",
-        message=f"{n_searched(spec)} parameters are searched with {spec.n_trials} trials, too few to tell them apart",
+        message=f"{plural(n_searched(spec), 'parameter')} searched with {plural(spec.n_trials, 'trial')}: too few to "
+        "tell what each does",
         gain=Gain.VALUE,
         remedies=some(raise_field(spec, "n_trials", advised), _search_fewer(spec)),
     )
@@ -118,7 +120,8 @@ def _startup(spec: StudySpec) -> Iterator[Finding]:
         fewer = max(least, spec.n_trials // 3)
         yield Finding(
             field=f"sampler.options.{field}",
-            message=f"{name} draws its first {n_random} trials by chance and {spec.n_trials} run: it learns nothing",
+            message=f"{name} draws its first {plural(n_random, 'trial')} by chance and {spec.n_trials} run: it learns "
+            "nothing",
             gain=Gain.EFFECT,
             remedies=some(
                 lower_field(spec, f"sampler.options.{field}", fewer, f"lower {field} to {fewer}"),

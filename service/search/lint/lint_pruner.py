@@ -7,6 +7,7 @@ from service.search.finding import Finding, Gain, Remedy, some
 from service.search.pruning.comparable import n_schedules
 from service.search.pruning.pruners import first_step, longest_schedule
 from service.search.space.allowed import largest
+from spezia.common.plural import plural
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 
@@ -126,7 +127,8 @@ def _rungs(spec: StudySpec, n_evaluations: int) -> Iterator[Finding]:
     if n_evaluations <= eta**2:
         yield Finding(
             field="training.evaluations_per_epoch",
-            message=f"the longest trial has {n_evaluations} evaluations: its first rung is late, and little is saved",
+            message=f"the longest trial has {plural(n_evaluations, 'evaluation')}: its first rung is late, and little "
+            "is saved",
             gain=Gain.COST,
             remedies=some(_evaluate_more(spec, eta**2), Remedy(words="raise epochs")),
         )

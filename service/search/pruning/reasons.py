@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from service.optuna_private import COMPLETED_RUNG
 from service.search.pruning.percentile import percentile_of
+from spezia.common.plural import plural
 from spezia.contract import pruners
 from spezia.contract.study_spec import StudySpec
 from spezia.contract.tasks import Direction
@@ -67,7 +68,7 @@ def _beside_limit(
     limit = below + (values[math.ceil(position)] - below) * (position - math.floor(position))
     what = "the median" if percentile == 50 else f"the limit of the best {percentile:g} %"
     return Reason(
-        text=f"{so_far} is worse than {limit:.6g}, {what} of {_trials(len(values))} at this step",
+        text=f"{so_far} is worse than {limit:.6g}, {what} of {plural(len(values), 'trial')} at this step",
         value=best,
         threshold=limit,
         rank=_rank(spec, best, values),
@@ -90,7 +91,7 @@ def _in_rung(
     rank = _rank(spec, value, rivals.values())
     promoted = max(1, n_all // options.reduction_factor)
     if n_all <= options.bootstrap_count:
-        why = f"the first {_trials(options.bootstrap_count)} at rung {rung} end there (bootstrap_count)"
+        why = f"the first {plural(options.bootstrap_count, 'trial')} at rung {rung} end there (bootstrap_count)"
     else:
         why = (
             f"the value {value:.6g} ranks {rank} of {n_all} at rung {rung}, where the best {promoted} of {n_all} go on"
@@ -105,7 +106,3 @@ def _rank(spec: StudySpec, value: float, rivals: Iterable[float]) -> int:
 
 def _best(values: Any, direction: Direction) -> float:
     return float(min(values) if direction == "minimize" else max(values))
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"

@@ -38,7 +38,7 @@ def get_compare_page(
     if LEAST <= len(numbers) <= MOST:
         shown, problem = _find(store, name, numbers)
     elif numbers:
-        problem = f"{len(numbers)} trials are named; give {LEAST} to {MOST}."
+        problem = f"Trials named: {len(numbers)}; give {LEAST} to {MOST}."
     best = [_best_evaluation(one) for one in shown]
     metrics = sorted({metric for one in best if one for metric in one.metrics} - {CACHED_ROWS})
     return page.render(

@@ -154,7 +154,7 @@ document.addEventListener("submit", (event) => {
   const count = event.target.querySelectorAll("input[name=trials]:checked").length;
   if (count >= 2 && count <= 5) return;
   event.preventDefault();
-  toast(`${count} trials are chosen; choose two to five.`, "bad");
+  toast(`Trials chosen: ${count}; choose two to five.`, "bad");
 });
 
 // --- buttons ---

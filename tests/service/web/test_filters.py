@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.web.filters import age, duration, number, size
+from service.web.filters import age, counted, duration, number, size
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,13 @@ def test_durations_have_two_units(seconds: float | None, shown: str) -> None:
 )
 def test_sizes_have_the_largest_unit(n_bytes: float | None, shown: str) -> None:
     assert size(n_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 epochs"), (1, "1 epoch"), (1.0, "1 epoch"), (1.5, "1.5 epochs"), (2, "2 epochs")]
+)
+def test_a_number_agrees_with_its_noun(count: float, shown: str) -> None:
+    assert counted(count, "epoch") == shown
 
 
 def test_ages_say_the_instant_too() -> None:

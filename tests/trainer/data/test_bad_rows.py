@@ -63,7 +63,7 @@ from trainer.errors import DataError
             "token-classification",
             [*TAGGED, {"tokens": ["a", "b"], "tags": ["O"]}],
             {},
-            "row 7: there are 2 tokens and 1 tags; give each token one tag",
+            "row 7: it has 2 tokens and 1 tag; give each token one tag",
         ),
         ("token-classification", [*TAGGED, {"tokens": "a b", "tags": ["O"]}], {}, "row 7: tokens is 'a b', not a list"),
         ("token-classification", [*TAGGED, {"tokens": ["a"]}], {}, "row 7: there are no tags; give a list of tags"),
@@ -109,7 +109,7 @@ from trainer.errors import DataError
             "causal-lm",
             [*PROMPTS, {"prompt": "word1 " * 40, "completion": "word2"}, {"prompt": "word1 " * 50, "completion": "b"}],
             PROMPTED | {"data": PROMPTED["data"] | {"validation": "train.jsonl"}},
-            "train.jsonl, row 7 (and 1 rows more): within data.max_length = 32 tokens nothing is left to learn from",
+            "train.jsonl, row 7 (and 1 row more): within data.max_length = 32 tokens nothing is left to learn from",
         ),
         (
             "causal-lm",

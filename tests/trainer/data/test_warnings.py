@@ -67,7 +67,7 @@ def test_classes_that_nearly_agree_are_counted(with_validation: Path) -> None:
         TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
     )
     assert warning == (
-        "classes differ only in how they are written: 'Bad  News' (2 rows), 'bad news' (1 rows); write them alike if "
+        "classes differ only in how they are written: 'Bad  News' (2 rows), 'bad news' (1 row); write them alike if "
         "they are one class"
     )
 
@@ -75,11 +75,11 @@ def test_classes_that_nearly_agree_are_counted(with_validation: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (("1", "1.0", "0"), "'1' (1 rows), '1.0' (1 rows)"),
-        (("1", "01", "0"), "'01' (1 rows), '1' (1 rows)"),
-        (("caf\u00e9", "cafe\u0301", "x"), "'cafe\\u0301' (1 rows), 'caf\u00e9' (1 rows)"),
-        (("x", "x\u200b", "y"), "'x' (1 rows), 'x\\u200b' (1 rows)"),
-        (("x", "'x'", "y"), "\"'x'\" (1 rows), 'x' (1 rows)"),
+        (("1", "1.0", "0"), "'1' (1 row), '1.0' (1 row)"),
+        (("1", "01", "0"), "'01' (1 row), '1' (1 row)"),
+        (("caf\u00e9", "cafe\u0301", "x"), "'cafe\\u0301' (1 row), 'caf\u00e9' (1 row)"),
+        (("x", "x\u200b", "y"), "'x' (1 row), 'x\\u200b' (1 row)"),
+        (("x", "'x'", "y"), "\"'x'\" (1 row), 'x' (1 row)"),
         (("1.1", "11", "-1", "1"), None),
     ],
 )
@@ -99,7 +99,7 @@ def test_classes_in_quotes_are_told(with_validation: Path) -> None:
     write(with_validation, 'text,label\na, "x"\nb, "y"\n')
     write(with_validation, 'text,label\nc, "x"\n', "held.csv")
     *_, warning = data_warnings(TextClassification(), read(with_validation, validation="held.csv"), is_weighted=False)
-    assert warning.startswith("2 classes have quotes in their names, such as '\"x\"'")
+    assert warning.startswith("classes have quotes in their names, such as '\"x\"' (2 in all)")
 
 
 def test_lists_written_as_text_are_told(with_validation: Path) -> None:
@@ -109,7 +109,9 @@ def test_lists_written_as_text_are_told(with_validation: Path) -> None:
     (warning,) = data_warnings(
         TextClassification(), read(with_validation, validation="validation.csv"), is_weighted=False
     )
-    assert warning.startswith("2 classes look like lists, such as \"['sport', 'news']\", and each counts as one class")
+    assert warning.startswith(
+        "classes that look like lists, such as \"['sport', 'news']\" (2 in all), count as one class each"
+    )
 
 
 LONE_QUOTES = [

@@ -65,7 +65,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "search_space.learning_rate",
         "good rates of full have been found",
     ),
-    ({"search_space": MANY, "n_trials": 30}, "n_trials", "7 parameters are searched with 30 trials"),
+    ({"search_space": MANY, "n_trials": 30}, "n_trials", "7 parameters searched with 30 trials"),
     ({"search_space": MANY, "n_trials": 15}, "n_trials", "search only learning_rate, epochs, frozen_layers"),
     ({"n_trials": 8, "sampler": {"name": "random"}}, "n_trials", "raise n_trials to 9, or search only learning_rate"),
     ({"n_trials": 10}, "sampler.options.n_startup_trials", "lower n_startup_trials to 3"),

@@ -61,7 +61,7 @@ def test_two_to_five_trials_stand_side_by_side(http: TestClient, worker: HandWor
 
 def test_what_cannot_be_compared_is_said(http: TestClient, worker: HandWorker) -> None:
     begin(http, worker)
-    assert "1 trials are named; give 2 to 5." in page(http, "/studies/feedback/compare?trials=3")
-    assert "6 trials are named; give 2 to 5." in page(http, "/studies/feedback/compare?trials=1,2,3,4,5,6")
+    assert "Trials named: 1; give 2 to 5." in page(http, "/studies/feedback/compare?trials=3")
+    assert "Trials named: 6; give 2 to 5." in page(http, "/studies/feedback/compare?trials=1,2,3,4,5,6")
     assert "has no trial 8" in page(http, "/studies/feedback/compare?trials=8,9")
     assert "named" not in page(http, "/studies/feedback/compare")
