@@ -14,7 +14,7 @@ from starlette.routing import Match
 from structlog.contextvars import get_contextvars
 
 from service.errors import Invalid, ServiceError
-from service.routes.problem_document import problem_document, problem_of
+from service.routes.problem_document import problem_document, problem_of, unexpected_problem
 from service.routes.response_headers import REQUEST_ID, SAFE_HEADERS
 from service.routes.strict_json import BodyInvalid
 from spezia.contract.plain_words import plain_errors
@@ -75,9 +75,7 @@ def _methods_of_path(request: Request) -> list[str]:
 
 async def _answer_unexpected(_request: Request, error: Exception) -> JSONResponse:
     log.error("the request failed", exc_info=error)
-    answer = problem_document(
-        500, Code.INTERNAL, "the service failed at this request; its log tells why, by the request_id"
-    )
+    answer = unexpected_problem()
     # this one leaves outside of all middleware
     answer.headers.update(SAFE_HEADERS | {REQUEST_ID: get_contextvars()["request_id"]})
     return answer

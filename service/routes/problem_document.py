@@ -18,6 +18,13 @@ def problem_of(error: ServiceError) -> JSONResponse:
     return answer
 
 
+def unexpected_problem() -> JSONResponse:
+    """Make the problem document of an error that nobody has foreseen."""
+    return problem_document(
+        500, Code.INTERNAL, "the service failed at this request; its log tells why, by the request_id"
+    )
+
+
 def problem_document(status: int, code: Code, detail: str, errors: list[FieldProblem] | None = None) -> JSONResponse:
     """Make a problem document; ``detail`` says what to do."""
     problem = Problem(

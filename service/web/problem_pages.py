@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.routes.problem_document import unexpected_problem
 from service.web.frame import page_of
 from spezia.contract.problem import MEDIA_TYPE
 
@@ -32,9 +33,10 @@ class ProblemPagesMiddleware:
             return
         refused: Message | None = None
         body = b""
+        is_answered = False
 
         async def send_page(message: Message) -> None:
-            nonlocal refused, body
+            nonlocal refused, body, is_answered
             if message["type"] == "http.response.start":
                 if Headers(raw=message["headers"]).get("content-type") == MEDIA_TYPE:
                     refused = message
@@ -46,9 +48,15 @@ class ProblemPagesMiddleware:
                     answer.raw_headers += [one for one in refused["headers"] if one[0].lower() in _KEPT]
                     await answer(scope, receive, send)
                 return
+            is_answered = True
             await send(message)
 
-        await self._app(scope, receive, send_page)
+        try:
+            await self._app(scope, receive, send_page)
+        except Exception:
+            if not is_answered:
+                await _answer(scope, 500, bytes(unexpected_problem().body))(scope, receive, send)
+            raise  # so that it is logged as any other
 
 
 def _asks_for_page(scope: Scope) -> bool:
