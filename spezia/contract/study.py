@@ -1,7 +1,8 @@
 """A study as the service describes it while it runs and after it has ended."""
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
@@ -117,6 +118,10 @@ class Study(Reply):
     """Number of runs under fresh seeds that have ended, of those that ``spec.confirm`` asks for."""
     warnings: list[str] = []
     """What is allowed but likely to disappoint, and what happened on the way, with what to do about it."""
+
+    def __repr_args__(self) -> Iterable[tuple[str, Any]]:
+        """Yield what ``repr`` shows: the whole of a study fills pages, and a notebook shows what a cell ends with."""
+        return [(name, getattr(self, name)) for name in ("name", "state", "n_finished", "best")]
 
 
 class StudyList(Reply):

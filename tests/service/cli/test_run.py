@@ -63,9 +63,9 @@ def test_run_prints_a_line_for_each_trial_that_ends(spezia: Spezia, service: Scr
     service.answers["GET /v1/studies/toy"] = lambda request: next(polls)
     service.answers["GET /v1/studies/toy/trials"] = lambda request: next(lists)
     text = spezia("run", tmp_path / "toy.yaml").stdout
-    assert "trial    0  rate=2e-05 batch=16  epoch 3  step 3  0.5\n" in text
-    assert "trial    1  rate=2e-05 batch=16  epoch 1  step 1  0.7  pruned\n" in text
-    assert "trial    2  rate=2e-05 batch=16  epoch 3  step 3  failed: diverged: NaN\n" in text
+    assert "trial    0  0.5        epoch 3, step 3  rate=2e-05 batch=16\n" in text
+    assert "trial    1  0.7        epoch 1, step 1, pruned  rate=2e-05 batch=16\n" in text
+    assert "trial    2  failed     epoch 3, step 3: diverged: NaN  rate=2e-05 batch=16\n" in text
 
 
 def test_run_resumes_what_is_paused(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:

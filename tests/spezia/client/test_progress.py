@@ -55,8 +55,8 @@ def test_a_terminal_shows_the_running_trials_in_place(is_terminal: bool) -> None
     console = Screen(file=screen, force_terminal=is_terminal, width=120)
     assert watch(client, "toy", console).state == "complete"
     shown = screen.getvalue()
-    assert ("trial    0  rate=2e-05 batch=16  no evaluation yet" in shown) is is_terminal
-    assert ("trial    1  rate=2e-05 batch=16  epoch 2  step 2  0.4322" in shown) is is_terminal
+    assert ("trial    0  -          no evaluation yet  rate=2e-05 batch=16" in shown) is is_terminal
+    assert ("trial    1  0.4322     epoch 2, step 2  rate=2e-05 batch=16" in shown) is is_terminal
     study_line = "toy: 2/6 trials, best 0.25 (trial 1), about 2 min left"
     assert (study_line in shown) is is_terminal
     assert is_terminal or shown == ""
@@ -99,8 +99,8 @@ def watched(*polls: Study, is_terminal: bool = False) -> str:
 def test_small_runs_are_shown_as_they_end() -> None:
     polls = small_study(0), small_study(1), small_study(2), make_study()
     assert watched(*polls) == (
-        "small    0  rate=2e-05 batch=16  10% of the data  0.71\n"
-        "small    1  rate=2e-05 batch=16  10% of the data  failed: diverged: the training loss is nan\n"
+        "small    0  0.71       10% of the data  rate=2e-05 batch=16\n"
+        "small    1  failed     10% of the data: diverged: the training loss is nan  rate=2e-05 batch=16\n"
     )
     assert watched(polls[2], polls[3]) == ""  # ended before
     screen = watched(*polls, is_terminal=True)

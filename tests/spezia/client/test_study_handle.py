@@ -13,6 +13,7 @@ from spezia.common.home_lock import hold
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.failure import Failure
 from spezia.contract.plot import Figure
+from spezia.contract.study import Best
 from spezia.contract.trial import TrialList
 from spezia.terminal.screen import Screen
 from tests.service.replies import NOW, ScriptedService, make_best, make_study, make_trial_reply
@@ -183,3 +184,8 @@ def test_a_client_without_an_address_finds_the_service_of_this_machine(
     Client(transport=service.transport()).get_study("toy")
     assert asked[0] == "http://127.0.0.1:4321"
     assert asked[1].startswith("http://elsewhere.test")
+
+
+def test_a_study_at_the_end_of_a_cell_fills_one_line() -> None:
+    study = make_study(best=Best(number=1, value=0.5))
+    assert repr(study) == "Study(name='toy', state='complete', n_finished=20, best=Best(number=1, value=0.5))"
