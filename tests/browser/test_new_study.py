@@ -86,6 +86,31 @@ def test_another_task_is_guessed_anew_and_posted_by_keyboard(served: tuple[str, 
     assert (body["task"], body["data"]["columns"]) == ("text-regression", {"text": "review", "label": "stars"})
 
 
+def test_ranges_with_conditions_are_edited_and_the_study_file_is_copied(
+    served: tuple[str, Settings], open_page: OpenPage
+) -> None:
+    watched = open_page(served[0])
+    page = watched.page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watched.go("/new")
+    drop(page)
+    page.select_option("#preset", "encoder-methods")
+    expect(page.locator('[data-param="learning_rate"] .range:visible')).to_have_count(3)
+    page.fill('[aria-label="Highest of learning_rate where method is lora"]', "0.002")
+    expect(page.locator("#checked")).to_contain_text("Can run")
+    page.click("summary:has-text('As a study file')")
+    page.click('[data-copy-from="yaml"]')
+    expect(page.locator(".toast")).to_contain_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == page.locator("#yaml").text_content()
+    assert "{when: {method: lora}, type: float, low: 0.00005, high: 0.002, log: true}" in copied
+    page.select_option('[aria-label="Values of learning_rate"]', "fixed")
+    page.fill('[aria-label="Value of learning_rate"]', "0.0003")
+    expect(page.locator("#yaml")).to_contain_text("learning_rate: 0.0003")
+    expect(page.locator('[data-param="learning_rate"] .range:visible')).to_have_count(1)
+    expect(page.locator("#checked")).to_contain_text("Can run")
+
+
 def test_a_file_that_is_no_table_says_why(served: tuple[str, Settings], open_page: OpenPage) -> None:
     watched = open_page(served[0])
     watched.expected.append("error: Failed to load resource: the server responded with a status of 422")

@@ -23,11 +23,11 @@ document.querySelector("[data-sign-out]")?.addEventListener("click", async () =>
   if ((await act("POST", "/sign-out")) !== undefined) location.assign("/sign-in");
 });
 
-/* A button with data-copy copies that text; one with data-copy-from what the element of this id says. */
+/* A button with data-copy-from copies what the element of this id says. */
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy], [data-copy-from]");
+  const button = event.target.closest("[data-copy-from]");
   if (!button) return;
-  const text = button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).textContent;
+  const text = document.getElementById(button.dataset.copyFrom).textContent;
   try {
     await navigator.clipboard.writeText(text);
     toast("Copied.");

@@ -1,7 +1,7 @@
 /* The page of a new study: uploads a table, shows what it seems to be for, and has the service check what would be posted
    each time that something changes. */
 
-import { act, request, say, toast } from "./api.js";
+import { act, request, say } from "./api.js";
 import { curl, yaml } from "./study_text.js";
 
 const WAIT_MS = 400;
@@ -74,7 +74,7 @@ async function look(task) {
     guess = preview.guess;
     const rows = preview.is_whole ? preview.n_rows_read : Math.round((preview.n_rows_read * data.size_bytes) / choices.headBytes);
     data.rows = rows;
-    note(`${data.name}: ${preview.is_whole ? "" : "about "}${rows.toLocaleString("en")} rows of ${preview.n_columns} columns. ${guess ? "" : `Nothing is guessed: ${preview.no_guess}.`}`);
+    note(`${data.name}: ${preview.is_whole ? "" : "about "}${counted(rows, "row")} of ${counted(preview.n_columns, "column")}. ${guess ? "" : `Nothing is guessed: ${preview.no_guess}.`}`);
   } catch (error) {
     [preview, guess] = [null, null];
     note(`${data.name} is uploaded. ${error.message}`);
@@ -182,38 +182,52 @@ function rangeRow(name, line) {
   what.append(message(`search_space.${name}`), message(`fixed.${name}`));
   const mode = row.insertCell();
   mode.dataset.label = "Values";
-  const range = line.distribution;
-  if (Array.isArray(range)) {
-    mode.textContent = "searched";
-    const cell = row.insertCell();
-    cell.className = "muted";
-    cell.textContent = "several ranges, each with its condition";
-    return row;
-  }
+  const ranges = rangesOf(line);
   const select = element("select");
   select.setAttribute("aria-label", `Values of ${name}`);
-  if (range) select.append(new Option("searched", "searched"));
+  if (ranges.length) select.append(new Option("searched", "searched"));
   select.append(new Option("fixed", "fixed"));
   mode.append(select);
   const cell = row.insertCell();
   cell.dataset.label = "Range";
-  const box = element("div", { className: "range" });
-  cell.append(box);
-  if (range?.type === "categorical") box.append(input(name, "choices", range.choices.join(", "), "Choices"));
-  else if (range) {
-    box.append(input(name, "low", range.low, "Lowest"), element("span", { className: "muted", textContent: "to" }), input(name, "high", range.high, "Highest"));
-    if (range.log) box.append(element("span", { className: "tag", textContent: "log" }));
-    if (range.step) box.append(element("span", { className: "tag", textContent: `step ${range.step}` }));
-  }
-  box.append(input(name, "value", line.default ?? "", "Value"));
+  for (const range of ranges) cell.append(rangeBox(name, range));
+  const fixed = element("div", { className: "range" });
+  fixed.dataset.mode = "fixed";
+  fixed.append(input(name, "value", line.default ?? "", "Value"));
+  cell.append(fixed);
   select.addEventListener("change", () => update(row));
   update(row);
   return row;
 }
 
+/* A parameter has no range, one, or several of which each has its condition. */
+function rangesOf(line) {
+  return [line.distribution ?? []].flat();
+}
+
+function rangeBox(name, range) {
+  const box = element("div", { className: "range" });
+  box.dataset.mode = "searched";
+  const when = conditionWords(range);
+  const label = when ? `${name} ${when}` : name;
+  if (range.type === "categorical") box.append(input(label, "choices", range.choices.join(", "), "Choices"));
+  else {
+    box.append(input(label, "low", range.low, "Lowest"), element("span", { className: "muted", textContent: "to" }), input(label, "high", range.high, "Highest"));
+    if (range.log) box.append(element("span", { className: "tag", textContent: "log" }));
+    if (range.step && !(range.type === "int" && range.step === 1)) box.append(element("span", { className: "tag", textContent: `step ${range.step}` }));
+  }
+  if (when) box.append(element("span", { className: "muted", textContent: when }));
+  return box;
+}
+
+function conditionWords(range) {
+  const conditions = Object.entries(range.when ?? {}).map(([parent, values]) => `${parent} is ${[values].flat().join(" or ")}`);
+  return conditions.length ? `where ${conditions.join(" and ")}` : "";
+}
+
 function update(row) {
-  const isFixed = row.querySelector("select").value === "fixed";
-  for (const one of row.querySelectorAll(".range > *")) one.hidden = ("value" in one.dataset) !== isFixed;
+  const mode = row.querySelector("select").value;
+  for (const box of row.querySelectorAll(".range")) box.hidden = box.dataset.mode !== mode;
 }
 
 function input(name, part, value, label) {
@@ -229,21 +243,26 @@ function overrides() {
   const [space, fixed] = [{}, {}];
   for (const row of get("ranges").querySelectorAll("[data-param]")) {
     const line = JSON.parse(row.dataset.line);
-    const mode = row.querySelector("select")?.value;
-    if (mode === undefined) continue;
     const name = row.dataset.param;
-    const given = (part) => read(row.querySelector(`[data-${part}]`).value, name);
-    if (mode === "fixed") {
-      if (line.distribution || given("value") !== line.default) fixed[name] = given("value");
+    if (row.querySelector("select").value === "fixed") {
+      const value = read(row.querySelector("[data-value]").value, name);
+      if (line.distribution || value !== line.default) fixed[name] = value;
       continue;
     }
-    const own = line.distribution;
-    const wanted = own.type === "categorical"
-      ? { ...own, choices: row.querySelector("[data-choices]").value.split(",").map((one) => read(one, name)) }
-      : { ...own, low: given("low"), high: given("high") };
-    if (JSON.stringify(wanted) !== JSON.stringify(own)) space[name] = clean(wanted);
+    const own = rangesOf(line);
+    const boxes = row.querySelectorAll('[data-mode="searched"]');
+    const wanted = own.map((range, i) => rangeOf(boxes[i], range, name));
+    if (JSON.stringify(wanted) === JSON.stringify(own)) continue;
+    space[name] = Array.isArray(line.distribution) ? wanted.map(clean) : clean(wanted[0]);
   }
   return { space, fixed };
+}
+
+/* What the fields of a range say, in the form of the range that they began with. */
+function rangeOf(box, range, name) {
+  const given = (part) => box.querySelector(`[data-${part}]`).value;
+  if (range.type === "categorical") return { ...range, choices: given("choices").split(",").map((one) => read(one, name)) };
+  return { ...range, low: read(given("low"), name), high: read(given("high"), name) };
 }
 
 function read(text, name) {
@@ -313,7 +332,7 @@ function facts(found) {
   const listed = [
     ["Parameters searched", String(found.n_parameters)],
     ["Trials", `${found.n_trials}; ${found.n_trials_advised} or more are advised`],
-    ["Longest trial", `${found.longest_trial_evaluations} evaluations`],
+    ["Longest trial", counted(found.longest_trial_evaluations, "evaluation")],
   ];
   if (found.warm_start) listed.push(["Warm start", found.warm_start]);
   if (found.quote) listed.push(["Device time", `${Math.round(found.quote.device_seconds.expected / 60)} min, as measured before`]);
@@ -343,13 +362,6 @@ form.addEventListener("submit", async (event) => {
   if (made) location.assign(`/studies/${encodeURIComponent(made.name)}`);
 });
 
-form.addEventListener("click", async (event) => {
-  const what = event.target.dataset.copy;
-  if (!what) return;
-  await navigator.clipboard.writeText(get(what).textContent);
-  toast("Copied.");
-});
-
 /* -- small things -- */
 
 function element(tag, properties = {}) {
@@ -360,6 +372,10 @@ function message(field) {
   const made = element("p", { className: "field-error", hidden: true });
   made.dataset.messageFor = field;
   return made;
+}
+
+function counted(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function note(text) {
