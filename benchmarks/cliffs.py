@@ -227,11 +227,13 @@ def measure_lists(url: str, n: Callable[[int], int]) -> dict[str, Any]:
         for number in range(n(48)):
             add_study(store, f"study-{number}", n(300))
             if number + 1 in (n(16), n(34), n(48)):
-                found[f"{number + 1}_studies"] = repeated(lambda: list_studies(store, 100, None, name_prefix="study-"))
+                found[f"{number + 1}_studies"] = repeated(
+                    lambda: list_studies(store, 100, None, name_contains="study-")
+                )
     with opened(url) as restarted:
         times: Times = defaultdict(list)
         with timed(times, "first"):
-            list_studies(restarted, 100, None, name_prefix="study-")
+            list_studies(restarted, 100, None, name_contains="study-")
         found["after_restart"] = median(times["first"])
     return found
 

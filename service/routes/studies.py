@@ -39,9 +39,7 @@ _States = Annotated[
 _Tasks = Annotated[
     list[Task], Query(default_factory=list, max_length=6, description="Tasks to list; when absent, all of them.")
 ]
-_NamePrefix = Annotated[
-    str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="Beginning of the names to list.")
-]
+_NamePart = Annotated[str, Query(max_length=64, pattern=r"^[a-z0-9._-]*$", description="Part of the names to list.")]
 _Order = Annotated[StudyOrder, Query(description="Order of the list; a minus sign reverses it.")]
 _LINKS = {
     "study": link("get_study", name="name"),
@@ -103,13 +101,13 @@ def get_studies(
     store: StoreDep,
     state: _States,
     task: _Tasks,
-    name_prefix: _NamePrefix = "",
+    name_contains: _NamePart = "",
     order_by: _Order = "name",
     limit: Limit = 100,
     page_token: PageToken = None,
 ) -> StudyList:
     """List studies, by name or by age; a minus sign turns the order round: `-created_at` lists the newest first."""
-    return list_studies(store, limit, page_token, state, task, name_prefix, order_by)
+    return list_studies(store, limit, page_token, state, task, name_contains, order_by)
 
 
 @router.get("/{name}", responses=problems(StudyNotFound))

@@ -45,7 +45,13 @@ _After = Annotated[
     int,
     Query(ge=0, lt=2**31, description="Position in the log from which to read: the last `Log-Position`; 0 reads all."),
 ]
-_Order = Annotated[TrialOrder, Query(description="Order of the list; a minus sign reverses it.")]
+_Order = Annotated[
+    TrialOrder,
+    Query(
+        description="Order of the list: `number`, `value`, `started_at`, `duration` or `params.NAME`; a minus sign "
+        "turns it round."
+    ),
+]
 _LINKS = {
     "trial": link("get_trial", name="study", number="number"),
     "log": link("get_log", name="study", number="number"),
@@ -64,8 +70,8 @@ def get_trials(
 ) -> TrialList:
     """List trials with params, value, state and last step.
 
-    By `value` (of the first objective, whatever constraints say) the best comes first, by `-value` the worst, trials
-    without one last in both; by `-number` the newest.
+    By `value` (of the first objective, whatever constraints say) the best comes first, by `-number` the newest; names
+    among the params come in the order of their choices. Trials without what is sorted by come last, both ways.
     """
     return list_trials(store, name, limit, page_token, state, order_by)
 

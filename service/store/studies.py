@@ -236,7 +236,7 @@ def page(
     after: tuple[str | datetime, int] | None,
     states: Collection[StudyState],
     tasks: Collection[Task],
-    name_prefix: str,
+    name_contains: str,
     order_by: StudyOrder,
 ) -> list[StudyRow]:
     """Return up to ``limit`` studies that the viewer may see, in order.
@@ -258,8 +258,8 @@ def page(
         wanted = wanted.where(study_spec.c.state.in_(states))
     if tasks:
         wanted = wanted.where(_is_of(tx, tasks))
-    if name_prefix:
-        wanted = wanted.where(studies.c.study_name.startswith(name_prefix, autoescape=True))
+    if name_contains:
+        wanted = wanted.where(studies.c.study_name.contains(name_contains, autoescape=True))
     return [_read(tx.caches.studies, None, row) for row in tx.connection.execute(wanted)]
 
 

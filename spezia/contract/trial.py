@@ -1,7 +1,9 @@
 """A trial as the service describes it: in a list, and in full with every evaluation and every attempt."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from spezia.contract.advice import Advice
 from spezia.contract.failure import Failure
@@ -12,9 +14,13 @@ from spezia.contract.wire import Count, Reply, Wire
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 """States of a trial, spelt as Optuna spells them; the last three are final."""
 
-TrialOrder = Literal["number", "-number", "value", "-value"]
-"""Orders of a list of trials: ``value`` puts the best first, ``-value`` the worst; trials without a value come last in
-both."""
+TrialOrder = Annotated[
+    str,
+    StringConstraints(pattern=r"^-?(number|value|started_at|duration|params\.[^\x00-\x1f]+)$", max_length=210),
+]
+"""Orders of a list of trials: ``number``, ``value`` (the best first), ``started_at``, ``duration`` from start to end,
+or ``params.NAME``, where names of a categorical range come in the order of its choices. A minus sign turns the order
+round: ``-value`` puts the worst first. Trials without what is sorted by come last, both ways."""
 
 
 class EnqueuedTrial(Wire):

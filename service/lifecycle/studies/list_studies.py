@@ -18,7 +18,7 @@ def list_studies(
     page_token: str | None,
     states: Collection[StudyState] = (),
     tasks: Collection[Task] = (),
-    name_prefix: str = "",
+    name_contains: str = "",
     order_by: StudyOrder = "name",
 ) -> StudyList:
     """Return one page of studies: those that sort behind the last one of the page before.
@@ -34,7 +34,7 @@ def list_studies(
     read_key: Callable[[str], str | datetime] = _name if is_by_name else _instant
     after = None if page_token is None else read_token(page_token, order_by, read_key)
     with store.reading() as tx:
-        rows = studies.page(tx, limit + 1, after, states, tasks, name_prefix, order_by)
+        rows = studies.page(tx, limit + 1, after, states, tasks, name_contains, order_by)
         shown = describe_studies(tx, rows[:limit])
     return StudyList(studies=shown, next_page_token=_token(order_by, rows[limit - 1]) if len(rows) > limit else None)
 

@@ -34,7 +34,7 @@ def list_progress(
     limit: int,
     page_token: str | None,
     states: Collection[StudyState],
-    name_prefix: str,
+    name_contains: str,
     order_by: StudyOrder,
 ) -> tuple[list[StudyProgress], str | None]:
     """Return one page of studies, as `list_studies` does, and the token of the next page.
@@ -43,7 +43,7 @@ def list_progress(
         Invalid: ``page_token`` was not made here, or is of a list in another order.
     """
     with store.reading() as tx:
-        page = list_studies(store.within(tx), limit, page_token, states, (), name_prefix, order_by)
+        page = list_studies(store.within(tx), limit, page_token, states, (), name_contains, order_by)
         values = study_progress.of_studies(tx, [study.name for study in page.studies])
     return [_progress(study, values[study.name]) for study in page.studies], page.next_page_token
 

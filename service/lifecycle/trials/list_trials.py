@@ -2,19 +2,25 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from operator import itemgetter
 
+from service.errors import Invalid
 from service.lifecycle.page_token import read_token, write_token
 from service.lifecycle.trials.describe_trial import describe_trial
 from service.search.results.ranking import first_value
 from service.store import measurements, studies, trials
 from service.store.store import Store
 from service.store.trials import FrozenTrial
+from spezia.contract.problem import FieldProblem
+from spezia.contract.study_spec import StudySpec
 from spezia.contract.trial import TrialList, TrialOrder, TrialState
 
 _Place = tuple[float, int]
 """What trials are sorted by."""
+
+_PARAMS = "params."
+"""Beginning of the orders by a parameter."""
 
 
 def list_trials(
@@ -27,19 +33,20 @@ def list_trials(
 ) -> TrialList:
     """Return one page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
-    By value (of the first objective), the best comes first and trials without one come last, in both orders.
+    By value (of the first objective), the best comes first; trials without what is sorted by come last, both ways.
 
     Args:
         states: States that are listed; empty: all.
 
     Raises:
         StudyNotFound: There is no such study.
-        Invalid: ``page_token`` was not made here, or is of a list in another order.
+        Invalid: ``page_token`` was not made here, or is of a list in another order; or the study searches no such
+            parameter.
     """
     after = (-math.inf, 0) if page_token is None else read_token(page_token, order_by, float)
     with store.reading() as tx:
         study = studies.find(tx, name)
-        places = _places(trials.all_of(tx, study), states, order_by, study.spec.objectives[0].sign)
+        places = _places(trials.all_of(tx, study), states, order_by, study.spec)
         behind = places[bisect_right(places, after, key=itemgetter(0)) :]
         page = [trial for _, trial in behind[:limit]]
         last = measurements.last_of_study(tx, study.uuid, [trial.number for trial in page])
@@ -50,20 +57,53 @@ def list_trials(
 
 
 def _places(
-    seen: list[FrozenTrial], states: Collection[TrialState], order_by: TrialOrder, better: int
+    seen: list[FrozenTrial], states: Collection[TrialState], order_by: TrialOrder, spec: StudySpec
 ) -> list[tuple[_Place, FrozenTrial]]:
     """Trials of ``states``, in order, each behind what it is sorted by."""
     chosen = [trial for trial in seen if trial.state.name in states] if states else seen
     sign = -1 if order_by.startswith("-") else 1
-    if order_by.endswith("number"):
+    by = order_by.removeprefix("-")
+    if by == "number":
         in_order = [((0.0, sign * trial.number), trial) for trial in chosen]
         return in_order if sign == 1 else in_order[::-1]
-    return sorted((((_sortable(trial, sign * better), trial.number), trial) for trial in chosen), key=itemgetter(0))
+    key = _key(by, spec)
+    return sorted((((_sortable(key(trial), sign), trial.number), trial) for trial in chosen), key=itemgetter(0))
 
 
-def _sortable(trial: FrozenTrial, sign: int) -> float:
-    value = first_value(trial)
-    return math.inf if value is None else sign * value
+def _key(by: str, spec: StudySpec) -> Callable[[FrozenTrial], float | None]:
+    if by == "started_at":
+        return _started_at
+    if by == "duration":
+        return _duration
+    if by == "value":
+        better = spec.objectives[0].sign
+        return lambda trial: None if (value := first_value(trial)) is None else better * value
+    param = by.removeprefix(_PARAMS)
+    if param not in spec.search_space:
+        searched = ", ".join(spec.search_space) or "none"
+        message = f"the study searches no parameter {param!r}; it searches {searched}"
+        raise Invalid(FieldProblem(field="order_by", message=message))
+    return lambda trial: _param(trial, param)
+
+
+def _started_at(trial: FrozenTrial) -> float | None:
+    return None if trial.datetime_start is None else trial.datetime_start.timestamp()
+
+
+def _duration(trial: FrozenTrial) -> float | None:
+    return None if trial.duration is None else trial.duration.total_seconds()
+
+
+def _param(trial: FrozenTrial, name: str) -> float | None:
+    """A number as it is; a name as its place among the choices of its range."""
+    value = trial.params.get(name)
+    if value is None or isinstance(value, int | float):
+        return value
+    return float(trial.distributions[name].to_internal_repr(value))
+
+
+def _sortable(key: float | None, sign: int) -> float:
+    return math.inf if key is None else sign * key
 
 
 def _token(order_by: TrialOrder, last: _Place) -> str:

@@ -41,8 +41,8 @@ def get_page(
     page_token: PageToken = None,
 ) -> Response:
     """Show studies with their state and what they have found, the newest first."""
-    prefix = search.strip().lower()
-    shown, token = list_progress(store, _PER_PAGE, page_token, [state] if state else (), prefix, order_by)
+    part = search.strip().lower()
+    shown, token = list_progress(store, _PER_PAGE, page_token, [state] if state else (), part, order_by)
     asked = {"state": state, "search": search, "order_by": order_by}
     tabs = [(title, "/?" + urlencode(asked | {"state": one}), one == state) for one, title in _TABS.items()]
     return page.render(

@@ -41,6 +41,8 @@ _ORDERS: tuple[tuple[TrialOrder, str], ...] = (
     ("number", "oldest first"),
     ("value", "best first"),
     ("-value", "worst first"),
+    ("-duration", "longest first"),
+    ("duration", "shortest first"),
 )
 _STATE_NAMES = ("complete", "pruned", "fail", "running", "waiting")
 
@@ -66,6 +68,8 @@ def get_study_page(
     front = answer.pareto if isinstance(answer, ParetoFront) else []
     leaders = [best] if best else front
     metrics = best.metrics if best else {}
+    test_metrics = [(one, value) for one, value in sorted(metrics.items()) if one.startswith("test_")][:2]
+    headed = {study.spec.metric, *dict(test_metrics)}
     address = str(request.base_url).rstrip("/")
     return page.render(
         "study.html",
@@ -76,8 +80,8 @@ def get_study_page(
         best_numbers=[one.number for one in leaders],
         param_names=list(study.spec.search_space),
         metrics=_metrics(study, metrics),
-        test_metrics=[(one, value) for one, value in sorted(metrics.items()) if one.startswith("test_")][:2],
-        other_metrics=[(one, value) for one, value in sorted(metrics.items()) if one != study.spec.metric],
+        test_metrics=test_metrics,
+        other_metrics=[(one, value) for one, value in sorted(metrics.items()) if one not in headed],
         snippets=snippets(best, address) if best else [],
         actions=actions(study),
         bar=_bar(study),
@@ -113,8 +117,8 @@ def _table(
         trials = list_trials(parts.store, name, PAGE_SIZE, page_token, chosen, order_by)
     state = chosen[0] if chosen else ""
 
-    def href(**query: str) -> str:
-        given = {"state": state, **query}
+    def href(order: str, token: str | None = None) -> str:
+        given = {"state": state, "order_by": order, "page_token": token}
         return f"/studies/{name}?{urlencode({key: value for key, value in given.items() if value})}#trials"
 
     token = trials.next_page_token
@@ -122,13 +126,21 @@ def _table(
         "trials": trials,
         "trial_states": get_args(TrialState),
         "chosen_state": state,
-        "trial_orders": _ORDERS,
+        "trial_orders": _orders(order_by),
         "order_by": order_by,
-        "orders_href": {order: href(order_by=order) for order, _ in _ORDERS},
-        "next_href": None if token is None else href(order_by=order_by, page_token=token),
+        "order_href": href,
+        "next_href": None if token is None else href(order_by, token),
         "is_later_page": page_token is not None,
         "page_size": PAGE_SIZE,
     }
+
+
+def _orders(order_by: TrialOrder) -> list[tuple[TrialOrder, str]]:
+    """Orders to choose from: the usual ones, and the one that the table has."""
+    if order_by in dict(_ORDERS):
+        return list(_ORDERS)
+    by = order_by.removeprefix("-").removeprefix("params.")
+    return [*_ORDERS, (order_by, f"{by}, {'downwards' if order_by.startswith('-') else 'upwards'}")]
 
 
 def _workers(parts: PartsDep, name: str) -> dict[str, Any]:

@@ -45,9 +45,10 @@ def test_studies_are_listed_by_name_and_by_age_both_ways(http: TestClient, studi
     assert names(order_by="created_at") == studies
     assert names(order_by="-created_at") == studies[::-1]
     assert names(state=["paused", "cancelled"], order_by="created_at") == ["b-1", "c"]
-    assert names(name_prefix="b", order_by="created_at") == ["b-1", "b_2", "b.4"]
-    assert names(name_prefix="b_") == ["b_2"]
-    assert names(name_prefix="b", state="running", order_by="-created_at") == ["b.4", "b_2"]
+    assert names(name_contains="b", order_by="created_at") == ["b-1", "b_2", "b.4"]
+    assert names(name_contains="b_") == ["b_2"]
+    assert names(name_contains="_2") == ["b_2"]
+    assert names(name_contains="b", state="running", order_by="-created_at") == ["b.4", "b_2"]
 
 
 def test_studies_are_listed_by_task(http: TestClient, studies: list[str], clock: FakeClock) -> None:
@@ -107,3 +108,42 @@ def test_trials_are_listed_both_ways_and_by_several_states(http: TestClient, wor
     assert numbers(order_by="-value") == [4, 0, 1, 2, 3, 5]
     assert numbers(state=["FAIL", "RUNNING"]) == [3, 5]
     assert numbers(state="COMPLETE", order_by="-number") == [4, 2, 1, 0]
+
+
+def test_trials_are_listed_by_duration_start_and_each_param_those_without_last(
+    http: TestClient, worker: HandWorker, clock: FakeClock
+) -> None:
+    space = {
+        "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-1},
+        "lr_schedule": {"type": "categorical", "choices": ["linear", "cosine", "constant"]},
+        "warmup_ratio": {"type": "float", "low": 0.0, "high": 0.5, "when": {"lr_schedule": "linear"}},
+    }
+    enqueue = [
+        {"learning_rate": 0.03, "lr_schedule": "constant"},
+        {"learning_rate": 0.01, "lr_schedule": "linear", "warmup_ratio": 0.2},
+        {"learning_rate": 0.02, "lr_schedule": "cosine"},
+        {"learning_rate": 0.01, "lr_schedule": "linear", "warmup_ratio": 0.1},
+    ]
+    http.post("/v1/studies", json=spec(n_trials=4, search_space=space, enqueue=enqueue, baseline=False))
+    worker.prepare()
+    for seconds in (3, 1, 2):
+        held = worker.take()
+        worker.report(held, 1, 0.5, final=True)
+        clock.advance(seconds)
+        worker.finish(held)
+    worker.take()
+
+    def numbers(order_by: str) -> list[int]:
+        return listed(http, "/v1/studies/feedback/trials", "trials", "number", order_by=order_by)
+
+    assert numbers("duration") == [1, 2, 0, 3]
+    assert numbers("-duration") == [0, 2, 1, 3]
+    assert numbers("-started_at") == [3, 2, 1, 0]
+    assert numbers("params.learning_rate") == [1, 3, 2, 0]
+    assert numbers("-params.learning_rate") == [0, 2, 1, 3]
+    assert numbers("params.lr_schedule") == [1, 3, 2, 0]
+    assert numbers("params.warmup_ratio") == [3, 1, 0, 2]
+    assert numbers("-params.warmup_ratio") == [1, 3, 0, 2]
+    answer = http.get("/v1/studies/feedback/trials", params={"order_by": "params.epochs"})
+    assert answer.status_code == 422
+    assert "learning_rate, lr_schedule, warmup_ratio" in answer.json()["errors"][0]["message"]

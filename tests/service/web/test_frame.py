@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.web.frame import POLICY
+from service.web.pages import workers
 from service.web.static_files import static_url
 from tests.service.hand_worker import spec
 from tests.service.keyed import client, client_of, make_key
@@ -57,6 +58,18 @@ def test_a_person_gets_a_page_of_an_error_and_a_program_the_document(http: TestC
     assert http.get("/v1/none", headers=HTML).json()["code"] == "not-found"
 
 
+def test_an_unexpected_error_is_a_page_that_says_what_to_do(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "list_workers", lambda *_: 1 / 0)
+    visitor = client(app, raise_server_exceptions=False)
+    answer = visitor.get("/workers", headers=HTML | {"X-Request-ID": "the-number"})
+    assert (answer.status_code, answer.headers["content-security-policy"]) == (500, POLICY)
+    assert answer.headers["x-request-id"] == "the-number"
+    assert "The service has failed" in answer.text
+    assert "Try again" in answer.text
+    assert "request the-number" in answer.text
+    assert visitor.get("/workers").json()["code"] == "internal"
+
+
 def test_whoever_shows_no_key_is_sent_to_sign_in_and_back(app: FastAPI) -> None:
     make_key(app, "first", "admin")
     stranger = client(app, follow_redirects=False)
@@ -102,6 +115,7 @@ def test_studies_are_filtered_searched_and_paged_by_the_service(http: TestClient
     assert re.findall(r">(study-\d+)<", http.get("/?search=Study-1&order_by=name", headers=HTML).text) == [
         f"study-{index}" for index in range(10, 20)
     ]
+    assert re.findall(r">(study-\d+)<", http.get("/?search=UDY-13", headers=HTML).text) == ["study-13"]
     assert "No study is like that" in http.get("/?search=<script>", headers=HTML).text
 
 

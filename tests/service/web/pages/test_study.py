@@ -50,6 +50,20 @@ def test_table_of_trials_is_filtered_sorted_and_cut_into_pages(http: TestClient,
     assert "No trial is FAIL" in section(page(http, "/studies/feedback?state=FAIL"), "trials")
 
 
+def test_table_of_trials_is_sorted_by_each_param_from_its_head(http: TestClient, worker: HandWorker) -> None:
+    begin(http, worker)
+    for _ in range(3):
+        worker.run_trial(0.5)
+    html = page(http, "/studies/feedback?order_by=params.learning_rate")
+    (link,) = re.findall(r'aria-sort="ascending"><a data-swap href="([^"]*)">learning_rate', html)
+    assert "learning_rate, upwards" in section(html, "trials")
+    upwards = re.findall(r'name="trials" value="(\d)"', html)
+    rates = [http.get(f"/v1/studies/feedback/trials/{one}").json()["params"]["learning_rate"] for one in upwards]
+    assert rates == sorted(rates)
+    downwards = page(http, unescape(link).split("#")[0])
+    assert re.findall(r'name="trials" value="(\d)"', downwards) == upwards[::-1]
+
+
 def test_page_token_of_another_order_shows_the_first_page(http: TestClient, worker: HandWorker) -> None:
     begin(http, worker)
     worker.run_trial(0.5)
@@ -129,5 +143,5 @@ def test_several_objectives_show_their_pareto_front(http: TestClient, worker: Ha
     begin(http, worker, objective=[{"metric": "validation_loss"}, {"metric": "train_loss"}])
     worker.run_trial(0.5)
     html = page(http, "/studies/feedback")
-    assert "Pareto front 1 of 1 trials" in section(html, "best")
+    assert "Pareto front 1 of 1 trial" in section(html, "best")
     assert 'data-plot="pareto-front"' in html
