@@ -86,11 +86,11 @@ def export(folder: Path, *, feedback: Path, banking: Path, vader: Path, n_config
     folder.mkdir(parents=True, exist_ok=True)
     tasks = {
         "feedback": _feedback(feedback),
-        "banking-cards": _banking(banking, CARD_INTENTS, n_train=20, n_validation=16),
-        "banking-wide": _banking(banking, _intents(banking)[::5], n_train=10, n_validation=8),
-        "docstrings": _cut(_docstrings(), n_train=16, n_validation=16),
-        "movies": _cut(_rated(vader, "movieReviewSnippets", {"blame": (-4, -1.5), "praise": (1.5, 4)}), 64, 64),
-        "tweets": _cut(
+        "banking-cards": draw_banking(banking, CARD_INTENTS, n_train=20, n_validation=16),
+        "banking-wide": draw_banking(banking, intents(banking)[::5], n_train=10, n_validation=8),
+        "docstrings": cut(_docstrings(), n_train=16, n_validation=16),
+        "movies": cut(_rated(vader, "movieReviewSnippets", {"blame": (-4, -1.5), "praise": (1.5, 4)}), 64, 64),
+        "tweets": cut(
             _rated(vader, "tweets", {"negative": (-4, -1.2), "neutral": (-0.4, 0.4), "positive": (1.2, 4)}), 43, 43
         ),
     }
@@ -127,16 +127,16 @@ def _rounded_value_at(distribution: dict[str, Any], share: float) -> Any:
 
 def _feedback(folder: Path) -> tuple[list[Row], list[Row]]:
     tables = [_read(folder / f"{split}.csv", "label") for split in ("train", "validation")]
-    return _cut(tables[0], 22, 0)[0], _cut(tables[1], 21, 0)[0]
+    return cut(tables[0], 22, 0)[0], cut(tables[1], 21, 0)[0]
 
 
-def _banking(folder: Path, intents: Sequence[str], n_train: int, n_validation: int) -> tuple[list[Row], list[Row]]:
+def draw_banking(folder: Path, intents: Sequence[str], n_train: int, n_validation: int) -> tuple[list[Row], list[Row]]:
     tables = [_read(folder / f"banking77_{split}.csv", "category") for split in ("train", "test")]
     train, validation = ([row for row in table if row[1] in intents] for table in tables)
-    return _cut(train, n_train, 0)[0], _cut(validation, n_validation, 0)[0]
+    return cut(train, n_train, 0)[0], cut(validation, n_validation, 0)[0]
 
 
-def _intents(folder: Path) -> list[str]:
+def intents(folder: Path) -> list[str]:
     return sorted({label for _, label in _read(folder / "banking77_train.csv", "category")})
 
 
@@ -170,7 +170,7 @@ def _rated(vader: Path, name: str, bounds: dict[str, tuple[float, float]]) -> It
                 yield text.strip(), label
 
 
-def _cut(rows: Iterable[Row], n_train: int, n_validation: int) -> tuple[list[Row], list[Row]]:
+def cut(rows: Iterable[Row], n_train: int, n_validation: int) -> tuple[list[Row], list[Row]]:
     """Draw as many rows of each label for either split, no text twice."""
     of_label: dict[str, list[str]] = defaultdict(list)
     for text, label in dict(rows).items():  # a text that has two labels keeps the last
