@@ -24,10 +24,10 @@ from trainer.user_cache import user_cache
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
 
-_app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False)
 
 
-@_app.command()
+@app.command()
 def work(
     context: typer.Context,
     server: Annotated[str, typer.Option(help="Address of the service.")],
@@ -165,7 +165,7 @@ def engine_command(
 
 def main() -> None:
     """Run the command line."""
-    _app()
+    app()
 
 
 if __name__ == "__main__":
