@@ -170,7 +170,13 @@ def test_a_program_that_does_not_start_is_tried_again(tmp_path: Path) -> None:
     plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=1, program=(str(tmp_path / "none"),))
     # every look at the clock is a minute later than the last
     clock = count(0.0, 60.0).__next__
-    workers = LocalWorkers(plan, on_start=key_of, on_death=ended.append, clock=clock, poll_seconds=0.001)
+    workers = LocalWorkers(
+        plan,
+        on_start=key_of,
+        on_death=lambda worker_id, _code: ended.append(worker_id),
+        clock=clock,
+        poll_seconds=0.001,
+    )
     workers.start()
     wait_until(lambda: len(ended) > 2)
     workers.stop()
