@@ -1,11 +1,13 @@
-"""The README tells the truth: its settings, its tree, its commands."""
+"""The documentation tells the truth: its links, settings and trees, its commands, its fragments of studies."""
 
 import re
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 
 import httpx2
 import pytest
+from ruamel.yaml import YAML
 from typer.main import get_command
 
 import spezia
@@ -13,13 +15,17 @@ from service.routes.model_tar import tar
 from service.settings import Settings
 from spezia import Client, StudySpec
 from spezia.cli.main import app
+from spezia.cli.study_file import load_study_file
 from spezia.contract.tasks import TASKS, Task
 from spezia.contract.trial import TrialList
+from tests.documents import BLOCKS, EXECUTED, PAGES, Block
 from tests.service.replies import ScriptedService, make_best, make_study
 from tests.service.search.builders import make_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+NEEDS = ("docker", "cluster", "root", "gpu", "hub")
+"""What a block of a page may need that a test does not have."""
 
 
 @pytest.mark.parametrize("field", Settings.model_fields)
@@ -27,9 +33,23 @@ def test_every_setting_is_in_the_readme(field: str) -> None:
     assert f"`SPEZIA_{field.upper()}`" in README
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_link_leads_to_a_file(target: str) -> None:
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", (ROOT / page).read_text())
+    places = [((ROOT / page).parent / target if target else ROOT / page, heading) for target, heading in links]
+    assert [str(place) for place, _ in places if not place.exists()] == []
+    assert [f"{place}#{heading}" for place, heading in places if heading and heading not in _headings(place)] == []
+
+
+def _headings(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/") and "decisions/0" not in page])
+def test_the_readme_leads_to_every_page(page: str) -> None:
+    assert f"]({page})" in README
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"(?<=spezia )(?!import )(\w+)(?= )", README))))
@@ -52,7 +72,7 @@ def test_python_and_curl_post_the_same_study(tmp_path: Path, monkeypatch: pytest
     service = ScriptedService(answers)
     monkeypatch.setattr(spezia, "Client", lambda: Client("http://spezia.test", transport=service.transport()))
     monkeypatch.chdir(tmp_path)
-    [program] = re.findall(r"\n```python\n(.*?)\n```\n", README, re.DOTALL)
+    program = next(block.text for block in BLOCKS if block.page == "docs/python.md" and block.language == "python")
     exec(program, {})
     [document] = re.findall(r" -d '(.*?)'\n", README, re.DOTALL)
     assert StudySpec.model_validate_json(service.requests[0].content) == StudySpec.model_validate_json(document)
@@ -149,13 +169,6 @@ def test_every_file_that_a_guide_names_exists(guide: str, name: str) -> None:
     assert (ROOT / name).exists()
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_every_link_of_a_guide_leads_to_a_file(guide: str) -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / guide).read_text())
-    assert targets
-    assert [target for target in targets if not ((ROOT / guide).parent / target).exists()] == []
-
-
 def test_every_file_in_the_picture_of_a_trials_way_exists() -> None:
     picture = (ROOT / "docs" / "architecture.md").read_text().partition("```mermaid")[2].partition("```")[0]
     named = set(re.findall(r"[\w/]+\.py", picture))
@@ -170,3 +183,36 @@ def test_every_decision_is_listed_under_its_own_number() -> None:
     assert [number for number, _ in listed] == sorted(pages)
     assert all(number == of_file for number, of_file in listed)
     assert [number for number, page in pages.items() if not page.startswith(f"# {number}: ")] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_says_its_language_and_what_it_needs_in_known_words(page: str) -> None:
+    blocks = [block for block in BLOCKS if block.page == page]
+    known = {*EXECUTED, "yaml", "json", "mermaid", "text"}
+    assert [
+        f"{block.place}: {block.language or 'no language'}" for block in blocks if block.language not in known
+    ] == []
+    needs = [block for block in blocks if block.needs is not None]
+    assert [f"{block.place}: {block.needs}" for block in needs if block.needs not in NEEDS] == []
+    comments = re.findall("<!-- needs", (ROOT / page).read_text())
+    assert len(comments) == len(needs), "the comment stands on the line before its block"
+
+
+def _is_of_a_study(block: Block) -> bool:
+    """Whether a fragment has a field of a study, perhaps misspelt."""
+    document = YAML(typ="safe", pure=True).load(block.text)
+    return any(get_close_matches(name, StudySpec.model_fields, cutoff=0.8) for name in document)
+
+
+FRAGMENTS = {block.place: block for block in BLOCKS if block.language in ("yaml", "json") and _is_of_a_study(block)}
+TEXTS = {"task": "text-classification", "model": "model", "data": "train.csv"}
+RATE = {"search_space": {"learning_rate": {"low": 1e-5, "high": 1e-3}}}
+
+
+@pytest.mark.parametrize("place", FRAGMENTS)
+def test_every_fragment_of_a_study_is_valid(place: str, tmp_path: Path) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    fragment = yaml.load(FRAGMENTS[place].text)
+    study = tmp_path / "study.yaml"
+    yaml.dump((TEXTS if fragment.get("task") in (None, TEXTS["task"]) else {}) | RATE | fragment, study)
+    load_study_file(study)
