@@ -38,12 +38,18 @@ def eventually(look: Callable[[], Found | None]) -> Found:
     raise AssertionError(f"nothing came of it in {SECONDS} s")
 
 
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
 class Service:
     """One service process after another, on one home, one port and one database."""
 
     def __init__(self, home: Path, database_url: str, files_dir: Path | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = Settings(home=home, database_url=database_url, files_dir=files_dir, port=self.port, n_workers=0)
         self.process: ForkServerProcess | None = None
