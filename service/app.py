@@ -16,6 +16,7 @@ from service.lease_and_heartbeat_terms import REAP_SECONDS
 from service.lifecycle.leases.reap_all import reap_all
 from service.lifecycle.model_folders import remove_dropped_folders, remove_unused_folders
 from service.lifecycle.models.write_card import write_missing_cards
+from service.lifecycle.share_files import share_files
 from service.lifecycle.studies.summarise import summarise_old
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
@@ -41,6 +42,7 @@ from service.routes.middleware.request_log import bind_path
 from service.routes.threads import N_FOR_PEOPLE
 from service.search.propose.proposer import Proposer
 from service.settings import Settings
+from service.store.sql.connections import what_lacks
 from service.store.sql.engine import Clock, DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
@@ -79,7 +81,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
     """Build the service on its database, migrating it if need be.
 
     Raises:
-        ValueError: The database cannot be used; the message says what to do.
+        ValueError: The database cannot be used, or its files are elsewhere; the message says what to do.
+        Unavailable: The database does not answer.
     """
     parts = _parts(settings, clock or DatabaseClock())
     app = FastAPI(
@@ -117,9 +120,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 
 def _parts(settings: Settings, clock: Clock) -> Parts:
-    engine = open_engine(settings.database)
-    migrate(engine)
-    store = Store(engine, clock)
+    store = _open_store(settings, clock)
     return Parts(
         store=store,
         proposer=Proposer(store.metrics),
@@ -129,6 +130,21 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
         max_artifact_bytes=settings.max_artifact_bytes,
         webhook_sender=WebhookSender(settings.webhook_networks),
     )
+
+
+def _open_store(settings: Settings, clock: Clock) -> Store:
+    engine = open_engine(settings.database, settings.database_connections)
+    store = Store(engine, clock)
+    try:
+        migrate(engine)
+        share_files(store, settings.files)
+        with store.reading() as tx:
+            if (lacking := what_lacks(tx.connection, settings.database_connections)) is not None:
+                log.warning("calls may fail for want of connections to the database: %s", lacking)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 @asynccontextmanager

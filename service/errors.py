@@ -282,3 +282,7 @@ class Unavailable(ServiceError):
 
     status = 503
     code = Code.UNAVAILABLE
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}

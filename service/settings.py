@@ -2,14 +2,20 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator
+from pydantic import Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.loopback import is_loopback
 from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT
 from spezia.common.logs import LogFormat, LogLevel
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a database in a file of SQLite."""
+    # quoted: a ? in the name of a folder would begin the query of the URL
+    return f"sqlite:///{quote(str(path.absolute()))}"
 
 
 class Settings(BaseSettings):
@@ -21,8 +27,8 @@ class Settings(BaseSettings):
     """Folder of the embedded database, of models and of the lock that names a live service."""
     database_url: Annotated[str | None, Field(repr=False)] = None
     """SQLAlchemy URL of the database, which may hold a password; absent: SQLite in ``home``."""
-    database_password_file: Path | None = None
-    """File of the password that ``database_url`` leaves out, as Docker and Kubernetes hand secrets over."""
+    database_connections: Annotated[int, Field(ge=5)] = 60
+    """How many connections to the database this process may open, besides one on which it hears of other services."""
     files_dir: Path | None = None
     """Folder of uploaded models and data sets; absent: ``home``. Services that share a database share it too."""
     data_roots: tuple[Path, ...] = ()
@@ -62,22 +68,10 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     """Least level of the log lines that are written; local workers use it too."""
 
-    @field_validator("database_password_file")
-    @classmethod
-    def _is_of_the_database(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        if file is not None:
-            _with_password(info.data.get("database_url") or "", file)
-        return file
-
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the database that is used, with its password."""
-        if self.database_url is None:
-            # quoted: a ? in the name of a folder would begin the query of the URL
-            return f"sqlite:///{quote(str(self.home.absolute() / 'spezia.db'))}"
-        if self.database_password_file is None:
-            return self.database_url
-        return _with_password(self.database_url, self.database_password_file)
+        """SQLAlchemy URL of the database that is used."""
+        return self.database_url or sqlite_url(self.home / "spezia.db")
 
     @property
     def public_origin(self) -> str | None:
@@ -97,25 +91,14 @@ class Settings(BaseSettings):
     @property
     def datasets(self) -> Path:
         """Folder of uploaded data sets."""
-        return self._files / "datasets"
+        return self.files / "datasets"
 
     @property
     def artifacts(self) -> Path:
         """Folder of uploaded models."""
-        return self._files / "artifacts"
+        return self.files / "artifacts"
 
     @property
-    def _files(self) -> Path:
+    def files(self) -> Path:
+        """Folder of what is uploaded: models and data sets."""
         return (self.files_dir or self.home).absolute()
-
-
-def _with_password(url: str, file: Path) -> str:
-    parts = urlsplit(url)
-    if parts.username is None or parts.password is not None:
-        raise ValueError("it needs a database URL that names a user and no password")
-    try:
-        password = file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
-    user, _, address = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{address}").geturl()

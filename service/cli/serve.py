@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
+from service.errors import ServiceError
 from service.serve import NoKeys
 from service.serve import serve as serve_until_ended
 from spezia.cli.plain_errors import plain_errors
@@ -32,7 +33,7 @@ def serve(
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
 ) -> None:
     """Run the service, with workers of this machine beside it."""
-    with plain_errors(AlreadyRunning, NoKeys):
+    with plain_errors(AlreadyRunning, NoKeys, ValueError, ServiceError):
         settings = settings_with(
             host=host,
             port=port,

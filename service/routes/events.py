@@ -53,7 +53,8 @@ async def get_events(
     back with `Last-Event-ID` misses nothing and gets nothing twice. The stream ends when the study has ended and all
     has been sent, so close an `EventSource` at a `study` event of state complete, cancelled or failed; it ends soon
     after its key is revoked or expires, too. A comment keeps an idle connection alive every 15 s. Events are kept as
-    long as their study.
+    long as their study, unless the operator has those of studies that ended long ago removed: then the event `pruned`
+    stands for all up to its id.
     """
 
     def look(after: int) -> tuple[list[Happened], bool, int]:

@@ -75,6 +75,8 @@ def _correct(operation: dict[str, Any]) -> None:
     for status, answer in responses.items():
         if status.isdigit() and int(status) >= 400:
             answer["content"] = {MEDIA_TYPE: _PROBLEM}
+        if status == "503":
+            answer["headers"] = _RETRY_AFTER
     if "requestBody" in operation:
         responses["408"] = {"description": "`too-slow`", "content": {MEDIA_TYPE: _PROBLEM}}
         responses["413"] = {"description": "`too-large`", "content": {MEDIA_TYPE: _PROBLEM}}

@@ -83,6 +83,11 @@ def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
     }
 
 
+def all_files(tx: Transaction) -> list[Row[Any]]:
+    """Return the rows of all files, visible or not."""
+    return list(tx.connection.execute(select(artifact).order_by(artifact.c.lease_id, artifact.c.file)))
+
+
 def lease_ids(study_id: int) -> Call[set[str]]:
     """Ask for the leases of a study that have files, visible or not; each names a folder."""
     return _LEASE_IDS.then(lambda rows: {row.lease_id for row in rows}, study_id=study_id)

@@ -23,6 +23,11 @@ def find(tx: Transaction, sha256: str) -> Row[Any] | None:
     return tx.connection.execute(select(dataset).where(dataset.c.sha256 == sha256)).first()
 
 
+def all_of(tx: Transaction) -> list[Row[Any]]:
+    """Return the rows of all uploaded data sets."""
+    return list(tx.connection.execute(select(dataset).order_by(dataset.c.sha256)))
+
+
 def missing(tx: Transaction, sha256s: Iterable[str]) -> set[str]:
     """Return those of some data sets that nobody has uploaded."""
     wanted = set(sha256s)

@@ -1,26 +1,29 @@
 """All statements on `event`: what happened in a study, in order, written in the transaction that made it so.
 
 The lock of the study is held by whoever writes one, so the sequence of a study is the order of its commits.
-Events are kept as long as their study.
+Events are kept as long as their study, unless an operator has those of studies that ended long ago removed: then an
+event `pruned` stands in the place of the last one that was.
 """
 
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import String, bindparam, delete, func, insert, select
+from sqlalchemy import String, bindparam, delete, func, insert, select, update
 
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import event
 from service.store.sql.upsert import insert_into
 from service.store.sql.webhook_tables import webhook, webhook_progress
 from service.store.transaction import Transaction
-from spezia.contract.event import Event, StudyChanged, TrialChanged
+from spezia.contract.event import Event, EventsPruned, StudyChanged, TrialChanged
 
 HOLD = timedelta(seconds=10)
 """For how long events wait for one with a lower number: many times as long as a transaction takes to commit."""
 
 MOST_LOOKED_AT = 1_000
 """Largest number of events of all studies that one look goes through."""
+
+_PRUNED = EventsPruned().kind
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
 
@@ -54,11 +57,14 @@ def after(tx: Transaction, study_uuid: str, sequence: int, limit: int) -> list[R
     return list(tx.connection.execute(wanted.order_by(event.c.sequence).limit(limit)))
 
 
-def numbers_since(tx: Transaction, study_uuid: str, sequence: int) -> set[int]:
-    """Return the numbers of the trials of a study that something has happened to behind event number ``sequence``."""
+def numbers_since(tx: Transaction, study_uuid: str, sequence: int) -> set[int] | None:
+    """Return the numbers of the trials of a study that something has happened to behind event number ``sequence``;
+    ``None``: that is not known any more.
+    """
     number = event.c.payload["number"].as_integer()
     wanted = select(number).distinct().where(event.c.study_uuid == study_uuid, event.c.sequence > sequence)
-    return set(tx.connection.scalars(wanted.where(event.c.kind.in_(("trial", "value")))))
+    found = set(tx.connection.scalars(wanted.where(event.c.kind.in_(("trial", "value", _PRUNED)))))
+    return None if None in found else found
 
 
 def last(tx: Transaction, study_uuid: str) -> int:
@@ -94,6 +100,31 @@ def latest(tx: Transaction) -> int:
     numbers = select(event.c.sequence).order_by(event.c.sequence.desc()).limit(MOST_LOOKED_AT)
     last_ones = list(tx.connection.scalars(numbers))
     return settled(tx, last_ones[-1]) if last_ones else 0
+
+
+def prunable_until(tx: Transaction, study_uuid: str) -> int:
+    """Return up to which number the events of an ended study may be removed: those before its end; 0: none."""
+    of_study = event.c.study_uuid == study_uuid
+    end = select(func.max(event.c.sequence)).where(of_study, event.c.kind == StudyChanged.model_fields["kind"].default)
+    before = select(func.max(event.c.sequence)).where(of_study, event.c.sequence < end.scalar_subquery())
+    return tx.connection.execute(before).scalar_one() or 0
+
+
+def n_prunable(tx: Transaction, study_uuid: str, until: int) -> int:
+    """Return how many events of a study up to number ``until`` are there, besides one that stands for others."""
+    wanted = select(func.count()).where(event.c.study_uuid == study_uuid, event.c.sequence <= until)
+    return tx.connection.execute(wanted.where(event.c.kind != _PRUNED)).scalar_one()
+
+
+def prune(tx: Transaction, study_uuid: str, until: int, limit: int) -> int:
+    """Remove up to ``limit`` events of a study below number ``until``, whose place the event `pruned` takes; return how
+    many.
+    """
+    own = (event.c.study_uuid == study_uuid, event.c.sequence < until)
+    marker = update(event).where(event.c.study_uuid == study_uuid, event.c.sequence == until)
+    tx.connection.execute(marker.values(kind=_PRUNED, payload=_payload(EventsPruned())))
+    some = select(event.c.sequence).where(*own).order_by(event.c.sequence).limit(limit)
+    return tx.connection.execute(delete(event).where(event.c.sequence.in_(some))).rowcount
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:

@@ -4,7 +4,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from service.store.leases import Lease
 from service.store.optuna.tables import trials
@@ -159,6 +171,33 @@ def metric_of_study(
     in_order = wanted.order_by(measurement.c.number, measurement.c.attempt, measurement.c.step)
     for row in tx.connection.execute(in_order, execution_options={"yield_per": 10_000}):
         yield tuple(row)
+
+
+def n_superseded(tx: Transaction, study_uuid: str, kept: Collection[int]) -> int:
+    """Return how many evaluations of a study, but for those of the trials ``kept``, are not the last of their trial."""
+    wanted = select(func.count()).select_from(measurement).where(*_superseded(study_uuid, kept))
+    return tx.connection.execute(wanted).scalar_one()
+
+
+def prune(tx: Transaction, study_uuid: str, kept: Collection[int], limit: int) -> int:
+    """Remove up to ``limit`` evaluations that `n_superseded` counts; return how many."""
+    key = measurement.c["study_uuid", "number", "attempt", "step"]
+    some = select(*key).where(*_superseded(study_uuid, kept)).limit(limit)
+    return tx.connection.execute(delete(measurement).where(tuple_(*key).in_(some))).rowcount
+
+
+def _superseded(study_uuid: str, kept: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    later = measurement.alias()
+    is_behind = or_(
+        later.c.attempt > measurement.c.attempt,
+        and_(later.c.attempt == measurement.c.attempt, later.c.step > measurement.c.step),
+    )
+    same = (later.c.study_uuid == measurement.c.study_uuid, later.c.number == measurement.c.number)
+    return (
+        measurement.c.study_uuid == study_uuid,
+        measurement.c.number.not_in(kept),
+        exists().where(*same, is_behind),
+    )
 
 
 def forget_study(tx: Transaction, study_uuid: str) -> None:

@@ -309,6 +309,14 @@ def overdue(tx: Transaction) -> list[str]:
     return list(tx.connection.execute(_OVERDUE, {"now": tx.now}).scalars())
 
 
+def ended_before(tx: Transaction, instant: datetime) -> list[str]:
+    """Return the UUIDs of the studies that ended before an instant and whose summary is made, the first ended first."""
+    summary = study_spec.join(study_summary, study_summary.c.study_uuid == study_spec.c.uuid)
+    wanted = select(study_spec.c.uuid).select_from(summary).order_by(study_spec.c.finished_at, study_spec.c.uuid)
+    ended = (study_spec.c.state.in_(ENDED), study_spec.c.finished_at < instant, ~study_summary.c.is_stale)
+    return list(tx.connection.execute(wanted.where(*ended)).scalars())
+
+
 def without_card(tx: Transaction) -> list[str]:
     """Return the UUIDs of ended studies whose winner's model may lack its card."""
     return list(tx.connection.execute(select(study_spec.c.uuid).where(LACKS_CARD)).scalars())

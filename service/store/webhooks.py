@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Row, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, func, insert, or_, select, update
 
 from service.store.optuna.tables import studies
 from service.store.sql.tables import event, study_spec
@@ -184,6 +184,18 @@ def deliveries(tx: Transaction, webhook_id: str) -> list[Row[Any]]:
     """Return the rows of the kept attempts of a webhook, the newest first."""
     wanted = select(webhook_delivery).where(webhook_delivery.c.webhook_id == webhook_id)
     return list(tx.connection.execute(wanted.order_by(webhook_delivery.c.delivery_id.desc())))
+
+
+def n_deliveries(tx: Transaction, before: datetime) -> int:
+    """Return how many attempts are kept that were made before an instant."""
+    old = select(func.count()).select_from(webhook_delivery).where(webhook_delivery.c.attempted_at < before)
+    return tx.connection.execute(old).scalar_one()
+
+
+def prune_deliveries(tx: Transaction, before: datetime, limit: int) -> int:
+    """Remove up to ``limit`` attempts that were made before an instant; return how many."""
+    old = select(webhook_delivery.c.delivery_id).where(webhook_delivery.c.attempted_at < before).limit(limit)
+    return tx.connection.execute(delete(webhook_delivery).where(webhook_delivery.c.delivery_id.in_(old))).rowcount
 
 
 def _claim(tx: Transaction, webhook_id: str, claim: str, may_take: ColumnElement[bool]) -> WebhookRow | None:

@@ -52,7 +52,7 @@ def doctor(server: Server = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json(found)
         else:
-            _show(found, Screen())
+            show_findings(found, Screen())
     if found.is_wrong:
         raise typer.Exit(1)
 
@@ -130,7 +130,8 @@ def _no_service_here() -> list[Finding]:
     return [noted("database", "spezia[service] is not installed", "none is needed where the service is elsewhere")]
 
 
-def _show(found: Findings, screen: Screen) -> None:
+def show_findings(found: Findings, screen: Screen) -> None:
+    """Print a line for each finding, with what to do about it."""
     width = max(len(one.check) for one in found.findings)
     for one in found.findings:
         remedy = f"; {one.remedy}" if one.remedy else ""

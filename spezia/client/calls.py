@@ -380,7 +380,7 @@ class Calls:
                 if n_waits[waits] == len(waits) or not self._is_patient:
                     raise
                 said = error.retry_seconds if isinstance(error, SpeziaError) else None
-                self._sleep(waits[n_waits[waits]] if said is None else min(said, _MAX_RETRY_SECONDS))
+                self._sleep(max(waits[n_waits[waits]], min(said or 0.0, _MAX_RETRY_SECONDS)))
                 n_waits[waits] += 1
 
     def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:

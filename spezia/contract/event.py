@@ -71,5 +71,12 @@ class ReplayEnded(Reply):
     """The result in words."""
 
 
-Event = StudyChanged | TrialChanged | ValueReported | ReplayEnded
+class EventsPruned(Reply):
+    """The events up to this one were removed, since the study ended long ago: read its trials instead."""
+
+    kind: Literal["pruned"] = "pruned"
+    """Kind of the event."""
+
+
+Event = StudyChanged | TrialChanged | ValueReported | ReplayEnded | EventsPruned
 """Any event of a study."""

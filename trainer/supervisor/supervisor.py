@@ -45,12 +45,6 @@ from trainer.supervisor.spool import Spool
 from trainer.supervisor.stall_detector import STALL_SECONDS
 from trainer.trial.checkpoint_folder import CheckpointFolder
 
-BROKEN = 1
-"""Exit code of a worker whose machine cannot do the work, or that the service has not answered for too long: the next
-one may fare better."""
-REFUSED = 3
-"""Exit code of a worker that the service does not let in, for its key or its version: the next one would fare alike."""
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -117,13 +111,10 @@ class Supervisor:
         except WorkerBroken as broken:
             _LOG.error("%s; this worker ends", broken)
             self._give_back(broken.reason)
-            return BROKEN
-        except OutOfContact as error:
+            return 1
+        except (OutOfContact, ServiceRefused) as error:
             _LOG.error("%s; this worker ends", error)
-            return BROKEN
-        except ServiceRefused as error:
-            _LOG.error("the service does not let this worker in: %s; this worker ends", error)
-            return REFUSED
+            return 1
         finally:
             self._end_engine()
             if self._heartbeat:

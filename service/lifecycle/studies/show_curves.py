@@ -90,7 +90,8 @@ def _listed(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], wanted: W
     numbers = wanted.numbers
     if wanted.after > 0:
         changed = events.numbers_since(tx, study.uuid, wanted.after)
-        numbers = changed if numbers is None else changed.intersection(numbers)
+        if changed is not None:
+            numbers = changed if numbers is None else changed.intersection(numbers)
     return seen if numbers is None else [trial for trial in seen if trial.number in numbers]
 
 

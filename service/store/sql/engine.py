@@ -11,14 +11,14 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.store.sql import sqlite
+from service.store.sql.connections import MAX_CONNECTIONS, application_name
 from service.store.sql.statements import Call, Row, Statement
 
 IDLE_SECONDS = 1.0
 """After how many seconds without use a connection to PostgreSQL is asked first whether it still is one."""
 
-MAX_CONNECTIONS = 60
-"""One for each thread that may ask at the same time (`service/routes/threads.py`, and a few of the background), so that
-no worker waits for a connection that a person's call holds. Most of the time a few are open."""
+POOLED = 10
+"""How many connections stay open once they have been needed."""
 
 _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
 """Seconds for PostgreSQL to accept us and milliseconds to acknowledge what we say, where the URL says nothing else:
@@ -70,10 +70,13 @@ def parse_url(url: str) -> URL:
         raise ValueError("the database is named by no URL; write sqlite:///FILE or postgresql://…") from None
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, max_connections: int = MAX_CONNECTIONS) -> Engine:
     """Open the database of a URL; an SQLite file and its folder are made if absent.
 
     Errors of the engine do not show parameters of statements, as some are tokens.
+
+    Args:
+        max_connections: How many connections may be open at once; whoever needs one more waits for half a minute.
 
     Raises:
         ValueError: The database is neither SQLite in a file nor PostgreSQL.
@@ -81,14 +84,16 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
-        patient = parsed.update_query_dict(_PATIENCE | dict(parsed.query))
-        engine = create_engine(patient, pool_size=10, max_overflow=MAX_CONNECTIONS - 10, hide_parameters=True)
+        named = {"application_name": application_name(max_connections)}
+        patient = parsed.update_query_dict(_PATIENCE | named | dict(parsed.query))
+        pooled = min(POOLED, max_connections)
+        engine = create_engine(patient, pool_size=pooled, max_overflow=max_connections - pooled, hide_parameters=True)
         event.listen(engine, "checkin", _note_return)
         event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
         return engine
     if backend != "sqlite" or parsed.database in (None, "", ":memory:"):
         raise ValueError(f"database {parsed.render_as_string()} is neither sqlite:///FILE nor postgresql://…")
-    return sqlite.open_file(parsed, MAX_CONNECTIONS)
+    return sqlite.open_file(parsed, max_connections)
 
 
 def _note_return(_dbapi: Any, record: ConnectionPoolEntry) -> None:

@@ -12,12 +12,10 @@ from typing import Any
 
 from sqlalchemy import Engine, String, bindparam, func, select
 
+from service.store.sql.connections import CHANNEL
 from service.store.sql.statements import Call, Row, Statement
 
 log = logging.getLogger(__name__)
-
-CHANNEL = "spezia_work"
-"""On which is said that there may be work."""
 
 LOOK_SECONDS = 0.5
 """How often it is seen whether to end."""

@@ -9,8 +9,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 import migrations
+from service.errors import Unavailable
 from service.store.sql.sqlite import WRITING
 
 log = logging.getLogger(__name__)
@@ -22,32 +24,90 @@ ADVISORY_LOCK = 0x5BE21A
 """Lock of PostgreSQL under which two services that start together migrate one after the other."""
 
 
-def migrate(engine: Engine) -> None:
+class NewerDatabase(ValueError):
+    """A newer version of Spezia has written the database."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"a newer version of Spezia has written this database (migration {revision}; this one knows those up to"
+            f" {newest()}), and there is no way down: upgrade this one (`pip install --upgrade spezia`), or restore a"
+            " backup of before (`spezia db restore`)"
+        )
+
+
+def migrate(engine: Engine) -> str | None:
     """Run the migrations that ``engine``'s database lacks, in one transaction.
 
+    Several processes that do so at once go one after the other: on PostgreSQL by a lock of the database, on SQLite
+    since one transaction writes at a time.
+
+    Returns:
+        The last migration that the database had before; ``None``: it had none.
+
     Raises:
+        NewerDatabase: The database has migrations that are not known here.
         ValueError: The database holds what we cannot build on; the message says what to do.
+        Unavailable: The database does not answer.
     """
+    try:
+        return _migrate(engine)
+    except (OperationalError, InterfaceError) as error:
+        raise Unavailable(f"the database does not answer ({str(error.orig).strip().splitlines()[0]})") from error
+
+
+def _migrate(engine: Engine) -> str | None:
     with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-        if not is_current(connection):
+        before = revision_of(connection)
+        if before is not None and not is_known(before):
+            raise NewerDatabase(before)
+        if before != newest():
             config = _config()
             config.attributes["connection"] = connection
             upgrade(config, "head")
-    log.info("the database has the schema of migration %s", _newest())
+    log.info("the database has the schema of migration %s", newest())
+    return before
 
 
 def is_current(connection: Connection) -> bool:
     """Return whether the schema of a database is the one that this code was written for."""
+    return revision_of(connection) == newest()
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the id of the last migration of a database; ``None``: it has none of ours."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision() == _newest()
+    return context.get_current_revision()
+
+
+def require_current(connection: Connection) -> None:
+    """Return if a database has the schema of this version.
+
+    Raises:
+        NewerDatabase: A newer version has written it.
+        ValueError: It has an older schema, or none.
+    """
+    revision = revision_of(connection)
+    if revision is not None and not is_known(revision):
+        raise NewerDatabase(revision)
+    if revision != newest():
+        raise ValueError(
+            f"the database has the schema of migration {revision or 'none'}, and this version needs {newest()}: back it"
+            " up with the version that wrote it, then `spezia db upgrade`"
+        )
 
 
 @cache
-def _newest() -> str | None:
-    """Id of the newest migration, for which all their files are read."""
+def newest() -> str | None:
+    """Return the id of the newest migration, for which all their files are read."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+@cache
+def is_known(revision: str) -> bool:
+    """Return whether a migration is one of this version's."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

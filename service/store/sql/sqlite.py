@@ -5,6 +5,7 @@ when one copy closes the file, the kernel drops the other's locks (POSIX), and t
 """
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,33 @@ def open_file(url: URL, max_connections: int) -> Engine:
         url,
         module=library,
         connect_args=waits,
-        pool_size=20,
-        max_overflow=max_connections - 20,
+        pool_size=min(20, max_connections),
+        max_overflow=max(0, max_connections - 20),
         hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def back_up(connection: Connection, path: Path) -> None:
+    """Copy the database of a connection, as it is at one moment, to a new file; writers go on meanwhile."""
+    driver: Any = connection.connection.driver_connection
+    with closing(library.connect(path)) as copied:
+        driver.backup(copied)
+
+
+def make_portable(path: Path) -> None:
+    """Let a database that nobody has open consist of one file, which may be read where nothing can be written."""
+    with closing(library.connect(path)) as alone:
+        alone.execute("PRAGMA journal_mode=DELETE")
+
+
+def faults(connection: Connection) -> list[str]:
+    """Return what SQLite's own checks find wrong with a file; nothing where it is sound."""
+    found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(10)")]
+    loose = list(connection.exec_driver_sql("PRAGMA foreign_key_check"))
+    return [one for one in found if one != "ok"] + [f"a row of {row[0]} refers to none of {row[2]}" for row in loose]
 
 
 def wal_is_safe(version: tuple[int, int, int]) -> bool:

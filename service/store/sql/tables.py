@@ -307,6 +307,17 @@ service_beat = Table(
     Column("last_alive_at", Instant, nullable=False),
 )
 
+# At most one row, on PostgreSQL: by which file services know that they share one folder of uploaded files.
+files_folder = Table(
+    "files_folder",
+    metadata,
+    Column("folder_id", Integer, primary_key=True, autoincrement=False),
+    # part of the name of a file in the folder
+    Column("marker", String(32), nullable=False),
+    # host and path by which the first service knew it, for people
+    Column("place", Text, nullable=False),
+)
+
 # What happened, in order. Inserted under the study's lock, so a study's sequence has no late commits.
 event = Table(
     "event",

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service.app import WEBHOOK_THREADS
 from service.routes import threads
-from service.store.sql.engine import MAX_CONNECTIONS
+from service.store.sql.connections import MAX_CONNECTIONS
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import URL, make_key
 

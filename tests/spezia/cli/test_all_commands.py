@@ -40,6 +40,7 @@ def test_the_page_lists_every_command_and_which_of_them_print_json() -> None:
 
 def test_every_command_that_speaks_http_is_tried_here() -> None:
     joined = {"run", "serve", "key create", "key list", "key revoke"}
+    joined |= {f"db {deed}" for deed in ("upgrade", "check", "backup", "restore", "copy", "prune")}
     assert {name for name, _ in every_command()} - joined - {"init", "doctor"} == set(COMMANDS)
 
 

@@ -1,11 +1,13 @@
 """Our schema, and databases that stock Optuna wrote before us."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
@@ -17,18 +19,20 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, column, inspect, select, table, text
 
 import migrations
+from service.errors import Unavailable
 from service.store import studies, study_summaries, webhooks
 from service.store.optuna import tables as optuna_tables
 from service.store.optuna.storage import SqlStorage
 from service.store.sql import webhook_tables
 from service.store.sql.engine import open_engine
-from service.store.sql.migrate import VERSION_TABLE, is_current, migrate
+from service.store.sql.migrate import VERSION_TABLE, NewerDatabase, is_current, migrate, revision_of
 from service.store.sql.sqlite import WRITING
 from service.store.sql.statements import Runner
 from service.store.sql.tables import Instant, study_spec, study_summary
 from service.store.store import Store
 from service.store.work import studies_with_work
 from spezia.contract.study_spec import StudySpec
+from tests import postgres
 from tests.conftest import START, FakeClock
 from tests.service.hand_worker import FACTS, spec
 from tests.stock import stock_storage
@@ -92,6 +96,50 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
         assert is_current(connection)
+
+
+def test_a_database_of_a_newer_version_is_refused_and_unchanged(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(NewerDatabase, match=r"migration 9999; .*pip install --upgrade spezia.*spezia db restore"):
+        migrate(engine)
+    with engine.connect() as connection:
+        assert revision_of(connection) == "9999"
+
+
+def test_a_database_that_does_not_answer_is_unavailable() -> None:
+    engine = open_engine("postgresql://me:hunter2@127.0.0.1:9/none")
+    with pytest.raises(Unavailable, match="the database does not answer") as raised:
+        migrate(engine)
+    assert "hunter2" not in str(raised.value)
+
+
+def _migrate_at(url: str, begins: Barrier) -> None:
+    engine = open_engine(url)
+    begins.wait()
+    migrate(engine)
+    with engine.connect() as connection:
+        assert is_current(connection)
+    engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_start_at_once_on_an_empty_database_all_find_it_migrated(
+    kind: str, postgres_server: str, tmp_path: Path
+) -> None:
+    forks = multiprocessing.get_context("forkserver")
+    for number in range(20):
+        begins = forks.Barrier(3)
+        with ExitStack() as stack:
+            sqlite, server = f"sqlite:///{tmp_path / f'{number}.db'}", postgres.database(postgres_server)
+            url = sqlite if kind == "sqlite" else stack.enter_context(server)
+            processes = [forks.Process(target=_migrate_at, args=(url, begins)) for _ in range(3)]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(60)
+            assert [process.exitcode for process in processes] == [0, 0, 0]
 
 
 def migrate_to(engine: Engine, revision: str) -> None:
@@ -244,6 +292,7 @@ import sys
 sys.path.insert(0, {str(installed)!r})
 from pathlib import Path
 import migrations
+from service.errors import Unavailable
 from service.store import studies, webhooks
 from service.app import create_app
 from service.settings import Settings

@@ -1,0 +1,54 @@
+"""Whether a database is sound, and the files that it names are there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.lifecycle.database.copy_database import missing_in_words
+from service.lifecycle.database.kept_files import is_whole, kept_files
+from service.store.sql.connections import n_services, what_lacks
+from service.store.sql.migrate import NewerDatabase, is_known, newest, revision_of
+from service.store.sql.sqlite import faults
+from service.store.store import Store
+from spezia.common.findings import Finding, well, wrong
+
+
+def check_database(store: Store, files: Path, shown: str, connections: int) -> Iterator[Finding]:
+    """Yield what is well and what is wrong with a database and its files; nothing is changed.
+
+    Args:
+        files: Folder of uploaded files.
+        shown: The database, as it is named to people.
+        connections: How many connections a service may open.
+
+    Raises:
+        Unavailable: The database does not answer.
+    """
+    with store.reading() as tx:
+        revision = revision_of(tx.connection)
+        damage = faults(tx.connection) if tx.connection.dialect.name == "sqlite" else []
+        lacking = what_lacks(tx.connection, None if n_services(tx.connection) else connections)
+    if damage:
+        yield wrong("database", f"{shown} is damaged: {damage[0]}", "restore a backup: spezia db restore FOLDER")
+        return
+    if revision is None:
+        yield wrong("schema", f"{shown} has none of ours", "spezia db upgrade makes it")
+        return
+    if not is_known(revision):
+        message, _, remedy = str(NewerDatabase(revision)).partition(": ")
+        yield wrong("schema", message, remedy)
+        return
+    if revision != newest():
+        yield wrong(
+            "schema", f"{shown} is at migration {revision} of {newest()}", "back it up, then: spezia db upgrade"
+        )
+        return
+    yield well("database", f"{shown} answers and is sound")
+    yield well("schema", f"migration {revision}, the newest")
+    if lacking is not None:
+        message, _, remedy = lacking.partition(": ")
+        yield wrong("connections", message, remedy)
+    named = kept_files(store)
+    if missing := [file for file in named if not is_whole(files, file)]:
+        yield wrong("files", missing_in_words(missing, files), "put them back from a backup, or set SPEZIA_FILES_DIR")
+    else:
+        yield well("files", f"all {len(named)} that the database names are whole in {files}")

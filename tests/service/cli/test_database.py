@@ -1,0 +1,110 @@
+"""`spezia db`, on databases in files."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from service.cli import database as commands
+from service.store.sql.engine import open_engine
+from service.store.sql.migrate import newest
+from spezia.common.home_lock import hold
+
+Db = Callable[..., Result]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Db:
+    def invoke(*arguments: object) -> Result:
+        environment = {"SPEZIA_HOME": str(tmp_path / "home"), "COLUMNS": "120"}
+        return CliRunner().invoke(commands.app, [str(argument) for argument in arguments], env=environment)
+
+    return invoke
+
+
+def stamp(home: Path, revision: str) -> None:
+    engine = open_engine(f"sqlite:///{home / 'spezia.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE spezia_alembic_version SET version_num = :revision"), {"revision": revision})
+    engine.dispose()
+
+
+def test_a_database_is_made_checked_backed_up_and_restored_elsewhere(db: Db, tmp_path: Path) -> None:
+    assert json.loads(db("upgrade", "--json").stdout) == {"before": None, "now": newest()}
+    assert "has the newest schema already" in db("upgrade").stdout
+    assert db("check").exit_code == 0
+    assert db("backup", tmp_path / "backup").exit_code == 0
+    assert {path.name for path in (tmp_path / "backup").iterdir()} == {"backup.json", "spezia.db"}
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere' / 'spezia.db'}"
+    restored = db("restore", tmp_path / "backup", "--database", elsewhere, "--json")
+    assert json.loads(restored.stdout) == {"n_rows": 2, "n_files": 0}
+    copied = db("copy", f"sqlite:///{tmp_path / 'copy.db'}")
+    assert re.search(r"copy\.db: 2 rows, compared one by one; 0 files", copied.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["backup", "b"], ["copy", "sqlite:///copy.db"]])
+def test_what_only_reads_makes_no_database(
+    db: Db, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = db(*arguments)
+    assert refused.exit_code == 1
+    assert "there is no such database" in refused.stderr
+    assert not (tmp_path / "home" / "spezia.db").exists()
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_database_is_not_copied_to_itself(db: Db, tmp_path: Path) -> None:
+    db("upgrade")
+    refused = db("copy", f"sqlite:///{tmp_path / 'home' / 'spezia.db'}")
+    assert refused.exit_code == 1
+    assert "is the database to copy from" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["restore", "b"], ["copy", "sqlite:///copy.db"]])
+@pytest.mark.parametrize("place", ["home", "folder of the database"])
+def test_a_live_service_is_not_disturbed(
+    db: Db, arguments: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = f"sqlite:///{tmp_path / 'other' / 'spezia.db'}"
+    assert db("upgrade", "--database", database).exit_code == 0
+    with hold(tmp_path / ("home" if place == "home" else "other")):
+        refused = db(*arguments, "--database", database)
+    assert refused.exit_code == 1
+    assert "a service already runs" in refused.stderr
+
+
+@pytest.mark.parametrize("arguments", [["upgrade"], ["backup", "b"], ["copy", "sqlite:///copy.db"]])
+def test_a_database_of_a_newer_version_is_refused_with_what_helps(
+    db: Db, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    db("upgrade")
+    stamp(tmp_path / "home", "9999")
+    refused = db(*arguments)
+    assert refused.exit_code == 1
+    assert "a newer version of Spezia has written this database (migration 9999" in refused.stderr
+    assert "pip install --upgrade spezia" in refused.stderr
+    assert "spezia db restore" in refused.stderr
+
+
+def test_a_database_of_an_older_version_is_refused_with_the_command_that_helps(db: Db, tmp_path: Path) -> None:
+    db("upgrade")
+    stamp(tmp_path / "home", "0016")
+    assert "then `spezia db upgrade`" in db("backup", tmp_path / "b").stderr
+    checked = db("check")
+    assert checked.exit_code == 1
+    assert "spezia db upgrade" in checked.stdout
+
+
+def test_a_database_that_does_not_answer_is_one_clear_line_without_the_password(db: Db) -> None:
+    refused = db("upgrade", "--database", "postgresql://me:hunter2@127.0.0.1:9/none")
+    assert refused.exit_code == 1
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("spezia: the database does not answer")
+    assert "hunter2" not in line
