@@ -10,13 +10,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from service.cli.local_service import local_service
 from service.settings import Settings
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"phone": 375, "desk": 1440}
+PATIENCE_MS = 30_000
+"""How long anything may take: a worker may train beside the browser."""
 SHOTS = "SPEZIA_SHOTS"
 """Environment variable that names the folder of the screenshots; without it they are not kept."""
 
@@ -31,6 +33,7 @@ def browser() -> Iterator[Browser]:
     if program is None:
         message = f"no browser: none of {', '.join(NAMES)} is installed (Debian's package is chromium)"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    expect.set_options(timeout=PATIENCE_MS)
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=options)
@@ -107,7 +110,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
     def open_one(url: str) -> Watched:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         opened.append(Watched(context.new_page(), url))
         return opened[-1]
 

@@ -23,9 +23,7 @@ function bandSeries() {
 
 function axis(label, values) {
   return {
-    label,
-    labelSize: 22,
-    labelFont: "12px system-ui, sans-serif",
+    ...(label ? { label, labelSize: 22, labelFont: "12px system-ui, sans-serif" } : {}),
     font: "12px system-ui, sans-serif",
     stroke: colour("--chart-text"),
     grid: { stroke: colour("--chart-grid"), width: 1 },

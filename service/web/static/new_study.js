@@ -137,11 +137,13 @@ function showColumns(task) {
     }
     Object.assign(input, { id: `column-${field}` });
     input.dataset.column = field;
+    const why = element("p", { className: "field-note", textContent: found ? `${SURE[found.confidence]}: ${found.reason}` : "" });
+    input.addEventListener("change", () => (why.hidden = input.value !== found?.column)); // it is about the guess alone
     const box = element("div", { className: "field" });
     box.append(
-      element("label", { htmlFor: input.id, textContent: `Column of the ${field}` }),
+      element("label", { htmlFor: input.id, textContent: `Column of the ${field.replace("_", " ")}` }),
       input,
-      element("p", { className: "field-note", textContent: found ? `${SURE[found.confidence]}: ${found.reason}` : "" }),
+      why,
       message(`data.columns.${field}`),
     );
     return box;

@@ -17,7 +17,7 @@ function loadPlotly() {
     // and one for maps, which no plot here is, unless an element has this id
     script.id = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
     script.src = new URL("./vendor/plotly/plotly-strict.min.js", import.meta.url).href;
-    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("load", resolve);
     script.addEventListener("error", () => reject(new Error("plotly.js could not be loaded")));
     document.head.append(sheet, script);
   });
@@ -33,21 +33,40 @@ function writeStylesAsProperties() {
   };
 }
 
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+// The texts of parallel coordinates lie on its lines: as large as others, and with a rim of the paper's colour.
+function readable(trace) {
+  if (trace.type !== "parcoords") return trace;
+  const font = { size: 12, color: colour("--text"), family: "system-ui, sans-serif" };
+  return { ...trace, labelfont: font, tickfont: font, rangefont: font };
+}
+
 function themed(layout) {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name) => style.getPropertyValue(name).trim();
   const colours = {
-    paper_bgcolor: "rgba(0,0,0,0)",
+    paper_bgcolor: colour("--surface"),
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { ...layout.font, color: of("--chart-text"), family: "system-ui, sans-serif" },
+    font: { ...layout.font, color: colour("--chart-text"), family: "system-ui, sans-serif" },
     hoverlabel: { font: { family: "system-ui, sans-serif" } },
   };
   const axes = {};
   for (const name of ["xaxis", "yaxis", ...Object.keys(layout).filter((one) => /^[xy]axis\d*$/.test(one))]) {
-    axes[name] = { ...layout[name], gridcolor: of("--chart-grid"), zerolinecolor: of("--chart-grid"), automargin: true };
+    axes[name] = { ...layout[name], gridcolor: colour("--chart-grid"), zerolinecolor: colour("--chart-grid"), automargin: true };
   }
   return { ...layout, ...colours, ...axes, autosize: true, margin: { l: 56, r: 24, t: 48, b: 48 } };
 }
+
+let shown = null;
+
+function draw() {
+  const { data, layout } = shown;
+  const place = document.getElementById("plot");
+  return window.Plotly.react(place, data.map(readable), themed(layout), { displayModeBar: false, responsive: true });
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw());
 
 // Draws the plot of this kind below its buttons; the one that is shown already is closed.
 export async function showPlot(api, kind, button) {
@@ -56,6 +75,7 @@ export async function showPlot(api, kind, button) {
   const isOpen = button.getAttribute("aria-pressed") === "true";
   for (const one of document.querySelectorAll("[data-plot]")) one.setAttribute("aria-pressed", "false");
   if (isOpen) {
+    shown = null;
     place.hidden = true;
     note.textContent = "";
     return;
@@ -63,10 +83,11 @@ export async function showPlot(api, kind, button) {
   button.setAttribute("aria-pressed", "true");
   note.textContent = "Drawing …";
   try {
-    const [figure, plotly] = await Promise.all([request("GET", `${api}/plots/${kind}`), loadPlotly()]);
+    const [figure] = await Promise.all([request("GET", `${api}/plots/${kind}`), loadPlotly()]);
     if (button.getAttribute("aria-pressed") !== "true") return;
+    shown = figure;
     place.hidden = false;
-    await plotly.react(place, figure.data, themed(figure.layout), { displayModeBar: false, responsive: true });
+    await draw();
     note.textContent = "";
   } catch (error) {
     place.hidden = true;
