@@ -13,15 +13,16 @@ import uvicorn
 
 from service.app import create_app
 from service.http_protocol import PatientProtocol
-from service.launch.devices import default_n_workers, find_gpus
-from service.launch.local import WORKER_PROGRAM, LocalWorkers, WorkerPlan
+from service.launch.local import WORKER_PROGRAM, WorkerPlan
 from service.lifecycle.keys.check_key import has_keys
 from service.lifecycle.leases.reap import void_leases
 from service.lifecycle.workers.launched_workers import launch_worker, retire_left_behind, retire_worker
 from service.settings import Settings
 from service.work_signal import WorkSignal
+from spezia.common.devices import default_n_workers, find_gpus
 from spezia.common.home_lock import Hold, hold, url_from_here
 from spezia.common.logs import set_up_logging
+from spezia.common.worker_processes import LocalWorkers
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def _serve(
     workers = LocalWorkers(
         _plan(settings, url, worker_program),
         on_start=lambda worker_id: launch_worker(store, worker_id, launcher),
-        on_death=lambda worker_id: retire_worker(store, worker_id),
+        on_death=lambda worker_id, _code: retire_worker(store, worker_id),
     )
     # whoever may call us may write X-Forwarded-For too
     config = uvicorn.Config(

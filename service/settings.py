@@ -2,9 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.loopback import is_loopback
@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the database, which may hold a password; absent: SQLite in ``home``."""
     database_connections: Annotated[int, Field(ge=5)] = 60
     """How many connections to the database this process may open, besides one on which it hears of other services."""
+    database_password_file: Path | None = None
+    """File of the password that ``database_url`` leaves out, as Docker and Kubernetes hand secrets over."""
     files_dir: Path | None = None
     """Folder of uploaded models and data sets; absent: ``home``. Services that share a database share it too."""
     data_roots: tuple[Path, ...] = ()
@@ -68,10 +70,21 @@ class Settings(BaseSettings):
     log_level: LogLevel = "info"
     """Least level of the log lines that are written; local workers use it too."""
 
+    @field_validator("database_password_file")
+    @classmethod
+    def _is_of_the_database(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is not None:
+            _with_password(info.data.get("database_url") or "", file)
+        return file
+
     @property
     def database(self) -> str:
-        """SQLAlchemy URL of the database that is used."""
-        return self.database_url or sqlite_url(self.home / "spezia.db")
+        """SQLAlchemy URL of the database that is used, with its password."""
+        if self.database_url is None:
+            return sqlite_url(self.home / "spezia.db")
+        if self.database_password_file is None:
+            return self.database_url
+        return _with_password(self.database_url, self.database_password_file)
 
     @property
     def public_origin(self) -> str | None:
@@ -102,3 +115,15 @@ class Settings(BaseSettings):
     def files(self) -> Path:
         """Folder of what is uploaded: models and data sets."""
         return (self.files_dir or self.home).absolute()
+
+
+def _with_password(url: str, file: Path) -> str:
+    parts = urlsplit(url)
+    if parts.username is None or parts.password is not None:
+        raise ValueError("it needs a database URL that names a user and no password")
+    try:
+        password = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
+    user, _, address = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{address}").geturl()

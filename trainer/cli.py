@@ -5,7 +5,7 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,8 @@ import typer
 from spezia.common.extras import MISSING_EXTRA, MissingExtra, require_trainer
 from spezia.common.logs import LogFormat, LogLevel, set_up_logging
 from spezia.common.parent import end_with_parent
-from spezia.contract.key import KEY_VARIABLE
+from trainer.api_key import BadKeyFile, find_api_key
+from trainer.several_devices import BadDevices, DevicePlan, parse_devices, work_on_devices
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.dataset_downloads import cache_folder
 from trainer.supervisor.end_on_signals import PARENT_GONE, end_on_signals
@@ -23,12 +24,23 @@ from trainer.user_cache import user_cache
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
 
-_app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False)
 
 
-@_app.command()
+@app.command()
 def work(
+    context: typer.Context,
     server: Annotated[str, typer.Option(help="Address of the service.")],
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="File of the API key, closed to others. Absent: SPEZIA_API_KEY, or SPEZIA_API_KEY_FILE."),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="One worker for each, such as 0,1 or cpu,cpu. Absent: one, on the first GPU or else the CPU."
+        ),
+    ] = None,
     data_root: Annotated[list[Path], typer.Option(help="Folder under which data and models may lie.")] = [],  # noqa: B006 - typer's way
     allow_scripts: Annotated[
         list[Path], typer.Option(help="Folder of Python files that studies of the task script may run, as you.")
@@ -60,17 +72,33 @@ def work(
     log_level: Annotated[LogLevel, typer.Option(envvar="SPEZIA_LOG_LEVEL", help="The least that is logged.")] = "info",
     engine: Annotated[str, typer.Option(hidden=True)] = _ENGINE,
 ) -> None:
-    """Fine-tune what the service asks for, one trial at a time, until told to end.
+    """Fine-tune what the service asks for, one trial at a time on each device, until told to end.
 
-    A service that needs an API key gets the one in SPEZIA_API_KEY, or in the file that SPEZIA_API_KEY_FILE names.
+    SIGTERM has trials saved and given back within 25 s. Exit codes: 0 told to end, 1 this machine cannot do the work or
+    the service was away for 30 minutes, 2 called wrongly, 3 the service refuses the key or the version.
     """
     try:
         require_trainer("training")
     except MissingExtra as missing:
         typer.echo(f"spezia-worker: {missing}", err=True)
         raise typer.Exit(MISSING_EXTRA) from None
+    try:
+        api_key = find_api_key(key_file, os.environ)
+        named = parse_devices(devices) if devices is not None else []
+    except BadKeyFile as bad:
+        raise typer.BadParameter(str(bad), param_hint="--key-file") from None
+    except BadDevices as bad:
+        raise typer.BadParameter(str(bad), param_hint="--devices") from None
+    if named and worker_id:
+        raise typer.BadParameter("several workers have several ids; drop it", param_hint="--worker-id")
     set_up_logging(log_format, log_level)
-    client = ServiceClient(server, read_api_key(os.environ))
+    if named:
+        options = _options_of_each(context)
+        if threads is None:
+            options += ["--threads", str(max(1, (os.cpu_count() or 1) // len(named)))]
+        plan = DevicePlan(devices=named, options=options)
+        raise typer.Exit(work_on_devices(plan, api_key, exit_with_parent=exit_with_parent))
+    client = ServiceClient(server, api_key)
     folder = checkpoint_dir or user_cache() / "checkpoints"
     supervisor = Supervisor(
         client,
@@ -93,10 +121,16 @@ def work(
         raise typer.Exit(supervisor.run())
 
 
-def read_api_key(environment: Mapping[str, str]) -> str | None:
-    """Return the API key that the environment holds, or that a file holds which it names; the engine gets neither."""
-    file = environment.get(f"{KEY_VARIABLE}_FILE")
-    return environment.get(KEY_VARIABLE) or (Path(file).read_text().strip() if file else None)
+def _options_of_each(context: typer.Context) -> list[str]:
+    """Return what was given on the command line, but for what each of several workers has of its own."""
+    options: list[str] = []
+    for parameter in context.command.params:
+        given = context.params.get(parameter.name or "")
+        if parameter.name in ("devices", "key_file", "worker_id", "exit_with_parent") or given is None:
+            continue
+        for value in given if isinstance(given, list | tuple) else [given]:
+            options += [parameter.opts[0], str(value)]
+    return options
 
 
 def engine_command(
@@ -131,7 +165,7 @@ def engine_command(
 
 def main() -> None:
     """Run the command line."""
-    _app()
+    app()
 
 
 if __name__ == "__main__":

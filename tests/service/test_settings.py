@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from service.app import create_app
 from service.settings import Settings
@@ -14,3 +16,29 @@ def test_the_database_lies_in_the_home_folder_whatever_that_is_called(name: str,
     create_app(settings).state.parts.store.close()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name / "spezia.db").stat().st_size > 0
+
+
+def test_a_password_comes_from_a_file_whatever_it_is_made_of(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p@ss/w:rd?#%\n")
+    for address in ("postgres:5432/spezia", "/spezia?host=/run/postgres"):
+        settings = Settings(
+            database_url=f"postgresql+psycopg://spezia@{address}", database_password_file=tmp_path / "password"
+        )
+        url = make_url(settings.database)
+        assert (url.username, url.password, url.database) == ("spezia", "p@ss/w:rd?#%", "spezia")
+        assert "p@ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "file", "message"),
+    [
+        (None, "password", "names a user and no password"),
+        ("postgresql://host/spezia", "password", "names a user and no password"),
+        ("postgresql://spezia:other@host/spezia", "password", "names a user and no password"),
+        ("postgresql://spezia@host/spezia", "none", "cannot be read"),
+    ],
+)
+def test_a_password_that_belongs_to_nobody_is_refused(url: str | None, file: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret")
+    with pytest.raises(ValidationError, match=message):
+        Settings(database_url=url, database_password_file=tmp_path / file)

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import httpx2
 import pytest
 
-from service.launch.local import GRACE_SECONDS
+from spezia.common.worker_processes import GRACE_SECONDS
 from spezia.contract.protocol import Assignment
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, served

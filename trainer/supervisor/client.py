@@ -131,7 +131,7 @@ class ServiceClient:
             with file.open("rb") as content:
                 response = self._http.put(path, content=content, headers=headers, timeout=_BULKY)
         except httpx2.TransportError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         self._check(response)
 
     def fetch_model_file(self, lease: HeldLease, name: str, destination: Path) -> None:
@@ -148,7 +148,7 @@ class ServiceClient:
                     for chunk in response.iter_bytes():
                         out.write(chunk)
         except httpx2.TransportError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
 
     def fetch_dataset(self, sha256: str, destination: Path) -> str:
         """Stream an uploaded data set to ``destination``, and return its media type."""
@@ -162,7 +162,7 @@ class ServiceClient:
                         out.write(chunk)
                 return str(response.headers["Content-Type"])
         except httpx2.TransportError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
 
     def _post(self, path: str, body: BaseModel, reply: type[_Body], *, timeout: httpx2.Timeout = _QUICK) -> _Body:
         return _read(reply, self._call("POST", path, body.model_dump_json().encode(), timeout=timeout))
@@ -181,7 +181,7 @@ class ServiceClient:
         try:
             response = self._http.request(method, path, content=content, headers=headers, timeout=timeout)
         except httpx2.TransportError as error:
-            raise _unavailable(error) from error
+            raise self._unavailable(error) from error
         self._check(response)
         return response
 
@@ -192,9 +192,8 @@ class ServiceClient:
         if not response.is_success:
             raise _refusal(response)
 
-
-def _unavailable(error: httpx2.TransportError) -> ServiceUnavailable:
-    return ServiceUnavailable(f"{type(error).__name__}: {error}")
+    def _unavailable(self, error: httpx2.TransportError) -> ServiceUnavailable:
+        return ServiceUnavailable(f"no answer of {self._http.base_url}: {type(error).__name__}: {error}")
 
 
 def _refusal(response: httpx2.Response) -> ServiceRefused:

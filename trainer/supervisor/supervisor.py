@@ -45,6 +45,12 @@ from trainer.supervisor.spool import Spool
 from trainer.supervisor.stall_detector import STALL_SECONDS
 from trainer.trial.checkpoint_folder import CheckpointFolder
 
+BROKEN = 1
+"""Exit code of a worker whose machine cannot do the work, or that the service has not answered for too long: the next
+one may fare better."""
+REFUSED = 3
+"""Exit code of a worker that the service does not let in, for its key or its version: the next one would fare alike."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -111,10 +117,13 @@ class Supervisor:
         except WorkerBroken as broken:
             _LOG.error("%s; this worker ends", broken)
             self._give_back(broken.reason)
-            return 1
-        except (OutOfContact, ServiceRefused) as error:
+            return BROKEN
+        except OutOfContact as error:
             _LOG.error("%s; this worker ends", error)
-            return 1
+            return BROKEN
+        except ServiceRefused as error:
+            _LOG.error("the service does not let this worker in: %s; this worker ends", error)
+            return REFUSED
         finally:
             self._end_engine()
             if self._heartbeat:

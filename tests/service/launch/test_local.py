@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.launch.devices import find_gpus, parse_gpus
-from service.launch.local import LocalWorkers, WorkerPlan
+from service.launch.local import WorkerPlan
+from spezia.common.worker_processes import LocalWorkers
 
 # Writes what it was given, lives until SIGTERM or the end of stdin as a worker does.
 FAKE_WORKER = """
@@ -73,7 +73,7 @@ def test_workers_start_with_their_arguments_and_end_with_stop(start: Start, tmp_
         born.append(worker_id)
         return key_of(worker_id)
 
-    workers = start(2, on_start=note, on_death=dead.append)
+    workers = start(2, on_start=note, on_death=lambda worker_id, _code: dead.append(worker_id))
     seen = wait_for_workers(tmp_path, 2)
     for worker in seen:
         worker_id = worker["arguments"][worker["arguments"].index("--worker-id") + 1]
@@ -106,7 +106,7 @@ def test_gpus_are_dealt_out_in_turn(start: Start, tmp_path: Path) -> None:
 def test_a_dead_worker_is_told_of_and_replaced_under_a_new_id(start: Start, tmp_path: Path) -> None:
     dead: list[str] = []
     now = [0.0]
-    start(1, on_death=dead.append, clock=lambda: now[0])
+    start(1, on_death=lambda worker_id, _code: dead.append(worker_id), clock=lambda: now[0])
     (first,) = wait_for_workers(tmp_path, 1)
     now[0] = 100.0
     os.kill(first["pid"], signal.SIGKILL)
@@ -119,7 +119,7 @@ def test_a_worker_that_dies_early_again_and_again_is_replaced_ever_later(start: 
     (tmp_path / "fate").write_text("die")
     dead: list[str] = []
     now = [0.0]
-    start(1, on_death=dead.append, clock=lambda: now[0])
+    start(1, on_death=lambda worker_id, _code: dead.append(worker_id), clock=lambda: now[0])
     for n_deaths, waits in [(1, 1.0), (2, 2.0), (3, 4.0)]:
         wait_until(partial(has_length, dead, n_deaths))
         now[0] += waits - 0.1
@@ -141,7 +141,7 @@ def test_what_does_not_heed_sigterm_is_killed(start: Start, tmp_path: Path) -> N
 def test_a_failing_callback_does_not_end_the_launcher(
     start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(worker_id: str) -> None:
+    def fail(worker_id: str, _code: int) -> None:
         raise RuntimeError("the database is away")
 
     workers = start(1, on_death=fail)
@@ -170,7 +170,13 @@ def test_a_program_that_does_not_start_is_tried_again(tmp_path: Path) -> None:
     plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=1, program=(str(tmp_path / "none"),))
     # every look at the clock is a minute later than the last
     clock = count(0.0, 60.0).__next__
-    workers = LocalWorkers(plan, on_start=key_of, on_death=ended.append, clock=clock, poll_seconds=0.001)
+    workers = LocalWorkers(
+        plan,
+        on_start=key_of,
+        on_death=lambda worker_id, _code: ended.append(worker_id),
+        clock=clock,
+        poll_seconds=0.001,
+    )
     workers.start()
     wait_until(lambda: len(ended) > 2)
     workers.stop()
@@ -180,7 +186,8 @@ def test_workers_end_when_their_launcher_is_killed(tmp_path: Path) -> None:
     (tmp_path / "fake_worker.py").write_text(FAKE_WORKER)
     program = f"""
 import sys, time
-from service.launch.local import LocalWorkers, WorkerPlan
+from service.launch.local import WorkerPlan
+from spezia.common.worker_processes import LocalWorkers
 plan = WorkerPlan(server="", data_roots=(), gpus=(), n_workers=2,
     program=(sys.executable, "-S", {str(tmp_path / "fake_worker.py")!r}, {str(tmp_path)!r}))
 LocalWorkers(plan, on_start=str).start()
@@ -191,32 +198,6 @@ time.sleep(60)
     launcher.kill()
     launcher.wait()
     wait_until(lambda: not any(lives(worker["pid"]) for worker in seen))
-
-
-def test_gpus_are_those_the_operator_has_chosen(tmp_path: Path) -> None:
-    assert find_gpus({"CUDA_VISIBLE_DEVICES": "2, 3"}, tmp_path) == ["2", "3"]
-    assert find_gpus({"CUDA_VISIBLE_DEVICES": ""}, tmp_path) == []
-    assert find_gpus({"CUDA_VISIBLE_DEVICES": "-1"}, tmp_path) == []
-
-
-def test_gpus_are_counted_by_the_driver_where_nvidia_smi_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_gpus({}, tmp_path / "none") == []
-    for address in ("0000:01:00.0", "0000:02:00.0"):
-        (tmp_path / "gpus" / address).mkdir(parents=True)
-    assert find_gpus({}, tmp_path / "gpus") == ["0", "1"]
-
-
-def test_slices_of_a_gpu_count_as_gpus() -> None:
-    listing = """\
-GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
-  MIG 3g.40gb     Device  0: (UUID: MIG-1111)
-  MIG 3g.40gb     Device  1: (UUID: MIG-2222)
-GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
-"""
-    assert parse_gpus(listing) == ["MIG-1111", "MIG-2222", "1"]
 
 
 def wait_for_workers(folder: Path, n_workers: int) -> list[dict[str, Any]]:

@@ -17,7 +17,6 @@ from spezia.contract.protocol import (
     TrialOutcome,
 )
 from tests.fake_service import FakeService, assignment, problem
-from trainer.cli import read_api_key
 from trainer.supervisor.client import (
     LeaseLost,
     ServiceClient,
@@ -128,15 +127,6 @@ def test_any_answer_of_the_service_is_contact() -> None:
     with pytest.raises(LeaseLost):
         client.append_log(LEASE, "x")
     assert client.seconds_without_contact() == 0.0
-
-
-def test_a_worker_takes_its_key_from_the_environment_or_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "key"
-    file.write_text("spz_file\n")
-    named = {"SPEZIA_API_KEY_FILE": str(file)}
-    assert read_api_key({}) is None
-    assert read_api_key(named) == "spz_file"
-    assert read_api_key(named | {"SPEZIA_API_KEY": "spz_here"}) == "spz_here"
 
 
 @pytest.mark.parametrize("api_key", [None, "spz_key"])

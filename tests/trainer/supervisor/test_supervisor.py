@@ -22,7 +22,7 @@ from spezia.contract.problem import Code
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, problem
 from trainer.supervisor.client import ServiceClient
-from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
+from trainer.supervisor.supervisor import REFUSED, Limits, Supervisor, Terminated
 
 ENGINE = [sys.executable, "-P", fake_engine.__file__]
 GOOD = [{"evaluate": 0.5}, {"evaluate": 0.4, "final": True}]
@@ -297,7 +297,7 @@ def test_forgotten_worker_registers_again(start: Start) -> None:
 def test_too_old_a_worker_ends_with_the_reason(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     service = FakeService()
     service.fault = Outage("workers", 1, problem(426, Code.PROTOCOL_TOO_OLD))
-    assert start(service) == 1
+    assert start(service) == REFUSED
     assert "do something else" in caplog.text
 
 
