@@ -18,7 +18,7 @@ STATEMENTS = {
     "pydantic, httpx2, one model": "import pydantic, httpx2; type('One', (pydantic.BaseModel,), {})",
     "spezia": "import spezia",
     "optuna": "import optuna",
-    "the service": "import service.serve",
+    "the service": "import service.http_server",
     "the process that trains": "import gc; gc.disable(); import trainer.engine.engine; gc.freeze(); gc.enable()",
 }
 PROGRAM = """

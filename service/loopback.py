@@ -1,6 +1,10 @@
-"""Which addresses only this machine can reach."""
+"""Which addresses only this machine can reach, and what the others take."""
 
 from ipaddress import ip_address
+
+
+class NoKeys(RuntimeError):
+    """The service was to listen where others reach it, and has no API key that would keep them out."""
 
 
 def is_loopback(host: str) -> bool:

@@ -37,7 +37,7 @@ DOORS = {
     "sqlalchemy": ("service/store/", "migrations/"),
     "sqlite3": ("service/store/sql/sqlite.py",),
     "starlette": ("service/app.py", "service/dependencies.py", "service/routes/", "service/web/"),
-    "uvicorn": ("service/serve.py", "service/http_protocol.py"),
+    "uvicorn": ("service/http_server.py", "service/http_protocol.py"),
 }
 """Libraries that few may import, and who may."""
 

@@ -7,7 +7,7 @@ import typer
 
 from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
 from service.errors import ServiceError
-from service.serve import NoKeys
+from service.loopback import NoKeys
 from service.serve import serve as serve_until_ended
 from spezia.cli.plain_errors import plain_errors
 from spezia.common.extras import require_trainer

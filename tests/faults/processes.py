@@ -25,7 +25,9 @@ SECONDS = 60.0
 Found = TypeVar("Found")
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["service.serve", "trainer.supervisor.supervisor", "tests.faults.processes"])
+_forks.set_forkserver_preload(
+    ["service.serve", "service.http_server", "trainer.supervisor.supervisor", "tests.faults.processes"]
+)
 
 
 def eventually(look: Callable[[], Found | None]) -> Found:

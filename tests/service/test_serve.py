@@ -2,9 +2,13 @@
 
 import gc
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service import serve as serving
+from service import http_server
 from service.routes.strict_json import MAX_CONTAINERS
+from service.serve import serve
 from service.settings import Settings
-from spezia.common.home_lock import find
+from spezia.common.home_lock import AlreadyRunning, find, hold
+from spezia.common.worker_processes import LocalWorkers
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +41,8 @@ def test_answers_do_not_wait_for_an_acknowledgement(tmp_path: Path, monkeypatch:
         with socket.create_connection(listener.getsockname()), listener.accept()[0] as connection:
             accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    monkeypatch.setattr(serving._Server, "run", run)
-    serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
+    monkeypatch.setattr(http_server._Server, "run", run)
+    serve(Settings(home=tmp_path, n_workers=0, port=0))
     assert accepted == [1]
 
 
@@ -54,8 +60,8 @@ def test_many_objects_of_a_body_do_not_have_the_whole_heap_searched_for_garbage(
         gc.callbacks.pop()
         assert len(cached) == 200_000
 
-    monkeypatch.setattr(serving._Server, "run", run)
-    serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
+    monkeypatch.setattr(http_server._Server, "run", run)
+    serve(Settings(home=tmp_path, n_workers=0, port=0))
     assert 2 not in searched
 
 
@@ -76,8 +82,8 @@ def test_a_service_listens_where_it_says(
         with socket.create_connection((url.hostname, url.port)), listener.accept()[0]:
             reached.append(url.netloc.rpartition(":")[0])
 
-    monkeypatch.setattr(serving._Server, "run", run)
-    serving.serve(Settings(home=tmp_path, n_workers=0, host=host, port=0))
+    monkeypatch.setattr(http_server._Server, "run", run)
+    serve(Settings(home=tmp_path, n_workers=0, host=host, port=0))
     assert reached == [called]
 
 
@@ -95,6 +101,47 @@ def test_a_service_that_ends_wakes_the_requests_of_workers_that_are_gone(
                 thread.join()
         words.append(work.mark() - mark)
 
-    monkeypatch.setattr(serving._Server, "run", run)
-    serving.serve(Settings(home=tmp_path, n_workers=0, port=0))
+    monkeypatch.setattr(http_server._Server, "run", run)
+    serve(Settings(home=tmp_path, n_workers=0, port=0))
     assert words == [1]
+
+
+@pytest.mark.slow
+def test_workers_start_before_what_takes_long_is_loaded() -> None:
+    slow = "{'alembic', 'fastapi', 'optuna', 'sqlalchemy', 'uvicorn'}"
+    program = f"import service.cli.serve, sys; print(*({slow} & sys.modules.keys()))"
+    assert subprocess.check_output([sys.executable, "-P", "-c", program], text=True).split() == []
+
+
+def test_workers_start_beside_the_service_and_end_when_it_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "pid"
+    worker = (
+        f"import os, sys; from pathlib import Path; Path({str(told)!r}).write_text(str(os.getpid())); sys.stdin.read()"
+    )
+
+    def run(*_args: Any, **_options: Any) -> int:
+        until = time.monotonic() + 60
+        while not (told.exists() and told.read_text()) and time.monotonic() < until:
+            time.sleep(0.005)
+        raise ValueError("the database cannot be used")
+
+    monkeypatch.setattr(http_server, "run", run)
+    with pytest.raises(ValueError, match="cannot be used"):
+        serve(Settings(home=tmp_path, n_workers=1, port=0), [sys.executable, "-S", "-c", worker])
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
+
+
+@pytest.mark.parametrize("taken", ["port", "home"])
+def test_no_worker_starts_where_the_port_or_the_home_is_taken(
+    taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[LocalWorkers] = []
+    monkeypatch.setattr(LocalWorkers, "start", started.append)
+    with socket.create_server(("127.0.0.1", 0)) as listener, hold(tmp_path / "taken"):
+        port, home = (listener.getsockname()[1], "free") if taken == "port" else (0, "taken")
+        with pytest.raises((OSError, AlreadyRunning)):
+            serve(Settings(home=tmp_path / home, n_workers=1, port=port))
+    assert started == []

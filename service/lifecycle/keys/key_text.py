@@ -10,6 +10,11 @@ def draw_key() -> tuple[str, str]:
     return key_id, f"spz_{key_id}_{secrets.token_urlsafe(32)}"
 
 
+def id_in(key: str) -> str:
+    """Return the id of a key that was drawn."""
+    return key.split("_")[1]
+
+
 def hash_key(key: str) -> str:
     """Return the hash of a key, which is all that is stored of it.
 

@@ -4,7 +4,7 @@ The keys are in the database, so a worker is let in by every service on it, and 
 people have no keys, those of workers change nothing: whoever reaches the service may use it still.
 """
 
-from service.lifecycle.keys.key_text import draw_key, hash_key
+from service.lifecycle.keys.key_text import draw_key, hash_key, id_in
 from service.lifecycle.leases.reap import reap_launched, reap_worker
 from service.store import keys, workers
 from service.store.store import Store
@@ -12,18 +12,24 @@ from spezia.contract.key import Scope
 
 
 def launch_worker(store: Store, worker_id: str, launcher: str) -> str:
-    """Remember who launches a worker, so that a later process of the launcher finds what it left behind.
+    """Admit a worker that is about to start.
 
     Returns:
         Key of the scope `worker`, for this worker alone. This is the only time that anybody sees it.
     """
-    key_id, key = draw_key()
+    _, key = draw_key()
+    admit_worker(store, worker_id, launcher, key)
+    return key
+
+
+def admit_worker(store: Store, worker_id: str, launcher: str, key: str) -> None:
+    """Let a worker in by a key that was drawn for it alone, of the scope `worker`; remember who launches it, so that a
+    later process of the launcher finds what it left behind."""
     with store.writing() as tx:
         workers.announce(tx, worker_id, launcher)
         # people's names have no colon, so none of them owns it
         name = f"worker:{worker_id[:8]}"
-        keys.add(tx, key_id, name, frozenset({Scope.WORKER}), hash_key(key), worker_id=worker_id)
-    return key
+        keys.add(tx, id_in(key), name, frozenset({Scope.WORKER}), hash_key(key), worker_id=worker_id)
 
 
 def retire_worker(store: Store, worker_id: str) -> None:
