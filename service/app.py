@@ -128,6 +128,7 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
         datasets=settings.datasets,
         max_dataset_bytes=settings.max_dataset_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
+        sent_checkpoint_bytes=settings.sent_checkpoint_bytes,
         webhook_sender=WebhookSender(settings.webhook_networks),
     )
 

@@ -29,13 +29,15 @@ class Parts:
     store: Store
     proposer: Proposer
     artifacts: Path
-    """Folder of uploaded model files, with a folder for each lease."""
+    """Folder of uploaded model files, and of checkpoints that were sent, with a folder for each lease."""
     datasets: Path
     """Folder of uploaded data sets, each named after its SHA-256."""
     max_dataset_bytes: int
     """Size of the largest data set that may be uploaded."""
     max_artifact_bytes: int
     """Size of the largest file of a model that a worker may upload."""
+    sent_checkpoint_bytes: int
+    """Size that checkpoints may take together which workers send each other."""
     webhook_sender: WebhookSender
     looks: SharedLooks = field(default_factory=SharedLooks)
     """Looks for new events, shared by the streams of a study."""

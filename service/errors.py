@@ -7,6 +7,7 @@ ServiceError                500 internal
 │   ├── ReplayNotFound      404 replay-not-found
 │   ├── NoBest              404 no-best
 │   ├── NoModel             404 no-model
+│   ├── NoCheckpoint        404 no-checkpoint
 │   ├── DatasetNotFound     404 dataset-not-found
 │   ├── NoPreview           404 no-preview
 │   ├── WebhookNotFound     404 webhook-not-found
@@ -101,6 +102,13 @@ class NoModel(NotFound):
     """The model that was asked for is not kept, or has no such file."""
 
     code = Code.NO_MODEL
+
+
+class NoCheckpoint(NotFound):
+    """The trial goes on from no checkpoint that was sent through the service, or its file is gone; release the lease as
+    `checkpoint_lost`."""
+
+    code = Code.NO_CHECKPOINT
 
 
 class DatasetNotFound(NotFound):

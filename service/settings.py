@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """Size of the largest data set that may be uploaded."""
     max_artifact_bytes: Annotated[int, Field(ge=1)] = 32 << 30
     """Size of the largest file of a model that a worker may upload."""
+    sent_checkpoint_bytes: Annotated[int, Field(ge=0)] = 16 << 30
+    """Size that checkpoints may take together which workers without a common folder send each other; 0: none is
+    sent."""
     requests_per_minute: Annotated[int, Field(ge=1)] = 1200
     """How many requests a minute one key may send, or one address that shows no good key."""
     worker_requests_per_minute: Annotated[int, Field(ge=1)] = 60_000

@@ -27,6 +27,7 @@ from spezia.contract.protocol import (
     ScoreAssignment,
     Told,
     TrialAssignment,
+    WantedCheckpoint,
     WorkerTerms,
 )
 from spezia.contract.study_spec import StudySpec
@@ -90,6 +91,10 @@ class FakeService:
         """Looks at every request first; may answer it or raise."""
         self.directives: dict[str, str] = {}
         """By lease id, for heartbeats."""
+        self.wanted: list[dict[str, Any]] = []
+        """Checkpoints that others wait for, as heartbeats say."""
+        self.checkpoints: dict[str, bytes] = {}
+        """By lease id: those that were sent, and those that are to be fetched."""
         self.heartbeat_seconds = 0.01
         self.calls: list[str] = []
         self.workers: list[dict[str, Any]] = []
@@ -138,7 +143,7 @@ class FakeService:
     def _heartbeat(self, request: httpx2.Request) -> httpx2.Response:
         held = [lease["lease_id"] for lease in json.loads(request.content)["leases"]]
         statuses = [{"lease_id": i, "directive": self.directives.get(i, "continue"), "expires_at": None} for i in held]
-        return httpx2.Response(200, json={"leases": statuses})
+        return httpx2.Response(200, json={"leases": statuses, "checkpoints": self.wanted})
 
     def _report(self, request: httpx2.Request) -> httpx2.Response:
         reports = ReportRequest.model_validate_json(request.content).reports
@@ -161,6 +166,10 @@ class FakeService:
             self.released.append(self.released_with[-1]["reason"])
         elif what == "log":
             self.logs[lease_id] = self.logs.get(lease_id, "") + request.content.decode()
+        elif what == "checkpoint" and request.method == "PUT":
+            self.checkpoints[lease_id] = request.content
+        elif what == "checkpoint":
+            return httpx2.Response(200, content=self.checkpoints[lease_id])
         elif what == "artifacts":
             self.artifacts["/".join(file)] = request.content
         else:
@@ -210,6 +219,21 @@ def report(step: int) -> Report:
         metrics={},
         final=False,
     )
+
+
+def wanted_checkpoint(**changes: Any) -> WantedCheckpoint:
+    """A checkpoint of trial 3, which another worker waits for."""
+    wanted = {
+        "lease_id": "c" * 32,
+        "token": "c" * 31 + "a",
+        "study_id": "f" * 32,
+        "number": 3,
+        "attempt": 1,
+        "step": 2,
+        "max_bytes": 10**6,
+        "within_seconds": 50.0,
+    }
+    return WantedCheckpoint.model_validate(wanted | changes)
 
 
 def _json(body: WorkerTerms | Dispatch | ReportReplies | Told) -> httpx2.Response:

@@ -20,6 +20,7 @@ from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.dataset_downloads import cache_folder
 from trainer.supervisor.end_on_signals import PARENT_GONE, end_on_signals
 from trainer.supervisor.supervisor import Supervisor
+from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.user_cache import user_cache
 
 _ENGINE = shlex.join([sys.executable, "-P", "-m", "trainer.engine"])
@@ -113,7 +114,7 @@ def work(
             cache_bytes=cache_bytes,
         ),
         worker_id=worker_id or secrets.token_hex(16),
-        checkpoint_dir=folder,
+        checkpoints=CheckpointFolder(folder, checkpoint_bytes),
     )
     with contextlib.closing(client), end_on_signals(supervisor):
         if exit_with_parent:

@@ -1,10 +1,11 @@
-"""The folders of uploaded models, one for each lease: removing those that no row points to."""
+"""The folders of uploaded models and of checkpoints that were sent, one for each lease: removing those that no row
+points to."""
 
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from service.store import artifacts, attempts
+from service.store import artifacts, attempts, sent_checkpoints
 from service.store.store import Store
 
 
@@ -15,9 +16,10 @@ def remove_folders(folder: Path, lease_ids: Iterable[str]) -> None:
 
 
 def remove_dropped_folders(store: Store, folder: Path) -> None:
-    """Remove uploaded files whose study was deleted, or whose lease has ended without a result that shows them."""
+    """Remove uploaded files whose study was deleted, or whose lease has ended without a result that shows them, and
+    checkpoints that no trial goes on from any more."""
     with store.writing() as tx:
-        unwanted = artifacts.take_hidden(tx) | artifacts.take_dropped(tx)
+        unwanted = artifacts.take_hidden(tx) | artifacts.take_dropped(tx) | sent_checkpoints.take_unwanted(tx)
     remove_folders(folder, unwanted)
 
 
@@ -32,5 +34,5 @@ def remove_unused_folders(store: Store, folder: Path) -> None:
     if not found:
         return
     with store.reading() as tx:
-        unwanted = attempts.ended_ids(tx, found - artifacts.folders(tx))
+        unwanted = attempts.ended_ids(tx, found - artifacts.folders(tx) - sent_checkpoints.folders(tx))
     remove_folders(folder, unwanted)

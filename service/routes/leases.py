@@ -7,7 +7,9 @@ from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import FileResponse
 
 from service.dependencies import LeaseToken, PartsDep, StoreDep
-from service.errors import LeaseLost, NoModel, OutcomeRefused, ReportConflict
+from service.errors import LeaseLost, NoCheckpoint, NoModel, OutcomeRefused, ReportConflict, TooLarge
+from service.lifecycle.checkpoints.find_checkpoint import find_checkpoint
+from service.lifecycle.checkpoints.upload_checkpoint import begin_checkpoint, upload_checkpoint
 from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
@@ -43,11 +45,11 @@ _FILE = {
 
 @router.post("/heartbeat")
 async def post_heartbeat(
-    request: Annotated[HeartbeatRequest, examples.body(one=examples.HEARTBEAT)], store: StoreDep
+    request: Annotated[HeartbeatRequest, examples.body(one=examples.HEARTBEAT)], parts: PartsDep
 ) -> HeartbeatReply:
-    """Renew leases; the reply says for each whether to go on."""
-    with store.metrics.call_seconds.labels("heartbeat").time():
-        return HeartbeatReply(leases=await FOR_WORKERS.run(heartbeat, store, request.leases))
+    """Renew leases; the reply says for each whether to go on, and which checkpoints of the worker others wait for."""
+    with parts.store.metrics.call_seconds.labels("heartbeat").time():
+        return await FOR_WORKERS.run(heartbeat, parts.store, request.leases, parts.sent_checkpoint_bytes)
 
 
 @router.post("/report", responses=problems(ReportConflict, OutcomeRefused))
@@ -119,3 +121,25 @@ async def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseT
     """Download one file of the model that a `score` assignment is about."""
     find = partial(find_leased_model_file, parts.store, parts.artifacts)
     return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token, file))
+
+
+@router.put(
+    "/{lease_id}/checkpoint",
+    status_code=status.HTTP_204_NO_CONTENT,
+    openapi_extra=_FILE,
+    responses=problems(LeaseLost, TooLarge),
+)
+async def put_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: PartsDep, request: Request) -> None:
+    """Upload the checkpoint of a paused trial for which a heartbeat has asked; id and token are those of that reply."""
+    limit = parts.sent_checkpoint_bytes
+    begin = partial(begin_checkpoint, parts.store, parts.artifacts, limit)
+    upload = await FOR_WORKERS.run(begin, lease_id, lease_token)
+    async with receive_file(request, upload):
+        await FOR_UPLOADS.run(upload_checkpoint, parts.store, upload, limit, lease_id, lease_token)
+
+
+@router.get("/{lease_id}/checkpoint", response_class=FileResponse, responses=problems(LeaseLost, NoCheckpoint))
+async def get_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+    """Download the checkpoint that a `trial` assignment goes on from, where its `resume` says that it was sent."""
+    find = partial(find_checkpoint, parts.store, parts.artifacts)
+    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token))

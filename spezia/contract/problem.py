@@ -22,6 +22,7 @@ class Code(StrEnum):
     TRIAL_NOT_FOUND = "trial-not-found"
     NO_BEST = "no-best"
     NO_MODEL = "no-model"
+    NO_CHECKPOINT = "no-checkpoint"
     STUDY_EXISTS = "study-exists"
     STUDY_ENDED = "study-ended"
     STUDY_NOT_PREPARED = "study-not-prepared"

@@ -129,14 +129,25 @@ class PrepareAssignment(_Assignment):
     """Kind of the assignment."""
 
 
+class SentCheckpoint(Reply):
+    """A checkpoint that has come through the service, to be fetched from ``/v1/leases/{lease_id}/checkpoint``."""
+
+    size_bytes: int
+    """Size of what is to be fetched, in bytes."""
+    sha256: str
+    """SHA-256 of what is to be fetched."""
+
+
 class Resume(Reply):
-    """The checkpoint of the asking worker that a trial resumes from; its next report is of the evaluation after
-    ``step``."""
+    """The checkpoint that a trial resumes from, of the asking worker or sent through the service; its next report is of
+    the evaluation after ``step``."""
 
     attempt: int
     """Number of the attempt that wrote the checkpoint, from 1."""
     step: int
     """Step of the trial's last evaluation when the checkpoint was written; 0: it had made none."""
+    sent: SentCheckpoint | None = None
+    """Checkpoint as it has come through the service, for a worker that lacks it; null: it has not."""
 
 
 class TrialAssignment(_Assignment):
@@ -295,11 +306,35 @@ class LeaseStatus(Reply):
     """Time at which the lease may be taken back, unless it is renewed again; null where it is lost."""
 
 
+class WantedCheckpoint(Reply):
+    """A checkpoint of a paused trial that another worker waits for, while the worker that holds it is busy; it may be
+    uploaded to ``/v1/leases/{lease_id}/checkpoint``."""
+
+    lease_id: str
+    """Id of the lease under which the checkpoint was written, which has ended."""
+    token: str
+    """Secret of the upload, to be sent in the header ``Lease-Token``."""
+    study_id: str
+    """Id of the trial's study."""
+    number: int
+    """Number of the trial within its study, from 0."""
+    attempt: int
+    """Number of the attempt that wrote the checkpoint, from 1."""
+    step: int
+    """Step of the trial's last evaluation when the checkpoint was written."""
+    max_bytes: int
+    """Bytes that the service has room for; a larger checkpoint is refused."""
+    within_seconds: float
+    """Seconds that the upload may take: after that nobody waits for it any more, or to train again is as quick."""
+
+
 class HeartbeatReply(Reply):
     """The answer to a heartbeat."""
 
     leases: list[LeaseStatus]
     """One status for each lease of the request, in the same order."""
+    checkpoints: list[WantedCheckpoint] = []
+    """Checkpoints that the worker holds and others wait for. Whoever does not send them does no harm."""
 
 
 class Report(HeldLease):

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any
 
+from service.lifecycle.checkpoints.find_checkpoint import find_checkpoint
+from service.lifecycle.checkpoints.upload_checkpoint import begin_checkpoint, upload_checkpoint
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.release import release
@@ -33,6 +35,8 @@ from spezia.contract.protocol import (
     ScoreOutcome,
     TrialAssignment,
     TrialOutcome,
+    TrialSpeed,
+    WantedCheckpoint,
     WorkerRegistration,
 )
 from tests.faults.world import Request, Service
@@ -41,6 +45,8 @@ from tests.service.hand_worker import FACTS
 Life = Generator[Request, Any, None]
 MODEL = b"weights"
 MAX_BYTES = 1 << 20
+SECONDS_PER_EPOCH = 1000.0
+"""Long enough for a checkpoint to be worth sending."""
 N_STEPS = 2
 DEVICE = Device(kind="cpu", name="simulated", memory_bytes=0, bf16=False)
 STEADY = random.Random(0)
@@ -66,6 +72,18 @@ def carry_out(
     if chance.random() < 0.07:
         yield from insist(releasing(assignment))
         return
+    if isinstance(assignment, TrialAssignment) and assignment.resume is not None and assignment.resume.sent is not None:
+        resume = assignment.resume
+        found = yield from insist(fetching(assignment))
+        if not isinstance(found, bytes) or chance.random() < 0.2:
+            yield from insist(releasing(assignment, "checkpoint_lost"))
+            return
+        assert found == checkpoint_of(assignment.number, resume.attempt)
+        checkpoints.append(
+            HeldCheckpoint(
+                study_id=assignment.study_id, number=assignment.number, attempt=resume.attempt, step=resume.step
+            )
+        )
     outcome = yield from outcome_of(assignment, chance)
     if isinstance(outcome, TrialOutcome) and outcome.state == "PRUNED" and chance.random() < 0.3:
         # a careless worker, who has to be refused
@@ -158,7 +176,7 @@ def asking(
 
 
 def beating(held: HeldLease) -> Request:
-    return _of(held, "heartbeat", lambda service: heartbeat(service.store, [held]))
+    return _of(held, "heartbeat", lambda service: heartbeat(service.store, [held], MAX_BYTES))
 
 
 def held_by(assignment: Assignment) -> HeldLease:
@@ -187,7 +205,8 @@ def telling(held: Assignment, outcome: Outcome) -> Request:
 
 
 def releasing(held: Assignment, reason: ReleaseReason = "preempted", *, has_checkpoint: bool = True) -> Request:
-    released = Release(reason=reason, has_checkpoint=has_checkpoint)
+    speed = TrialSpeed(seconds_per_epoch=SECONDS_PER_EPOCH) if reason == "paused" else None
+    released = Release(reason=reason, has_checkpoint=has_checkpoint, speed=speed)
     call = partial(_release, lease_id=held.lease_id, token=held.token, released=released)
     return _of(held, "release", call)
 
@@ -203,6 +222,34 @@ def uploading(held: Assignment, file: str) -> Request:
         return "stored"
 
     return _of(held, "upload", call)
+
+
+def sending(wanted: WantedCheckpoint) -> Request:
+    """Upload a checkpoint for which a heartbeat has asked; its lease has ended."""
+
+    def call(service: Service) -> Any:
+        which = (wanted.lease_id, wanted.token)
+        upload = begin_checkpoint(service.store, service.folder, MAX_BYTES, *which)
+        try:
+            upload.write(checkpoint_of(wanted.number, wanted.attempt))
+            upload_checkpoint(service.store, upload, MAX_BYTES, *which)
+        finally:
+            upload.discard()
+        return "sent"
+
+    return Request("checkpoint", call)
+
+
+def fetching(held: TrialAssignment) -> Request:
+    def call(service: Service) -> Any:
+        return find_checkpoint(service.store, service.folder, held.lease_id, held.token).read_bytes()
+
+    return _of(held, "fetch", call)
+
+
+def checkpoint_of(number: int, attempt: int) -> bytes:
+    """What an attempt at a trial has saved."""
+    return f"trial {number}, attempt {attempt}".encode()
 
 
 def _release(service: Service, lease_id: str, token: str, released: Release) -> str:

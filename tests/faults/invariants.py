@@ -55,6 +55,7 @@ def _study(snapshot: Snapshot, study: Any, *, is_quiet: bool) -> Iterator[str]:
     for trial in trials:
         yield from (f"trial {trial.number}: {words}" for words in _trial(snapshot, study, spec, trial))
     yield from _attempts(snapshot, study)
+    yield from _sent_checkpoints(snapshot, study, trials, is_quiet=is_quiet)
     yield from _confirmation(snapshot, study, spec)
     yield from _events(snapshot, study, trials)
 
@@ -199,6 +200,18 @@ def _attempts(snapshot: Snapshot, study: Any) -> Iterator[str]:
         yield "I4 a token was given twice"
 
 
+def _sent_checkpoints(snapshot: Snapshot, study: Any, trials: list[TrialRow], *, is_quiet: bool) -> Iterator[str]:
+    """What is sent was written by an attempt that has paused, and goes once its trial has ended."""
+    ends = {row.lease_id: row.end for row in snapshot.attempts[study.uuid]}
+    for row in snapshot.sent_checkpoints:
+        if row.study_uuid != study.uuid:
+            continue
+        if ends.get(row.lease_id) != "paused":
+            yield f"I4 a checkpoint of trial {row.number} is sent whose attempt ended as {ends.get(row.lease_id)}"
+        if is_quiet and trials[row.number].state not in ("WAITING", "RUNNING"):
+            yield f"I13 a checkpoint of trial {row.number} is kept, which is {trials[row.number].state}"
+
+
 def _confirmation(snapshot: Snapshot, study: Any, spec: StudySpec) -> Iterator[str]:
     """Each run under a fresh seed has come to one thing, and all of them were made unless the study was ended."""
     told = [row for row in snapshot.attempts[study.uuid] if row.kind == "confirm" and row.end == "COMPLETE"]
@@ -230,7 +243,13 @@ def _events(snapshot: Snapshot, study: Any, trials: list[TrialRow]) -> Iterator[
 
 
 def _files(snapshot: Snapshot, folder: Path, *, is_quiet: bool) -> Iterator[str]:
-    known = {row.lease_id for row in snapshot.artifacts}
+    known = {row.lease_id for row in (*snapshot.artifacts, *snapshot.sent_checkpoints)}
+    for row in snapshot.sent_checkpoints:
+        path = folder / row.lease_id / "checkpoint"
+        if row.sha256 is not None and not path.exists():
+            yield f"I15 {path} is not there"
+        elif row.sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != row.sha256:
+            yield f"I15 {path} is not what was sent"
     for row in snapshot.artifacts:
         path = folder / row.lease_id / row.file
         if row.is_visible and not path.exists():
@@ -257,7 +276,7 @@ def _database(connection: Connection) -> Iterator[str]:
     if not ours_ids <= ids:
         yield f"I7 studies {ours_ids - ids} are ours, but not in Optuna's tables"
     known = set(connection.execute(select(ours.study_spec.c.uuid)).scalars())
-    for table in (ours.lease, ours.attempt, ours.measurement, ours.artifact):
+    for table in (ours.lease, ours.attempt, ours.measurement, ours.artifact, ours.sent_checkpoint):
         left = set(connection.execute(select(table.c.study_uuid)).scalars()) - known
         if left:
             yield f"I13 {table.name} has rows of studies that are gone"

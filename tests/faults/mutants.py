@@ -12,7 +12,7 @@ from service.lifecycle.confirmation import start_run
 from service.lifecycle.leases import dispatch, report, take_back, tell
 from service.lifecycle.studies import state_machine
 from service.search.pruning.rungs import RungCounts
-from service.store import attempts, leases, studies
+from service.store import attempts, leases, sent_checkpoints, studies
 from service.store.optuna import tables as optuna_tables
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease, study_spec
@@ -116,6 +116,13 @@ RUNG_MUTANTS: dict[str, list[Cut | Swap]] = {
     "a promotion is forgotten": [Cut(dispatch, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")],
 }
 """What random faults find where trials pause at rungs."""
+
+SENDING_MUTANTS: dict[str, list[Cut | Swap]] = {
+    "what was sent outlives its trial": [
+        Cut(sent_checkpoints, "take_unwanted", "or_(~its_trial, has_gone_on)", "has_gone_on"),
+    ],
+}
+"""What random faults find where workers send each other checkpoints."""
 
 CONFIRM_MUTANTS: dict[str, list[Cut | Swap]] = {
     "a run under a fresh seed is made again": [Cut(start_run, "_awaited", "if run not in ended", "")],

@@ -14,7 +14,7 @@ from service.errors import StudyEnded
 from service.failpoints import armed
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.state_machine import cancel, pause, resume, stop
-from spezia.contract.protocol import HeldLease
+from spezia.contract.protocol import HeartbeatReply, HeldLease, WantedCheckpoint
 from tests.faults import actors
 from tests.faults.invariants import ENDED
 from tests.faults.world import Request, Service, World
@@ -59,12 +59,18 @@ class Actor:
 
 
 class Simulation:
-    """One study, two to four workers, one or two services."""
+    """One study, two to four workers that share no checkpoints, one or two services."""
 
-    def __init__(self, world: World, seed: int, n_trials: int = 3) -> None:
+    def __init__(self, world: World, seed: int, n_trials: int = 3, *, sends: bool = False) -> None:
+        """
+        Args:
+            sends: Whether the workers send each other checkpoints of trials that pause at rungs.
+        """
         self.world = world
         self._chance = random.Random(seed)
         self._late: list[Request] = []
+        self._sends = sends
+        self._wanted: list[WantedCheckpoint] = []
         self._held: list[HeldLease] = []
         self._n_trials = n_trials
         self._name = world.create(self._spec(seed))
@@ -79,6 +85,8 @@ class Simulation:
         for _ in range(n_events):
             kind = self._choose(EVENTS)
             getattr(self, f"_{kind}")()
+            if self._sends:
+                self._send()
             if self.world.complaints:
                 return self.world.complaints
         self.world.check()
@@ -99,7 +107,7 @@ class Simulation:
             "n_trials": self._n_trials,
             "baseline": self._chance.random() < 0.5,
         }
-        if seed % 2:
+        if seed % 2 or self._sends:
             spec |= {"pruner": RUNGS, "fixed": {"epochs": 3}}
         if seed % 7 == 2:
             spec |= {"confirm": {"top": 1, "seeds": 2}, "baseline": True}
@@ -149,6 +157,24 @@ class Simulation:
         if self._held:
             self._deliver(actors.beating(self._chance.choice(self._held[-6:])))
 
+    def _send(self) -> None:
+        """Let somebody hear whose checkpoints are wanted, and somebody send one that is, or was."""
+        held = [actor.held for actor in self._actors if actor.held is not None]
+        reply = self._deliver(actors.beating(self._choose_from(held))) if held else None
+        if isinstance(reply, HeartbeatReply):
+            self._wanted += reply.checkpoints
+        if not self._wanted or self._chance.random() < 0.5:
+            return
+        request, fate = actors.sending(self._choose_from(self._wanted[-4:])), self._choose(FATES)
+        if fate in ("kills the service", "is rolled back"):
+            self._deliver(request, fault="checkpoint.before_commit", is_deadly=fate == "kills the service")
+        elif fate == "comes late":
+            self._late.append(request)
+        elif fate != "is lost":
+            self._deliver(request)
+            if fate == "comes twice":
+                self._deliver(request)
+
     def _time(self) -> None:
         self.world.clock.advance(self._chance.choice([0.5, 10.0, 15.0, 30.0, 44.0, 91.0]))
 
@@ -176,7 +202,9 @@ class Simulation:
         actor.is_stopped = not actor.is_stopped
 
     def _control(self) -> None:
-        verb: Callable[..., None] = self._choose_from([pause, resume, pause, resume, stop, cancel])
+        # a study that is ended early has hardly a promotion
+        ends = [] if self._sends else [stop, cancel]
+        verb: Callable[..., None] = self._choose_from([pause, resume, pause, resume, *ends])
         with suppress(StudyEnded):
             verb(self._service().store, self._name)
 
@@ -200,6 +228,8 @@ class Simulation:
                 return
             for actor in working:
                 self._step(actor, "arrives")
+            if self._sends:
+                self._send()
             self.world.clock.advance(15.0)
             self.world.reap(self.world.services[0])
 

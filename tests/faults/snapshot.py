@@ -51,6 +51,7 @@ class Snapshot:
     measurements: dict[tuple[str, int], list[Row[Any]]]
     """By the study's UUID and trial number."""
     artifacts: list[Row[Any]]
+    sent_checkpoints: list[Row[Any]]
 
     @classmethod
     def read(cls, connection: Connection) -> "Snapshot":
@@ -67,6 +68,7 @@ class Snapshot:
             confirm_runs=_by_study(connection, ours.confirm_run, "number", "seed"),
             measurements=measurements,
             artifacts=_rows(connection, ours.artifact, "lease_id", "file"),
+            sent_checkpoints=_rows(connection, ours.sent_checkpoint, "lease_id"),
         )
 
 

@@ -62,7 +62,7 @@ class Story:
 
     def beat(self, held: Assignment) -> str:
         reply = self.ask(actors.beating(actors.held_by(held)))
-        return str(reply[0].directive)
+        return str(reply.leases[0].directive)
 
     def live(self, seconds: float) -> None:
         """Let time pass in which the service lives and reaps."""

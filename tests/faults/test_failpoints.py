@@ -17,6 +17,7 @@ from service.lifecycle.studies.delete_study import delete_study
 from service.lifecycle.studies.plan_study import plan_study
 from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
+from tests.faults.invariants import violations
 from tests.faults.world import World
 from tests.service.hand_worker import spec
 
@@ -85,7 +86,34 @@ def whole_protocol(world: World) -> World:
     remove_unused_folders(service.store, world.folder)
     world.check(is_quiet=True)
     insist(lambda: delete_study(service.store, world.folder, "whole"), StudyNotFound)
+    send_a_checkpoint(world, first, second)
     return world
+
+
+def send_a_checkpoint(world: World, holder: str, other: str) -> None:
+    """Let a trial be paused by one worker and go on with another one, to which its checkpoint is sent."""
+    rungs = {"name": "rungs", "options": {"eta": 2, "first": 1, "top": 1}}
+    wanted = StudySpec.model_validate(spec(name="sent", pruner=rungs, fixed={"epochs": 4}, n_trials=3))
+    store = world.services[0].store
+    insist(lambda: create_study(store, plan_study(wanted)))
+    (prepare,) = ask(world, actors.asking(holder))
+    ask(world, actors.telling(prepare, actors.result("prepare", actors.STEADY)))
+    (paused,) = ask(world, actors.asking(holder))
+    ask(world, actors.reporting(paused, 1, 0.5, final=False))
+    ask(world, actors.releasing(paused, "paused"))
+    (busy_with,) = ask(world, actors.asking(holder))
+    (worse,) = ask(world, actors.asking(other))
+    ask(world, actors.reporting(worse, 1, 0.6, final=False))
+    ask(world, actors.releasing(worse, "paused"))
+    assert ask(world, actors.asking(other)) == []
+    (asked_for,) = ask(world, actors.beating(actors.held_by(busy_with))).checkpoints
+    ask(world, actors.sending(asked_for))
+    (promoted,) = ask(world, actors.asking(other))
+    assert (promoted.number, promoted.resume.step) == (paused.number, 1)
+    assert ask(world, actors.fetching(promoted)) == actors.checkpoint_of(paused.number, 1)
+    world.complaints += violations(world.engine, world.folder)
+    insist(lambda: delete_study(store, world.folder, "sent"), StudyNotFound)
+    world.complaints += violations(world.engine, world.folder)
 
 
 def carry_out(world: World, held: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.faults.mutants import CONFIRM_MUTANTS, MUTANTS, RUNG_MUTANTS, Cut, Swap
+from tests.faults.mutants import CONFIRM_MUTANTS, MUTANTS, RUNG_MUTANTS, SENDING_MUTANTS, Cut, Swap
 from tests.faults.simulation import Simulation
 from tests.faults.world import World
 
@@ -49,6 +49,15 @@ def test_a_missing_guard_of_confirmation_is_noticed(
     expect_notice(CONFIRM_MUTANTS[mutant], new_world, monkeypatch, SEEDS)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("mutant", SENDING_MUTANTS)
+def test_a_missing_guard_of_sending_is_noticed(
+    mutant: str, new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect_notice(SENDING_MUTANTS[mutant], new_world, monkeypatch, SEEDS, n_events=100, n_trials=20, sends=True)
+
+
 def expect_notice(
     cuts: Sequence[Cut | Swap],
     new_world: Callable[..., World],
@@ -56,16 +65,18 @@ def expect_notice(
     seeds: Sequence[int],
     n_events: int = 25,
     n_trials: int = 3,
+    *,
+    sends: bool = False,
 ) -> None:
     for cut in cuts:
         cut.apply(monkeypatch)
-    is_noticed = any(is_caught(new_world, seed, n_events, n_trials) for seed in seeds)
+    is_noticed = any(is_caught(new_world, seed, n_events, n_trials, sends) for seed in seeds)
     assert is_noticed, f"{len(seeds)} seeds have not noticed"
 
 
-def is_caught(new_world: Callable[..., World], seed: int, n_events: int, n_trials: int) -> bool:
+def is_caught(new_world: Callable[..., World], seed: int, n_events: int, n_trials: int, sends: bool) -> bool:
     try:
-        return bool(Simulation(new_world(n_services=2), seed, n_trials).run(n_events))
+        return bool(Simulation(new_world(n_services=2), seed, n_trials, sends=sends).run(n_events))
     except Exception:
         # the service itself may stumble over what it should never have stored
         return True

@@ -173,8 +173,8 @@ def test_heartbeats_and_the_grace_after_an_outage_do_not_wait_for_each_other(new
 
     first, second = world.services
     deeds: list[Callable[[], Any]] = [
-        lambda: heartbeat(first.store, held),
-        lambda: heartbeat(second.store, held[::-1]),
+        lambda: heartbeat(first.store, held, 0),
+        lambda: heartbeat(second.store, held[::-1], 0),
         restart,
     ]
     threads = [threading.Thread(target=repeat, args=(deed,)) for deed in deeds]

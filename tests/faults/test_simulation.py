@@ -15,9 +15,10 @@ SEEDS_AT_A_TIME = 10
 LONG_EVENTS, LONG_TRIALS = 100, 6
 
 
-def run(engine: Engine, folder: Path, seeds: range, n_events: int, n_trials: int = 3) -> None:
+def run(engine: Engine, folder: Path, seeds: range, n_events: int, n_trials: int = 3, *, sends: bool = False) -> None:
     for seed in seeds:
-        found = Simulation(World(engine, folder, n_services=1 + seed % 2), seed, n_trials).run(n_events)
+        world = World(engine, folder, n_services=1 + seed % 2)
+        found = Simulation(world, seed, n_trials, sends=sends).run(n_events)
         assert not found, f"seed {seed}: " + "; ".join(found)
         empty(engine, folder)
 
@@ -47,6 +48,13 @@ def test_nothing_is_lost_under_many_faults(engine: Engine, tmp_path: Path, first
 @pytest.mark.parametrize("first", range(0, 50, SEEDS_AT_A_TIME))
 def test_nothing_is_lost_under_many_faults_on_postgresql(engine: Engine, tmp_path: Path, first: int) -> None:
     run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), LONG_EVENTS, LONG_TRIALS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("first", range(0, 60, SEEDS_AT_A_TIME))
+def test_nothing_is_lost_where_workers_send_each_other_checkpoints(engine: Engine, tmp_path: Path, first: int) -> None:
+    run(engine, tmp_path / "artifacts", range(first, first + SEEDS_AT_A_TIME), n_events=100, n_trials=20, sends=True)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -143,7 +143,7 @@ class Leases(RuleBasedStateMachine):
     @rule(held=given, service=SERVICES)
     def beats(self, held: Assignment, service: int) -> None:
         live = self.owner(held)
-        (status,) = self.ask(actors.beating(actors.held_by(held)), service)
+        (status,) = self.ask(actors.beating(actors.held_by(held)), service).leases
         assert status.directive == ("lost" if live is None else "continue")
         if live is not None:
             live.expires_at = self.now + TERM

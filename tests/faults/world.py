@@ -32,7 +32,7 @@ from service.store.sql.tables import lease
 from service.store.store import Store
 from service.store.trials import FailureCounts
 from service.store.work import studies_with_work
-from spezia.contract.protocol import LeaseStatus, ReportReply, Told
+from spezia.contract.protocol import HeartbeatReply, ReportReply, Told
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.faults.invariants import violations
@@ -297,9 +297,11 @@ def _plain(value: Any) -> Any:
 
 
 def _is_lost(reply: Any) -> bool:
+    if isinstance(reply, HeartbeatReply):
+        return reply.leases[0].directive == "lost"
     if isinstance(reply, list):
         first = reply[0]
-        assert isinstance(first, LeaseStatus | ReportReply)
+        assert isinstance(first, ReportReply)
         return first.directive == "lost"
     return isinstance(reply, LeaseLost)
 

@@ -131,11 +131,28 @@ class HandWorker:
         return held
 
     def heartbeat(self, held: dict[str, Any]) -> str:
+        directive: str = self._beat(held)["leases"][0]["directive"]
+        return directive
+
+    def wanted(self, held: dict[str, Any]) -> list[dict[str, Any]]:
+        """The checkpoints that others wait for, by a heartbeat."""
+        checkpoints: list[dict[str, Any]] = self._beat(held)["checkpoints"]
+        return checkpoints
+
+    def _beat(self, held: dict[str, Any]) -> dict[str, Any]:
         lease = {"lease_id": held["lease_id"], "token": held["token"]}
         reply = self.http.post("/v1/leases/heartbeat", json={"leases": [lease]})
         assert reply.status_code == 200, reply.text
-        directive: str = reply.json()["leases"][0]["directive"]
-        return directive
+        answer: dict[str, Any] = reply.json()
+        return answer
+
+    def send_checkpoint(self, wanted: dict[str, Any], content: bytes) -> Any:
+        path, headers = f"/v1/leases/{wanted['lease_id']}/checkpoint", {"Lease-Token": wanted["token"]}
+        return self.http.put(path, content=content, headers=headers)
+
+    def fetch_checkpoint(self, held: dict[str, Any]) -> Any:
+        path, headers = f"/v1/leases/{held['lease_id']}/checkpoint", {"Lease-Token": held["token"]}
+        return self.http.get(path, headers=headers)
 
     def release(self, held: dict[str, Any], reason: str = "preempted", **said: Any) -> Any:
         return self.http.post(

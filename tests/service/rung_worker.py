@@ -20,8 +20,8 @@ def rungs_spec(*, eta: int = 2, first: int | None = 1, top: int = 1, epochs: int
 class RungWorker(HandWorker):
     """A worker that keeps the checkpoint of each trial that it was told to pause, and offers all of them."""
 
-    def __init__(self, http: TestClient) -> None:
-        super().__init__(http)
+    def __init__(self, http: TestClient, *, versions: dict[str, str] | None = None) -> None:
+        super().__init__(http, versions=versions)
         self.checkpoints: dict[int, dict[str, Any]] = {}
         self.speed: dict[str, float | None] | None = None
         """What it says to have measured when it pauses a trial."""

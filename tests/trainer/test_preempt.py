@@ -24,6 +24,7 @@ from tests.trainer.test_worker_process import SECONDS, until
 from trainer.supervisor import end_on_signals as ending
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.supervisor import Supervisor
+from trainer.trial.checkpoint_folder import CheckpointFolder
 
 STUDY = "f" * 32
 
@@ -143,7 +144,7 @@ class InProcess:
             ServiceClient("http://service", transport=self._service.transport),
             [*command, "--checkpoint-dir", str(folder)],
             worker_id="e" * 32,
-            checkpoint_dir=folder,
+            checkpoints=CheckpointFolder(folder),
             sleep=lambda seconds: None,
         )
         with ending.end_on_signals(supervisor):

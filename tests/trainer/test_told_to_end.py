@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from spezia.common.worker_processes import GRACE_SECONDS
-from spezia.contract.protocol import Assignment
+from spezia.contract.protocol import Assignment, Resume, SentCheckpoint
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, served
 from tests.faults.processes import SECONDS, eventually, is_dead
@@ -54,6 +54,7 @@ Way = Literal["pipe", "signal", "both"]
 
 ENDPOINTS = {
     *("workers", "dispatch", "heartbeat", "report", "log", "artifacts", "tell", "release", "model", "datasets"),
+    "checkpoint",
 }
 HANG = {"hang": True}
 FINAL = {"evaluate": 0.5, "final": True}
@@ -76,6 +77,7 @@ def on_uploaded_data() -> Assignment:
     return assignment(spec=SPEC.model_copy(update={"data": data}))
 
 
+SENT = SentCheckpoint(size_bytes=1, sha256="0" * 64)
 CALLS = {
     "register": Call("workers", None),
     "dispatch": Call("dispatch", None),
@@ -89,6 +91,7 @@ CALLS = {
     "release": Call("release", assignment(), (HANG,), tell_at="heartbeat"),
     "model": Call("model", assignment("score")),
     "data set": Call("datasets", on_uploaded_data()),
+    "checkpoint": Call("checkpoint", assignment(resume=Resume(attempt=1, step=1, sent=SENT))),
 }
 ALL = list(itertools.product(CALLS, get_args(Fault), get_args(Way)))
 QUICK = [ALL[12 * index + 5 * index % 12] for index in range(len(CALLS))]

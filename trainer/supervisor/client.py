@@ -8,7 +8,7 @@ ServiceError
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from spezia.contract.protocol import (
     ReportReplies,
     ReportRequest,
     Told,
+    WantedCheckpoint,
     WorkerRegistration,
     WorkerTerms,
 )
@@ -125,42 +126,46 @@ class ServiceClient:
 
     def upload(self, lease: HeldLease, file: Path, name: str) -> None:
         """Stream ``file`` to the service, as the file ``name`` of the trial's model."""
-        path = f"/v1/leases/{lease.lease_id}/artifacts/{name}"
-        headers = {TOKEN_HEADER: lease.token, "Content-Type": "application/octet-stream"}
+        with file.open("rb") as content:
+            self._upload(f"/v1/leases/{lease.lease_id}/artifacts/{name}", content, lease.token)
+
+    def fetch_model_file(self, lease: HeldLease, name: str, destination: Path) -> None:
+        """Stream a file of the kept model to ``destination``."""
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        self._fetch(f"/v1/leases/{lease.lease_id}/model/{name}", destination, lease)
+
+    def fetch_dataset(self, sha256: str, destination: Path) -> str:
+        """Stream an uploaded data set to ``destination``, and return its media type."""
+        return str(self._fetch(f"/v1/datasets/{sha256}", destination)["Content-Type"])
+
+    def upload_checkpoint(self, wanted: WantedCheckpoint, chunks: Iterable[bytes]) -> None:
+        """Stream a checkpoint to the service that another worker waits for."""
+        self._upload(f"/v1/leases/{wanted.lease_id}/checkpoint", chunks, wanted.token)
+
+    def fetch_checkpoint(self, lease: HeldLease, destination: Path) -> None:
+        """Stream the checkpoint that a trial goes on from to ``destination``."""
+        self._fetch(f"/v1/leases/{lease.lease_id}/checkpoint", destination, lease)
+
+    def _upload(self, path: str, content: Iterable[bytes], token: str) -> None:
+        headers = {TOKEN_HEADER: token, "Content-Type": "application/octet-stream"}
         try:
-            with file.open("rb") as content:
-                response = self._http.put(path, content=content, headers=headers, timeout=_BULKY)
+            response = self._http.put(path, content=content, headers=headers, timeout=_BULKY)
         except httpx2.TransportError as error:
             raise self._unavailable(error) from error
         self._check(response)
 
-    def fetch_model_file(self, lease: HeldLease, name: str, destination: Path) -> None:
-        """Stream a file of the kept model to ``destination``."""
-        path = f"/v1/leases/{lease.lease_id}/model/{name}"
-        headers = {TOKEN_HEADER: lease.token}
+    def _fetch(self, path: str, destination: Path, lease: HeldLease | None = None) -> httpx2.Headers:
+        """Stream a file to ``destination``, and return the headers that came with it."""
+        headers = {TOKEN_HEADER: lease.token} if lease else {}
         try:
             with self._http.stream("GET", path, headers=headers, timeout=_BULKY) as response:
                 if not response.is_success:
                     response.read()
                 self._check(response)
-                destination.parent.mkdir(parents=True, exist_ok=True)
                 with destination.open("wb") as out:
                     for chunk in response.iter_bytes():
                         out.write(chunk)
-        except httpx2.TransportError as error:
-            raise self._unavailable(error) from error
-
-    def fetch_dataset(self, sha256: str, destination: Path) -> str:
-        """Stream an uploaded data set to ``destination``, and return its media type."""
-        try:
-            with self._http.stream("GET", f"/v1/datasets/{sha256}", timeout=_BULKY) as response:
-                if not response.is_success:
-                    response.read()
-                self._check(response)
-                with destination.open("wb") as out:
-                    for chunk in response.iter_bytes():
-                        out.write(chunk)
-                return str(response.headers["Content-Type"])
+                return response.headers
         except httpx2.TransportError as error:
             raise self._unavailable(error) from error
 

@@ -5,21 +5,25 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 
-from spezia.contract.protocol import Directive, HeartbeatRequest, HeldLease
+from spezia.contract.protocol import Directive, HeartbeatRequest, HeldLease, WantedCheckpoint
 from trainer.supervisor.client import ServiceClient, ServiceError
 
 _LOG = logging.getLogger(__name__)
 
 OnDirective = Callable[[HeldLease, Directive], None]
+OnWanted = Callable[[WantedCheckpoint], None]
 
 
 class Heartbeat:
-    """A thread that renews all held leases, and passes on what the service wants ended."""
+    """A thread that renews all held leases, and passes on what the service wants ended, and sent to other workers."""
 
-    def __init__(self, client: ServiceClient, on_directive: OnDirective, *, seconds: float) -> None:
+    def __init__(
+        self, client: ServiceClient, on_directive: OnDirective, on_wanted: OnWanted, *, seconds: float
+    ) -> None:
         """Beat every ``seconds``, as the service asked of this worker."""
         self._client = client
         self._on_directive = on_directive
+        self._on_wanted = on_wanted
         self._seconds = seconds
         self._leases: dict[str, HeldLease] = {}
         self._lock = threading.Lock()
@@ -62,6 +66,8 @@ class Heartbeat:
         for status in reply.leases:
             if status.directive != "continue" and status.lease_id in held:
                 self._on_directive(held[status.lease_id], status.directive)
+        for wanted in reply.checkpoints:
+            self._on_wanted(wanted)
 
     def _run(self) -> None:
         while not self._stopped.wait(self._seconds):

@@ -10,6 +10,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -29,10 +30,14 @@ from spezia.contract.protocol import (
     Release,
     ScoreAssignment,
     TrialAssignment,
+    WantedCheckpoint,
     WorkerRegistration,
 )
+from trainer.errors import CheckpointLost
 from trainer.messages import Hello
 from trainer.supervisor.attempt import Attempt, Terminated
+from trainer.supervisor.checkpoint_downloads import fetch_checkpoint
+from trainer.supervisor.checkpoint_sender import CheckpointSender
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.supervisor.dataset_downloads import cache_folder, with_local_data
 from trainer.supervisor.delivery import Delivery
@@ -78,7 +83,7 @@ class Supervisor:
         *,
         worker_id: str,
         limits: Limits = Limits(),
-        checkpoint_dir: Path | None = None,
+        checkpoints: CheckpointFolder | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -86,11 +91,12 @@ class Supervisor:
 
         Args:
             engine_command: command line of an engine.
-            checkpoint_dir: folder of the engine's checkpoints; without it, trials that are interrupted begin anew.
+            checkpoints: folder of the engine's checkpoints; without it, trials that are interrupted begin anew.
         """
         self._client = client
         self._engine_command = engine_command
-        self._checkpoints = CheckpointFolder(checkpoint_dir) if checkpoint_dir else None
+        self._checkpoints = checkpoints
+        self._sender = CheckpointSender(client, checkpoints) if checkpoints else None
         self._versions: dict[str, str] = {}
         self._attempt: Attempt | None = None
         self._terminating: str | None = None
@@ -166,6 +172,8 @@ class Supervisor:
         sweep_scratch()
         if self._checkpoints:
             self._checkpoints.tidy()
+        if self._sender:
+            self._sender.start()
         _LOG.info("starting an engine")
         hello = self._wait_for_hello(self._ready_engine())
         self._versions = hello.versions
@@ -209,12 +217,16 @@ class Supervisor:
         _LOG.info("worker %s registered: %s", self._worker_id[:8], registration.device.name)
         if self._heartbeat:
             self._heartbeat.stop()
-        self._heartbeat = Heartbeat(self._client, self._on_directive, seconds=terms.heartbeat_seconds)
+        self._heartbeat = Heartbeat(self._client, self._on_directive, self._on_wanted, seconds=terms.heartbeat_seconds)
         self._heartbeat.start()
 
     def _on_directive(self, lease: HeldLease, directive: Directive) -> None:
         if self._engine:
             self._engine.inbox.put(Directed(lease, directive))
+
+    def _on_wanted(self, wanted: WantedCheckpoint) -> None:
+        if self._sender:
+            self._sender.want(wanted)
 
     def _ready_engine(self) -> EngineProcess:
         """An engine that can be given work, a new one if the last had to be thrown away."""
@@ -266,6 +278,8 @@ class Supervisor:
         try:
             local = self._retry.insist(lambda: with_local_data(assignment, cache_folder(), self._client.fetch_dataset))
             delivery.fetch_model(directory)
+            if not self._has_fetched_checkpoint(assignment):
+                return
         except LeaseLost:
             raise
         except ServiceRefused as refused:
@@ -304,6 +318,19 @@ class Supervisor:
         self._forget_checkpoints(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"
         _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
+
+    def _has_fetched_checkpoint(self, assignment: Assignment) -> bool:
+        """Whether all that the trial goes on from is here; if it cannot be had, the trial has been given back."""
+        assert self._held is not None
+        fetch = partial(self._client.fetch_checkpoint, self._held)
+        try:
+            self._retry.insist(lambda: fetch_checkpoint(assignment, self._checkpoints, fetch))
+        except LeaseLost:
+            raise
+        except (ServiceRefused, CheckpointLost) as error:
+            self._begin_anew(assignment, Failure(failure_class="lost", message=str(error)))
+            return False
+        return True
 
     def _begin_anew(self, assignment: Assignment, failure: Failure) -> None:
         """The checkpoint that the trial was to go on from is lost: without it the service gives it out anew."""

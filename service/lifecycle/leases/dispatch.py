@@ -19,6 +19,7 @@ from service.failpoints import failpoint
 from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
 from service.lifecycle.confirmation.start_run import runs_left, start_run
 from service.lifecycle.confirmation.winner import confirmed_leaders
+from service.lifecycle.leases.ask_for_checkpoint import ask_for_checkpoint, missing_checkpoint
 from service.lifecycle.leases.choose_waiting import choose_waiting
 from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.next_promotion import next_promotion
@@ -37,7 +38,17 @@ from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
 from service.search.pruning.rungs import rung_steps, steps_to_evaluate
 from service.search.space.params import trial_params
-from service.store import artifacts, attempts, confirm_runs, leases, replays, studies, trials, workers
+from service.store import (
+    artifacts,
+    attempts,
+    confirm_runs,
+    leases,
+    replays,
+    sent_checkpoints,
+    studies,
+    trials,
+    workers,
+)
 from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
@@ -51,7 +62,9 @@ from spezia.contract.protocol import (
     PrepareAssignment,
     ProbeAssignment,
     ReplayAssignment,
+    Resume,
     ScoreAssignment,
+    SentCheckpoint,
     SmallAssignment,
     TrialAssignment,
 )
@@ -216,12 +229,18 @@ def _look(store: Store, proposer: Proposer, study_id: int, asker: WorkRequest) -
             tx.trials.study_system_attrs(study_id),
             tx.trials.loading(study_id),
         )
-        step = None if study is None else next_step(tx, study, asker)
-        if study is None or step is None:
+        if study is None:
             return NOTHING
-        if not _keeps_precision(study, asker):
-            return NOT_FOR_THIS_WORKER
-        request = next_request(tx, study, attrs) if step == "new trial" else None
+        is_able = _keeps_precision(study, asker)
+        step = next_step(tx, study, asker)
+        lacks_checkpoint = is_able and step != "promotion" and missing_checkpoint(tx, study, asker) is not None
+        request = next_request(tx, study, attrs) if is_able and step == "new trial" else None
+    if lacks_checkpoint:
+        ask_for_checkpoint(store, study_id, asker)
+    if step is None:
+        return NOTHING
+    if not is_able:
+        return NOT_FOR_THIS_WORKER
     if request is None:
         return _Seen(None)
     proposed = propose_next(store, proposer, study.uuid, request)
@@ -362,4 +381,13 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
     if held.kind == "confirm":
         _, fresh_seed = confirm_runs.run_of(held.number)
         return ConfirmAssignment(**common, fresh_seed=fresh_seed)
-    return TrialAssignment(**common, resume=attempts.resume_of(tx, held))
+    return TrialAssignment(**common, resume=_resume(tx, study, held))
+
+
+def _resume(tx: Transaction, study: StudyRow, held: Lease) -> Resume | None:
+    """Return what a trial goes on from, and what is to be fetched for that unless its worker has it."""
+    resume = attempts.resume_of(tx, held)
+    sent = None if resume is None else sent_checkpoints.come_of(tx, study.uuid, held.number, resume.attempt)
+    if resume is None or sent is None or sent.size_bytes is None or sent.sha256 is None:
+        return resume
+    return resume.model_copy(update={"sent": SentCheckpoint(size_bytes=sent.size_bytes, sha256=sent.sha256)})

@@ -3,7 +3,7 @@
 from service.errors import LeaseLost
 from service.failpoints import failpoint
 from service.lifecycle.leases.take_back import take_back
-from service.store import leases, studies, trials
+from service.store import artifacts, leases, sent_checkpoints, studies, trials
 from service.store.store import Store
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import Release, ReleaseReason
@@ -31,6 +31,8 @@ def release(store: Store, lease_id: str, token: str, released: Release) -> None:
         study, ended = tx.ask(studies.by_id(tx.caches.studies, study_id), leases.end(lease_id, token))
         if study is None or ended is None:
             raise LeaseLost
+        if ended.kind == "trial" and released.reason == "checkpoint_lost":
+            artifacts.drop_folders(tx, sent_checkpoints.take_of_trial(tx, ended.study_uuid, ended.number))
         if ended.kind == "trial":
             has_checkpoint, speed = released.has_checkpoint, released.speed
             trials.note_pause(tx, study, ended.number, has_checkpoint=has_checkpoint, speed=speed)

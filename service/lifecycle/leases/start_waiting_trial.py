@@ -1,4 +1,4 @@
-"""Hand out a trial that waits, to go on from its worker's checkpoint or to begin anew."""
+"""Hand out a trial that waits, to go on from a checkpoint, its worker's or one that was sent, or to begin anew."""
 
 from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.studies.device_budget import seconds_to_reserve
@@ -6,11 +6,12 @@ from service.lifecycle.studies.rungs import next_rung
 from service.rung_marks import pause_of
 from service.search.pruning.rungs import steps_to_evaluate
 from service.search.space.params import trial_params
-from service.store import attempts, measurements, trials
+from service.store import attempts, measurements, sent_checkpoints, trials
 from service.store.leases import Lease
+from service.store.sent_checkpoints import CheckpointRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.contract.protocol import Resume
+from spezia.contract.protocol import HeldCheckpoint, Resume
 from spezia.contract.study_spec import Params
 
 
@@ -19,16 +20,19 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, nu
 
     A paused one is promoted by that, from the rung where it is.
 
-    The new attempt keeps what was reported up to the step of the asker's checkpoint, as its own; everything above is
+    It goes on from the furthest checkpoint, the asker's before one that was sent.
+    The new attempt keeps what was reported up to the step of that checkpoint, as its own; everything above is
     deleted from the trial, with what a pruner of Optuna's remembers of it: pruners must not judge the attempt by its
     predecessor. The history stays in `measurement`, and so does the trial's place at rungs that it has reached.
     """
     trial = trials.find(tx, study, number)
     assert trial is not None
     past = attempts.history(tx, study.uuid, "trial", number)
-    checkpoint = asked.held(study.uuid).get(number)
-    if checkpoint is not None and checkpoint.attempt > len(past):
-        checkpoint = None
+    checkpoint = _furthest(
+        len(past),
+        asked.held(study.uuid).get(number),
+        sent_checkpoints.come_for(tx, study.uuid, number, asked.versions),
+    )
     # of other attempts, and without a checkpoint, nothing that was reported is looked at
     seen = [] if checkpoint is None else measurements.of_attempt(tx, study.uuid, number, checkpoint.attempt)
     kept = [] if checkpoint is None else [row for row in seen if row.step <= checkpoint.step]
@@ -59,6 +63,14 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, nu
     goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen)
     trials.start(tx, study, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
     return granted
+
+
+def _furthest(
+    n_past: int, held: HeldCheckpoint | None, sent: CheckpointRow | None
+) -> HeldCheckpoint | CheckpointRow | None:
+    """Return that of two checkpoints from which most is trained; of equals the first. Only earlier attempts count."""
+    known = [one for one in (held, sent) if one is not None and one.attempt <= n_past]
+    return max(known, key=lambda one: one.step, default=None)
 
 
 def _is_whole(study: StudyRow, params: Params, step: int, reported: set[int]) -> bool:

@@ -14,6 +14,7 @@ from service.store import (
     pilots,
     quotes,
     replays,
+    sent_checkpoints,
     studies,
     study_summaries,
     trial_logs,
@@ -32,7 +33,7 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
     """
     with store.writing() as tx:
         study = studies.lock(tx, name)
-        dropped = tx.ask(artifacts.lease_ids(study.study_id))
+        dropped = set().union(*tx.ask(artifacts.lease_ids(study.study_id), sent_checkpoints.lease_ids(study.study_id)))
         dropped |= {held.lease_id for held in leases.of_study(tx, study.uuid)}
         for table in (
             leases,
@@ -44,6 +45,7 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
             replays,
             decisions,
             artifacts,
+            sent_checkpoints,
             trial_logs,
             webhooks,
             study_summaries,

@@ -274,6 +274,30 @@ artifact = Table(
     Index("artifact_hidden", "lease_id", sqlite_where=HIDDEN, postgresql_where=HIDDEN),
 )
 
+# Checkpoints of paused trials that workers of other folders wait for, and those that have come through the service.
+sent_checkpoint = Table(
+    "sent_checkpoint",
+    metadata,
+    # of the attempt that wrote it, which has ended; the file lies in the folder of this name
+    Column("lease_id", String(32), primary_key=True),
+    Column("study_uuid", String(32), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    # that holds it
+    Column("worker_id", String(32), nullable=False, index=True),
+    Column("versions", JSON, nullable=False),
+    # by which it may be uploaded
+    Column("token", String(32), nullable=False),
+    Column("wanted_until", Instant, nullable=False),
+    # longest upload that is worth it
+    Column("worth_seconds", Float(53), nullable=False),
+    # null until it has come
+    Column("size_bytes", BigInteger),
+    Column("sha256", String(64)),
+    Index("sent_checkpoint_trial", "study_uuid", "number"),
+)
+
 trial_log = Table(
     "trial_log",
     metadata,

@@ -21,7 +21,11 @@ from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import URL, client, client_of, make_key
 
 STUDY = "/v1/studies/feedback"
-FILES = {"POST /v1/datasets", "PUT /v1/leases/{lease_id}/artifacts/{file}"}
+FILES = {
+    "POST /v1/datasets",
+    "PUT /v1/leases/{lease_id}/artifacts/{file}",
+    "PUT /v1/leases/{lease_id}/checkpoint",
+}
 """Calls whose bodies are streamed to the disk, each with a limit of its own."""
 
 

@@ -24,6 +24,8 @@ FOR_WORKERS = {
     "POST /v1/leases/{lease_id}/tell",
     "POST /v1/leases/{lease_id}/release",
     "PUT /v1/leases/{lease_id}/artifacts/{file}",
+    "PUT /v1/leases/{lease_id}/checkpoint",
+    "GET /v1/leases/{lease_id}/checkpoint",
     "PUT /v1/leases/{lease_id}/log",
     "GET /v1/leases/{lease_id}/model/{file}",
 }
