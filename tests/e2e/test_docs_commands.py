@@ -132,7 +132,7 @@ def files_of(page: str, folder: Path) -> None:
         case "docs/tutorial.md":
             tiny.save_bert(small_model)
             _tables(folder / "spezia" / "examples" / "feedback", ("text", "label"))
-        case "docs/security.md" | "docs/how-to/optuna-dashboard.md":
+        case "docs/security.md" | "docs/operations.md" | "docs/how-to/optuna-dashboard.md":
             _key(folder / ".spezia", "3f9a1c20b7d4")
         case "docs/how-to/lora.md":
             tiny.save_family(folder / "HuggingFaceTB" / "SmolLM2-135M", "llama", AutoModelForCausalLM)
