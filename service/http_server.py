@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 import threading
@@ -11,12 +12,21 @@ import uvicorn
 
 from service.app import create_app
 from service.http_protocol import PatientProtocol
+from service.launch.ray import RayWorkers
+from service.launch.ray_cluster import RayCluster
+from service.launch.ray_plan import ray_plan
 from service.launch.worker_roll import WorkerRoll
 from service.lifecycle.keys.check_key import has_keys
 from service.lifecycle.leases.reap import void_leases
-from service.lifecycle.workers.launched_workers import admit_worker, retire_left_behind, retire_worker
+from service.lifecycle.workers.launched_workers import (
+    admit_worker,
+    database_identity,
+    retire_left_behind,
+    retire_worker,
+)
 from service.loopback import NoKeys
 from service.settings import Settings
+from service.store.store import Store
 from service.work_signal import WorkSignal
 from spezia.common.home_lock import Hold
 from spezia.common.worker_processes import LocalWorkers
@@ -55,6 +65,8 @@ def run(
     Raises:
         NoKeys: The address is not a loopback one, and there is no API key.
         ValueError: The database cannot be used; the message says what to do.
+        BadRaySettings: Workers cannot be started on Ray by these settings.
+        ClusterUnavailable: Ray does not answer, or does not let this service in.
     """
     app = create_app(settings)
     store = app.state.parts.store
@@ -73,6 +85,7 @@ def run(
         admit=lambda worker_id, key: admit_worker(store, worker_id, launcher, key),
         retire=lambda worker_id: retire_worker(store, worker_id),
     )
+    launched = _start_on_ray(settings, url, store) if settings.launcher == "ray" else workers
     # whoever may call us may write X-Forwarded-For too
     config = uvicorn.Config(
         app,
@@ -84,10 +97,23 @@ def run(
         proxy_headers=False,
         server_header=False,
     )
-    server = _Server(config, workers, store.work)
+    server = _Server(config, launched, store.work)
     _let_garbage_wait()
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        launched.stop()
     return 0 if server.started else STARTUP_FAILED
+
+
+def _start_on_ray(settings: Settings, url: str, store: Store) -> RayWorkers:
+    plan = ray_plan(settings, url, os.environ)
+    namespace = f"spezia-{database_identity(store)}"
+    cluster = RayCluster(plan.address, namespace)
+    cluster.connect()  # what is wrong with the address or the token is said before the service answers
+    workers = RayWorkers(store, cluster, plan, launcher=f"ray:{namespace}")
+    workers.start()
+    return workers
 
 
 def _let_garbage_wait() -> None:
@@ -103,7 +129,7 @@ def _let_garbage_wait() -> None:
 class _Server(uvicorn.Server):
     """Ends what depends on the service while it still answers: workers give their trials back."""
 
-    def __init__(self, config: uvicorn.Config, workers: LocalWorkers, work: WorkSignal) -> None:
+    def __init__(self, config: uvicorn.Config, workers: LocalWorkers | RayWorkers, work: WorkSignal) -> None:
         super().__init__(config)
         self._workers = workers
         self._work = work

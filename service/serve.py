@@ -1,4 +1,5 @@
-"""The process of `spezia serve`: workers of this machine and, beside them, the HTTP service.
+"""The process of `spezia serve`: workers of this machine and, beside them, the HTTP service, which may have others on a
+cluster.
 
 Nothing here loads a library that takes long: workers are started first, and load what they train with while this
 process loads what the service needs.
@@ -32,6 +33,8 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
         NoKeys: The address is not a loopback one, and there is no API key.
         OSError: The address cannot be listened on.
         ValueError: The database cannot be used; the message says what to do.
+        BadRaySettings: Workers cannot be started on Ray by these settings.
+        ClusterUnavailable: Ray does not answer, or does not let this service in.
     """
     set_up_logging(settings.log_format, settings.log_level)
     with _listen(settings.host, settings.port) as listener:
@@ -56,6 +59,8 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
 def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
     gpus = find_gpus()
     n_workers = default_n_workers(gpus) if settings.n_workers is None else settings.n_workers
+    if settings.launcher == "ray":
+        n_workers = 0
     return WorkerPlan(
         server=url,
         data_roots=settings.data_roots,

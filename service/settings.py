@@ -1,7 +1,7 @@
 """How one service process is set up: read once, from the environment (``SPEZIA_…``) or the command line."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, IPvAnyNetwork, ValidationInfo, field_validator
@@ -53,8 +53,25 @@ class Settings(BaseSettings):
     """Folder of what local workers can compute again; absent: in ``home``. One folder may serve several homes."""
     cache_bytes: int | None = None
     """Size that the folder ``cache_dir`` may grow to; absent: 20 GiB."""
-    n_workers: int | None = None
-    """How many local workers to start; absent: one per GPU, else one per core (at most 4)."""
+    launcher: Literal["local", "ray"] = "local"
+    """What starts workers: this process, on this machine, or a Ray cluster."""
+    n_workers: Annotated[int | None, Field(ge=0)] = None
+    """How many local workers to start; absent: one per GPU, else one per core (at most 4). On a cluster, how many there
+    may be at once."""
+    worker_url: Annotated[str | None, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")] = None
+    """Address by which workers on a cluster reach the service; absent: where it listens."""
+    ray_address: str | None = None
+    """Host and port of a Ray cluster's head, such as 10.0.0.5:6379."""
+    ray_num_gpus: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """GPUs that each worker on Ray asks for; less than one needs ``ray_gpu_memory``."""
+    ray_num_cpus: Annotated[float, Field(gt=0)] = 1.0
+    """CPUs that each worker on Ray asks for."""
+    ray_resources: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Custom resources that each worker on Ray asks for, such as {"A100": 1}."""
+    ray_gpu_memory: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Share of a GPU's memory that each worker on Ray may use, at most ``ray_num_gpus``; absent: all of it."""
+    ray_runtime_env: Annotated[dict[str, Any], Field(repr=False)] = {}
+    """Ray's runtime environment of the workers, such as {"image_uri": "registry/spezia:1"}."""
     webhook_networks: tuple[IPvAnyNetwork, ...] = ()
     """Private networks that webhooks may post to; absent: only the public internet."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30

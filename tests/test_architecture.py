@@ -33,6 +33,7 @@ DOORS = {
     "prometheus_client": ("service/metrics.py",),
     "psycopg": (),  # SQLAlchemy imports it where the database is PostgreSQL; a service on SQLite has none
     "pysqlite3": ("service/store/sql/sqlite.py",),
+    "ray": ("service/launch/ray_cluster.py",),
     "ruamel": ("spezia/cli/study_file.py",),
     "sqlalchemy": ("service/store/", "migrations/"),
     "sqlite3": ("service/store/sql/sqlite.py",),

@@ -19,7 +19,7 @@ from trainer.several_devices import BadDevices, DevicePlan, parse_devices, work_
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.dataset_downloads import cache_folder
 from trainer.supervisor.end_on_signals import PARENT_GONE, end_on_signals
-from trainer.supervisor.supervisor import Supervisor
+from trainer.supervisor.supervisor import Limits, Supervisor
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.user_cache import user_cache
 
@@ -64,6 +64,12 @@ def work(
     ] = None,
     cache_bytes: Annotated[int | None, typer.Option(min=0, help="What that folder may hold. Absent: 20 GiB.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Share of a GPU's memory that it may use. Absent: all.")
+    ] = None,
+    idle_seconds: Annotated[
+        float | None, typer.Option(min=0, help="End after so long without work. Absent: wait for ever.")
+    ] = None,
     exit_with_parent: Annotated[
         bool, typer.Option("--exit-with-parent", help="End when stdin closes or the parent process ends.")
     ] = False,
@@ -108,6 +114,7 @@ def work(
             data_roots=[*data_root, cache_folder()],
             allow_scripts=allow_scripts,
             threads=threads,
+            gpu_memory=gpu_memory,
             checkpoint_dir=folder,
             checkpoint_bytes=checkpoint_bytes,
             cache_dir=cache_dir or user_cache() / "trunks",
@@ -115,6 +122,7 @@ def work(
         ),
         worker_id=worker_id or secrets.token_hex(16),
         checkpoints=CheckpointFolder(folder, checkpoint_bytes),
+        limits=Limits(idle_seconds=idle_seconds),
     )
     with contextlib.closing(client), end_on_signals(supervisor):
         if exit_with_parent:
@@ -139,6 +147,7 @@ def engine_command(
     *,
     data_roots: list[Path],
     threads: int | None,
+    gpu_memory: float | None = None,
     allow_scripts: Sequence[Path] = (),
     checkpoint_dir: Path | None = None,
     checkpoint_bytes: int | None = None,
@@ -149,6 +158,8 @@ def engine_command(
     command = [*shlex.split(engine), "--parent", str(os.getpid())]
     if threads:
         command += ["--threads", str(threads)]
+    if gpu_memory is not None:
+        command += ["--gpu-memory", str(gpu_memory)]
     for root in data_roots:
         command += ["--data-root", str(root.absolute())]
     for folder in allow_scripts:

@@ -9,7 +9,10 @@ from service.settings import Settings
 
 Database = Annotated[str | None, typer.Option(help="SQLAlchemy URL; absent: SPEZIA_DATABASE_URL, else in .spezia.")]
 Workers = Annotated[
-    int | None, typer.Option(min=0, help="Local workers; absent: one per GPU, else one per core, at most 4.")
+    int | None,
+    typer.Option(
+        min=0, help="Local workers; absent: one per GPU, else one per core, at most 4. On a cluster: at most so many."
+    ),
 ]
 DataRoots = Annotated[list[Path] | None, typer.Option(help="Folder that workers may read data and models from.")]
 AllowScripts = Annotated[

@@ -304,6 +304,12 @@ def counts(tx: Transaction) -> dict[str, int]:
     return {row.state: row.n for row in tx.connection.execute(grouped)}
 
 
+def with_warning(tx: Transaction, beginning: str) -> list[str]:
+    """Return the UUIDs of the studies with a warning that begins so, for which the warnings of all are read."""
+    rows = tx.connection.execute(select(study_spec.c.uuid, study_spec.c.warnings))
+    return [row.uuid for row in rows if any(warning.startswith(beginning) for warning in row.warnings)]
+
+
 def overdue(tx: Transaction) -> list[str]:
     """Return the UUIDs of the studies that may have work and whose deadline has passed, the longest overdue first."""
     return list(tx.connection.execute(_OVERDUE, {"now": tx.now}).scalars())

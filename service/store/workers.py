@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
 
 from service.store.sql.statements import Call, Row, Statement, as_it_is
-from service.store.sql.tables import lease, service_beat, worker
+from service.store.sql.tables import api_key, lease, service_beat, worker
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
 from spezia.contract.protocol import WorkerRegistration
@@ -64,6 +64,14 @@ def launched_with_leases(tx: Transaction, launcher: str) -> list[str]:
     """Return the ids of the workers that a launcher has announced and that hold leases."""
     wanted = select(lease.c.worker_id).join(worker, worker.c.worker_id == lease.c.worker_id)
     return list(tx.connection.execute(wanted.where(worker.c.launcher == launcher).distinct()).scalars())
+
+
+def launched(tx: Transaction, launcher: str) -> list[Row]:
+    """Return the workers of a launcher whose key is good: id, when last heard of, and whether they hold leases."""
+    is_busy = exists().where(lease.c.worker_id == worker.c.worker_id).label("is_busy")
+    wanted = select(worker.c.worker_id, worker.c.last_seen_at, is_busy)
+    wanted = wanted.join(api_key, api_key.c.worker_id == worker.c.worker_id)
+    return list(tx.connection.execute(wanted.where(worker.c.launcher == launcher, api_key.c.revoked_at.is_(None))))
 
 
 def forget_old(tx: Transaction) -> int:

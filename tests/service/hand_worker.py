@@ -57,9 +57,11 @@ def evaluation(
 class HandWorker:
     """One worker of the service; it computes nothing."""
 
-    def __init__(self, http: TestClient, *, bf16: bool = False, versions: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, http: TestClient, *, bf16: bool = False, versions: dict[str, str] | None = None, worker_id: str = ""
+    ) -> None:
         self.http = http
-        self.worker_id = uuid4().hex
+        self.worker_id = worker_id or uuid4().hex
         registration = {
             "worker_id": self.worker_id,
             "host": "here",

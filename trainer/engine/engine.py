@@ -331,6 +331,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="trainer.engine")
     parser.add_argument("--parent", type=int, required=True, help="process that this one must not outlive")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--gpu-memory", type=float, help="share of the memory of a CUDA device that it may use")
     parser.add_argument("--data-root", type=Path, action="append", default=[])
     parser.add_argument("--checkpoint-dir", type=Path)
     parser.add_argument("--checkpoint-bytes", type=int)
@@ -347,6 +348,7 @@ def main() -> None:
     channel.start()
     if options.threads:
         torch.set_num_threads(options.threads)
+    device = choose_device(options.gpu_memory)
     liveness = Liveness(lambda: channel.send(messages.Alive()))
     register_optimizer_step_post_hook(liveness.count_step)
     register_replay_post_hook(liveness.count_step)
@@ -354,7 +356,7 @@ def main() -> None:
     engine = Engine(
         channel,
         roots=options.data_root,
-        device=choose_device(),
+        device=device,
         checkpoint_dir=options.checkpoint_dir,
         checkpoint_bytes=options.checkpoint_bytes,
         cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,

@@ -35,9 +35,15 @@ _TRAINING_BYTES = 10 * 2**30
 """Memory of a CUDA device for which it may have that many tokens in a pass once more."""
 
 
-def choose_device() -> torch.device:
-    """Return the first of CUDA, MPS and CPU that this machine has."""
+def choose_device(memory_share: float | None = None) -> torch.device:
+    """Return the first of CUDA, MPS and CPU that this machine has.
+
+    Args:
+        memory_share: Share of the memory of a CUDA device that this process may use; ``None``: all of it.
+    """
     if torch.cuda.is_available():
+        if memory_share is not None:
+            torch.cuda.set_per_process_memory_fraction(memory_share)
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
@@ -56,7 +62,9 @@ def training_tokens(device: torch.device) -> int:
     tokens = _TRAINING_TOKENS[device.type]
     if device.type != "cuda":
         return tokens
-    return tokens * max(1, torch.cuda.get_device_properties(device).total_memory // _TRAINING_BYTES)
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    usable = int(share * torch.cuda.get_device_properties(device).total_memory)
+    return tokens * max(1, usable // _TRAINING_BYTES)
 
 
 def seed_device(seed: int, device: torch.device) -> None:

@@ -71,6 +71,8 @@ class Limits:
     """Time without an answer of the service."""
     wait_seconds: float = MAX_WAIT_SECONDS
     """Time that one call waits for work."""
+    idle_seconds: float | None = None
+    """Time without work after which a worker ends; absent: it waits for ever."""
 
 
 class Supervisor:
@@ -179,6 +181,7 @@ class Supervisor:
         self._versions = hello.versions
         registration = self._describe(hello)
         self._register(registration)
+        idle_since = self._clock()
         while True:
             self._end_if_told()
             self._ready_engine()  # a new one starts up while we wait for work
@@ -188,15 +191,22 @@ class Supervisor:
                 self._register(registration)
                 continue
             if not assignments:
+                self._end_if_idle(idle_since)
                 self._sleep(next(waits()))
             for assignment in assignments:
                 with bound_contextvars(**_log_fields(assignment)):
                     self._carry_out(assignment)
+                idle_since = self._clock()
 
     def _end_if_told(self) -> None:
         """Raise ``Terminated`` if that was put off: until ``run`` began, or the assignment in hand was delivered."""
         if self._terminating is not None:
             raise Terminated(self._terminating)
+
+    def _end_if_idle(self, since: float) -> None:
+        limit = self._limits.idle_seconds
+        if limit is not None and self._clock() - since >= limit:
+            raise Terminated(f"no work for {limit:g} s")
 
     def _ask(self) -> list[Assignment]:
         held = self._checkpoints.held(self._versions) if self._checkpoints else []

@@ -4,9 +4,12 @@ The keys are in the database, so a worker is let in by every service on it, and 
 people have no keys, those of workers change nothing: whoever reaches the service may use it still.
 """
 
+from dataclasses import dataclass
+
 from service.lifecycle.keys.key_text import draw_key, hash_key, id_in
 from service.lifecycle.leases.reap import reap_launched, reap_worker
 from service.store import keys, workers
+from service.store.identity import identity
 from service.store.store import Store
 from spezia.contract.key import Scope
 
@@ -30,6 +33,36 @@ def admit_worker(store: Store, worker_id: str, launcher: str, key: str) -> None:
         # people's names have no colon, so none of them owns it
         name = f"worker:{worker_id[:8]}"
         keys.add(tx, id_in(key), name, frozenset({Scope.WORKER}), hash_key(key), worker_id=worker_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchedWorker:
+    """A worker that a launcher has started, here or before, and that is let in."""
+
+    worker_id: str
+    is_busy: bool
+    """Whether it holds a lease."""
+    silent_seconds: float
+    """Time since it was last heard of, or launched."""
+
+
+def list_launched(store: Store, launcher: str) -> list[LaunchedWorker]:
+    """Return the workers of a launcher that have not been retired."""
+    with store.reading() as tx:
+        return [
+            LaunchedWorker(
+                worker_id=row.worker_id,
+                is_busy=row.is_busy,
+                silent_seconds=(tx.now - row.last_seen_at).total_seconds(),
+            )
+            for row in workers.launched(tx, launcher)
+        ]
+
+
+def database_identity(store: Store) -> str:
+    """Return what tells this database from others, for launchers whose workers live where those of others do too."""
+    with store.writing() as tx:
+        return identity(tx)
 
 
 def retire_worker(store: Store, worker_id: str) -> None:

@@ -342,6 +342,14 @@ files_folder = Table(
     Column("place", Text, nullable=False),
 )
 
+# One row, made when somebody asks for it: which database this is, wherever it lies.
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("identity_id", Integer, primary_key=True, autoincrement=False),
+    Column("uuid", String(32), nullable=False),
+)
+
 # What happened, in order. Inserted under the study's lock, so a study's sequence has no late commits.
 event = Table(
     "event",

@@ -38,6 +38,11 @@ while fate == "stubborn" or sys.stdin.read(1):
 Start = Callable[..., LocalWorkers]
 
 
+def worker_id_of(worker: dict[str, Any]) -> str:
+    worker_id: str = worker["arguments"][worker["arguments"].index("--worker-id") + 1]
+    return worker_id
+
+
 def key_of(worker_id: str) -> str:
     return f"the key of {worker_id}"
 
@@ -76,18 +81,18 @@ def test_workers_start_with_their_arguments_and_end_with_stop(start: Start, tmp_
     workers = start(2, on_start=note, on_death=lambda worker_id, _code: dead.append(worker_id))
     seen = wait_for_workers(tmp_path, 2)
     for worker in seen:
-        worker_id = worker["arguments"][worker["arguments"].index("--worker-id") + 1]
+        worker_id = worker_id_of(worker)
         assert len(worker_id) == 32
         assert worker["arguments"] == [
             "--server",
             "http://127.0.0.1:1",
-            "--worker-id",
-            worker_id,
             "--exit-with-parent",
-            "--threads",
-            "1",
             "--data-root",
             str(tmp_path / "data"),
+            "--worker-id",
+            worker_id,
+            "--threads",
+            "1",
         ]
         assert worker["gpu"] == ""
         assert worker["key"] == key_of(worker_id)
@@ -112,7 +117,7 @@ def test_a_dead_worker_is_told_of_and_replaced_under_a_new_id(start: Start, tmp_
     os.kill(first["pid"], signal.SIGKILL)
     seen = wait_for_workers(tmp_path, 2)
     assert len({worker["pid"] for worker in seen}) == 2
-    assert dead == [first["arguments"][3]]
+    assert dead == [worker_id_of(first)]
 
 
 def test_a_worker_that_dies_early_again_and_again_is_replaced_ever_later(start: Start, tmp_path: Path) -> None:
@@ -226,4 +231,4 @@ def lives(pid: int) -> bool:
 
 def test_workers_share_the_cache_that_they_are_given(tmp_path: Path) -> None:
     plan = WorkerPlan(server="http://here", data_roots=[], gpus=[], n_workers=1, cache_dir=tmp_path, cache_bytes=0)
-    assert plan.command("a")[-4:] == ["--cache-dir", str(tmp_path), "--cache-bytes", "0"]
+    assert plan.arguments()[-4:] == ["--cache-dir", str(tmp_path), "--cache-bytes", "0"]

@@ -57,6 +57,13 @@ def test_trial_is_reported_and_told(start: Start) -> None:
     assert service.artifacts == {}
 
 
+def test_a_worker_ends_when_it_has_found_no_work_for_long(start: Start) -> None:
+    service = FakeService(assignment(number=7))
+    service.is_served = True  # it answers on and on, with nothing
+    assert start(service, trials={"7": GOOD}, limits=Limits(idle_seconds=0.0)) == 0
+    assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE"]
+
+
 def test_log_says_when_a_trial_begins_to_train_and_how_long_a_report_took(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

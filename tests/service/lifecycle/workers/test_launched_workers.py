@@ -9,12 +9,21 @@ from service.errors import Unauthorized
 from service.lifecycle.keys.check_key import check_key, has_keys
 from service.lifecycle.keys.create_key import create_key
 from service.lifecycle.keys.list_keys import list_keys
+from service.lifecycle.keys.revoke_key import revoke_key
 from service.lifecycle.leases.reap import reap
-from service.lifecycle.workers.launched_workers import launch_worker, retire_left_behind, retire_worker
+from service.lifecycle.workers.launched_workers import (
+    LaunchedWorker,
+    database_identity,
+    launch_worker,
+    list_launched,
+    retire_left_behind,
+    retire_worker,
+)
 from service.store import workers
 from service.store.sql.tables import api_key
 from service.store.store import Store
 from tests.conftest import FakeClock
+from tests.service.keyed import id_of
 
 ONE, OTHER = "1" * 32, "2" * 32
 
@@ -63,3 +72,16 @@ def test_a_key_whose_worker_is_forgotten_goes_with_it(store: Store, clock: FakeC
     for _ in range(2):  # the first one after an outage forgets nobody
         reap(store)
     assert (is_good(store, alice), is_good(store, key)) == (True, seconds < 0)
+
+
+def test_a_launcher_knows_its_workers_as_long_as_they_are_let_in(store: Store, clock: FakeClock) -> None:
+    one, _ = launch_worker(store, ONE, "here"), launch_worker(store, OTHER, "there")
+    clock.advance(5)
+    assert list_launched(store, "here") == [LaunchedWorker(worker_id=ONE, is_busy=False, silent_seconds=5.0)]
+    revoke_key(store, id_of(one))
+    assert list_launched(store, "here") == []
+
+
+def test_a_database_keeps_its_identity(store: Store) -> None:
+    assert len(database_identity(store)) == 32
+    assert database_identity(store) == database_identity(store)
