@@ -1,5 +1,5 @@
 """The real service, the real engine and a tiny model: a trial that was paused by one worker and goes on with another,
-which shares no folder with it, has the numbers of an uninterrupted trial."""
+which shares no folder with it, has the numbers of an uninterrupted trial; so has one whose receiver is killed."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.workers import register_worker
 from service.search.pruning.rungs import steps_to_evaluate
 from service.store.store import Store
@@ -48,7 +49,7 @@ def test_a_trial_that_went_on_elsewhere_has_the_numbers_of_an_uninterrupted_one(
     served: tuple[str, Store], pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register_worker, "HEARTBEAT_SECONDS", 0.2)
-    server, _ = served
+    server, store = served
     rates = (1e-3, 1e-6, 1e-6)
     body = tiny.make_spec(
         name="rungs",
@@ -74,14 +75,22 @@ def test_a_trial_that_went_on_elsewhere_has_the_numbers_of_an_uninterrupted_one(
             try:
                 assert trial(0)["paused"] is not None
                 assert trial(1)["state"] == "RUNNING"
-                with worker(server, pristine, tmp_path / "other") as other:
+                with worker(server, pristine, tmp_path / "other") as killed:
+                    until(lambda: (trial(0)["step"] or 0) > RUNG)
+                    killed.kill()
+                    killed.wait(SECONDS)
+                workers = http.get(f"{server}/v1/workers").json()["workers"]
+                [lost] = [one for one in workers if [work["number"] for work in one["work"]] == [0]]
+                reap_worker(store, lost["worker_id"])  # as a launcher does, and the end of a lease 90 s later
+                with worker(server, pristine, tmp_path / "third") as third:
                     until(lambda: trial(0)["state"] == "COMPLETE")
-                    other.terminate()
-                    assert other.wait(SECONDS) == 0
+                    third.terminate()
+                    assert third.wait(SECONDS) == 0
             finally:
                 os.kill(engine, signal.SIGCONT)
         told, resumed = http.get("/rungs").json()["facts"], trial(0)
-    assert [(one["end"], one["resumed_from"]) for one in resumed["attempts"]] == [("paused", 0), ("COMPLETE", RUNG)]
+    attempts = [(one["end"], one["resumed_from"]) for one in resumed["attempts"]]
+    assert attempts == [("paused", 0), ("lost", RUNG), ("COMPLETE", RUNG)]
     facts = Facts.model_validate(told)
     prepared = prepare(StudySpec.model_validate(body), roots=[pristine], device=tiny.CPU)
     params = prepared.spec.fixed | resumed["params"]

@@ -138,7 +138,7 @@ def test_a_long_trial_goes_on_with_all_its_evaluations(
     checkpoint = {"study_id": held["study_id"], "number": 0, "attempt": 1, "step": 220}
     reply = http.post(f"/v1/workers/{worker.worker_id}/dispatch", json={"checkpoints": [checkpoint]})
     [again] = reply.json()["assignments"]
-    assert again["resume"] == {"attempt": 1, "step": 220}
+    assert again["resume"] == {"attempt": 1, "step": 220, "sent": None}
     with store.reading() as tx:
         [mine] = tx.trials.shared(tx.trials.get_study_id_from_name("long"))
     with Store(engine, clock).reading() as tx:

@@ -56,7 +56,7 @@ def test_new_attempt_keeps_what_was_reported_up_to_its_checkpoint(
 ) -> None:
     worker.release(held)
     again = ask(HandWorker(http), checkpoint(held, 1))
-    assert (again["number"], again["attempt"], again["resume"]) == (0, 2, {"attempt": 1, "step": 1})
+    assert (again["number"], again["attempt"], again["resume"]) == (0, 2, {"attempt": 1, "step": 1, "sent": None})
     assert values(http) == optunas_values(database_url) == {1: 0.5}
     other = HandWorker(http)
     other.report(again, 2, 0.35)
@@ -97,7 +97,7 @@ def test_checkpoint_before_the_first_evaluation_is_used(
     http: TestClient, held: dict[str, Any], worker: HandWorker
 ) -> None:
     worker.release(held)
-    assert ask(worker, checkpoint(held, 0))["resume"] == {"attempt": 1, "step": 0}
+    assert ask(worker, checkpoint(held, 0))["resume"] == {"attempt": 1, "step": 0, "sent": None}
     assert values(http) == {}
 
 
@@ -110,7 +110,7 @@ def test_worker_gets_the_waiting_trial_that_it_can_go_on_with(
     worker.release(held)
     other.release(second)
     taken = ask(other, checkpoint(second, 1))
-    assert (taken["number"], taken["resume"]) == (1, {"attempt": 1, "step": 1})
+    assert (taken["number"], taken["resume"]) == (1, {"attempt": 1, "step": 1, "sent": None})
 
 
 def test_a_later_attempt_may_go_on_from_an_earlier_ones_checkpoint(
@@ -122,7 +122,7 @@ def test_a_later_attempt_may_go_on_from_an_earlier_ones_checkpoint(
     other.report(second, 1, 0.9)
     other.release(second)
     third = ask(worker, checkpoint(held, 2))
-    assert (third["attempt"], third["resume"]) == (3, {"attempt": 1, "step": 2})
+    assert (third["attempt"], third["resume"]) == (3, {"attempt": 1, "step": 2, "sent": None})
     assert values(http) == {1: 0.5, 2: 0.4}
 
 
@@ -131,7 +131,7 @@ def test_asking_again_gives_the_same_resume(http: TestClient, held: dict[str, An
     first = ask(worker, checkpoint(held, 2))
     again = ask(worker)
     assert again["lease_id"] == first["lease_id"]
-    assert again["resume"] == first["resume"] == {"attempt": 1, "step": 2}
+    assert again["resume"] == first["resume"] == {"attempt": 1, "step": 2, "sent": None}
 
 
 def test_a_lost_checkpoint_costs_no_attempt_and_the_trial_begins_anew(

@@ -96,7 +96,7 @@ def test_a_promoted_trial_goes_on_from_its_checkpoint(http: TestClient, worker: 
         worker.train(held, falling)
     held = worker.ask()
     assert held is not None
-    assert (held["number"], held["attempt"], held["resume"]) == (0, 2, {"attempt": 1, "step": 1})
+    assert (held["number"], held["attempt"], held["resume"]) == (0, 2, {"attempt": 1, "step": 1, "sent": None})
     shown = trial(http)
     assert (shown["state"], shown["paused"]) == ("RUNNING", None)
     worker.train(held, falling)
