@@ -18,6 +18,7 @@ from service.lifecycle.model_folders import remove_dropped_folders, remove_unuse
 from service.lifecycle.models.write_card import write_missing_cards
 from service.lifecycle.share_files import share_files
 from service.lifecycle.studies.summarise import summarise_old
+from service.lifecycle.upload import remove_abandoned
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
@@ -27,6 +28,7 @@ from service.routes import (
     health,
     leases,
     metrics,
+    models,
     openapi,
     plots,
     presets,
@@ -65,6 +67,7 @@ _RESOURCES = (
     plots,
     events,
     datasets,
+    models,
     webhooks,
     workers,
     leases,
@@ -126,7 +129,9 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
         proposer=Proposer(store.metrics),
         artifacts=settings.artifacts,
         datasets=settings.datasets,
+        models=settings.models,
         max_dataset_bytes=settings.max_dataset_bytes,
+        max_model_bytes=settings.max_model_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
         sent_checkpoint_bytes=settings.sent_checkpoint_bytes,
         webhook_sender=WebhookSender(settings.webhook_networks),
@@ -173,6 +178,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _reap_until(parts: Parts, ended: threading.Event) -> None:
     with _next_round_tries_again("tidy up the models"):
         remove_unused_folders(parts.store, parts.artifacts)
+    with _next_round_tries_again("tidy up uploads"):
+        for folder in (parts.datasets, parts.models):
+            remove_abandoned(folder)
     while True:
         with _next_round_tries_again("reap"):
             reap_all(parts.store)

@@ -32,8 +32,12 @@ class Parts:
     """Folder of uploaded model files, and of checkpoints that were sent, with a folder for each lease."""
     datasets: Path
     """Folder of uploaded data sets, each named after its SHA-256."""
+    models: Path
+    """Folder of uploaded pretrained models, with a folder for each that is named after its SHA-256."""
     max_dataset_bytes: int
     """Size of the largest data set that may be uploaded."""
+    max_model_bytes: int
+    """Size of the largest pretrained model that may be uploaded."""
     max_artifact_bytes: int
     """Size of the largest file of a model that a worker may upload."""
     sent_checkpoint_bytes: int

@@ -120,6 +120,15 @@ class DatasetNotFound(NotFound):
         super().__init__(f"there is no data set sha256:{sha256}; upload it: POST /v1/datasets")
 
 
+class ModelNotFound(NotFound):
+    """No pretrained model of this content was uploaded, or not by whoever asks."""
+
+    code = Code.MODEL_NOT_FOUND
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"there is no uploaded model sha256:{sha256} of yours; upload it: POST /v1/models")
+
+
 class NoPreview(NotFound):
     """The beginning of a data set cannot be shown; the message says why and what to do."""
 

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """Private networks that webhooks may post to; absent: only the public internet."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 1 << 30
     """Size of the largest data set that may be uploaded."""
+    max_model_bytes: Annotated[int, Field(ge=1)] = 32 << 30
+    """Size of the largest pretrained model that may be uploaded, its files together."""
     max_artifact_bytes: Annotated[int, Field(ge=1)] = 32 << 30
     """Size of the largest file of a model that a worker may upload."""
     sent_checkpoint_bytes: Annotated[int, Field(ge=0)] = 16 << 30
@@ -127,13 +129,18 @@ class Settings(BaseSettings):
         return self.files / "datasets"
 
     @property
+    def models(self) -> Path:
+        """Folder of uploaded pretrained models."""
+        return self.files / "models"
+
+    @property
     def artifacts(self) -> Path:
-        """Folder of uploaded models."""
+        """Folder of the models that trials have made."""
         return self.files / "artifacts"
 
     @property
     def files(self) -> Path:
-        """Folder of what is uploaded: models and data sets."""
+        """Folder of the models that trials have made, and of what is uploaded."""
         return (self.files_dir or self.home).absolute()
 
 

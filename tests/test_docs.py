@@ -11,11 +11,11 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 import spezia
-from service.routes.model_tar import tar
 from service.settings import Settings
 from spezia import Client, StudySpec
 from spezia.cli.main import app
 from spezia.cli.study_file import load_study_file
+from spezia.common.model_tar import tar
 from spezia.contract.tasks import TASKS, Task
 from spezia.contract.trial import TrialList
 from tests.documents import BLOCKS, EXECUTED, PAGES, Block

@@ -17,7 +17,7 @@ from spezia.common.parent import end_with_parent
 from trainer.api_key import BadKeyFile, find_api_key
 from trainer.several_devices import BadDevices, DevicePlan, parse_devices, work_on_devices
 from trainer.supervisor.client import ServiceClient
-from trainer.supervisor.dataset_downloads import cache_folder
+from trainer.supervisor.download_cache import DownloadCache, downloads_folder
 from trainer.supervisor.end_on_signals import PARENT_GONE, end_on_signals
 from trainer.supervisor.supervisor import Limits, Supervisor
 from trainer.trial.checkpoint_folder import CheckpointFolder
@@ -63,6 +63,14 @@ def work(
         typer.Option(help="Folder of frozen blocks' outputs, for all workers here. Absent: in the user's cache."),
     ] = None,
     cache_bytes: Annotated[int | None, typer.Option(min=0, help="What that folder may hold. Absent: 20 GiB.")] = None,
+    download_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="What data sets and models from the service may take here, but for those in use. Absent: half of the "
+            "disk that is free without them.",
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of torch.")] = None,
     gpu_memory: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Share of a GPU's memory that it may use. Absent: all.")
@@ -98,6 +106,10 @@ def work(
         raise typer.BadParameter(str(bad), param_hint="--devices") from None
     if named and worker_id:
         raise typer.BadParameter("several workers have several ids; drop it", param_hint="--worker-id")
+    if named and idle_seconds is not None:
+        raise typer.BadParameter(
+            "a worker that has ended is replaced on its device; drop it", param_hint="--idle-seconds"
+        )
     set_up_logging(log_format, log_level)
     if named:
         options = _options_of_each(context)
@@ -111,7 +123,7 @@ def work(
         client,
         engine_command(
             engine,
-            data_roots=[*data_root, cache_folder()],
+            data_roots=[*data_root, downloads_folder()],
             allow_scripts=allow_scripts,
             threads=threads,
             gpu_memory=gpu_memory,
@@ -123,6 +135,7 @@ def work(
         worker_id=worker_id or secrets.token_hex(16),
         checkpoints=CheckpointFolder(folder, checkpoint_bytes),
         limits=Limits(idle_seconds=idle_seconds),
+        downloads=DownloadCache(downloads_folder(), download_bytes),
     )
     with contextlib.closing(client), end_on_signals(supervisor):
         if exit_with_parent:

@@ -1,6 +1,8 @@
 """A file that a caller uploads: hidden and of limited size until it is whole."""
 
 import hashlib
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +11,9 @@ from uuid import uuid4
 
 from service.errors import TooLarge, Unavailable
 from spezia.common.write_durably import make_folder_durably, rename_durably, sync
+
+ABANDONED_SECONDS = 24 * 3600.0
+"""Time without a byte after which nobody goes on with an upload; a body that stands still is given up after 30 s."""
 
 
 class Upload:
@@ -86,3 +91,16 @@ class Upload:
             yield
         except OSError as error:
             raise Unavailable(f"the service cannot store a file in {self.path.parent}: {error.strerror}") from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove uploads into ``folder`` that a crash has ended; younger ones may be another service's, in the middle."""
+    for hidden in folder.glob(".*"):
+        with suppress(FileNotFoundError):  # another service has just kept or removed it
+            written_at = max(path.stat().st_mtime for path in (hidden, *hidden.glob("*")))
+            if time.time() - written_at < ABANDONED_SECONDS:
+                continue
+            if hidden.is_dir():
+                shutil.rmtree(hidden, ignore_errors=True)
+            else:
+                hidden.unlink()

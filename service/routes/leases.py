@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request, status
 from fastapi.responses import FileResponse
 
 from service.dependencies import LeaseToken, PartsDep, StoreDep
-from service.errors import LeaseLost, NoCheckpoint, NoModel, OutcomeRefused, ReportConflict, TooLarge
+from service.errors import LeaseLost, ModelNotFound, NoCheckpoint, NoModel, OutcomeRefused, ReportConflict, TooLarge
 from service.lifecycle.checkpoints.find_checkpoint import find_checkpoint
 from service.lifecycle.checkpoints.upload_checkpoint import begin_checkpoint, upload_checkpoint
 from service.lifecycle.leases.heartbeat import heartbeat
@@ -16,6 +16,7 @@ from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.models.find_files import find_leased_model_file
 from service.lifecycle.models.upload_model_file import begin_model_file, upload_model_file
+from service.lifecycle.pretrained.find_model import find_leased_file, find_leased_model
 from service.lifecycle.trials.trial_log import append_log
 from service.routes import examples
 from service.routes.parameters import LeaseId, ModelFile
@@ -23,6 +24,7 @@ from service.routes.receive_file import receive_file
 from service.routes.responses import problems
 from service.routes.strict_json import WorkerRoute
 from service.routes.threads import FOR_UPLOADS, FOR_WORKERS
+from spezia.contract.model_files import UploadedModel
 from spezia.contract.protocol import (
     HeartbeatReply,
     HeartbeatRequest,
@@ -143,3 +145,18 @@ async def get_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: Part
     """Download the checkpoint that a `trial` assignment goes on from, where its `resume` says that it was sent."""
     find = partial(find_checkpoint, parts.store, parts.artifacts)
     return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token))
+
+
+@router.get("/{lease_id}/pretrained", responses=problems(LeaseLost, ModelNotFound))
+async def get_pretrained(lease_id: LeaseId, lease_token: LeaseToken, store: StoreDep) -> UploadedModel:
+    """Describe the uploaded model that the study of a lease fine-tunes, with its files."""
+    return await FOR_WORKERS.run(find_leased_model, store, lease_id, lease_token)
+
+
+@router.get("/{lease_id}/pretrained/{file}", response_class=FileResponse, responses=problems(LeaseLost, ModelNotFound))
+async def get_pretrained_file(
+    lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep
+) -> FileResponse:
+    """Download one file of the uploaded model that the study of a lease fine-tunes."""
+    find = partial(find_leased_file, parts.store, parts.models)
+    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token, file))

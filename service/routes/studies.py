@@ -19,11 +19,11 @@ from service.lifecycle.studies.validate_study import validate_study
 from service.lifecycle.studies.warm_start import describe_warm_start
 from service.routes import examples
 from service.routes.idempotency import IdempotencyDep
-from service.routes.model_tar import tar
 from service.routes.parameters import Limit, ObjectiveMetric, PageToken, StudyName
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
+from spezia.common.model_tar import tar
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.importances import Importances
 from spezia.contract.study import Study, StudyList, StudyOrder, StudyState

@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spezia.cli.answers import WrittenStudy
 from spezia.cli.data_file import DataFile, DataFileError, read_data_file
-from spezia.cli.options import AsJson
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import name_after
 from spezia.cli.write_study import NewStudy, study_text
@@ -23,7 +21,7 @@ from spezia.contract.preview import ColumnKind, Guess
 from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.tasks import TASKS, TRAINED_TASKS, Task
 from spezia.contract.wire import nearest_name_hint
-from spezia.terminal.screen import print_json, say
+from spezia.terminal.screen import say
 
 _USUAL_NAMES = {"train", "training", "data", "dataset"}
 _KINDS: dict[str, tuple[ColumnKind, ...]] = {"text": ("text",), "label": ("label", "labels", "number")}
@@ -35,7 +33,7 @@ class InitError(ValueError):
 
 
 def init(
-    data: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet file of examples.", show_default=False)],
+    data: Annotated[Path, typer.Argument(help="CSV, TSV or JSONL file of examples.", show_default=False)],
     task: Annotated[str | None, typer.Option(help=f"One of {', '.join(TRAINED_TASKS)}; absent: guessed.")] = None,
     text: Annotated[str | None, typer.Option(help="Name of the column of texts; absent: guessed.")] = None,
     label: Annotated[str | None, typer.Option(help="Name of the column of labels; absent: guessed.")] = None,
@@ -49,20 +47,19 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is guessed.")] = False,
-    as_json: AsJson = False,
 ) -> None:
     """Write a study file for a table of your own.
 
-    Task and columns are guessed from the first rows, each with its reason. On a terminal you are asked, elsewhere and
-    with --json the guess is taken.
+    Task and columns are guessed from the first rows, each with its reason. On a terminal you are asked, elsewhere the
+    guess is taken.
     """
     with plain_errors(InitError, DataFileError):
         if output.exists() and not force:
             raise InitError(f"{output} exists; --force overwrites it, --output NAME writes another file")
         file = read_data_file(data)
         given = _given_columns(text, label, column or [])
-        asks = not yes and not as_json and is_terminal()
-        study = _decide(file, _task(task), given, asks=asks, shows=not as_json)
+        asks = not yes and is_terminal()
+        study = _decide(file, _task(task), given, asks=asks)
         study = replace(study, validation=validation, test=test)
         if model is not None or preset is not None:
             fitting = preset_for(study.task, file.n_rows, model)
@@ -74,10 +71,7 @@ def init(
                 _check_has_columns(other, study.columns)
         _check(study)
         output.write_text(study_text(study, output), encoding="utf-8")
-        if as_json:
-            print_json(_written(study, output))
-        else:
-            say(f"wrote {output}; next: {_next_command(study, output)}")
+        say(f"wrote {output}; next: {_next_command(study, output)}")
 
 
 def is_terminal() -> bool:
@@ -85,11 +79,10 @@ def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _decide(file: DataFile, task: Task | None, given: Mapping[str, str], *, asks: bool, shows: bool) -> NewStudy:
+def _decide(file: DataFile, task: Task | None, given: Mapping[str, str], *, asks: bool) -> NewStudy:
     """Choose task and columns: those given, else those that a person confirms, else those guessed."""
     guess = _guess(file, task, given)
-    if shows:
-        _show(file, guess)
+    _show(file, guess)
     if asks:
         task = _ask_task(guess, task)
         if guess is None or guess.task != task:
@@ -197,7 +190,7 @@ def _columns(file: DataFile, task: Task, guess: Guess | None, given: Mapping[str
 
 
 def _show(file: DataFile, guess: Guess | None) -> None:
-    about = "about " if file.head.n_rows is None else ""
+    about = "" if file.head.is_whole else "about "
     looked_at = "" if file.head.is_whole else f"; the first {len(file.head.rows):,} are looked at"
     say(f"{file.path}: {about}{plural(file.n_rows, 'row')} of {plural(file.head.n_columns, 'column')}{looked_at}")
     if guess is None:
@@ -257,18 +250,6 @@ def _check(study: NewStudy) -> None:
             "preset": study.preset,
         },
         context=POSTED,
-    )
-
-
-def _written(study: NewStudy, output: Path) -> WrittenStudy:
-    return WrittenStudy(
-        file=str(output),
-        name=study.name,
-        task=study.task,
-        columns=dict(study.columns),
-        model=study.model,
-        preset=study.preset,
-        next_command=_next_command(study, output),
     )
 
 

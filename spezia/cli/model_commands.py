@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from spezia.cli.answers import PulledModel
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.client import Client
@@ -33,21 +32,31 @@ class NoPrediction(RuntimeError):
 
 
 @app.command()
+def upload(
+    path: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file, or the folder of a pretrained model.")],
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand data or a pretrained model to the service, for workers elsewhere; print the name for a study."""
+    with plain_errors(), Client(address(server)) as client:
+        uploaded = client.upload_model(path) if path.is_dir() else client.upload(path)
+        if as_json:
+            print_json(uploaded)
+        else:
+            say(uploaded.reference)
+
+
+@app.command()
 def pull(
     name: Name,
     folder: Annotated[
         Path | None, typer.Argument(help="New folder for the model; absent: the study's name.", show_default=False)
     ] = None,
     server: Server = None,
-    as_json: AsJson = False,
 ) -> None:
     """Fetch the best model into a folder that `from_pretrained` opens, and print the folder."""
     with plain_errors(), Client(address(server)) as client:
-        fetched = client.best_model(name, folder or Path(name))
-        if as_json:
-            print_json(PulledModel(study=name, folder=str(fetched)))
-        else:
-            say(str(fetched))
+        say(str(client.best_model(name, folder or Path(name))))
 
 
 @app.command()

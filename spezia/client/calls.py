@@ -18,18 +18,19 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
-from spezia.client.errors import ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
-from spezia.client.read_events import Read, read_events
+from spezia.client.errors import ClientError, NoSpezia, SpeziaError, Unreachable
 from spezia.client.unpack_model import unpack_model
+from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
-from spezia.contract.dataset import PREFIX, Dataset
-from spezia.contract.event import Happened
+from spezia.contract.dataset import Dataset
 from spezia.contract.key import KEY_VARIABLE
+from spezia.contract.model_files import UploadedModel
+from spezia.contract.model_rules import FILE_NAME
 from spezia.contract.plot import Figure, PlotKind
 from spezia.contract.preset import PresetList
-from spezia.contract.preview import Preview, PreviewAwaited
+from spezia.contract.preview import Preview
 from spezia.contract.problem import Code, Problem
 from spezia.contract.replay import Comparison, Replay
 from spezia.contract.study import Study, StudyList, StudyState
@@ -49,8 +50,6 @@ _UNAVAILABLE_WAITS = (0.1, 0.4, 1.6, 6.4, 15.0)
 """Seconds between tries while the service, or a proxy before it, cannot answer for the moment."""
 _TOO_FREQUENT_WAITS = (1.0, 1.0, 1.0, 1.0)
 """Seconds between tries of what the service refuses as too frequent."""
-_RECONNECT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between tries to take up a stream of events again, as while a service is started anew."""
 _MAX_RETRY_SECONDS = 60.0
 _UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _PAGE = 1000
@@ -280,47 +279,6 @@ class Calls:
                 return
             self._sleep(poll_seconds)
 
-    def events(self, after: int | None = None) -> Iterator[Happened]:
-        """Yield what happens in all of one's own studies, live and without end.
-
-        Where the connection is lost it is made again, and goes on behind the last event: nothing is missed, and nothing
-        comes twice.
-
-        Args:
-            after: The ``event_id`` of the last event that was seen; ``None``: what happens from now on.
-
-        Raises:
-            Unreachable: Nobody answers, at first for two seconds, later for a minute.
-        """
-        waits: tuple[float, ...] = _UNREACHABLE_WAITS
-        n_failures = 0
-        while True:
-            lost: ClientError = Unreachable(f"{self._url} ends every stream of events at once; look at its log")
-            try:
-                for read in self._read_events(after):
-                    waits, n_failures, after = _RECONNECT_WAITS, 0, read.event_id
-                    if read.happened is not None:
-                        yield read.happened
-            except ClientError as error:
-                if not _waits(error, is_safe=True):
-                    raise
-                lost = error
-            if n_failures == len(waits) or not self._is_patient:
-                raise lost
-            self._sleep(waits[n_failures])
-            n_failures += 1
-
-    def _read_events(self, after: int | None) -> Iterator[Read]:
-        headers = {} if after is None else {"Last-Event-ID": str(after)}
-        with _connecting(self._url), self._http.stream("GET", "/v1/events", headers=headers) as response:
-            if response.is_error:
-                response.read()
-                raise _refusal(response)
-            try:
-                yield from read_events(response.iter_lines())
-            except (ValueError, LookupError):
-                raise _no_spezia(response) from None
-
     def trials_csv(self, name: str) -> str:
         """Return all trials of a study as a CSV table, which a spreadsheet takes for no formulas."""
         return str(self._insist(partial(self._send, "GET", f"{_study(name)}/trials.csv"), is_safe=True).text)
@@ -344,30 +302,26 @@ class Calls:
 
         return _read(Dataset, self._insist(send, is_safe=False))
 
-    def preview(self, sha256: str, task: Task | None = None, wait_seconds: float = 60.0) -> Preview:
-        """Return the columns and the first rows of an uploaded data set, and what it seems to be for.
+    def upload_model(self, folder: Path) -> UploadedModel:
+        """Upload a pretrained model: weights, config and tokenizer in ``folder``, whose other files stay behind.
+
+        The reply's ``reference`` is what a study names as its model.
+        """
+        files = {path.name: path for path in sorted(folder.iterdir()) if FILE_NAME.fullmatch(path.name)}
+
+        def send() -> httpx2.Response:
+            return self._send("POST", "/v1/models", content=tar(files, "model"))
+
+        return _read(UploadedModel, self._insist(send, is_safe=False))
+
+    def preview(self, sha256: str, task: Task | None = None) -> Preview:
+        """Return the columns and the first rows of an uploaded CSV or JSONL file, and what it seems to be for.
 
         Args:
-            sha256: Of the upload's reply.
-            task: The task whose columns are wanted; ``None``: any.
-            wait_seconds: Time to wait for the worker that reads a Parquet file.
-
-        Raises:
-            NotReady: No worker is connected, or none has read the file in that time.
+            sha256: of the upload's reply.
+            task: the task whose columns are wanted; ``None``: any.
         """
-        asked = {} if task is None else {"task": task}
-        send = partial(self._send, "GET", f"/v1/datasets/{sha256}/preview", params=asked)
-        left = wait_seconds
-        while True:
-            answer = self._insist(send, is_safe=True)
-            if answer.status_code != HTTPStatus.ACCEPTED:
-                return _read(Preview, answer)
-            awaited = _read(PreviewAwaited, answer)
-            if not awaited.n_workers or left <= 0:
-                raise NotReady(f"there is no preview of {PREFIX}{sha256} yet: {awaited.detail}")
-            pause = float(answer.headers["Retry-After"])
-            self._sleep(pause)
-            left -= pause
+        return self._get(Preview, f"/v1/datasets/{sha256}/preview", task=task)
 
     def download_model(self, name: str, target: Path) -> Path:
         """Write the best trial's model to the file ``target``: a tar of a folder that ``from_pretrained`` opens."""
@@ -456,7 +410,7 @@ def _waits(error: ClientError, *, is_safe: bool) -> tuple[float, ...]:
     """Seconds to wait before each further try after an error; none where trying again is no use, or not safe."""
     if isinstance(error, SpeziaError) and error.problem.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _TOO_FREQUENT_WAITS
-    if not is_safe or isinstance(error, NoSpezia):
+    if not is_safe:
         return ()
     if isinstance(error, SpeziaError):
         return _UNAVAILABLE_WAITS if error.problem.status in _UNAVAILABLE else ()
@@ -480,14 +434,10 @@ def _read(model: type[Body], response: httpx2.Response) -> Body:
     try:
         return model.model_validate_json(response.content)
     except ValidationError:
-        raise _no_spezia(response) from None
-
-
-def _no_spezia(response: httpx2.Response) -> NoSpezia:
-    return NoSpezia(
-        f"what answers at {response.url.copy_with(path='/', query=None)} is no Spezia, or one of another version; "
-        "check the address, and that client and service have the same version"
-    )
+        raise NoSpezia(
+            f"what answers at {response.url.copy_with(path='/', query=None)} is no Spezia, or one of another version; "
+            "check the address, and that client and service have the same version"
+        ) from None
 
 
 def _refusal(response: httpx2.Response) -> SpeziaError:

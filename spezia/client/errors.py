@@ -4,7 +4,6 @@ ClientError
 ├── SpeziaError     the service answered with a problem
 ├── NoSpezia        something else than a service answered
 ├── BadModel        what the service sent is no model
-├── NotReady        what was asked for is not there yet
 └── Unreachable     nobody answered
 """
 
@@ -21,10 +20,6 @@ class Unreachable(ClientError):
 
 class BadModel(ClientError):
     """The archive that should hold a model holds something else; nothing of it is kept."""
-
-
-class NotReady(ClientError):
-    """What was asked for is not there yet; the message says what is waited for."""
 
 
 class NoSpezia(ClientError):

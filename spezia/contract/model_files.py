@@ -1,5 +1,7 @@
 """The files of a model: which ones make it up, what those of a trial may be called, and how the service lists them."""
 
+from datetime import datetime
+
 from spezia.contract.wire import Count, Reply
 
 FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)?$"
@@ -29,3 +31,18 @@ class ArtifactList(Reply):
 
     artifacts: list[Artifact]
     """Files of the trial's model; empty where its model is not kept."""
+
+
+class UploadedModel(Reply):
+    """A pretrained model that was uploaded, which studies of its owner may name."""
+
+    reference: str
+    """Name of the model in a spec, to be given as ``model.name``."""
+    sha256: str
+    """SHA-256 over the names of its files and the SHA-256 of each, in hexadecimal."""
+    size_bytes: Count
+    """Size of all files together, in bytes."""
+    files: list[Artifact]
+    """Its files, by name."""
+    uploaded_at: datetime
+    """Time of the owner's first upload of this content."""

@@ -31,6 +31,7 @@ class Code(StrEnum):
     REPLAY_NOT_FOUND = "replay-not-found"
     KEY_REUSED = "idempotency-key-reused"
     DATASET_NOT_FOUND = "dataset-not-found"
+    MODEL_NOT_FOUND = "model-not-found"
     NO_PREVIEW = "no-preview"
     WEBHOOK_NOT_FOUND = "webhook-not-found"
     TOO_FEW_TRIALS = "too-few-trials"

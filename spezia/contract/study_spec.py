@@ -85,7 +85,8 @@ class Model(Wire):
     """The pretrained model that a study fine-tunes."""
 
     name: Text
-    """Directory of the model under a folder that workers may read, or its name on the Hugging Face hub."""
+    """Directory of the model under a folder that workers may read, ``sha256:…`` of an uploaded model, or its name on
+    the Hugging Face hub."""
     revision: Text | None = None
     """Commit, tag or branch on the hub; when absent, the newest commit. All trials use the commit that was found when
     the study was prepared."""

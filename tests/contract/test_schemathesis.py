@@ -40,6 +40,7 @@ RULES_BEYOND_JSON_SCHEMA = {
     "GET /v1/studies/{name}/plots/{kind}": "an objective that the study has not",
     "POST /v1/webhooks": "a private address, the name of a study that is not there",
     "POST /v1/datasets": "what a CSV, JSONL or Parquet file is",
+    "POST /v1/models": "what a tar of a model is",
     "POST /v1/workers": "whole numbers written 3.0, an old protocol",
     "POST /v1/workers/{worker_id}/dispatch": "whole numbers written 3.0",
     "POST /v1/leases/heartbeat": "whole numbers written 3.0",

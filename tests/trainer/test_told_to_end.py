@@ -54,7 +54,7 @@ Way = Literal["pipe", "signal", "both"]
 
 ENDPOINTS = {
     *("workers", "dispatch", "heartbeat", "report", "log", "artifacts", "tell", "release", "model", "datasets"),
-    "checkpoint",
+    *("checkpoint", "pretrained"),
 }
 HANG = {"hang": True}
 FINAL = {"evaluate": 0.5, "final": True}
@@ -78,6 +78,14 @@ def on_uploaded_data() -> Assignment:
 
 
 SENT = SentCheckpoint(size_bytes=1, sha256="0" * 64)
+
+
+def on_an_uploaded_model() -> Assignment:
+    assert SPEC.model is not None
+    model = SPEC.model.model_copy(update={"name": f"sha256:{'0' * 64}"})
+    return assignment(spec=SPEC.model_copy(update={"model": model}))
+
+
 CALLS = {
     "register": Call("workers", None),
     "dispatch": Call("dispatch", None),
@@ -92,6 +100,7 @@ CALLS = {
     "model": Call("model", assignment("score")),
     "data set": Call("datasets", on_uploaded_data()),
     "checkpoint": Call("checkpoint", assignment(resume=Resume(attempt=1, step=1, sent=SENT))),
+    "pretrained model": Call("pretrained", on_an_uploaded_model()),
 }
 ALL = list(itertools.product(CALLS, get_args(Fault), get_args(Way)))
 QUICK = [ALL[12 * index + 5 * index % 12] for index in range(len(CALLS))]

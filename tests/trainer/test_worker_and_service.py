@@ -23,7 +23,7 @@ from tests import fake_engine
 from tests.trainer import tiny
 from trainer.cli import engine_command
 from trainer.supervisor.client import ServiceClient
-from trainer.supervisor.dataset_downloads import cache_folder
+from trainer.supervisor.download_cache import downloads_folder
 from trainer.supervisor.supervisor import Limits, Supervisor, Terminated
 
 FAKE = f"{sys.executable} -P {fake_engine.__file__}"
@@ -174,7 +174,7 @@ def test_uploaded_data_trains_as_a_file_does(
     }
     assert httpx2.post(f"{server}/v1/studies", json=spec | {"name": "file"}).status_code == 201
     study = spec | {"name": "upload", "data": spec["data"] | uploaded}
-    with search(server, REAL, study, [pristine, cache_folder()]) as http:  # one worker for both
+    with search(server, REAL, study, [pristine, downloads_folder()]) as http:  # one worker for both
         shown = [http.get(f"/{name}").json() for name in ("file", "upload")]
         best = [http.get(f"/{name}/best").json()["value"] for name in ("file", "upload")]
     assert [one["state"] for one in shown] == ["complete"] * 2

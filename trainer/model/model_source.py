@@ -11,6 +11,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from spezia.contract.model_files import IDENTITY
+from spezia.contract.model_rules import code_in_config, identity
 from trainer.data.allowed_paths import describe_search, find_allowed
 from trainer.data.hub_errors import HUB_ERRORS, describe_hub_error
 from trainer.errors import ConfigError
@@ -126,9 +127,9 @@ def _check_files(name: str, directory: Path) -> None:
             raise ConfigError(f"model.name: {file} is not JSON ({error}); save the model again") from error
         if isinstance(content, dict) and "quantization_config" in content:
             raise _quantised(name, file, content["quantization_config"])
-        if _mentions_auto_map(content):
+        if field := code_in_config(content):
             raise ConfigError(
-                f"model.name: {name} asks to run code of its own (auto_map in {file.name}), which a worker "
+                f"model.name: {name} asks to run code of its own ({field} in {file.name}), which a worker "
                 "never does; take a model whose architecture is part of transformers"
             )
 
@@ -149,17 +150,8 @@ def _quantised(name: str, file: Path, settings: object) -> ConfigError:
     )
 
 
-def _mentions_auto_map(content: object) -> bool:
-    if isinstance(content, dict):
-        return "auto_map" in content or any(map(_mentions_auto_map, content.values()))
-    return isinstance(content, list) and any(map(_mentions_auto_map, content))
-
-
 def _hash_files(directory: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted({file for pattern in IDENTITY for file in directory.glob(pattern)}):
-        digest.update(f"{file.name}\0{_hash_file(file)}\n".encode())
-    return digest.hexdigest()
+    return identity({file.name: _hash_file(file) for pattern in IDENTITY for file in directory.glob(pattern)})
 
 
 def _hash_file(file: Path) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from spezia.contract.parquet_head import HeadOutcome
+from spezia.contract.model_files import UploadedModel
 from spezia.contract.problem import Code, Problem
 from spezia.contract.protocol import (
     TOKEN_HEADER,
@@ -101,10 +101,6 @@ class ServiceClient:
         patient = httpx2.Timeout(connect=5.0, read=request.wait_seconds + 10.0, write=10.0, pool=5.0)
         return self._post(f"/v1/workers/{worker_id}/dispatch", request, Dispatch, timeout=patient)
 
-    def tell_head(self, worker_id: str, sha256: str, outcome: HeadOutcome) -> None:
-        """Hand in what was found at the beginning of a Parquet file."""
-        self._call("POST", f"/v1/workers/{worker_id}/heads/{sha256}", outcome.model_dump_json().encode())
-
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases; a lost one is named in the reply, not raised."""
         return self._post("/v1/leases/heartbeat", request, HeartbeatReply)
@@ -142,6 +138,14 @@ class ServiceClient:
     def fetch_dataset(self, sha256: str, destination: Path) -> str:
         """Stream an uploaded data set to ``destination``, and return its media type."""
         return str(self._fetch(f"/v1/datasets/{sha256}", destination)["Content-Type"])
+
+    def describe_pretrained(self, lease: HeldLease) -> UploadedModel:
+        """Describe the uploaded model that the study of ``lease`` fine-tunes."""
+        return _read(UploadedModel, self._call("GET", f"/v1/leases/{lease.lease_id}/pretrained", b"", lease=lease))
+
+    def fetch_pretrained_file(self, lease: HeldLease, name: str, destination: Path) -> None:
+        """Stream a file of the uploaded model that the study of ``lease`` fine-tunes to ``destination``."""
+        self._fetch(f"/v1/leases/{lease.lease_id}/pretrained/{name}", destination, lease)
 
     def upload_checkpoint(self, wanted: WantedCheckpoint, chunks: Iterable[bytes]) -> None:
         """Stream a checkpoint to the service that another worker waits for."""

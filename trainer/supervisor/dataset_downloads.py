@@ -4,6 +4,7 @@ The engine knows no HTTP: in what it is handed, ``sha256:…`` has become the pa
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -12,15 +13,9 @@ from spezia.common.write_durably import sync
 from spezia.contract.dataset import MEDIA_TYPES, PREFIX
 from spezia.contract.protocol import Assignment
 from trainer.supervisor.client import ServiceUnavailable
-from trainer.user_cache import user_cache
 
 Fetch = Callable[[str, Path], str]
 """Writes the data set of a hash to a path, and returns its media type."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of downloads, for all workers of this user; names are hashes, so nothing goes stale."""
-    return user_cache() / "datasets"
 
 
 def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assignment:
@@ -37,21 +32,16 @@ def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assign
     uploaded = {field: name for field, name in named.items() if name is not None and name.startswith(PREFIX)}
     if not uploaded:
         return assignment
-    local = {field: str(local_file(name.removeprefix(PREFIX), cache, fetch)) for field, name in uploaded.items()}
+    local = {field: str(_local(name.removeprefix(PREFIX), cache, fetch)) for field, name in uploaded.items()}
     spec = assignment.spec.model_copy(update={"data": data.model_copy(update=local)})
     return assignment.model_copy(update={"spec": spec})
 
 
-def local_file(sha256: str, cache: Path, fetch: Fetch) -> Path:
-    """Return the path of an uploaded data set under ``cache``, downloaded where it is not there.
-
-    Raises:
-        ServiceRefused: the service does not hand it out.
-        ServiceUnavailable: what came does not have the hash that names it, or nothing came; to be tried again.
-    """
+def _local(sha256: str, cache: Path, fetch: Fetch) -> Path:
     for form in MEDIA_TYPES:
-        if (cache / f"{sha256}.{form}").exists():
-            return cache / f"{sha256}.{form}"
+        if (found_before := cache / f"{sha256}.{form}").exists():
+            os.utime(found_before)  # by which a full cache knows what was used longest ago
+            return found_before
     cache.mkdir(parents=True, exist_ok=True)
     partial = cache / f".{sha256}.{uuid4().hex}"
     try:

@@ -23,7 +23,6 @@ from spezia.contract.protocol import (
     PROTOCOL,
     Assignment,
     Directive,
-    Dispatch,
     DispatchRequest,
     HeldLease,
     PrepareAssignment,
@@ -40,12 +39,13 @@ from trainer.supervisor.attempt import Attempt, Terminated
 from trainer.supervisor.checkpoint_downloads import fetch_checkpoint
 from trainer.supervisor.checkpoint_sender import CheckpointSender
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
-from trainer.supervisor.dataset_downloads import cache_folder, local_file, with_local_data
+from trainer.supervisor.dataset_downloads import with_local_data
 from trainer.supervisor.delivery import Delivery
+from trainer.supervisor.download_cache import DownloadCache, downloads_folder, uploads_of
 from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, WorkerBroken
 from trainer.supervisor.heartbeat import Heartbeat
-from trainer.supervisor.read_parquet_head import read_parquet_head
+from trainer.supervisor.model_downloads import with_local_model
 from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.supervisor.scratch import scratch_folder, sweep_scratch
 from trainer.supervisor.spool import Spool
@@ -88,6 +88,7 @@ class Supervisor:
         worker_id: str,
         limits: Limits = Limits(),
         checkpoints: CheckpointFolder | None = None,
+        downloads: DownloadCache | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -96,11 +97,13 @@ class Supervisor:
         Args:
             engine_command: command line of an engine.
             checkpoints: folder of the engine's checkpoints; without it, trials that are interrupted begin anew.
+            downloads: what was fetched from the service; without it, that of this user.
         """
         self._client = client
         self._engine_command = engine_command
         self._checkpoints = checkpoints
         self._sender = CheckpointSender(client, checkpoints) if checkpoints else None
+        self._downloads = downloads or DownloadCache(downloads_folder())
         self._versions: dict[str, str] = {}
         self._attempt: Attempt | None = None
         self._terminating: str | None = None
@@ -188,18 +191,14 @@ class Supervisor:
             self._end_if_told()
             self._ready_engine()  # a new one starts up while we wait for work
             try:
-                found = self._ask()
+                assignments = self._ask()
             except WorkerUnknown:
                 self._register(registration)
                 continue
-            if found.to_read:
-                self._read_head(found.to_read.sha256)
-                idle_since = self._clock()
-                continue
-            if not found.assignments:
+            if not assignments:
                 self._end_if_idle(idle_since)
                 self._sleep(next(waits()))
-            for assignment in found.assignments:
+            for assignment in assignments:
                 with bound_contextvars(**_log_fields(assignment)):
                     self._carry_out(assignment)
                 idle_since = self._clock()
@@ -214,20 +213,10 @@ class Supervisor:
         if limit is not None and self._clock() - since >= limit:
             raise Terminated(f"no work for {limit:g} s")
 
-    def _ask(self) -> Dispatch:
+    def _ask(self) -> list[Assignment]:
         held = self._checkpoints.held(self._versions) if self._checkpoints else []
         request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds, checkpoints=held)
-        return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request))
-
-    def _read_head(self, sha256: str) -> None:
-        """Read the beginning of a Parquet file, and hand it in; what fails here is left to another worker."""
-        _LOG.info("reading the beginning of sha256:%s", sha256)
-        try:
-            path = self._retry.insist(lambda: local_file(sha256, cache_folder(), self._client.fetch_dataset))
-            outcome = read_parquet_head(path)
-            self._retry.insist(lambda: self._client.tell_head(self._worker_id, sha256, outcome))
-        except (ServiceRefused, OSError) as error:
-            _LOG.error("sha256:%s was not read: %s", sha256, error)
+        return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request)).assignments
 
     def _describe(self, hello: Hello) -> WorkerRegistration:
         return WorkerRegistration(
@@ -283,7 +272,7 @@ class Supervisor:
         self._held = HeldLease(lease_id=assignment.lease_id, token=assignment.token)
         self._heartbeat.hold(self._held)
         try:
-            with scratch_folder() as directory:
+            with scratch_folder() as directory, self._downloads.holding(uploads_of(assignment)):
                 self._complete(assignment, self._ready_engine(), directory)
         except LeaseLost:
             _LOG.warning("%s: no longer ours, dropped", _name(assignment))
@@ -302,7 +291,7 @@ class Supervisor:
         engine.log.start()
         delivery = Delivery(assignment, engine.log, client=self._client, retry=self._retry, clock=self._clock)
         try:
-            local = self._retry.insist(lambda: with_local_data(assignment, cache_folder(), self._client.fetch_dataset))
+            local = self._retry.insist(lambda: self._with_downloads(assignment))
             delivery.fetch_model(directory)
             if not self._has_fetched_checkpoint(assignment):
                 return
@@ -328,6 +317,11 @@ class Supervisor:
             self._deliver(assignment, attempt.run(directory), delivery, directory)
         finally:
             self._attempt = None
+
+    def _with_downloads(self, assignment: Assignment) -> Assignment:
+        """Return the assignment with paths of this machine for all that was uploaded to the service."""
+        local = with_local_data(assignment, self._downloads.folder, self._client.fetch_dataset)
+        return with_local_model(local, self._downloads.folder, self._client)
 
     def _deliver(self, assignment: Assignment, ending: Ending, delivery: Delivery, directory: Path) -> None:
         failure = ending.failure

@@ -1,4 +1,4 @@
-"""The files that a database names: models and data sets that were uploaded, each known by its hash."""
+"""The files that a database names: of trials' models, and of uploaded models and data sets, each known by its hash."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from service.store import artifacts, datasets
+from service.store import artifacts, datasets, pretrained
 from service.store.store import Store
 from spezia.common.write_durably import make_folder_durably, rename_durably, write_durably
 
@@ -30,10 +30,15 @@ def kept_files(store: Store) -> list[KeptFile]:
     Those of a model that a worker is still uploading are not among them.
     """
     with store.reading() as tx:
-        models, data = artifacts.all_files(tx), datasets.all_of(tx)
+        models, data, uploaded = artifacts.all_files(tx), datasets.all_of(tx), pretrained.all_of(tx)
     named = [(f"artifacts/{row.lease_id}/{row.file}", row) for row in models if row.is_visible]
     named += [(f"datasets/{row.sha256}", row) for row in data]
-    return [KeptFile(path=path, size_bytes=row.size_bytes, sha256=row.sha256) for path, row in named]
+    kept = [KeptFile(path=path, size_bytes=row.size_bytes, sha256=row.sha256) for path, row in named]
+    return kept + [
+        KeptFile(path=f"models/{model.sha256}/{file.file}", size_bytes=file.size_bytes, sha256=file.sha256)
+        for model in uploaded
+        for file in model.files
+    ]
 
 
 def copy_files(files: Iterable[KeptFile], source: Path, target: Path) -> list[KeptFile]:

@@ -6,7 +6,7 @@ from service.errors import Invalid, StudyExists, StudyNotFound
 from service.failpoints import failpoint
 from service.lifecycle.studies.plan_study import PlannedStudy
 from service.lifecycle.studies.warm_start import check_warm_start
-from service.store import datasets, studies
+from service.store import datasets, pretrained, studies
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -24,7 +24,8 @@ def create_study(store: Store, planned: PlannedStudy) -> tuple[str, bool]:
     changed since: both what was posted and what it is now are the same spec.
 
     Raises:
-        Invalid: Nobody has uploaded a data set of the study, or it cannot begin with trials of a study that it names.
+        Invalid: Nobody has uploaded a data set of the study, its owner has not uploaded the model, or it cannot begin
+            with trials of a study that it names.
         StudyExists: The name belongs to somebody else's study, or to one of another spec: the fields that differ
             are named.
     """
@@ -76,6 +77,11 @@ def _check_uploads(tx: Transaction, spec: StudySpec) -> None:
         for field, sha256 in uploads.items()
         if sha256 in missing
     ]
+    name = spec.model.name if spec.model else ""
+    if name.startswith(PREFIX) and pretrained.find(tx, name.removeprefix(PREFIX)) is None:
+        errors.append(
+            FieldProblem(field="model.name", message="you have uploaded no such model; POST it to /v1/models")
+        )
     if errors:
         raise Invalid(*errors)
 

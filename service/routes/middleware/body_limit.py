@@ -11,7 +11,7 @@ from spezia.contract.problem import Code
 MAX_BODY_BYTES = 1 << 20
 """Size of the largest body of a call that uploads no file."""
 _TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes; shorten it"
-_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/(artifacts/.+|checkpoint)|/v1/datasets")
+_FILE_UPLOAD = re.compile(r"/v1/leases/[^/]+/(artifacts/.+|checkpoint)|/v1/(datasets|models)")
 """Calls whose bodies are streamed to the disk, each with a limit of its own."""
 
 

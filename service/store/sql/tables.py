@@ -54,7 +54,7 @@ STALE = text("is_stale")
 """What an index of summaries is of, likewise."""
 
 UNANSWERED = text("ended_at IS NULL")
-"""What indexes of replays and of heads of Parquet files are of, likewise."""
+"""What an index of replays is of, likewise."""
 
 PRUNING = text("should_prune")
 """What an index of evaluations is of, likewise."""
@@ -259,22 +259,6 @@ replay = Table(
     Index("replay_unanswered", "requested_at", sqlite_where=UNANSWERED, postgresql_where=UNANSWERED),
 )
 
-# The beginning of each uploaded Parquet file that somebody has asked for, as a worker has read it.
-parquet_head = Table(
-    "parquet_head",
-    metadata,
-    Column("sha256", String(64), primary_key=True),
-    Column("requested_at", Instant, nullable=False),
-    # how often a worker was told to read it
-    Column("n_claims", Integer, nullable=False),
-    # until when no other worker is told to; null: none was told
-    Column("claimed_until", Instant),
-    Column("ended_at", Instant),
-    # rows or problem, as JSON; null until a worker has answered
-    Column("outcome", Text),
-    Index("parquet_head_unanswered", "requested_at", sqlite_where=UNANSWERED, postgresql_where=UNANSWERED),
-)
-
 artifact = Table(
     "artifact",
     metadata,
@@ -439,6 +423,18 @@ web_session = Table(
     Column("key_id", String(12), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False, index=True),
+)
+
+# Who has uploaded which pretrained model; the folder of one is named after the hash of names and contents of its files.
+pretrained_model = Table(
+    "pretrained_model",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    # name of the owner's keys; empty: it was uploaded without one
+    Column("owner", String(64), primary_key=True),
+    # of each its name, its size and its hash
+    Column("files", JSON, nullable=False),
+    Column("uploaded_at", Instant, nullable=False),
 )
 
 # Uploaded data sets; the file of one is named after the hash of its content.

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.models import write_card as write_card_module
 from service.lifecycle.models.write_card import write_missing_cards
-from service.routes.model_tar import tar
 from service.store.store import Store
+from spezia.common.model_tar import tar
 from tests.service.hand_worker import HandWorker, spec
 
 

@@ -23,6 +23,7 @@ from tests.service.keyed import URL, client, client_of, make_key
 STUDY = "/v1/studies/feedback"
 FILES = {
     "POST /v1/datasets",
+    "POST /v1/models",
     "PUT /v1/leases/{lease_id}/artifacts/{file}",
     "PUT /v1/leases/{lease_id}/checkpoint",
 }

@@ -19,7 +19,6 @@ FOR_ALL = {"GET /healthz", "GET /readyz", "GET /metrics"}
 FOR_WORKERS = {
     "POST /v1/workers",
     "POST /v1/workers/{worker_id}/dispatch",
-    "POST /v1/workers/{worker_id}/heads/{sha256}",
     "POST /v1/leases/heartbeat",
     "POST /v1/leases/report",
     "POST /v1/leases/{lease_id}/tell",
@@ -29,6 +28,8 @@ FOR_WORKERS = {
     "GET /v1/leases/{lease_id}/checkpoint",
     "PUT /v1/leases/{lease_id}/log",
     "GET /v1/leases/{lease_id}/model/{file}",
+    "GET /v1/leases/{lease_id}/pretrained",
+    "GET /v1/leases/{lease_id}/pretrained/{file}",
 }
 FOR_READERS_AND_WORKERS = {"GET /v1/datasets/{sha256}", "GET /v1/datasets/{sha256}/preview"}
 FOR_READERS_THOUGH_POST = {"POST /v1/studies:validate"}

@@ -1,15 +1,18 @@
 import errno
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from service.routes.model_tar import tar
 from service.search.presets.presets import PRESETS
 from spezia.cli.complete import study_names
 from spezia.cli.main import app
+from spezia.common.model_tar import tar
+from spezia.contract.dataset import Dataset
+from spezia.contract.model_files import UploadedModel
 from spezia.contract.preset import PresetList
 from spezia.contract.replay import Comparison, Verdict
 from spezia.contract.study import Study, StudyList
@@ -117,8 +120,6 @@ def test_log_and_delete(spezia: Spezia, service: ScriptedService) -> None:
     service.answers["DELETE /v1/studies/toy"] = httpx2.Response(204)
     assert spezia("log", "toy", 3).output == "one\ntwo\n"
     assert spezia("delete", "toy").output == "toy: deleted\n"
-    assert json.loads(spezia("log", "toy", 3, "--json").stdout) == {"text": "one\ntwo\n"}
-    assert json.loads(spezia("delete", "toy", "--json").stdout) == {"name": "toy"}
     assert spezia("log", "toy", 4).exit_code == 1
 
 
@@ -191,12 +192,25 @@ def test_names_of_studies_are_completed_and_without_a_service_none_are(
     assert list(study_names("to")) == []
 
 
+def test_upload_prints_the_name_of_data_or_of_a_model_for_a_study(
+    spezia: Spezia, service: ScriptedService, tmp_path: Path
+) -> None:
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    data = Dataset(reference="sha256:d", sha256="d", format="csv", size_bytes=1, uploaded_at=now)
+    model = UploadedModel(reference="sha256:m", sha256="m", files=[], size_bytes=1, uploaded_at=now)
+    service.answers |= {"POST /v1/datasets": data, "POST /v1/models": model}
+    assert spezia("upload", tmp_path / "toy.yaml").stdout == "sha256:d\n"
+    (tmp_path / "model").mkdir()
+    assert spezia("upload", tmp_path / "model").stdout == "sha256:m\n"
+    assert json.loads(spezia("upload", tmp_path / "model", "--json").stdout)["sha256"] == "m"
+    missing = spezia("upload", tmp_path / "none")
+    assert (missing.exit_code, missing.stderr) == (1, f"spezia: {tmp_path / 'none'}: No such file or directory\n")
+
+
 def test_pull_prints_the_folder_of_the_model(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:
     content = b"".join(tar({"config.json": tmp_path / "toy.yaml"}, "toy"))
     service.answers["GET /v1/studies/toy/best/model"] = httpx2.Response(200, content=content)
     assert spezia("pull", "toy", tmp_path / "model").stdout == f"{tmp_path / 'model'}\n"
-    said = json.loads(spezia("pull", "toy", tmp_path / "other", "--json").stdout)
-    assert said == {"study": "toy", "folder": str(tmp_path / "other")}
     assert (tmp_path / "model" / "config.json").exists()
     again = spezia("pull", "toy", tmp_path / "model")
     assert (again.exit_code, again.stderr) == (

@@ -9,11 +9,11 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from service.routes.model_tar import tar
 from spezia.cli import model_commands
 from spezia.cli.main import app
 from spezia.cli.model_commands import prediction_words
 from spezia.common.extras import MissingExtra
+from spezia.common.model_tar import tar
 from spezia.contract.prediction import Prediction, Tag
 from tests.service.replies import ScriptedService, make_best, make_study
 from tests.service.search.builders import make_spec

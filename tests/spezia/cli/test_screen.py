@@ -153,6 +153,7 @@ COMMANDS: dict[str, list[str]] = {
     "best": ["toy"],
     "trials": ["toy"],
     "log": ["toy", "1"],
+    "upload": ["toy.yaml"],
     "pull": ["toy", "model"],
     "predict": ["toy", "a text"],
     "clone": ["toy", "toys", "--set", "n_trials=3"],
@@ -169,7 +170,7 @@ COMMANDS: dict[str, list[str]] = {
 
 OPTIONS = {
     "best": ["--json", "--verbose"],
-    "log": ["--follow", "--json"],
+    "log": ["--follow"],
     "studies": ["--json"],
     "trials": ["--csv", "--json"],
     "watch": ["--json"],
@@ -179,9 +180,10 @@ CASES = [
     (command, option)
     for command in COMMANDS
     for option in ["", *OPTIONS.get(command, [])]
-    if command not in ("pull", "predict")
+    if command not in ("upload", "pull", "predict")
 ]
-"""All but `pull`, which prints its own argument, and `predict`: tests/spezia/cli/test_predict.py."""
+"""All but `upload`, which prints a hash, `pull`, which prints its own argument, and `predict`, which has a file of its
+own: tests/spezia/cli/test_predict.py."""
 
 
 @pytest.mark.parametrize(("command", "option"), CASES)
@@ -195,7 +197,7 @@ def test_every_command_shows_hostile_text_as_text(
     assert ended.exit_code == 0, ended.output
     assert is_harmless(ended.output)
     if "--json" in options:
-        for document in ended.stdout.splitlines() if command in ("watch", "log") else [ended.stdout]:
+        for document in ended.stdout.splitlines() if command == "watch" else [ended.stdout]:
             json.loads(document)
     elif command != "delete":
         assert "[bold]c[/bold] :skull:" in " ".join(ended.output.split()) or command in ("studies", "workers")

@@ -1,13 +1,14 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from spezia.client import Client, NotReady, SpeziaError, Unreachable
-from spezia.contract.preview import Preview, PreviewAwaited
+from spezia.client import Client, SpeziaError, Unreachable
+from spezia.contract.model_files import UploadedModel
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.study import StudyList
 from spezia.contract.study_spec import StudyChange
@@ -31,38 +32,6 @@ def test_a_study_is_created_and_read_back() -> None:
         assert client.post_study(study.spec) == study
         assert client.get_study("toy") == study
     assert service.requests[0].content == study.spec.model_dump_json().encode()
-
-
-def test_a_preview_waits_for_the_worker_that_reads_the_file() -> None:
-    shown = Preview(
-        format="parquet", separator=None, columns=[], n_columns=0, rows=[], n_rows_read=0, is_whole=True, n_rows=0,
-        guess=None, no_guess="there is nothing",
-    )  # fmt: skip
-    n_asked = 0
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        nonlocal n_asked
-        n_asked += 1
-        if n_asked > 3:
-            return httpx2.Response(200, content=shown.model_dump_json())
-        awaited = PreviewAwaited(n_workers=2, detail="a worker is reading the file")
-        return httpx2.Response(202, content=awaited.model_dump_json(), headers={"Retry-After": "2"})
-
-    slept: list[float] = []
-    client = connect(ScriptedService({f"GET /v1/datasets/{'0' * 64}/preview": answer}), slept)
-    with pytest.raises(NotReady, match="a worker is reading"):
-        client.preview("0" * 64, wait_seconds=2.0)
-    assert (n_asked, slept) == (2, [2.0])
-    assert client.preview("0" * 64, "causal-lm") == shown
-
-
-def test_a_preview_for_which_there_is_no_worker_is_not_waited_for() -> None:
-    awaited = PreviewAwaited(n_workers=0, detail="none is connected")
-    response = httpx2.Response(202, content=awaited.model_dump_json(), headers={"Retry-After": "1"})
-    client = connect(ScriptedService({f"GET /v1/datasets/{'0' * 64}/preview": response}), slept := [])
-    with pytest.raises(NotReady, match="none is connected"):
-        client.preview("0" * 64)
-    assert slept == []
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "stop", "cancel"])
@@ -179,6 +148,22 @@ def test_writes_without_a_key_are_not_repeated(tmp_path: Path) -> None:
         with pytest.raises(SpeziaError, match="503"):
             write()
     assert len(service.requests) == 3
+
+
+def test_of_a_models_folder_the_model_is_sent_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("model.safetensors", "config.json", "tokenizer.json", "training_args.bin", "README.md", "modeling.py"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "checkpoint-1").mkdir()
+    sent: list[bytes] = []
+
+    def take(request: httpx2.Request) -> UploadedModel:
+        sent.append(request.read())
+        now = datetime(2026, 11, 27, tzinfo=UTC)
+        return UploadedModel(reference="sha256:0", sha256="0", size_bytes=0, files=[], uploaded_at=now)
+
+    assert connect(ScriptedService({"POST /v1/models": take})).upload_model(tmp_path).reference == "sha256:0"
+    with tarfile.open(fileobj=io.BytesIO(sent[0])) as archive:
+        assert archive.getnames() == ["model/config.json", "model/model.safetensors", "model/tokenizer.json"]
 
 
 def test_nothing_is_repeated_for_ever() -> None:

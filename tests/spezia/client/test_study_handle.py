@@ -5,11 +5,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.routes.model_tar import tar
 from spezia import Client, SpeziaError, StudyChange, StudyHandle
 from spezia.client import figure, study_handle, trials_dataframe
 from spezia.common.extras import MissingExtra
 from spezia.common.home_lock import hold
+from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.failure import Failure
 from spezia.contract.plot import Figure

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.routes.model_tar import tar
 from spezia import Client
 from spezia.client.errors import BadModel
 from spezia.client.unpack_model import unpack_model
+from spezia.common.model_tar import tar
 from tests.service.replies import ScriptedService
 
 

@@ -22,6 +22,7 @@ from service.store.sql.engine import open_engine
 from service.store.store import Store
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
+from tests.service.stories.test_pretrained import GOOD, tarred
 
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For what is the same on both databases."""
@@ -30,7 +31,7 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 
 @pytest.fixture
 def lived(http: TestClient, worker: HandWorker, settings: Settings) -> Store:
-    """A store after a study with a kept model, an uploaded data set, and a trial that a worker holds."""
+    """A store after a study with a kept model, uploads of data and of a model, and a trial that a worker holds."""
     assert http.post("/v1/studies", json=spec()).status_code == 201
     worker.prepare()
     held = worker.take()
@@ -40,6 +41,7 @@ def lived(http: TestClient, worker: HandWorker, settings: Settings) -> Store:
     assert worker.finish(held).status_code == 200
     worker.take()
     assert http.post("/v1/datasets", content=b"text,label\na,b\n").status_code == 201
+    assert http.post("/v1/models", content=tarred(GOOD)).status_code == 201
     store: Store = http.app.state.parts.store
     return store
 
@@ -69,7 +71,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 def kept(folder: Path) -> dict[str, bytes]:
     return {
-        name: content for name, content in files_below(folder).items() if name.startswith(("artifacts", "datasets"))
+        name: content
+        for name, content in files_below(folder).items()
+        if name.startswith(("artifacts", "datasets", "models"))
     }
 
 
@@ -77,7 +81,7 @@ def test_a_backup_that_is_restored_has_the_same_rows_and_files_and_no_lease(
     lived: Store, settings: Settings, fresh: Store, tmp_path: Path
 ) -> None:
     backup = back_up(lived, settings.files, tmp_path / "backup")
-    assert (backup.n_files, backup.missing) == (3, [])
+    assert (backup.n_files, backup.missing) == (3 + len(GOOD), [])
     before = kept(settings.files)
     restored, copied = restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=False)
     assert (restored, copied.n_files) == (backup, 3)
@@ -106,7 +110,7 @@ def test_a_file_that_goes_with_its_study_has_the_database_backed_up_anew(
     monkeypatch.setattr(backing_up, "copy_files", delete_first)
     backup = back_up(lived, settings.files, tmp_path / "backup")
     assert deleted == [204]
-    assert (backup.n_files, backup.missing) == (1, [])
+    assert (backup.n_files, backup.missing) == (1 + len(GOOD), [])
 
 
 @on_sqlite
@@ -116,7 +120,7 @@ def test_a_file_that_was_lost_before_is_named_and_the_rest_can_be_restored(
     lost = next(file for file in kept_files(lived) if file.path.endswith("config.json"))
     (settings.files / lost.path).write_bytes(b"[]")
     backup = back_up(lived, settings.files, tmp_path / "backup")
-    assert (backup.n_files, backup.missing) == (2, [lost.path])
+    assert (backup.n_files, backup.missing) == (2 + len(GOOD), [lost.path])
     with pytest.raises(NotCopied, match=r"1 files that the database names are missing or damaged .*config\.json"):
         restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=False)
 

@@ -30,7 +30,7 @@ def _member(archived_name: str, file: BinaryIO) -> Iterator[bytes]:
     member = tarfile.TarInfo(archived_name)
     status = os.fstat(file.fileno())
     member.size, member.mtime = status.st_size, int(status.st_mtime)
-    yield member.tobuf(tarfile.PAX_FORMAT)
+    yield member.tobuf(tarfile.GNU_FORMAT)
     while chunk := file.read(CHUNK_BYTES):
         yield chunk
     yield bytes(-member.size % tarfile.BLOCKSIZE)

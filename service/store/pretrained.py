@@ -1,0 +1,62 @@
+"""All statements on `pretrained_model`: who has uploaded which. The folder of one is named after its SHA-256."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, select
+
+from service.store.sql.tables import pretrained_model
+from service.store.sql.upsert import insert_of
+from service.store.transaction import Transaction
+from spezia.contract.dataset import PREFIX
+from spezia.contract.model_files import Artifact, UploadedModel
+
+
+def add(tx: Transaction, sha256: str, files: Sequence[Artifact]) -> bool:
+    """Note that the viewer has uploaded a model; ``False`` if they had before."""
+    row = {
+        "sha256": sha256,
+        "owner": tx.viewer.owner if tx.viewer else "",
+        "files": [file.model_dump() for file in files],
+        "uploaded_at": tx.now,
+    }
+    statement = insert_of(tx.connection, pretrained_model).values(**row).on_conflict_do_nothing()
+    return tx.connection.execute(statement.returning(pretrained_model.c.sha256)).first() is not None
+
+
+def find(tx: Transaction, sha256: str) -> UploadedModel | None:
+    """Return a model that the viewer has uploaded, or anybody if they see all; ``None``: there is none."""
+    if tx.viewer is None or tx.viewer.sees_all:
+        return find_of_anybody(tx, sha256)
+    wanted = _of(sha256).where(pretrained_model.c.owner == tx.viewer.owner)
+    return _read(tx.connection.execute(wanted).first())
+
+
+def find_of_anybody(tx: Transaction, sha256: str) -> UploadedModel | None:
+    """Return a model, whoever has uploaded it; ``None``: nobody has."""
+    return _read(tx.connection.execute(_of(sha256).order_by(pretrained_model.c.uploaded_at).limit(1)).first())
+
+
+def all_of(tx: Transaction) -> list[UploadedModel]:
+    """Return all models, each once, however many people have uploaded it."""
+    rows = tx.connection.execute(select(pretrained_model).order_by(pretrained_model.c.uploaded_at.desc()))
+    return [_shown(row) for row in {row.sha256: row for row in rows}.values()]
+
+
+def _of(sha256: str) -> Any:
+    return select(pretrained_model).where(pretrained_model.c.sha256 == sha256)
+
+
+def _read(row: Row[Any] | None) -> UploadedModel | None:
+    return None if row is None else _shown(row)
+
+
+def _shown(row: Row[Any]) -> UploadedModel:
+    files = [Artifact.model_validate(file) for file in row.files]
+    return UploadedModel(
+        reference=f"{PREFIX}{row.sha256}",
+        sha256=row.sha256,
+        files=files,
+        size_bytes=sum(file.size_bytes for file in files),
+        uploaded_at=row.uploaded_at,
+    )
