@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,14 @@ from service.store.sql.migrate import newest
 from spezia.common.home_lock import hold
 
 Db = Callable[..., Result]
+
+
+@pytest.fixture
+def made(migrated_sqlite: Path, tmp_path: Path) -> Path:
+    """The home of an embedded database with the newest schema."""
+    (tmp_path / "home").mkdir()
+    copyfile(migrated_sqlite, tmp_path / "home" / "spezia.db")
+    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -58,9 +67,8 @@ def test_what_only_reads_makes_no_database(
     assert not (tmp_path / "copy.db").exists()
 
 
-def test_a_database_is_not_copied_to_itself(db: Db, tmp_path: Path) -> None:
-    db("upgrade")
-    refused = db("copy", f"sqlite:///{tmp_path / 'home' / 'spezia.db'}")
+def test_a_database_is_not_copied_to_itself(db: Db, made: Path) -> None:
+    refused = db("copy", f"sqlite:///{made / 'spezia.db'}")
     assert refused.exit_code == 1
     assert "is the database to copy from" in refused.stderr
 
@@ -72,7 +80,6 @@ def test_a_live_service_is_not_disturbed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     database = f"sqlite:///{tmp_path / 'other' / 'spezia.db'}"
-    assert db("upgrade", "--database", database).exit_code == 0
     with hold(tmp_path / ("home" if place == "home" else "other")):
         refused = db(*arguments, "--database", database)
     assert refused.exit_code == 1
@@ -81,11 +88,10 @@ def test_a_live_service_is_not_disturbed(
 
 @pytest.mark.parametrize("arguments", [["upgrade"], ["backup", "b"], ["copy", "sqlite:///copy.db"]])
 def test_a_database_of_a_newer_version_is_refused_with_what_helps(
-    db: Db, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: Db, made: Path, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    db("upgrade")
-    stamp(tmp_path / "home", "9999")
+    stamp(made, "9999")
     refused = db(*arguments)
     assert refused.exit_code == 1
     assert "a newer version of Spezia has written this database (migration 9999" in refused.stderr
@@ -93,9 +99,10 @@ def test_a_database_of_a_newer_version_is_refused_with_what_helps(
     assert "spezia db restore" in refused.stderr
 
 
-def test_a_database_of_an_older_version_is_refused_with_the_command_that_helps(db: Db, tmp_path: Path) -> None:
-    db("upgrade")
-    stamp(tmp_path / "home", "0016")
+def test_a_database_of_an_older_version_is_refused_with_the_command_that_helps(
+    db: Db, made: Path, tmp_path: Path
+) -> None:
+    stamp(made, "0016")
     assert "then `spezia db upgrade`" in db("backup", tmp_path / "b").stderr
     checked = db("check")
     assert checked.exit_code == 1

@@ -16,7 +16,7 @@ from service.lifecycle.database.check_database import check_database
 from service.lifecycle.database.copy_database import NotCopied, copy_database
 from service.lifecycle.database.kept_files import kept_files
 from service.settings import Settings, sqlite_url
-from service.store.copy_rows import first_difference, is_empty
+from service.store.copy_rows import all_tables, first_difference, is_empty
 from service.store.sql.connections import CHANNEL
 from service.store.sql.engine import open_engine
 from service.store.store import Store
@@ -163,7 +163,7 @@ def test_a_damaged_backup_changes_nothing(
     assert not (tmp_path / "files").exists()
 
 
-@on_sqlite
+@on_postgresql
 def test_nothing_is_restored_over_other_rows_unless_they_are_to_be_replaced(
     lived: Store, settings: Settings, http: TestClient, tmp_path: Path
 ) -> None:
@@ -210,6 +210,12 @@ def test_nothing_is_copied_to_a_database_that_a_service_uses(
         with pytest.raises(NotCopied, match="a service runs on the target"):
             copy_database(fresh, store, tmp_path, tmp_path)
     copy_database(fresh, store, tmp_path, tmp_path)
+
+
+def test_every_table_of_uploaded_files_is_known_to_backups() -> None:
+    of_files = {table.name for table in all_tables() if {"sha256", "size_bytes"} <= set(table.c.keys())}
+    can_be_made_again = {"sent_checkpoint"}
+    assert of_files - can_be_made_again == {"artifact", "dataset"}, "let `kept_files` list the files of a new one too"
 
 
 @on_sqlite
