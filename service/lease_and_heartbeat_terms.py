@@ -18,6 +18,12 @@ OUTAGE_SECONDS = 3 * REAP_SECONDS
 GRACE_SECONDS = LEASE_SECONDS
 """How long every live lease lasts from the end of an outage of the service."""
 
+READ_SECONDS = 60.0
+"""How long a worker that is told to read the head of a Parquet file is waited for before another one is told to."""
+
+MAX_CLAIMS = 3
+"""How many workers may go silent over one Parquet file before nobody is told to read it any more."""
+
 HOLDER_SECONDS = 60.0
 """How long a paused trial that may go on waits for the worker that has its checkpoint; then any worker may train it
 anew up to where it was."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 
+from spezia.contract.parquet_head import HeadToRead
 from spezia.contract.problem import MEDIA_TYPE, Code, Problem
 from spezia.contract.protocol import (
     TOKEN_HEADER,
@@ -107,6 +108,10 @@ class FakeService:
         self.released_with: list[dict[str, Any]] = []
         self.logs: dict[str, str] = {}
         self.artifacts: dict[str, bytes] = {}
+        self.to_read: deque[str] = deque()
+        """Hashes of Parquet files whose beginnings are handed out before assignments."""
+        self.heads: dict[str, dict[str, Any]] = {}
+        """What workers have found in them."""
 
     @property
     def transport(self) -> httpx2.MockTransport:
@@ -125,6 +130,9 @@ class FakeService:
         if path.endswith("/dispatch"):
             self.dispatches.append(json.loads(request.content))
             return self._dispatch()
+        if "/heads/" in path:
+            self.heads[path.rpartition("/")[2]] = json.loads(request.content)
+            return httpx2.Response(204)
         if path == "leases/heartbeat":
             return self._heartbeat(request)
         if path == "leases/report":
@@ -134,6 +142,8 @@ class FakeService:
         return self._lease_call(request, lease_id, what, *file)
 
     def _dispatch(self) -> httpx2.Response:
+        if self.to_read:
+            return _json(Dispatch(assignments=[], to_read=HeadToRead(sha256=self.to_read.popleft())))
         if not self.assignments and self.is_served:
             return _json(Dispatch(assignments=[]))
         if not self.assignments:

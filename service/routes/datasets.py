@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response, status
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Query, Request, Response, status
+from fastapi.responses import FileResponse, JSONResponse
 
 from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, NoPreview, TooLarge
@@ -11,16 +11,18 @@ from service.lifecycle.datasets.find_dataset import find_dataset
 from service.lifecycle.datasets.preview_dataset import preview_dataset
 from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.lifecycle.upload import Upload
+from service.routes.parameters import Sha256
 from service.routes.receive_file import receive_file
 from service.routes.responses import created, link, problems
 from service.routes.threads import FOR_UPLOADS
 from spezia.contract.dataset import MEDIA_TYPES, Dataset
-from spezia.contract.preview import Preview
+from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.tasks import Task
 
 router = APIRouter(prefix="/v1/datasets", tags=["data sets"])
 
-Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")]
+RETRY_SECONDS = 1
+"""When to ask again for a preview that a worker makes, which takes a second or two where one has nothing to do."""
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _CSV: dict[str, Any] = {
@@ -33,6 +35,13 @@ _BODY = {
         "content": {"text/csv": _CSV}
         | {MEDIA_TYPES[kind]: _BINARY for kind in ("jsonl", "parquet")}
         | dict.fromkeys(("application/gzip", "application/zip"), _BINARY),
+    }
+}
+_AWAITED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "A worker has to read the file first; ask again.",
+        "model": PreviewAwaited,
+        "headers": {"Retry-After": {"description": "Seconds until then.", "schema": {"type": "integer"}}},
     }
 }
 _SENT: dict[str, Any] = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
@@ -74,14 +83,19 @@ def get_dataset(sha256: Sha256, parts: PartsDep) -> FileResponse:
     return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])
 
 
-@router.get("/{sha256}/preview", responses=problems(DatasetNotFound, NoPreview))
+@router.get("/{sha256}/preview", response_model=Preview, responses=problems(DatasetNotFound, NoPreview) | _AWAITED)
 def get_preview(
     sha256: Sha256,
     parts: PartsDep,
     task: Annotated[Task | None, Query(description="Task whose columns are wanted; when absent, any.")] = None,
-) -> Preview:
-    """Show the columns and the first rows of a CSV or JSONL file, and guess its task and columns.
+) -> Preview | JSONResponse:
+    """Show the columns and the first rows of a data set, and guess its task and columns.
 
-    The first 64 KiB are looked at. Of a Parquet file, or a text that is no table, there is no preview.
+    The first 64 KiB are looked at. A Parquet file is read by a worker when it is first asked for; until then the answer
+    is 202 and says what is waited for. Of a text that is no table there is no preview.
     """
-    return preview_dataset(parts.store, parts.datasets, sha256, task)
+    found = preview_dataset(parts.store, parts.datasets, sha256, task)
+    if isinstance(found, Preview):
+        return found
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return JSONResponse(found.model_dump(mode="json"), status.HTTP_202_ACCEPTED, headers)

@@ -59,6 +59,8 @@ FAIL = {
 }
 SCORE = {"kind": "score", "metrics": {"test_loss": 0.43, "test_accuracy": 0.85}, "device_seconds": 1.3}
 RELEASE = {"reason": "preempted"}
+HEAD = {"head": {"lines": '{"text": "what a film", "label": "good"}', "n_columns": 2, "n_rows": 1}}
+NO_HEAD = {"problem": "is not a readable Parquet file: its footer is broken; write it again"}
 WEBHOOK = {
     "url": "https://hooks.example.com/spezia",
     "events": ["study.changed", "best.improved"],

@@ -8,6 +8,7 @@ from spezia.contract.model_files import FILE_PATTERN, MAX_FILE_LENGTH
 
 StudyName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Name of the study.")]
 Number = Annotated[int, Path(ge=0, lt=2**31, description="Number of the trial within its study, from 0.")]
+Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the content.")]
 LeaseId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of the lease, as it came with it.")]
 ModelFile = Annotated[
     str,

@@ -5,7 +5,6 @@ from time import monotonic
 
 from service.lifecycle.leases.dispatch import Found
 from service.work_signal import WorkSignal
-from spezia.contract.protocol import Assignment
 
 POLL_SECONDS = 5.0
 """How often a waiting dispatch looks without having been woken: words between services may be lost, and the time of a
@@ -21,7 +20,7 @@ async def wait_for_work(
     seconds: float,
     is_gone: Callable[[], Awaitable[bool]],
     timer: Callable[[], float] = monotonic,
-) -> list[Assignment]:
+) -> Found:
     """Look for work, and again whenever there may be some, until there is or the time is over.
 
     Args:
@@ -30,7 +29,7 @@ async def wait_for_work(
     until = timer() + seconds
     mark = work.mark()
     found = await look(True)
-    while not found.assignments and (left := until - timer()) > 0:
+    while not found.has_work and (left := until - timer()) > 0:
         is_woken = await work.wait(mark, min(POLL_SECONDS, left))
         is_left = True
         try:
@@ -42,4 +41,4 @@ async def wait_for_work(
         finally:
             if is_woken and is_left:
                 work.pass_on()
-    return found.assignments
+    return found

@@ -6,20 +6,24 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, status
 
 from service.dependencies import AdmitAgainDep, Parts, PartsDep, StoreDep
-from service.errors import Invalid, ProtocolTooOld, WorkerUnknown
+from service.errors import DatasetNotFound, Invalid, ProtocolTooOld, WorkerUnknown
+from service.lifecycle.datasets.accept_head import accept_head
 from service.lifecycle.leases.dispatch import Found, dispatch
 from service.lifecycle.workers.list_workers import list_workers
 from service.lifecycle.workers.register_worker import register_worker
 from service.routes import examples
-from service.routes.parameters import Limit, PageToken
+from service.routes.parameters import Limit, PageToken, Sha256
 from service.routes.responses import problems
 from service.routes.strict_json import WorkerRoute
 from service.routes.threads import FOR_DISPATCH, FOR_WORKERS
 from service.routes.wait_for_work import wait_for_work
+from spezia.contract.parquet_head import HeadOutcome
 from spezia.contract.protocol import Dispatch, DispatchRequest, WorkerRegistration, WorkerTerms
 from spezia.contract.workers import WorkerList
 
 router = APIRouter(prefix="/v1/workers", tags=["for workers"], route_class=WorkerRoute)
+
+WorkerId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id that the worker has registered.")]
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(ProtocolTooOld))
@@ -38,7 +42,7 @@ def get_workers(store: StoreDep, limit: Limit = 100, page_token: PageToken = Non
 
 @router.post("/{worker_id}/dispatch", responses=problems(WorkerUnknown))
 async def post_dispatch(
-    worker_id: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id that the worker has registered.")],
+    worker_id: WorkerId,
     wanted: Annotated[DispatchRequest, examples.body(one=examples.DISPATCH)],
     parts: PartsDep,
     request: Request,
@@ -55,7 +59,19 @@ async def post_dispatch(
         await admit_again()
         return False
 
-    return Dispatch(assignments=await wait_for_work(look, parts.store.work, wanted.wait_seconds, is_gone))
+    found = await wait_for_work(look, parts.store.work, wanted.wait_seconds, is_gone)
+    return Dispatch(assignments=found.assignments, to_read=found.to_read)
+
+
+@router.post("/{worker_id}/heads/{sha256}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(DatasetNotFound))
+async def post_head(
+    worker_id: WorkerId,
+    sha256: Sha256,
+    outcome: Annotated[HeadOutcome, examples.body(rows=examples.HEAD, problem=examples.NO_HEAD)],
+    store: StoreDep,
+) -> None:
+    """Tell what is at the beginning of an uploaded Parquet file; the first answer stands, and more are harmless."""
+    await FOR_WORKERS.run(accept_head, store, sha256, outcome)
 
 
 def _look(parts: Parts, worker_id: str, wanted: DispatchRequest, is_first: bool) -> Found:

@@ -1,13 +1,21 @@
 """The beginning of a file of examples on this machine, and about how many rows it has."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
+from pydantic import ValidationError
+
 from spezia.common.archives import BadArchive, Kind, open_archive
-from spezia.common.table_head import HEAD_BYTES, BadTable, TableHead, TextFormat, read_head
+from spezia.common.extras import require_trainer
+from spezia.common.table_head import HEAD_BYTES, BadTable, TableHead, TextFormat, read_head, read_parquet_lines
+from spezia.contract.parquet_head import HeadOutcome
 
 _FORMATS: dict[str, TextFormat] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl"}
+PARQUET_READER = (sys.executable, "-P", "-m", "trainer.parquet_head")
+"""Command that reads the beginning of the Parquet file that is named behind it, in a process that loads pyarrow."""
 _ARCHIVES: dict[str, Kind] = {".gz": "gzip", ".zip": "zip"}
 
 
@@ -28,16 +36,19 @@ class DataFile:
 
 
 def read_data_file(path: Path) -> DataFile:
-    """Read the beginning of a CSV, TSV or JSONL file, or of one of these in a .gz or .zip.
+    """Read the beginning of a CSV, TSV or JSONL file, or of one of these in a .gz or .zip, or of a Parquet file.
 
     Raises:
         DataFileError: it is none, or its beginning is no table.
+        MissingExtra: it is Parquet, and what reads that is not installed.
         OSError: it cannot be opened.
     """
     if path.is_dir():
         hint = "; for images in class folders see `image-classification` in docs/tasks.md" if _has_folders(path) else ""
         raise DataFileError(f"{path} is a folder; name one CSV or JSONL file of examples{hint}")
     kind = _ARCHIVES.get(path.suffix.lower())
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path)
     try:
         with path.open("rb") as file:
             if kind is None:
@@ -48,8 +59,24 @@ def read_data_file(path: Path) -> DataFile:
         table = read_head(head, form)
     except (BadArchive, BadTable) as bad:
         raise DataFileError(f"{path} {bad}") from bad
-    n_rows = len(table.rows) if table.is_whole else round(len(table.rows) * size_bytes / HEAD_BYTES)
+    n_rows = round(len(table.rows) * size_bytes / HEAD_BYTES) if table.n_rows is None else table.n_rows
     return DataFile(path=path, head=table, n_rows=n_rows)
+
+
+def _read_parquet(path: Path) -> DataFile:
+    path.open("rb").close()  # what cannot be opened is said as for other files
+    require_trainer(f"{path}: reading Parquet")
+    ended = subprocess.run([*PARQUET_READER, str(path.absolute())], capture_output=True, check=False)
+    try:
+        outcome = HeadOutcome.model_validate_json(ended.stdout)
+        if outcome.head is None:
+            raise DataFileError(f"{path} {outcome.problem}")
+        table = read_parquet_lines(outcome.head)
+    except ValidationError:
+        raise DataFileError(f"{path} ended the program that reads it (exit code {ended.returncode})") from None
+    except BadTable as bad:
+        raise DataFileError(f"{path} {bad}") from bad
+    return DataFile(path=path, head=table, n_rows=outcome.head.n_rows)
 
 
 def _unpack(path: Path, file: BinaryIO, kind: Kind) -> tuple[TextFormat, bytes, int]:
@@ -65,11 +92,9 @@ def _format(path: Path, name: str) -> TextFormat:
     if suffix in _FORMATS:
         return _FORMATS[suffix]
     if suffix == ".parquet":
-        raise DataFileError(
-            f"{path}: Parquet is read by workers alone; save it as CSV or JSONL, or write the study by hand"
-        )
+        raise DataFileError(f"{path}: the file in it is Parquet, which is packed already; unpack it and name that file")
     hint = "; save one JSON object a line and call it .jsonl" if suffix == ".json" else ""
-    raise DataFileError(f"{path}: unknown suffix {suffix!r}; use {', '.join(_FORMATS)}{hint}")
+    raise DataFileError(f"{path}: unknown suffix {suffix!r}; use {', '.join([*_FORMATS, '.parquet'])}{hint}")
 
 
 def _has_folders(path: Path) -> bool:

@@ -33,7 +33,7 @@ class InitError(ValueError):
 
 
 def init(
-    data: Annotated[Path, typer.Argument(help="CSV, TSV or JSONL file of examples.", show_default=False)],
+    data: Annotated[Path, typer.Argument(help="CSV, TSV, JSONL or Parquet file of examples.", show_default=False)],
     task: Annotated[str | None, typer.Option(help=f"One of {', '.join(TRAINED_TASKS)}; absent: guessed.")] = None,
     text: Annotated[str | None, typer.Option(help="Name of the column of texts; absent: guessed.")] = None,
     label: Annotated[str | None, typer.Option(help="Name of the column of labels; absent: guessed.")] = None,
@@ -190,7 +190,7 @@ def _columns(file: DataFile, task: Task, guess: Guess | None, given: Mapping[str
 
 
 def _show(file: DataFile, guess: Guess | None) -> None:
-    about = "" if file.head.is_whole else "about "
+    about = "about " if file.head.n_rows is None else ""
     looked_at = "" if file.head.is_whole else f"; the first {len(file.head.rows):,} are looked at"
     say(f"{file.path}: {about}{plural(file.n_rows, 'row')} of {plural(file.head.n_columns, 'column')}{looked_at}")
     if guess is None:

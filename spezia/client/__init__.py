@@ -2,7 +2,7 @@
 
 from spezia.client.calls import ENDED
 from spezia.client.client import Client
-from spezia.client.errors import BadModel, ClientError, NoSpezia, SpeziaError, Unreachable
+from spezia.client.errors import BadModel, ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
 from spezia.client.study_handle import StudyHandle
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Client",
     "ClientError",
     "NoSpezia",
+    "NotReady",
     "SpeziaError",
     "StudyHandle",
     "Unreachable",

@@ -18,19 +18,19 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
-from spezia.client.errors import ClientError, NoSpezia, SpeziaError, Unreachable
+from spezia.client.errors import ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
 from spezia.client.unpack_model import unpack_model
 from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
-from spezia.contract.dataset import Dataset
+from spezia.contract.dataset import PREFIX, Dataset
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.model_files import UploadedModel
 from spezia.contract.model_rules import FILE_NAME
 from spezia.contract.plot import Figure, PlotKind
 from spezia.contract.preset import PresetList
-from spezia.contract.preview import Preview
+from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.problem import Code, Problem
 from spezia.contract.replay import Comparison, Replay
 from spezia.contract.study import Study, StudyList, StudyState
@@ -314,14 +314,30 @@ class Calls:
 
         return _read(UploadedModel, self._insist(send, is_safe=False))
 
-    def preview(self, sha256: str, task: Task | None = None) -> Preview:
-        """Return the columns and the first rows of an uploaded CSV or JSONL file, and what it seems to be for.
+    def preview(self, sha256: str, task: Task | None = None, wait_seconds: float = 60.0) -> Preview:
+        """Return the columns and the first rows of an uploaded data set, and what it seems to be for.
 
         Args:
-            sha256: of the upload's reply.
-            task: the task whose columns are wanted; ``None``: any.
+            sha256: Of the upload's reply.
+            task: The task whose columns are wanted; ``None``: any.
+            wait_seconds: Time to wait for the worker that reads a Parquet file.
+
+        Raises:
+            NotReady: No worker is connected, or none has read the file in that time.
         """
-        return self._get(Preview, f"/v1/datasets/{sha256}/preview", task=task)
+        asked = {} if task is None else {"task": task}
+        send = partial(self._send, "GET", f"/v1/datasets/{sha256}/preview", params=asked)
+        left = wait_seconds
+        while True:
+            answer = self._insist(send, is_safe=True)
+            if answer.status_code != HTTPStatus.ACCEPTED:
+                return _read(Preview, answer)
+            awaited = _read(PreviewAwaited, answer)
+            if not awaited.n_workers or left <= 0:
+                raise NotReady(f"there is no preview of {PREFIX}{sha256} yet: {awaited.detail}")
+            pause = float(answer.headers["Retry-After"])
+            self._sleep(pause)
+            left -= pause
 
     def download_model(self, name: str, target: Path) -> Path:
         """Write the best trial's model to the file ``target``: a tar of a folder that ``from_pretrained`` opens."""

@@ -4,6 +4,7 @@ ClientError
 ├── SpeziaError     the service answered with a problem
 ├── NoSpezia        something else than a service answered
 ├── BadModel        what the service sent is no model
+├── NotReady        what was asked for is not there yet
 └── Unreachable     nobody answered
 """
 
@@ -20,6 +21,10 @@ class Unreachable(ClientError):
 
 class BadModel(ClientError):
     """The archive that should hold a model holds something else; nothing of it is kept."""
+
+
+class NotReady(ClientError):
+    """What was asked for is not there yet; the message says what is waited for."""
 
 
 class NoSpezia(ClientError):

@@ -45,6 +45,7 @@ def preview(head: TableHead, task: Task | None = None) -> Preview:
         rows=[[None if value is None else shown(value) for value in row] for row in head.rows[:N_ROWS]],
         n_rows_read=len(head.rows),
         is_whole=head.is_whole,
+        n_rows=head.n_rows,
         guess=guess,
         no_guess=no_guess,
     )

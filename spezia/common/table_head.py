@@ -9,11 +9,13 @@ import csv
 import io
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from spezia.common.archives import MAGIC
 from spezia.common.plural import plural
+from spezia.contract.dataset import Format
+from spezia.contract.parquet_head import ParquetHead
 
 HEAD_BYTES = 64 * 1024
 """Number of bytes from the beginning of a file that are looked at."""
@@ -22,7 +24,7 @@ MAX_COLUMNS = 100
 """Largest number of columns that are looked at."""
 
 TextFormat = Literal["csv", "jsonl"]
-"""Formats that are read here; the columns of Parquet are for those to read who have pyarrow."""
+"""Formats that are read here; Parquet is for those to read who have pyarrow, and comes here as lines of JSON."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEPARATORS = (",", ";", "\t", "|")
@@ -38,19 +40,24 @@ class BadTable(ValueError):
 class TableHead:
     """The whole rows at the beginning of a table."""
 
-    format: TextFormat
+    format: Format
     """Format of the file."""
     separator: str | None
-    """Character between the values of a row of a CSV file; ``None`` for JSONL."""
+    """Character between the values of a row of a CSV file; ``None`` for JSONL and Parquet."""
     columns: list[str]
     """Names of the columns, of the first `MAX_COLUMNS` of them at most."""
     n_columns: int
     """Number of all columns."""
     rows: list[list[Any]]
-    """Values row by row, in the order of ``columns``: strings in CSV, anything of JSON in JSONL; ``None`` where a
-    row has no value."""
-    is_whole: bool
-    """Whether these are all rows of the file."""
+    """Values row by row, in the order of ``columns``: strings in CSV, anything of JSON in JSONL and Parquet; ``None``
+    where a row has no value."""
+    n_rows: int | None
+    """Number of all rows of the file; ``None`` where it is not known."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all rows of the file."""
+        return self.n_rows == len(self.rows)
 
     def values(self, column: int) -> list[Any]:
         """Return the values of one column, counted from 0."""
@@ -71,6 +78,16 @@ def read_head(head: bytes, form: TextFormat) -> TableHead:
     is_whole = len(head) < HEAD_BYTES
     text = _decode(head[:HEAD_BYTES], is_whole)
     return _read_csv(text, is_whole) if form == "csv" else _read_jsonl(text, is_whole)
+
+
+def read_parquet_lines(head: ParquetHead) -> TableHead:
+    """Return the rows that a program with pyarrow has found at the beginning of a Parquet file.
+
+    Raises:
+        BadTable: there are none, or the first is too large.
+    """
+    read = read_head(head.lines.encode(), "jsonl")
+    return replace(read, format="parquet", n_columns=head.n_columns, n_rows=head.n_rows)
 
 
 def _decode(head: bytes, is_whole: bool) -> str:
@@ -114,7 +131,7 @@ def _read_csv(text: str, is_whole: bool) -> TableHead:
         columns=names[:MAX_COLUMNS],
         n_columns=len(names),
         rows=[row[:MAX_COLUMNS] for row in rows],
-        is_whole=is_whole,
+        n_rows=len(rows) if is_whole else None,
     )
 
 
@@ -161,5 +178,5 @@ def _read_jsonl(text: str, is_whole: bool) -> TableHead:
         columns=columns,
         n_columns=len(names),
         rows=[[row.get(name) for name in columns] for row in objects],
-        is_whole=is_whole,
+        n_rows=len(objects) if is_whole else None,
     )

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from spezia.contract.dataset import Format
 from spezia.contract.tasks import Task
 from spezia.contract.wire import Count, Reply
 
@@ -56,10 +57,10 @@ class Guess(Reply):
 class Preview(Reply):
     """The beginning of a table, and what the table seems to be for."""
 
-    format: Literal["csv", "jsonl"]
+    format: Format
     """Format of the file."""
     separator: str | None
-    """Character between the values of a row of a CSV file; null for JSONL."""
+    """Character between the values of a row of a CSV file; null for JSONL and Parquet."""
     columns: list[PreviewColumn]
     """The columns, of which there are at most 100 here."""
     n_columns: Count
@@ -68,10 +69,21 @@ class Preview(Reply):
     """Values of the first 20 rows at most, in the order of ``columns``, as text; what is no string is written as JSON,
     null is no value, and a value of more than 200 characters is cut."""
     n_rows_read: Count
-    """Number of rows on which the guess rests: the whole rows in the first 64 KiB of the file."""
+    """Number of rows on which the guess rests: the whole rows in the first 64 KiB of the file, of Parquet as JSONL."""
     is_whole: bool
     """Whether these are all rows of the file."""
+    n_rows: Count | None
+    """Number of all rows; null where the file would have to be read to its end."""
     guess: Guess | None
     """What the table seems to be for; null where nothing fits."""
     no_guess: str | None
     """Why there is no guess, and what to do; null where there is one."""
+
+
+class PreviewAwaited(Reply):
+    """A preview for which a worker has to read the file first; the same call answers it once that is done."""
+
+    n_workers: Count
+    """Number of connected workers; while there is none, nobody reads the file."""
+    detail: str
+    """What is waited for, and what to do where nobody comes, in a sentence."""

@@ -13,6 +13,7 @@ from pydantic import Field
 from spezia.contract.confirm import MAX_ROW_SCORES
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
+from spezia.contract.parquet_head import HeadToRead
 from spezia.contract.problem import Code
 from spezia.contract.step_times import StepTimes
 from spezia.contract.study_spec import CheckedSpec, Params
@@ -271,6 +272,9 @@ class Dispatch(Reply):
 
     assignments: list[Assignment]
     """Assignments for the worker, all of one study; empty where there is no work."""
+    to_read: HeadToRead | None = None
+    """Parquet file of which the worker is to read the beginning before it asks again, instead of assignments; what it
+    finds goes to ``/v1/workers/{worker_id}/heads/{sha256}``. Null: there is none."""
 
 
 class HeldLease(Wire):

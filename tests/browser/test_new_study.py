@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
+import httpx2
 import pytest
+from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect
 
 from service.lifecycle.keys.create_key import create_key
@@ -14,6 +17,7 @@ from spezia.cli.study_file import load_study_file
 from spezia.client import Client
 from spezia.contract.key import Scope
 from tests.browser.conftest import OpenPage
+from tests.service.hand_worker import HandWorker
 from tests.service.stories.test_datasets import parquet
 from tests.spezia.common.test_guess_columns import TEXTS, cycle, table
 
@@ -119,17 +123,46 @@ def test_a_file_that_is_no_table_says_why(served: tuple[str, Settings], open_pag
     expect(watched.page.locator('[data-message-for="data.train"]')).to_contain_text("this is not CSV")
 
 
-def test_columns_of_parquet_are_named_by_hand(served: tuple[str, Settings], open_page: OpenPage) -> None:
+def test_columns_of_parquet_are_named_by_hand_until_a_worker_has_read_it(
+    served: tuple[str, Settings], open_page: OpenPage
+) -> None:
     watched = open_page(served[0])
     page = watched.page
     watched.go("/new")
     page.wait_for_selector("form[data-is-ready]")
     page.set_input_files("#file", {"name": "talks.parquet", "mimeType": "", "buffer": parquet()})
-    expect(page.locator("#file-note")).to_contain_text("name task and columns yourself")
+    expect(page.locator("#file-note")).to_contain_text("name task and columns yourself")  # there is no worker
     expect(page.locator("#preview")).to_be_hidden()
     page.fill("#column-label", "intent")
     expect(page.locator("#yaml")).to_contain_text("columns: {text: text, label: intent}")
     expect(page.locator("#checked")).to_contain_text("Can run")
+    _read_parquet(served[0])
+    expect(page.locator("#file-note")).to_contain_text("talks.parquet: 40 rows of 2 columns")
+    expect(page.locator("#preview")).to_contain_text("<b>talk</b>")
+    expect(page.locator("#yaml")).to_contain_text("columns: {text: text, label: intent}")  # what a person has said
+
+
+def test_the_guess_of_a_worker_is_taken(served: tuple[str, Settings], open_page: OpenPage) -> None:
+    watched = open_page(served[0])
+    page = watched.page
+    watched.go("/new")
+    page.wait_for_selector("form[data-is-ready]")
+    content = parquet() + b"PAR1"  # another file, which nobody has read
+    page.set_input_files("#file", {"name": "talks.parquet", "mimeType": "", "buffer": content})
+    expect(page.locator("#file-note")).to_contain_text("not shown yet")
+    _read_parquet(served[0])
+    expect(page.locator("#yaml")).to_contain_text("columns: {text: talk, label: intent}")
+
+
+def _read_parquet(url: str) -> None:
+    """What a worker does."""
+    with httpx2.Client(base_url=url) as http:
+        worker = HandWorker(cast("TestClient", http))
+        to_read = http.post(f"/v1/workers/{worker.worker_id}/dispatch", json={}).json()["to_read"]
+        rows = [{"talk": f"a <b>talk</b> about {number}", "intent": "ab"[number % 2]} for number in range(40)]
+        head = {"lines": "\n".join(map(json.dumps, rows)), "n_columns": 2, "n_rows": 40}
+        told = http.post(f"/v1/workers/{worker.worker_id}/heads/{to_read['sha256']}", json={"head": head})
+        assert told.status_code == 204
 
 
 def test_whoever_signs_in_begins_a_study_of_their_own(served: tuple[str, Settings], open_page: OpenPage) -> None:

@@ -136,7 +136,11 @@ def test_every_json_body_has_examples_and_each_is_accepted(schema: dict[str, Any
         examples = content["application/json"].get("examples", {})
         assert examples, name
         method, path = name.split(" ")
-        path = re.sub(r"{(lease|worker|webhook)_id}", "0" * 32, path).replace("{name}", "none")
+        path = (
+            re.sub(r"{(lease|worker|webhook)_id}", "0" * 32, path)
+            .replace("{name}", "none")
+            .replace("{sha256}", "0" * 64)
+        )
         for label, example in examples.items():
             answer = client.request(method, path, json=example["value"])
             assert answer.status_code in (200, 201, 404, 409), f"{name} {label}: {answer.text}"

@@ -16,6 +16,7 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from spezia.contract.model_files import UploadedModel
+from spezia.contract.parquet_head import HeadOutcome
 from spezia.contract.problem import Code, Problem
 from spezia.contract.protocol import (
     TOKEN_HEADER,
@@ -100,6 +101,10 @@ class ServiceClient:
         """Ask for work and wait for it; there may be none."""
         patient = httpx2.Timeout(connect=5.0, read=request.wait_seconds + 10.0, write=10.0, pool=5.0)
         return self._post(f"/v1/workers/{worker_id}/dispatch", request, Dispatch, timeout=patient)
+
+    def tell_head(self, worker_id: str, sha256: str, outcome: HeadOutcome) -> None:
+        """Hand in what was found at the beginning of a Parquet file."""
+        self._call("POST", f"/v1/workers/{worker_id}/heads/{sha256}", outcome.model_dump_json().encode())
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew leases; a lost one is named in the reply, not raised."""

@@ -32,12 +32,18 @@ def with_local_data(assignment: Assignment, cache: Path, fetch: Fetch) -> Assign
     uploaded = {field: name for field, name in named.items() if name is not None and name.startswith(PREFIX)}
     if not uploaded:
         return assignment
-    local = {field: str(_local(name.removeprefix(PREFIX), cache, fetch)) for field, name in uploaded.items()}
+    local = {field: str(local_file(name.removeprefix(PREFIX), cache, fetch)) for field, name in uploaded.items()}
     spec = assignment.spec.model_copy(update={"data": data.model_copy(update=local)})
     return assignment.model_copy(update={"spec": spec})
 
 
-def _local(sha256: str, cache: Path, fetch: Fetch) -> Path:
+def local_file(sha256: str, cache: Path, fetch: Fetch) -> Path:
+    """Return the path of an uploaded data set under ``cache``, downloaded where it is not there.
+
+    Raises:
+        ServiceRefused: the service does not hand it out.
+        ServiceUnavailable: what came does not have the hash that names it, or nothing came; to be tried again.
+    """
     for form in MEDIA_TYPES:
         if (found_before := cache / f"{sha256}.{form}").exists():
             os.utime(found_before)  # by which a full cache knows what was used longest ago

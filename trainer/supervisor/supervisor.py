@@ -23,6 +23,7 @@ from spezia.contract.protocol import (
     PROTOCOL,
     Assignment,
     Directive,
+    Dispatch,
     DispatchRequest,
     HeldLease,
     PrepareAssignment,
@@ -39,13 +40,14 @@ from trainer.supervisor.attempt import Attempt, Terminated
 from trainer.supervisor.checkpoint_downloads import fetch_checkpoint
 from trainer.supervisor.checkpoint_sender import CheckpointSender
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
-from trainer.supervisor.dataset_downloads import with_local_data
+from trainer.supervisor.dataset_downloads import local_file, with_local_data
 from trainer.supervisor.delivery import Delivery
 from trainer.supervisor.download_cache import DownloadCache, downloads_folder, uploads_of
 from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, WorkerBroken
 from trainer.supervisor.heartbeat import Heartbeat
 from trainer.supervisor.model_downloads import with_local_model
+from trainer.supervisor.read_parquet_head import read_parquet_head
 from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.supervisor.scratch import scratch_folder, sweep_scratch
 from trainer.supervisor.spool import Spool
@@ -191,14 +193,18 @@ class Supervisor:
             self._end_if_told()
             self._ready_engine()  # a new one starts up while we wait for work
             try:
-                assignments = self._ask()
+                found = self._ask()
             except WorkerUnknown:
                 self._register(registration)
                 continue
-            if not assignments:
+            if found.to_read:
+                self._read_head(found.to_read.sha256)
+                idle_since = self._clock()
+                continue
+            if not found.assignments:
                 self._end_if_idle(idle_since)
                 self._sleep(next(waits()))
-            for assignment in assignments:
+            for assignment in found.assignments:
                 with bound_contextvars(**_log_fields(assignment)):
                     self._carry_out(assignment)
                 idle_since = self._clock()
@@ -213,10 +219,22 @@ class Supervisor:
         if limit is not None and self._clock() - since >= limit:
             raise Terminated(f"no work for {limit:g} s")
 
-    def _ask(self) -> list[Assignment]:
+    def _ask(self) -> Dispatch:
         held = self._checkpoints.held(self._versions) if self._checkpoints else []
         request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds, checkpoints=held)
-        return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request)).assignments
+        return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request))
+
+    def _read_head(self, sha256: str) -> None:
+        """Read the beginning of a Parquet file, and hand it in; what fails here is left to another worker."""
+        _LOG.info("reading the beginning of sha256:%s", sha256)
+        try:
+            with self._downloads.holding([sha256]):
+                fetch = self._client.fetch_dataset
+                path = self._retry.insist(lambda: local_file(sha256, self._downloads.folder, fetch))
+                outcome = read_parquet_head(path)
+            self._retry.insist(lambda: self._client.tell_head(self._worker_id, sha256, outcome))
+        except (ServiceRefused, OSError) as error:
+            _LOG.error("sha256:%s was not read: %s", sha256, error)
 
     def _describe(self, hello: Hello) -> WorkerRegistration:
         return WorkerRegistration(

@@ -3,16 +3,18 @@
 from pathlib import Path
 
 from service.errors import NoPreview
+from service.lease_and_heartbeat_terms import LEASE_SECONDS, MAX_CLAIMS
 from service.lifecycle.datasets.find_dataset import find_dataset
+from service.store import parquet_heads, workers
 from service.store.store import Store
 from spezia.common.guess_columns import preview
-from spezia.common.table_head import HEAD_BYTES, BadTable, read_head
-from spezia.contract.preview import Preview
+from spezia.common.table_head import HEAD_BYTES, BadTable, TableHead, read_head, read_parquet_lines
+from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.tasks import Task
 
 
-def preview_dataset(store: Store, folder: Path, sha256: str, task: Task | None = None) -> Preview:
-    """Describe the columns of an uploaded CSV or JSONL file by its first `HEAD_BYTES`.
+def preview_dataset(store: Store, folder: Path, sha256: str, task: Task | None = None) -> Preview | PreviewAwaited:
+    """Describe the columns of an uploaded table by its beginning, for which a worker reads a Parquet file.
 
     Args:
         folder: Folder of the uploaded data sets.
@@ -20,20 +22,40 @@ def preview_dataset(store: Store, folder: Path, sha256: str, task: Task | None =
 
     Raises:
         DatasetNotFound: Nobody has uploaded such a data set.
-        NoPreview: It is Parquet, or no table that can be read.
+        NoPreview: It is no table that can be read.
     """
     dataset = find_dataset(store, sha256)
-    if dataset.format == "parquet":
-        raise NoPreview(
-            "Parquet files are read by workers alone, when a study is prepared; name task and columns in the study "
-            "yourself, or upload the table as CSV or JSONL"
-        )
+    if not (folder / sha256).is_file():
+        raise NoPreview(f"the file of {dataset.reference} has been removed; upload it again")
     try:
-        with (folder / sha256).open("rb") as file:
-            head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
-        raise NoPreview(f"the file of {dataset.reference} has been removed; upload it again") from None
-    try:
-        return preview(read_head(head, dataset.format), task)
+        if dataset.format == "parquet":
+            head = _head_by_worker(store, sha256)
+        else:
+            with (folder / sha256).open("rb") as file:
+                head = read_head(file.read(HEAD_BYTES), dataset.format)
     except BadTable as bad:
         raise NoPreview(f"{dataset.reference} {bad}") from bad
+    return head if isinstance(head, PreviewAwaited) else preview(head, task)
+
+
+def _head_by_worker(store: Store, sha256: str) -> TableHead | PreviewAwaited:
+    """Return what a worker has read of a Parquet file, or have one read it."""
+    with store.reading() as tx:
+        found = parquet_heads.find(tx, sha256)
+        n_workers = len(workers.all_seen_within(tx, LEASE_SECONDS))
+        is_claimed = found is not None and found.claimed_until is not None and found.claimed_until > tx.now
+    if found is None:
+        with store.writing() as tx:
+            parquet_heads.ask(tx, sha256)
+    elif found.outcome is not None and found.outcome.head is not None:
+        return read_parquet_lines(found.outcome.head)
+    elif found.outcome is not None:
+        raise BadTable(found.outcome.problem)
+    elif found.n_claims >= MAX_CLAIMS and not is_claimed:
+        raise BadTable(f"was given to {MAX_CLAIMS} workers, which fell silent; see their logs, then upload it again")
+    if is_claimed:
+        return PreviewAwaited(n_workers=n_workers, detail="a worker is reading the file")
+    if n_workers:
+        return PreviewAwaited(n_workers=n_workers, detail="the file is read by the next worker that has nothing to do")
+    hint = "none is connected; start one with spezia-worker, or name task and columns yourself"
+    return PreviewAwaited(n_workers=0, detail=f"Parquet files are read by workers, and {hint}")

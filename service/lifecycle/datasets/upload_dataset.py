@@ -6,7 +6,7 @@ from service.errors import Invalid, TooLarge
 from service.lifecycle.datasets.detect_format import detect_format
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.lifecycle.upload import Upload
-from service.store import datasets
+from service.store import datasets, parquet_heads
 from service.store.store import Store
 from spezia.common.archives import MAGIC, BadArchive, Kind, open_archive
 from spezia.contract.dataset import Dataset
@@ -40,6 +40,7 @@ def _keep(store: Store, upload: Upload, size_bytes: int, sha256: str) -> tuple[D
     upload.keep_as(sha256)
     with store.writing() as tx:
         is_new = datasets.add(tx, sha256, form, size_bytes)
+        parquet_heads.forget_without_rows(tx, sha256)
     return find_dataset(store, sha256), is_new
 
 

@@ -1,10 +1,10 @@
 """Hand work to a worker, under a lease (POST /v1/workers/{id}/dispatch).
 
-A worker gets its own unfinished assignments first, then a replay that a person waits for, then the next step of the
-study with the fewest live leases. A look
-that finds nothing has written nothing. A new trial's params are proposed outside any lock; the transaction that writes
-it checks that the study has not moved on meanwhile, as when another service has got in between, and if it has, the
-proposal is made again at once, under the lock: whoever went to make it outside would be too late again and again.
+A worker gets its own unfinished assignments first, then the head of a Parquet file or a replay, for which a person
+waits, then the next step of the study with the fewest live leases. A look that finds nothing has written nothing. A
+new trial's params are proposed outside any lock; the transaction that writes it checks that the study has not moved on
+meanwhile, as when another service has got in between, and if it has, the proposal is made again at once, under the
+lock: whoever went to make it outside would be too late again and again.
 """
 
 import logging
@@ -43,6 +43,7 @@ from service.store import (
     attempts,
     confirm_runs,
     leases,
+    parquet_heads,
     replays,
     sent_checkpoints,
     studies,
@@ -55,6 +56,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.work import studies_with_work
 from spezia.common.plural import plural
+from spezia.contract.parquet_head import HeadToRead
 from spezia.contract.protocol import (
     Assignment,
     ConfirmAssignment,
@@ -88,6 +90,13 @@ class Found:
     """Work for the worker, all of one study."""
     is_left: bool
     """Whether there may be work for others: more of this, or what this worker may not take."""
+    to_read: HeadToRead | None = None
+    """A Parquet file whose beginning the worker is to read, instead of assignments."""
+
+    @property
+    def has_work(self) -> bool:
+        """Whether there is work for the worker."""
+        return bool(self.assignments) or self.to_read is not None
 
 
 NOTHING = Found([], is_left=False)
@@ -111,7 +120,7 @@ def dispatch(
     *,
     hands_out_again: bool = True,
 ) -> Found:
-    """Find up to ``slots`` assignments of one study; none if there is nothing to do now, which costs no write.
+    """Find up to ``slots`` assignments of one study, or a file to read; nothing to do now costs no write.
 
     Args:
         checkpoints: Checkpoints of trials that the worker holds, to go on from.
@@ -123,9 +132,10 @@ def dispatch(
     """
     with store.reading() as tx:
         tx.expect_now()
-        worker, own, to_replay, in_turn = tx.ask(
+        worker, own, to_read, to_replay, in_turn = tx.ask(
             workers.find(worker_id),
             leases.of_worker(worker_id),
+            parquet_heads.waiting(tx.about_now),
             replays.waiting(),
             studies_with_work(tx.about_now),
         )
@@ -147,6 +157,8 @@ def dispatch(
         return NOTHING
     if own and (again := _hand_out_again(store, own[0].study_uuid, worker_id, slots)):
         return Found(again, is_left=False)
+    if to_read is not None and _claim_head(store, to_read):
+        return Found([], is_left=True, to_read=HeadToRead(sha256=to_read))
     for study_id, number in to_replay:
         if (granted := _grant_replay(store, study_id, number, asker)) is not None:
             return Found([granted], is_left=True)
@@ -168,6 +180,11 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
         failpoint("dispatch.before_hand_out")
     failpoint("dispatch.after_hand_out")
     return again
+
+
+def _claim_head(store: Store, sha256: str) -> bool:
+    with store.writing() as tx:
+        return parquet_heads.claim(tx, sha256)
 
 
 def _grant_replay(store: Store, study_id: int, number: int, asker: WorkRequest) -> Assignment | None:

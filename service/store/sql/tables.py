@@ -54,7 +54,7 @@ STALE = text("is_stale")
 """What an index of summaries is of, likewise."""
 
 UNANSWERED = text("ended_at IS NULL")
-"""What an index of replays is of, likewise."""
+"""What indexes of replays and of heads of Parquet files are of, likewise."""
 
 PRUNING = text("should_prune")
 """What an index of evaluations is of, likewise."""
@@ -257,6 +257,22 @@ replay = Table(
     # the comparison as it is shown; null until the replay has ended
     Column("result", JSON),
     Index("replay_unanswered", "requested_at", sqlite_where=UNANSWERED, postgresql_where=UNANSWERED),
+)
+
+# The beginning of each uploaded Parquet file that somebody has asked for, as a worker has read it.
+parquet_head = Table(
+    "parquet_head",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("requested_at", Instant, nullable=False),
+    # how often a worker was told to read it
+    Column("n_claims", Integer, nullable=False),
+    # until when no other worker is told to; null: none was told
+    Column("claimed_until", Instant),
+    Column("ended_at", Instant),
+    # rows or problem, as JSON; null until a worker has answered
+    Column("outcome", Text),
+    Index("parquet_head_unanswered", "requested_at", sqlite_where=UNANSWERED, postgresql_where=UNANSWERED),
 )
 
 artifact = Table(

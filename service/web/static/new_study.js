@@ -5,6 +5,7 @@ import { act, request, say } from "./api.js";
 import { curl, yaml } from "./study_text.js";
 
 const WAIT_MS = 400;
+const LOOK_MS = 1000;
 const SURE = { high: "sure", medium: "likely", low: "a guess" };
 const get = (id) => document.getElementById(id);
 const form = get("new-study");
@@ -14,6 +15,7 @@ let data; // the uploaded data set, with its name and number of rows
 let held; // the uploaded test rows
 let preview; // what it seems to hold; null where that cannot be shown
 let guess;
+let isCorrected = false; // whether a person has changed what was guessed, or named what could not be
 let timer;
 let check = 0; // number of the newest check: an older answer is not shown
 
@@ -57,28 +59,46 @@ async function take(file) {
   const sent = await upload(file, "data.train");
   if (!sent) return note("Choose another file.");
   data = { ...sent, name: file.name };
-  await look();
+  isCorrected = false;
+  if (await look()) waitForPreview();
   for (const section of form.querySelectorAll("[data-step]")) section.hidden = false;
   get("task-and-columns").hidden = false;
   get("name").value = slug(file.name);
   chooseTask(guess?.task ?? "text-classification");
 }
 
+/* Shows what the data seem to be for, and resolves to whether a worker has to read the file first. */
 async function look(task) {
-  if (data.format === "parquet") {
-    [preview, guess] = [null, null];
-    return note(`${data.name} is uploaded. Parquet is read by workers alone, so name task and columns yourself.`);
-  }
+  const about = data;
   try {
-    preview = await request("GET", `/v1/datasets/${data.sha256}/preview${task ? `?task=${task}` : ""}`);
+    const answer = await request("GET", `/v1/datasets/${data.sha256}/preview${task ? `?task=${task}` : ""}`);
+    if (data !== about) return false;
+    if ("n_workers" in answer) {
+      [preview, guess] = [null, null];
+      const waiting = `${data.name} is uploaded. Its rows are not shown yet: ${answer.detail}.`;
+      if (get("file-note").textContent !== waiting) note(waiting); // said once to who listens
+      return true;
+    }
+    preview = answer;
     guess = preview.guess;
-    const rows = preview.is_whole ? preview.n_rows_read : Math.round((preview.n_rows_read * data.size_bytes) / choices.headBytes);
+    const rows = preview.n_rows ?? Math.round((preview.n_rows_read * data.size_bytes) / choices.headBytes);
     data.rows = rows;
-    note(`${data.name}: ${preview.is_whole ? "" : "about "}${counted(rows, "row")} of ${counted(preview.n_columns, "column")}. ${guess ? "" : `Nothing is guessed: ${preview.no_guess}.`}`);
+    note(`${data.name}: ${preview.n_rows === null ? "about " : ""}${counted(rows, "row")} of ${counted(preview.n_columns, "column")}. ${guess ? "" : `Nothing is guessed: ${preview.no_guess}.`}`);
   } catch (error) {
     [preview, guess] = [null, null];
     note(`${data.name} is uploaded. ${error.message}`);
   }
+  return false;
+}
+
+/* Looks again until a worker has read the file; a person may name task and columns meanwhile, and keeps them. */
+async function waitForPreview() {
+  const about = data;
+  do await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  while (data === about && (await look()));
+  if (data !== about) return;
+  if (isCorrected) changed();
+  else chooseTask(guess?.task ?? get("task").value);
 }
 
 function showPreview(read) {
@@ -281,6 +301,7 @@ function clean(range) {
 /* -- what is posted, and what the service says of it -- */
 
 form.addEventListener("input", changed);
+get("task-and-columns").addEventListener("input", () => (isCorrected = true));
 
 function spec() {
   const { space, fixed } = overrides();

@@ -35,7 +35,7 @@ class FakeSignal:
         return False
 
 
-def run(signal: FakeSignal, looks: list[Found | Exception], *, is_gone: bool = False) -> tuple[list[Any], list[Any]]:
+def run(signal: FakeSignal, looks: list[Found | Exception], *, is_gone: bool = False) -> tuple[Found, list[Any]]:
     """Wait for 12 s; return what was found, and at which time each look was made and whether it was the first."""
     made = []
 
@@ -55,17 +55,17 @@ def run(signal: FakeSignal, looks: list[Found | Exception], *, is_gone: bool = F
 
 
 def test_what_is_there_is_not_waited_for() -> None:
-    assert run(FakeSignal(), [WORK]) == (WORK.assignments, [(0.0, True)])
+    assert run(FakeSignal(), [WORK]) == (WORK, [(0.0, True)])
 
 
 def test_without_a_word_it_looks_every_few_seconds_until_its_time_is_over() -> None:
     assert POLL_SECONDS == 5.0
-    assert run(FakeSignal(), [NOTHING]) == ([], [(0.0, True), (5.0, False), (10.0, False), (12.0, False)])
+    assert run(FakeSignal(), [NOTHING]) == (NOTHING, [(0.0, True), (5.0, False), (10.0, False), (12.0, False)])
 
 
 def test_a_word_lets_it_look_at_once() -> None:
     signal = FakeSignal(0.1, 0.2)
-    assert run(signal, [NOTHING, NOTHING, WORK]) == (WORK.assignments, [(0.0, True), (0.1, False), (0.2, False)])
+    assert run(signal, [NOTHING, NOTHING, WORK]) == (WORK, [(0.0, True), (0.1, False), (0.2, False)])
 
 
 @pytest.mark.parametrize(
@@ -88,5 +88,5 @@ def test_a_look_that_nobody_asked_for_passes_no_word_on() -> None:
 
 def test_who_is_gone_gets_no_work_and_passes_the_word_on() -> None:
     signal = FakeSignal(0.1)
-    assert run(signal, [NOTHING, WORK], is_gone=True) == ([], [(0.0, True)])
+    assert run(signal, [NOTHING, WORK], is_gone=True) == (NOTHING, [(0.0, True)])
     assert signal.n_passed_on == 1

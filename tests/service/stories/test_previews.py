@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from service.settings import Settings
 from spezia.common.table_head import HEAD_BYTES
 from spezia.contract.preview import Preview
-from tests.service.stories.test_datasets import CSV, parquet
+from tests.service.stories.test_datasets import CSV
 
 ROWS = b"text,category\n" + b"".join(b"what a film that was,%d\n" % (n % 3) for n in range(30))
 
@@ -59,7 +59,6 @@ def test_what_cannot_be_shown_says_why(http: TestClient, settings: Settings) -> 
     removed = uploaded(http, CSV)
     (settings.datasets / hashlib.sha256(CSV).hexdigest()).unlink()
     for path, why in (
-        (uploaded(http, parquet()), "Parquet files are read by workers alone"),
         (uploaded(http, b"text,label\nwell, then,good\n"), "row 1 has 3 values"),
         (removed, "upload it again"),
     ):

@@ -19,6 +19,7 @@ FOR_ALL = {"GET /healthz", "GET /readyz", "GET /metrics"}
 FOR_WORKERS = {
     "POST /v1/workers",
     "POST /v1/workers/{worker_id}/dispatch",
+    "POST /v1/workers/{worker_id}/heads/{sha256}",
     "POST /v1/leases/heartbeat",
     "POST /v1/leases/report",
     "POST /v1/leases/{lease_id}/tell",

@@ -3,6 +3,8 @@
 import gzip
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from service.lifecycle.studies.validate_study import validate_study
 from spezia.cli.main import app
 from spezia.cli.study_file import load_study_file
 from spezia.cli.write_study import NewStudy, quoted, study_text
+from spezia.common import extras
 from spezia.contract.study_spec import StudySpec
 from tests.spezia.common.test_guess_columns import CASES, TEXTS, cycle, lines, table
 
@@ -152,7 +155,7 @@ def test_a_person_is_asked_on_a_terminal(folder: Path, monkeypatch: pytest.Monke
         ("ragged.csv", b"text,label\nwell, then,good\n", [], "row 1 has 3 values"),
         ("train.json", b"[]", [], "call it .jsonl"),
         ("train.txt", b"a,b\n", [], "unknown suffix '.txt'"),
-        ("train.parquet", b"PAR1", [], "save it as CSV or JSONL"),
+        ("train.parquet", b"PAR1", [], "is not a readable Parquet file"),
         ("broken.csv.gz", b"\x1f\x8b\x08", [], "cannot be unpacked"),
         ("numbers.csv", b"a,b\n1,2\n3,4\n", [], "fit no task ('a': label, 'b': label)"),
         ("t.csv", CASES["sentiment"][0], ["--task", "text-clasification"], "did you mean 'text-classification'?"),
@@ -185,6 +188,28 @@ def test_a_test_file_has_the_columns_of_the_training_file(folder: Path) -> None:
     assert (
         "test.csv has no column 'label', only 'text', 'category'"
         in spezia_init("train.csv", "--test", "test.csv").stderr
+    )
+
+
+def test_a_parquet_file_is_read_by_a_process_of_its_own(folder: Path) -> None:
+    texts = [f"what a film that was {number}" for number in range(30_000)]
+    table = pyarrow.table({"review": texts, "stars": [number % 3 for number in range(30_000)]})
+    pyarrow.parquet.write_table(table, folder / "films.parquet")
+    result = spezia_init("films.parquet")
+    assert result.exit_code == 0, result.output
+    assert "films.parquet: 30,000 rows of 2 columns" in result.stdout
+    spec = written()
+    assert spec.data is not None
+    assert (spec.preset, spec.data.columns) == ("encoder-large-data", {"text": "review", "label": "stars"})
+
+
+def test_without_what_reads_parquet_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "TRAINER_MODULES", ("no_such_module",))
+    (folder / "films.parquet").touch()
+    result = spezia_init("films.parquet")
+    assert result.exit_code == extras.MISSING_EXTRA
+    assert (
+        "reading Parquet needs no_such_module, which is not installed: pip install 'spezia[trainer]'" in result.stderr
     )
 
 

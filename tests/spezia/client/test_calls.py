@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from spezia.client import Client, SpeziaError, Unreachable
+from spezia.client import Client, NotReady, SpeziaError, Unreachable
 from spezia.contract.model_files import UploadedModel
+from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.problem import Code, FieldProblem
 from spezia.contract.study import StudyList
 from spezia.contract.study_spec import StudyChange
@@ -32,6 +33,38 @@ def test_a_study_is_created_and_read_back() -> None:
         assert client.post_study(study.spec) == study
         assert client.get_study("toy") == study
     assert service.requests[0].content == study.spec.model_dump_json().encode()
+
+
+def test_a_preview_waits_for_the_worker_that_reads_the_file() -> None:
+    shown = Preview(
+        format="parquet", separator=None, columns=[], n_columns=0, rows=[], n_rows_read=0, is_whole=True, n_rows=0,
+        guess=None, no_guess="there is nothing",
+    )  # fmt: skip
+    n_asked = 0
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked > 3:
+            return httpx2.Response(200, content=shown.model_dump_json())
+        awaited = PreviewAwaited(n_workers=2, detail="a worker is reading the file")
+        return httpx2.Response(202, content=awaited.model_dump_json(), headers={"Retry-After": "2"})
+
+    slept: list[float] = []
+    client = connect(ScriptedService({f"GET /v1/datasets/{'0' * 64}/preview": answer}), slept)
+    with pytest.raises(NotReady, match="a worker is reading"):
+        client.preview("0" * 64, wait_seconds=2.0)
+    assert (n_asked, slept) == (2, [2.0])
+    assert client.preview("0" * 64, "causal-lm") == shown
+
+
+def test_a_preview_for_which_there_is_no_worker_is_not_waited_for() -> None:
+    awaited = PreviewAwaited(n_workers=0, detail="none is connected")
+    response = httpx2.Response(202, content=awaited.model_dump_json(), headers={"Retry-After": "1"})
+    client = connect(ScriptedService({f"GET /v1/datasets/{'0' * 64}/preview": response}), slept := [])
+    with pytest.raises(NotReady, match="none is connected"):
+        client.preview("0" * 64)
+    assert slept == []
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "stop", "cancel"])

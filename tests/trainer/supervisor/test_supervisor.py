@@ -18,9 +18,11 @@ import httpx2
 import pytest
 
 from spezia.contract.data import Data
+from spezia.contract.parquet_head import HeadOutcome
 from spezia.contract.problem import Code
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, problem
+from trainer.supervisor import supervisor
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.supervisor import REFUSED, Limits, Supervisor, Terminated
 
@@ -93,6 +95,32 @@ def test_prepare_hands_back_facts(start: Start) -> None:
     service = FakeService(assignment("prepare"))
     start(service)
     assert service.outcomes[0]["facts"]["train_rows"] == 80
+
+
+def test_the_beginning_of_a_parquet_file_is_handed_in_and_then_trials_go_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known, unknown = b"a table", "0" * 64
+    sha256 = hashlib.sha256(known).hexdigest()
+    service = FakeService(assignment(number=7))
+    service.to_read.extend([unknown, sha256])
+
+    def datasets(request: httpx2.Request) -> httpx2.Response | None:
+        if "/v1/datasets/" not in request.url.path:
+            return None
+        if request.url.path.endswith(unknown):
+            return problem(404, Code.DATASET_NOT_FOUND)
+        return httpx2.Response(200, content=known, headers={"Content-Type": "application/vnd.apache.parquet"})
+
+    def read(path: Path) -> HeadOutcome:
+        return HeadOutcome(problem=f"holds {path.read_bytes()!r}")
+
+    service.fault = datasets
+    monkeypatch.setattr(supervisor, "read_parquet_head", read)
+    assert start(service, trials={"7": GOOD}) == 0
+    assert service.heads == {sha256: {"head": None, "problem": f"holds {known!r}"}}
+    assert len(service.outcomes) == 1
 
 
 def test_score_fetches_the_model_and_hands_back_metrics(start: Start) -> None:
