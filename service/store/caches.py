@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from service.store.event_gaps import EventGaps
 from service.store.lease_cache import LeaseCache
 from service.store.optuna.trial_cache import TrialCache
 from service.store.study_cache import StudyCache
@@ -15,3 +16,4 @@ class Caches:
     trials: TrialCache = field(default_factory=TrialCache)
     leases: LeaseCache = field(default_factory=LeaseCache)
     studies: StudyCache = field(default_factory=StudyCache)
+    event_gaps: EventGaps = field(default_factory=EventGaps)

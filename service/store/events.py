@@ -8,7 +8,7 @@ event `pruned` stands in the place of the last one that was.
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import String, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, String, bindparam, cast, delete, func, insert, select, update
 
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import event
@@ -18,12 +18,18 @@ from service.store.transaction import Transaction
 from spezia.contract.event import Event, EventsPruned, StudyChanged, TrialChanged
 
 HOLD = timedelta(seconds=10)
-"""For how long events wait for one with a lower number: many times as long as a transaction takes to commit."""
+"""For how long events wait at most for one with a lower number: many times as long as a transaction takes to commit."""
 
 MOST_LOOKED_AT = 1_000
 """Largest number of events of all studies that one look goes through."""
 
 _PRUNED = EventsPruned().kind
+_SNAPSHOT = func.pg_current_snapshot()
+_RUNNING = (
+    cast(cast(func.pg_snapshot_xmin(_SNAPSHOT), String), BigInteger).label("oldest"),
+    cast(cast(func.pg_snapshot_xmax(_SNAPSHOT), String), BigInteger).label("following"),
+)
+"""Ids of the oldest transaction that runs, and of the next one, as the statement sees the database."""
 
 _ADD = Statement(insert(event).returning(event.c.sequence))
 
@@ -78,14 +84,17 @@ def settled(tx: Transaction, after: int) -> int:
 
     Each study's lock orders its own events alone. On PostgreSQL, that of one study may be committed before that of
     another which has got a lower number: behind a number that is missing, events are held back until it is there, or
-    for the time of `HOLD`, as it may be one of a transaction that was undone.
+    the transactions that may hold it have ended without it. One that writes elsewhere on the server for long may hold
+    it as far as anyone can tell, so nothing is held back for longer than `HOLD`.
     """
-    wanted = select(event.c.sequence, event.c.at).where(event.c.sequence > after).order_by(event.c.sequence)
+    columns = (event.c.sequence, event.c.at, *(_RUNNING if tx.has_others else ()))
+    wanted = select(*columns).where(event.c.sequence > after).order_by(event.c.sequence)
     complete = after
     for row in tx.connection.execute(wanted.limit(MOST_LOOKED_AT)):
-        is_gap = tx.has_others and row.sequence > complete + 1
-        if is_gap and tx.now - row.at < HOLD:
-            break
+        if tx.has_others and row.sequence > complete + 1 and tx.now - row.at < HOLD:
+            is_final = tx.caches.event_gaps.is_final(complete, row.sequence, row.oldest, row.following)
+            if not is_final:
+                break
         complete = row.sequence
     return complete
 
