@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from spezia.cli.answers import WrittenStudy
 from spezia.cli.data_file import DataFile, DataFileError, read_data_file
+from spezia.cli.options import AsJson
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import name_after
 from spezia.cli.write_study import NewStudy, study_text
@@ -21,7 +23,7 @@ from spezia.contract.preview import ColumnKind, Guess
 from spezia.contract.study_spec import POSTED, StudySpec
 from spezia.contract.tasks import TASKS, TRAINED_TASKS, Task
 from spezia.contract.wire import nearest_name_hint
-from spezia.terminal.screen import say
+from spezia.terminal.screen import print_json, say
 
 _USUAL_NAMES = {"train", "training", "data", "dataset"}
 _KINDS: dict[str, tuple[ColumnKind, ...]] = {"text": ("text",), "label": ("label", "labels", "number")}
@@ -47,19 +49,20 @@ def init(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is guessed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a study file for a table of your own.
 
-    Task and columns are guessed from the first rows, each with its reason. On a terminal you are asked, elsewhere the
-    guess is taken.
+    Task and columns are guessed from the first rows, each with its reason. On a terminal you are asked, elsewhere and
+    with --json the guess is taken.
     """
     with plain_errors(InitError, DataFileError):
         if output.exists() and not force:
             raise InitError(f"{output} exists; --force overwrites it, --output NAME writes another file")
         file = read_data_file(data)
         given = _given_columns(text, label, column or [])
-        asks = not yes and is_terminal()
-        study = _decide(file, _task(task), given, asks=asks)
+        asks = not yes and not as_json and is_terminal()
+        study = _decide(file, _task(task), given, asks=asks, shows=not as_json)
         study = replace(study, validation=validation, test=test)
         if model is not None or preset is not None:
             fitting = preset_for(study.task, file.n_rows, model)
@@ -71,7 +74,10 @@ def init(
                 _check_has_columns(other, study.columns)
         _check(study)
         output.write_text(study_text(study, output), encoding="utf-8")
-        say(f"wrote {output}; next: {_next_command(study, output)}")
+        if as_json:
+            print_json(_written(study, output))
+        else:
+            say(f"wrote {output}; next: {_next_command(study, output)}")
 
 
 def is_terminal() -> bool:
@@ -79,10 +85,11 @@ def is_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _decide(file: DataFile, task: Task | None, given: Mapping[str, str], *, asks: bool) -> NewStudy:
+def _decide(file: DataFile, task: Task | None, given: Mapping[str, str], *, asks: bool, shows: bool) -> NewStudy:
     """Choose task and columns: those given, else those that a person confirms, else those guessed."""
     guess = _guess(file, task, given)
-    _show(file, guess)
+    if shows:
+        _show(file, guess)
     if asks:
         task = _ask_task(guess, task)
         if guess is None or guess.task != task:
@@ -250,6 +257,18 @@ def _check(study: NewStudy) -> None:
             "preset": study.preset,
         },
         context=POSTED,
+    )
+
+
+def _written(study: NewStudy, output: Path) -> WrittenStudy:
+    return WrittenStudy(
+        file=str(output),
+        name=study.name,
+        task=study.task,
+        columns=dict(study.columns),
+        model=study.model,
+        preset=study.preset,
+        next_command=_next_command(study, output),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from spezia.cli.answers import PulledModel
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.client import Client
@@ -53,10 +54,15 @@ def pull(
         Path | None, typer.Argument(help="New folder for the model; absent: the study's name.", show_default=False)
     ] = None,
     server: Server = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fetch the best model into a folder that `from_pretrained` opens, and print the folder."""
     with plain_errors(), Client(address(server)) as client:
-        say(str(client.best_model(name, folder or Path(name))))
+        fetched = client.best_model(name, folder or Path(name))
+        if as_json:
+            print_json(PulledModel(study=name, folder=str(fetched)))
+        else:
+            say(str(fetched))
 
 
 @app.command()

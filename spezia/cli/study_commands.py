@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from spezia.cli.answers import DeletedStudy
 from spezia.cli.follow import INTERRUPTED, follow, follow_as_json
 from spezia.cli.joined_commands import joined_check
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, StudyFile, Verbose
@@ -143,11 +144,14 @@ def cancel(name: Name, server: Server = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def delete(name: Name, server: Server = None) -> None:
+def delete(name: Name, server: Server = None, as_json: AsJson = False) -> None:
     """Remove a study, its trials and its models."""
     with plain_errors(), Client(address(server)) as client:
         client.delete(name)
-        say(f"{name}: deleted")
+        if as_json:
+            print_json(DeletedStudy(name=name))
+        else:
+            say(f"{name}: deleted")
 
 
 @app.command()

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from spezia.cli.answers import LogPiece
 from spezia.cli.follow import INTERRUPTED
-from spezia.cli.options import AsJson, Name, Number, Server, Verbose
+from spezia.cli.options import AsJson, AsJsonLines, Name, Number, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.result import show_result
 from spezia.cli.tables import trials_table
@@ -62,15 +63,17 @@ def log(
     number: Number,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial ends.")] = False,
     server: Server = None,
+    as_json: AsJsonLines = False,
 ) -> None:
     """Print what a trial has printed."""
     with plain_errors(), Client(address(server)) as client:
-        if not follow:
-            say(client.log(name, number), end="")
-            return
+        pieces = client.follow_log(name, number) if follow else [client.log(name, number)]
         try:
-            for text in client.follow_log(name, number):
-                say(text, end="")
+            for text in pieces:
+                if as_json:
+                    print_json(LogPiece(text=text), is_line=True)
+                else:
+                    say(text, end="")
         except KeyboardInterrupt:
             say(f"\nstopped following; trial {number} of {name} runs on", is_error=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -19,12 +19,14 @@ import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
 from spezia.client.errors import ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
+from spezia.client.read_events import Read, read_events
 from spezia.client.unpack_model import unpack_model
 from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.curves import Curves
 from spezia.contract.dataset import PREFIX, Dataset
+from spezia.contract.event import Happened
 from spezia.contract.key import KEY_VARIABLE
 from spezia.contract.model_files import UploadedModel
 from spezia.contract.model_rules import FILE_NAME
@@ -50,6 +52,8 @@ _UNAVAILABLE_WAITS = (0.1, 0.4, 1.6, 6.4, 15.0)
 """Seconds between tries while the service, or a proxy before it, cannot answer for the moment."""
 _TOO_FREQUENT_WAITS = (1.0, 1.0, 1.0, 1.0)
 """Seconds between tries of what the service refuses as too frequent."""
+_RECONNECT_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between tries to take up a stream of events again, as while a service is started anew."""
 _MAX_RETRY_SECONDS = 60.0
 _UNAVAILABLE = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _PAGE = 1000
@@ -279,6 +283,47 @@ class Calls:
                 return
             self._sleep(poll_seconds)
 
+    def events(self, after: int | None = None) -> Iterator[Happened]:
+        """Yield what happens in all of one's own studies, live and without end.
+
+        Where the connection is lost it is made again, and goes on behind the last event: nothing is missed, and nothing
+        comes twice.
+
+        Args:
+            after: The ``event_id`` of the last event that was seen; ``None``: what happens from now on.
+
+        Raises:
+            Unreachable: Nobody answers, at first for two seconds, later for a minute.
+        """
+        waits: tuple[float, ...] = _UNREACHABLE_WAITS
+        n_failures = 0
+        while True:
+            lost: ClientError = Unreachable(f"{self._url} ends every stream of events at once; look at its log")
+            try:
+                for read in self._read_events(after):
+                    waits, n_failures, after = _RECONNECT_WAITS, 0, read.event_id
+                    if read.happened is not None:
+                        yield read.happened
+            except ClientError as error:
+                if not _waits(error, is_safe=True):
+                    raise
+                lost = error
+            if n_failures == len(waits) or not self._is_patient:
+                raise lost
+            self._sleep(waits[n_failures])
+            n_failures += 1
+
+    def _read_events(self, after: int | None) -> Iterator[Read]:
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        with _connecting(self._url), self._http.stream("GET", "/v1/events", headers=headers) as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            try:
+                yield from read_events(response.iter_lines())
+            except (ValueError, LookupError):
+                raise _no_spezia(response) from None
+
     def trials_csv(self, name: str) -> str:
         """Return all trials of a study as a CSV table, which a spreadsheet takes for no formulas."""
         return str(self._insist(partial(self._send, "GET", f"{_study(name)}/trials.csv"), is_safe=True).text)
@@ -426,7 +471,7 @@ def _waits(error: ClientError, *, is_safe: bool) -> tuple[float, ...]:
     """Seconds to wait before each further try after an error; none where trying again is no use, or not safe."""
     if isinstance(error, SpeziaError) and error.problem.status == HTTPStatus.TOO_MANY_REQUESTS:
         return _TOO_FREQUENT_WAITS
-    if not is_safe:
+    if not is_safe or isinstance(error, NoSpezia):
         return ()
     if isinstance(error, SpeziaError):
         return _UNAVAILABLE_WAITS if error.problem.status in _UNAVAILABLE else ()
@@ -450,10 +495,14 @@ def _read(model: type[Body], response: httpx2.Response) -> Body:
     try:
         return model.model_validate_json(response.content)
     except ValidationError:
-        raise NoSpezia(
-            f"what answers at {response.url.copy_with(path='/', query=None)} is no Spezia, or one of another version; "
-            "check the address, and that client and service have the same version"
-        ) from None
+        raise _no_spezia(response) from None
+
+
+def _no_spezia(response: httpx2.Response) -> NoSpezia:
+    return NoSpezia(
+        f"what answers at {response.url.copy_with(path='/', query=None)} is no Spezia, or one of another version; "
+        "check the address, and that client and service have the same version"
+    )
 
 
 def _refusal(response: httpx2.Response) -> SpeziaError:

@@ -1,6 +1,8 @@
 """The events that `GET /v1/studies/{name}/events` streams: one model for each kind."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from spezia.contract.failure import Failure
 from spezia.contract.replay import Verdict
@@ -80,3 +82,14 @@ class EventsPruned(Reply):
 
 Event = StudyChanged | TrialChanged | ValueReported | ReplayEnded | EventsPruned
 """Any event of a study."""
+
+
+class Happened(Reply):
+    """An event of one of one's own studies, as `GET /v1/events` streams them."""
+
+    event_id: Count
+    """Id of the event; ids grow, and who asks for what happened behind one misses nothing."""
+    study: str
+    """Name of the study."""
+    event: Annotated[Event, Field(discriminator="kind")]
+    """What has happened."""

@@ -1,6 +1,7 @@
 """`spezia init`: from a table of one's own to a study file that runs."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pyarrow
@@ -211,6 +212,18 @@ def test_without_what_reads_parquet_it_says_what_to_install(folder: Path, monkey
     assert (
         "reading Parquet needs no_such_module, which is not installed: pip install 'spezia[trainer]'" in result.stderr
     )
+
+
+def test_what_was_written_is_said_as_json_and_nothing_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    monkeypatch.setattr("spezia.cli.init.is_terminal", lambda: True)
+    said = json.loads(spezia_init("train.csv", "--json").stdout)
+    spec = written()
+    assert spec.model is not None
+    assert said == {
+        "file": "study.yaml", "name": spec.name, "task": spec.task, "columns": {"text": "text", "label": "label"},
+        "model": spec.model.name, "preset": spec.preset, "next_command": "spezia run study.yaml",
+    }  # fmt: skip
 
 
 def test_an_archive_is_read_as_the_file_in_it(folder: Path) -> None:

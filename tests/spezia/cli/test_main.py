@@ -120,6 +120,8 @@ def test_log_and_delete(spezia: Spezia, service: ScriptedService) -> None:
     service.answers["DELETE /v1/studies/toy"] = httpx2.Response(204)
     assert spezia("log", "toy", 3).output == "one\ntwo\n"
     assert spezia("delete", "toy").output == "toy: deleted\n"
+    assert json.loads(spezia("log", "toy", 3, "--json").stdout) == {"text": "one\ntwo\n"}
+    assert json.loads(spezia("delete", "toy", "--json").stdout) == {"name": "toy"}
     assert spezia("log", "toy", 4).exit_code == 1
 
 
@@ -211,6 +213,8 @@ def test_pull_prints_the_folder_of_the_model(spezia: Spezia, service: ScriptedSe
     content = b"".join(tar({"config.json": tmp_path / "toy.yaml"}, "toy"))
     service.answers["GET /v1/studies/toy/best/model"] = httpx2.Response(200, content=content)
     assert spezia("pull", "toy", tmp_path / "model").stdout == f"{tmp_path / 'model'}\n"
+    said = json.loads(spezia("pull", "toy", tmp_path / "other", "--json").stdout)
+    assert said == {"study": "toy", "folder": str(tmp_path / "other")}
     assert (tmp_path / "model" / "config.json").exists()
     again = spezia("pull", "toy", tmp_path / "model")
     assert (again.exit_code, again.stderr) == (

@@ -170,7 +170,7 @@ COMMANDS: dict[str, list[str]] = {
 
 OPTIONS = {
     "best": ["--json", "--verbose"],
-    "log": ["--follow"],
+    "log": ["--follow", "--json"],
     "studies": ["--json"],
     "trials": ["--csv", "--json"],
     "watch": ["--json"],
@@ -197,7 +197,7 @@ def test_every_command_shows_hostile_text_as_text(
     assert ended.exit_code == 0, ended.output
     assert is_harmless(ended.output)
     if "--json" in options:
-        for document in ended.stdout.splitlines() if command == "watch" else [ended.stdout]:
+        for document in ended.stdout.splitlines() if command in ("watch", "log") else [ended.stdout]:
             json.loads(document)
     elif command != "delete":
         assert "[bold]c[/bold] :skull:" in " ".join(ended.output.split()) or command in ("studies", "workers")
