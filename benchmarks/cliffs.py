@@ -334,7 +334,7 @@ def measure_long_trial(url: str, n: Callable[[int], int]) -> dict[str, Any]:
                 found[f"report_{name}_{n_before}"] = repeated(report_one)
                 if name == "median":
                     beat = HeldLease(lease_id=held[0].lease_id, token=held[0].token)
-                    found[f"heartbeat_{n_before}"] = repeated(partial(heartbeat, store, [beat]))
+                    found[f"heartbeat_{n_before}"] = repeated(partial(heartbeat, store, [beat], 10**9))
                     found[f"trial_{n_before}"] = repeated(partial(show_trial, store, study_name, held[0].number), 3)
                     times: Times = defaultdict(list)
                     for one in held:

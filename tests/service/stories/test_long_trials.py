@@ -84,7 +84,7 @@ def test_the_database_does_no_more_for_a_trial_of_many_evaluations(
             one_more, last = (Report(**evaluation(held, n + k, 0.5, final=k == 2)) for k in (1, 2))
             acts: dict[str, Callable[[], object]] = {
                 "report": partial(report, store, [one_more]),
-                "heartbeat": partial(heartbeat, store, [lease]),
+                "heartbeat": partial(heartbeat, store, [lease], 10**9),
                 "final report": partial(report, store, [last]),
                 "tell": partial(tell, store, proposer, tmp_path, lease.lease_id, lease.token, outcome),
             }
