@@ -18,6 +18,10 @@ REACHED = "spezia:reached"
 PROMOTED = "spezia:promoted"
 """System attribute of a trial: from how many rungs, from the first on, it was promoted, so that it passes them."""
 
+PARTIAL = "spezia:partial"
+"""System attribute of a trial: by step, what its current attempt has reported of a part of the validation rows. Such
+values are no intermediate values, where all that reads a trial would take them for values of the whole split."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
@@ -62,6 +66,7 @@ class Arrival:
 class Marked(Protocol):
     """What has these attributes: a trial of Optuna's."""
 
+    intermediate_values: dict[int, float]
     user_attrs: dict[str, Any]
     system_attrs: dict[str, Any]
 
@@ -83,3 +88,13 @@ def arrivals_of(trial: Marked) -> dict[int, Arrival]:
 def n_promoted_of(trial: Marked) -> int:
     """Return from how many rungs a trial was promoted."""
     return int(trial.system_attrs.get(PROMOTED, 0))
+
+
+def partial_values_of(trial: Marked) -> dict[int, float]:
+    """Return by step what a trial has reported of a part of the validation rows."""
+    return {int(step): value for step, value in trial.system_attrs.get(PARTIAL, {}).items()}
+
+
+def reported_values_of(trial: Marked) -> dict[int, float]:
+    """Return by step all that a trial has reported, of a part of the validation rows or of all."""
+    return trial.intermediate_values | partial_values_of(trial)

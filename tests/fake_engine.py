@@ -125,6 +125,7 @@ class FakeEngine:
                 value=value,
                 metrics={"validation_loss": value} | metrics,
                 final=final,
+                partial=isinstance(assignment, TrialAssignment) and step in assignment.partial_at,
                 speed=TrialSpeed(**SPEED),
             )
         )

@@ -83,6 +83,7 @@ class Evaluated(Reply):
     value: float
     metrics: Metrics
     final: bool
+    partial: bool = False
     speed: TrialSpeed | None = None
     """What was measured of the trial's speed so far."""
 

@@ -83,6 +83,7 @@ def add(tx: Transaction, held: Lease, report: Report, answer: Answer) -> None:
         value=report.value,
         metrics=report.metrics,
         is_final=report.final,
+        partial=report.partial,
         should_prune=answer.should_prune,
         reason=answer.reason,
         keep_model=answer.keep_model,

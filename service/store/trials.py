@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from sqlalchemy import Select, delete, exists, func, select
 
 from service.optuna_private import COMPLETED_RUNG, CONSTRAINTS, FIXED_PARAMS, id_of
-from service.rung_marks import PAUSED, PROMOTED, REACHED, Pause, arrivals_of, pause_of
+from service.rung_marks import PARTIAL, PAUSED, PROMOTED, REACHED, Pause, arrivals_of, partial_values_of, pause_of
 from service.store import events
 from service.store.optuna.frozen import distribution_json, shared_distribution
 from service.store.optuna.tables import (
@@ -192,11 +192,18 @@ def passes_rungs(trial: FrozenTrial) -> bool:
 
 
 def start(
-    tx: Transaction, study: StudyRow, trial: FrozenTrial, values: Mapping[int, float], *, is_judged: bool
+    tx: Transaction,
+    study: StudyRow,
+    trial: FrozenTrial,
+    values: Mapping[int, float],
+    partial_values: Mapping[int, float],
+    *,
+    is_judged: bool,
 ) -> None:
     """Begin a WAITING trial with the intermediate ``values`` that it goes on from, and no others; it is paused no more.
 
     Args:
+        partial_values: What it has reported of a part of the validation rows up to there, by step.
         is_judged: Whether pruners have judged the trial by exactly these values, and may remember it.
     """
     tx.connection.execute(delete(trial_intermediate_values).where(trial_intermediate_values.c.trial_id == id_of(trial)))
@@ -211,6 +218,8 @@ def start(
             )
         )
     tx.trials.add_intermediate_values(id_of(trial), values)
+    if PARTIAL in trial.system_attrs:
+        _set_system_attrs(tx, trial, {PARTIAL: dict(partial_values)})
     tx.trials.set_trial_state_values(id_of(trial), TrialState.RUNNING)
     _say(tx, study, trial, "RUNNING")
 
@@ -289,20 +298,33 @@ def as_if_paused(tx: Transaction, trial: FrozenTrial, rung: int, step: int, atte
 
 def add_value(tx: Transaction, study: StudyRow, number: int, step: int, value: float) -> FrozenTrial:
     """Store an intermediate value of the trial of a number; return the trial with it, of which `report` tells."""
-    before = find(tx, study, number)
-    assert before is not None
+    before = _found(tx, study, number)
     tx.trials.set_trial_intermediate_value(id_of(before), step, value)
-    after = find(tx, study, number)
-    assert after is not None
-    return after
+    return _found(tx, study, number)
+
+
+def add_partial_value(tx: Transaction, study: StudyRow, number: int, step: int, value: float) -> FrozenTrial:
+    """Store a value of a part of the validation rows beside the intermediate values; return the trial with it, of which
+    `report` tells."""
+    before = _found(tx, study, number)
+    _set_system_attrs(tx, before, {PARTIAL: partial_values_of(before) | {step: value}})
+    return _found(tx, study, number)
 
 
 def report(
-    tx: Transaction, study: StudyRow, trial: FrozenTrial, step: int, value: float, system_attrs: Mapping[str, Any]
+    tx: Transaction,
+    study: StudyRow,
+    trial: FrozenTrial,
+    step: int,
+    value: float,
+    system_attrs: Mapping[str, Any],
+    *,
+    partial: bool = False,
 ) -> None:
     """Tell of a trial's newest value, and store the system attributes in which the pruner remembers it."""
     _set_system_attrs(tx, trial, system_attrs)
-    events.add(tx, study.uuid, study.study_id, ValueReported(number=trial.number, step=step, value=value))
+    told = ValueReported(number=trial.number, step=step, value=value, partial=partial)
+    events.add(tx, study.uuid, study.study_id, told)
 
 
 def finish(
@@ -326,6 +348,12 @@ def finish(
     tx.trials.set_trial_state_values(id_of(trial), TrialState[state], values)
     _say(tx, study, trial, state, values, failure)
     tx.after_commit.append(tx.metrics.trials.labels(state).inc)
+
+
+def _found(tx: Transaction, study: StudyRow, number: int) -> FrozenTrial:
+    trial = find(tx, study, number)
+    assert trial is not None
+    return trial
 
 
 def _set_system_attrs(tx: Transaction, trial: FrozenTrial, attrs: Mapping[str, Any]) -> None:

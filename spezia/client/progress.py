@@ -110,7 +110,8 @@ def _running_line(trial: TrialDetail) -> str:
     if not trial.intermediate_values:
         return _trial_line(trial, "-", "no evaluation yet")
     last = trial.intermediate_values[-1]
-    return _trial_line(trial, number_words(last.value), f"epoch {last.epoch:g}, step {last.step}")
+    of_a_part = " (of a part of the validation rows)" if last.partial else ""
+    return _trial_line(trial, number_words(last.value), f"epoch {last.epoch:g}, step {last.step}{of_a_part}")
 
 
 def _ended_line(trial: Trial) -> str:

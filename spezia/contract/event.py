@@ -58,6 +58,8 @@ class ValueReported(Reply):
     """Number of the evaluation within the trial, from 1."""
     value: float
     """Value of the first objective at this evaluation."""
+    partial: bool = False
+    """Whether the value tells of a part of the validation rows only."""
 
 
 class ReplayEnded(Reply):

@@ -171,6 +171,9 @@ class TrialAssignment(_Assignment):
     """Steps at which the trial evaluates and reports, ascending, its last step among them; a step is one
     ``evaluations_per_epoch``-th of an epoch, so a report's ``step`` says how far the trial has come, and those in
     between are left out. Null: the trial evaluates at every step."""
+    partial_at: dict[Step, float] = {}
+    """Steps of these at which the trial reads only a share of the validation rows, with the share. Its report says so:
+    such a value is compared with others of its rung, and never is the trial's."""
 
 
 class SmallAssignment(_Assignment):
@@ -208,7 +211,8 @@ class ConfirmAssignment(_Assignment):
     """Seconds that the run may take before the study's timeout or its share of device seconds is used up; null: there
     is no limit."""
     evaluate_at: list[Step] | None = None
-    """Steps at which the run evaluates, ascending, as those of the trial; null: it evaluates at every step."""
+    """Steps at which the run evaluates, ascending: those at which the trial reads all validation rows; null: it
+    evaluates at every step."""
 
 
 class ScoreAssignment(_Assignment):
@@ -239,6 +243,8 @@ class ReplayAssignment(_Assignment):
     """What was found out about data and model when the study was prepared."""
     evaluate_at: list[Step] | None
     """Steps at which the trial was evaluated, ascending, or would have been; null: at every step."""
+    partial_at: dict[Step, float] = {}
+    """Steps of these at which the trial read only a share of the validation rows, with the share."""
     last_step: Step | None
     """Step of the evaluation at which the replay ends, as the trial did; null: it ends by itself, or fails as the trial
     did."""
@@ -356,6 +362,9 @@ class Report(HeldLease):
     """Metrics of the evaluation by name; those of the study's objectives and constraints must be among them."""
     final: bool
     """Whether the trial ends with this evaluation; a final evaluation is never pruned."""
+    partial: bool = False
+    """Whether the value and the metrics tell of a part of the validation rows, as the assignment has asked for at this
+    step; never of a final evaluation."""
 
 
 class ReportRequest(Wire):

@@ -103,6 +103,10 @@ class RungsOptions(Wire):
     first: Annotated[int, Field(ge=1, le=MAX_FIRST)] | None = None
     """Number of steps at which the first rung stands. When absent, about a fiftieth of the longest trial, but behind
     its warm-up and at least 8 optimizer steps; it is decided when the study has been prepared, and written here."""
+    validation_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the validation rows that a trial reads at its first rung; at each further one it reads ``eta`` times as
+    many, until it reads all. When absent, as many as it reads in a tenth of its training up to there, but at least 256;
+    it is decided when the study has been prepared, and written here."""
     top: PositiveInt = 3
     """Number of trials that are carried out to their end before the study drops those that are still paused;
     those that never pause do not count."""

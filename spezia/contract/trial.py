@@ -59,7 +59,7 @@ class Trial(Reply):
     """Searched params of the trial; fixed ones are in the study's spec."""
     value: float | None
     """Value of the trial by the first objective: its best evaluation, or, of a PRUNED trial, its last one, as in
-    Optuna; null while it has none."""
+    Optuna; null while it has none. Evaluations of a part of the validation rows do not count."""
     values: dict[str, float] = {}
     """Values of a COMPLETE trial by all objectives at its best evaluation, by metric; empty otherwise."""
     violations: dict[str, float] = {}
@@ -101,6 +101,9 @@ class Evaluation(Reply):
     """All metrics of the evaluation, by name. Where blocks are frozen, ``cached_rows`` beside them counts the rows that
     the trial has read from the worker's cache of frozen blocks so far; it is 0 where the cache could not be used, and
     absent where the worker has none."""
+    partial: bool = False
+    """Whether value and metrics tell of a part of the validation rows only, as at the first rungs of the pruner
+    ``rungs``; such an evaluation is never the best."""
     should_prune: bool
     """Whether the pruner ended the trial at this evaluation."""
     reason: str | None

@@ -193,6 +193,7 @@ def reporting(held: Assignment, step: int, value: float, *, final: bool) -> Requ
         value=value,
         metrics={},
         final=final,
+        partial=isinstance(held, TrialAssignment) and step in held.partial_at,
     )
     return _of(held, "report", lambda service: report(service.store, [one]))
 

@@ -151,9 +151,11 @@ def _reports(trial: TrialRow, measured: list[Row[Any]], last: Row[Any] | None) -
     if last is None and measured:
         yield f"I5 {len(measured)} reports, but no attempt"
     if trial.state in ("RUNNING", "COMPLETE", "PRUNED"):
-        stored = {row.step: row.value for row in own}
-        if stored != trial.intermediate_values:
-            yield f"I7 Optuna's intermediate values {trial.intermediate_values} are not the reported {stored}"
+        whole, partial = ({row.step: row.value for row in own if row.partial is one} for one in (False, True))
+        if whole != trial.intermediate_values:
+            yield f"I7 Optuna's intermediate values {trial.intermediate_values} are not the reported {whole}"
+        if partial != trial.partial_values:
+            yield f"I7 the values of a part {trial.partial_values} are not the reported {partial}"
     pruned = [row for row in measured if row.should_prune]
     if len(pruned) > 1:
         yield f"I9 pruned at several steps: {[row.step for row in pruned]}"
@@ -163,7 +165,8 @@ def _reports(trial: TrialRow, measured: list[Row[Any]], last: Row[Any] | None) -
         yield f"I9 pruned in attempt {pruned[0].attempt}, but attempt {last.attempt} was begun"
     if trial.state == "COMPLETE" and trial.pause is not None:
         yield f"I9 is COMPLETE, but was told to pause at step {trial.pause['step']}"
-    if trial.state == "WAITING" and trial.pause is not None and trial.pause["step"] not in trial.intermediate_values:
+    reported = trial.intermediate_values | trial.partial_values
+    if trial.state == "WAITING" and trial.pause is not None and trial.pause["step"] not in reported:
         yield f"I7 is paused at step {trial.pause['step']}, of which nothing is stored"
     if trial.state == "PRUNED" and not pruned and trial.pause is None and trial.failure_class not in KEEPS_REPORTS:
         yield "I9 PRUNED without a decision"
@@ -179,9 +182,12 @@ def _value(spec: StudySpec, trial: TrialRow, own: list[Row[Any]]) -> Iterator[st
     if not own:
         yield f"I3 is {trial.state} without a report"
         return
-    values = {row.step: row.value for row in own}
+    values = {row.step: row.value for row in own if not row.partial}
     better = min if spec.direction == "minimize" else max
-    expected = better(values.values()) if trial.state == "COMPLETE" else values[max(values)]
+    if trial.state == "COMPLETE":
+        expected = better(values.values(), default=None)
+    else:
+        expected = values[max(values)] if values else None
     if trial.value != expected:
         yield f"I7 the value is {trial.value!r}, the reports say {expected!r}"
 

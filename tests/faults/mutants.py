@@ -12,7 +12,7 @@ from service.lifecycle.confirmation import start_run
 from service.lifecycle.leases import dispatch, report, take_back, tell
 from service.lifecycle.studies import state_machine
 from service.search.pruning.rungs import RungCounts
-from service.store import attempts, leases, sent_checkpoints, studies
+from service.store import attempts, leases, sent_checkpoints, studies, trials
 from service.store.optuna import tables as optuna_tables
 from service.store.sql.statements import Statement
 from service.store.sql.tables import lease, study_spec
@@ -112,6 +112,10 @@ RUNG_MUTANTS: dict[str, list[Cut | Swap]] = {
     "promotions have no cap": [
         Cut(RungCounts, "n_free", "- self.n_promoted[place]", ""),
         Cut(RungCounts, "free_since", "self.n_promoted[place] + ", ""),
+    ],
+    "a value of a part of the rows is taken for one of all": [Cut(report, "_decide", "if one.partial:", "if False:")],
+    "values of a part of the rows outlive their attempt": [
+        Cut(trials, "start", "if PARTIAL in trial.system_attrs:", "if False:"),
     ],
     "a promotion is forgotten": [Cut(dispatch, "start_waiting_trial", "trials.promote(tx, trial, pause.rung)", "pass")],
 }

@@ -25,6 +25,13 @@ MAX_ROUNDS = 400
 RUNGS = {"name": "rungs", "options": {"eta": 2, "first": 1, "top": 1}}
 """The pruner of every other seed: with three epochs, rungs at steps 1 and 2."""
 
+IN_PART = {
+    "pruner": {"name": "rungs", "options": {"eta": 2, "first": 1, "top": 1, "validation_share": 0.25}},
+    "fixed": {"epochs": 2},
+    "training": {"evaluations_per_epoch": 3},
+}
+"""The spec of every third of these: rungs at steps 1, 2 and 4, of which 1 and 2 read a part of the rows."""
+
 FATES = {
     "arrives": 60,
     "is lost": 5,
@@ -109,6 +116,8 @@ class Simulation:
         }
         if seed % 2 or self._sends:
             spec |= {"pruner": RUNGS, "fixed": {"epochs": 3}}
+        if seed % 6 == 3:
+            spec |= IN_PART
         if seed % 7 == 2:
             spec |= {"confirm": {"top": 1, "seeds": 2}, "baseline": True}
         return spec | ({"n_parallel": 1} if self._chance.random() < 0.2 else {})

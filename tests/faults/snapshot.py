@@ -17,6 +17,8 @@ class TrialRow:
     state: str
     value: float | None
     intermediate_values: dict[int, float]
+    partial_values: dict[int, float]
+    """By step, values of a part of the validation rows."""
     failure_class: str | None
     pause: dict[str, Any] | None
     """Where it is paused, or was told to pause when it ended."""
@@ -107,6 +109,9 @@ def _trials(connection: Connection) -> dict[int, list[TrialRow]]:
             state=row.state,
             value=values.get(row.trial_id),
             intermediate_values=steps[row.trial_id],
+            partial_values={
+                int(step): value for step, value in attributes[row.trial_id].get("spezia:partial", {}).items()
+            },
             failure_class=attributes[row.trial_id].get("spezia:failure", {}).get("failure_class"),
             pause=attributes[row.trial_id].get("spezia:paused"),
             n_promoted=attributes[row.trial_id].get("spezia:promoted", 0),

@@ -39,7 +39,7 @@ def spec(**changes: Any) -> dict[str, Any]:
 
 
 def evaluation(
-    held: dict[str, Any], step: int, value: float, *, final: bool = False, **metrics: float
+    held: dict[str, Any], step: int, value: float, *, final: bool = False, partial: bool = False, **metrics: float
 ) -> dict[str, Any]:
     """A report of one evaluation, with two losses among its metrics."""
     return {
@@ -51,6 +51,7 @@ def evaluation(
         "value": value,
         "metrics": {"validation_loss": value, "train_loss": value - 0.1} | metrics,
         "final": final,
+        "partial": partial,
     }
 
 
@@ -92,18 +93,15 @@ class HandWorker:
         outcome = {"kind": "prepare", "facts": FACTS | facts, "device_seconds": 1.0}
         assert self.tell(assignment, outcome).status_code == 200
 
-    def report(
-        self, held: dict[str, Any], step: int, value: float, *, final: bool = False, **metrics: float
-    ) -> dict[str, Any]:
-        reply = self.send_report(held, step, value, final=final, **metrics)
+    def report(self, held: dict[str, Any], step: int, value: float, **said: Any) -> dict[str, Any]:
+        """Report an evaluation, which must be accepted; `evaluation` says what else may be said of it."""
+        reply = self.send_report(held, step, value, **said)
         assert reply.status_code == 200, reply.text
         answer: dict[str, Any] = reply.json()["replies"][0]
         return answer
 
-    def send_report(
-        self, held: dict[str, Any], step: int, value: float, *, final: bool = False, **metrics: float
-    ) -> Any:
-        return self.send_reports([evaluation(held, step, value, final=final, **metrics)])
+    def send_report(self, held: dict[str, Any], step: int, value: float, **said: Any) -> Any:
+        return self.send_reports([evaluation(held, step, value, **said)])
 
     def send_reports(self, reports: list[dict[str, Any]]) -> Any:
         return self.http.post("/v1/leases/report", json={"reports": reports})

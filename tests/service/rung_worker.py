@@ -11,9 +11,18 @@ Loss = Callable[[int, int], float]
 """Value of a trial, by its number, at a step."""
 
 
-def rungs_spec(*, eta: int = 2, first: int | None = 1, top: int = 1, epochs: int = 4, **changes: Any) -> dict[str, Any]:
+def rungs_spec(
+    *,
+    eta: int = 2,
+    first: int | None = 1,
+    top: int = 1,
+    epochs: int = 4,
+    validation_share: float | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
     """A valid study definition of four trials of four steps, with rungs at steps 1 and 2."""
-    options = {"eta": eta, "top": top} | ({} if first is None else {"first": first})
+    left_open = {"first": first, "validation_share": validation_share}
+    options = {"eta": eta, "top": top} | {name: one for name, one in left_open.items() if one is not None}
     return spec(pruner={"name": "rungs", "options": options}, n_trials=4, fixed={"epochs": epochs}) | changes
 
 
@@ -38,7 +47,8 @@ class RungWorker(HandWorker):
         number, begun_at = held["number"], held["resume"]["step"] if held["resume"] else 0
         last = held["evaluate_at"][-1]
         for step in (one for one in held["evaluate_at"] if one > begun_at):
-            answer = self.report(held, step, loss(number, step), final=step == last)
+            is_partial = str(step) in held["partial_at"]
+            answer = self.report(held, step, loss(number, step), final=step == last, partial=is_partial)
             if answer["directive"] == "pause":
                 self.n_steps += step - begun_at
                 self.checkpoints[number] = {

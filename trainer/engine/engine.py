@@ -243,6 +243,7 @@ class Engine:
             number=assignment.number,
             best=BestModel(),
             evaluate_at=assignment.evaluate_at,
+            partial_at=assignment.partial_at,
             hints=self._hints,
             cache=self._cache,
         )
@@ -269,6 +270,7 @@ class Engine:
             number=assignment.number,
             best=best,
             evaluate_at=assignment.evaluate_at,
+            partial_at=assignment.partial_at,
             checkpoints=checkpoints,
             hints=self._hints,
             cache=self._cache,
@@ -309,6 +311,7 @@ class Engine:
                 value=evaluation.value,
                 metrics=evaluation.metrics,
                 final=evaluation.final,
+                partial=evaluation.partial,
                 speed=evaluation.speed,
             )
         )

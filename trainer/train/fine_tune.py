@@ -4,10 +4,11 @@ B = rows of a batch, T = tokens of its longest row.
 """
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 
 import torch
 from transformers import PreTrainedModel
@@ -17,6 +18,8 @@ from spezia.contract.protocol import TrialSpeed
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches
+from trainer.data.subset import subset_rows
+from trainer.data.tokenised_split import Split
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.model.memory_hints import MemoryHints
@@ -53,6 +56,8 @@ class Evaluation:
     for good and there is a cache of them, ``cached_rows`` counts what came from it."""
     final: bool
     """Whether the trial ends here: this was the last evaluation planned, or early stopping is out of patience."""
+    partial: bool = False
+    """Whether it has read a part of the validation rows only."""
     speed: TrialSpeed | None = field(default=None, compare=False)
     """What was measured of the trial's speed so far; a script's is not known."""
 
@@ -65,6 +70,7 @@ def fine_tune(
     number: int,
     best: BestModel,
     evaluate_at: Sequence[int] | None = None,
+    partial_at: Mapping[int, float] = MappingProxyType({}),
     checkpoints: Checkpoints | None = None,
     hints: MemoryHints | None = None,
     cache: TrunkCache | None = None,
@@ -79,6 +85,8 @@ def fine_tune(
         number: number of the trial; with ``seed`` it decides batches, a new head and dropout.
         best: filled with the model of the best evaluation so far, before that evaluation is yielded.
         evaluate_at: steps that are evaluated, besides the last one, which always is; ``None``: all are.
+        partial_at: share of the validation rows that is read at a step, where that is not all; such an evaluation is
+            never the best, and ends no trial.
         checkpoints: where an interrupted trial goes on from and is saved; ``None``: nowhere.
         hints: what earlier trials found out about memory.
         cache: keeps the output of frozen blocks; ``None``: it is computed for every batch.
@@ -122,19 +130,23 @@ def fine_tune(
             _check_finite("training", float(losses[-1]))
         if optimizer_steps not in due:
             continue
-        train_loss = _train_loss(losses)
+        step, train_loss = due[optimizer_steps], _train_loss(losses)
+        validation = _rows_to_read(prepared, partial_at.get(step), seed)
         # Where steps may be left out, the rest of the trial would not evaluate as often as it has until here
         with stopwatch.paused() if evaluate_at is not None else nullcontext():
-            metrics = _measure(prepared, model, train_loss, hints)
+            metrics = _measure(prepared, model, validation, train_loss, hints)
         if trunk is not None:
             metrics[CACHED_ROWS] = trunk.n_rows
-        if progress.note(due[optimizer_steps], metrics[prepared.spec.metric]):
+        is_partial = step in partial_at
+        if is_partial:
+            progress.note_partial(step, metrics[prepared.spec.metric])
+        elif progress.note(step, metrics[prepared.spec.metric]):
             best.keep(prepared.pretrained, model)
-        final = optimizer_steps == max(due) or progress.is_out_of_patience
+        final = optimizer_steps == max(due) or (progress.is_out_of_patience and not is_partial)
         n_epochs = (optimizer_steps - watch.optimizer_steps) / n_steps
         speed = TrialSpeed(seconds_per_epoch=stopwatch.seconds / n_epochs, trunk_seconds=progress.trunk_seconds)
         with stopwatch.paused():
-            yield _evaluation(progress, metrics, optimizer_steps, n_steps, speed, final=final)
+            yield _evaluation(progress, metrics, optimizer_steps, n_steps, speed, final=final, partial=is_partial)
         if final:
             return
         losses.clear()
@@ -169,12 +181,22 @@ def _train_loss(losses: list[torch.Tensor]) -> float:
     return train_loss
 
 
-def _measure(prepared: Prepared, model: PreTrainedModel, train_loss: float, hints: MemoryHints) -> dict[str, float]:
-    """Return the metrics of the model as it is, ``train_loss`` among them."""
+def _rows_to_read(prepared: Prepared, share: float | None, seed: int) -> Split:
+    """The validation rows of an evaluation: all, or the ``share`` that every trial of the study reads, with as large a
+    share of each class; those of a smaller share are among those of a larger one."""
+    if share is None:
+        return prepared.validation
+    return prepared.validation.take(subset_rows(prepared.validation, share, seed))
+
+
+def _measure(
+    prepared: Prepared, model: PreTrainedModel, validation: Split, train_loss: float, hints: MemoryHints
+) -> dict[str, float]:
+    """Return the metrics of the model as it is on rows of the validation split, ``train_loss`` among them."""
     scores = evaluate(
         model,
         prepared.task,
-        prepared.validation,
+        validation,
         prepared.facts.precision,
         hints=hints,
         memory_key=memory_key(prepared, {"evaluates": True}),
@@ -192,6 +214,7 @@ def _evaluation(
     speed: TrialSpeed,
     *,
     final: bool,
+    partial: bool,
 ) -> Evaluation:
     return Evaluation(
         step=progress.step,
@@ -200,6 +223,7 @@ def _evaluation(
         value=progress.value,
         metrics=metrics,
         final=final,
+        partial=partial,
         speed=speed,
     )
 

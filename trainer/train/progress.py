@@ -41,6 +41,11 @@ class Progress:
         self._best_step = step
         return True
 
+    def note_partial(self, step: int, value: float) -> None:
+        """Count an evaluation of a part of the validation rows, which is never the best."""
+        self.step = step
+        self.value = value
+
     @property
     def loss(self) -> float:
         """Value of the last evaluation, with the sign that makes smaller better; 0 before the first."""

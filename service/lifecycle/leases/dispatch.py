@@ -36,7 +36,7 @@ from service.lifecycle.studies.state_machine import begin_stopping, drop_score, 
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
-from service.search.pruning.rungs import rung_steps, steps_to_evaluate
+from service.search.pruning.rungs import partial_steps, rung_steps, steps_to_evaluate
 from service.search.space.params import trial_params
 from service.store import (
     artifacts,
@@ -388,17 +388,22 @@ def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
         return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
     if held.kind == "replay":
         recorded = recorded_run(tx, study, trial)
-        return ReplayAssignment(**common, evaluate_at=recorded.evaluate_at, last_step=recorded.last_step)
+        return ReplayAssignment(
+            **common,
+            evaluate_at=recorded.evaluate_at,
+            partial_at=recorded.partial_at,
+            last_step=recorded.last_step,
+        )
     if held.kind == "score":
         return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    common |= {
-        "seconds_left": seconds_left(tx, study, held),
-        "evaluate_at": steps_to_evaluate(study.spec, common["params"], study.facts),
-    }
+    common["seconds_left"] = seconds_left(tx, study, held)
+    evaluate_at = steps_to_evaluate(study.spec, common["params"], study.facts)
+    partial_at = partial_steps(study.spec, common["params"], study.facts)
     if held.kind == "confirm":
         _, fresh_seed = confirm_runs.run_of(held.number)
-        return ConfirmAssignment(**common, fresh_seed=fresh_seed)
-    return TrialAssignment(**common, resume=_resume(tx, study, held))
+        whole = None if evaluate_at is None else [step for step in evaluate_at if step not in partial_at]
+        return ConfirmAssignment(**common, evaluate_at=whole, fresh_seed=fresh_seed)
+    return TrialAssignment(**common, evaluate_at=evaluate_at, partial_at=partial_at, resume=_resume(tx, study, held))
 
 
 def _resume(tx: Transaction, study: StudyRow, held: Lease) -> Resume | None:

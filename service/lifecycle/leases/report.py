@@ -1,6 +1,7 @@
 """Store the evaluations that workers report, and say whether to go on (POST /v1/leases/report)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,10 +15,12 @@ from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.studies.rungs import reach_rung
 from service.rung_marks import Pause, pause_of
 from service.search.pruning.curves import Curves
+from service.search.pruning.rungs import partial_steps
 from service.search.pruning.should_prune import Decision, should_prune
 from service.search.results.judge_trial import judge_trial
 from service.search.results.learning_curve import points
 from service.search.results.ranking import rank_if_complete
+from service.search.space.params import trial_params
 from service.store import decisions, leases, measurements, studies, trials
 from service.store.leases import Lease
 from service.store.measurements import Answer
@@ -151,12 +154,16 @@ def _answer(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided:
 
 def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answer:
     _check_metrics(study, one)
-    trial = trials.add_value(tx, study, held.number, one.step, one.value)
+    if one.partial:
+        _check_partial(tx, study, held, one)
+        trial = trials.add_partial_value(tx, study, held.number, one.step, one.value)
+    else:
+        trial = trials.add_value(tx, study, held.number, one.step, one.value)
     decision = _ask_pruner(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, trial, one)
     if not one.final and pause_of(trial) is None:
-        reach_rung(tx, study, held, trial, one.step)
-    trials.report(tx, study, trial, one.step, one.value, decision.system_attrs)
+        reach_rung(tx, study, held, trial, one)
+    trials.report(tx, study, trial, one.step, one.value, decision.system_attrs, partial=one.partial)
     answer = Answer(
         step=one.step,
         value=one.value,
@@ -198,6 +205,21 @@ def _check_metrics(study: StudyRow, one: Report) -> None:
         raise OutcomeRefused(
             f"the metrics of step {one.step} lack {', '.join(missing)}, which an objective or constraint needs"
         )
+
+
+def _check_partial(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> None:
+    trial = trials.find(tx, study, held.number)
+    assert trial is not None
+    assert study.facts is not None
+    asked = partial_steps(study.spec, trial_params(study.spec, trial.params), study.facts)
+    if one.final or one.step not in asked:
+        raise OutcomeRefused(
+            f"step {one.step} is to read all validation rows; only {_listed(asked)} may read a part of them"
+        )
+
+
+def _listed(steps: Iterable[int]) -> str:
+    return f"steps {', '.join(map(str, steps))}" if steps else "no step"
 
 
 def _check_same(one: Report, stored: Answer) -> None:

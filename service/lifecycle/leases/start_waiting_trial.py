@@ -57,11 +57,12 @@ def start_waiting_trial(tx: Transaction, study: StudyRow, asked: WorkRequest, nu
     if (pause := pause_of(trial)) is not None:
         trials.promote(tx, trial, pause.rung)
     if resume is None:
-        trials.start(tx, study, trial, {}, is_judged=False)
+        trials.start(tx, study, trial, {}, {}, is_judged=False)
         return granted
     measurements.copy(tx, kept, granted.attempt)
     goes_on = resume.attempt == past[-1].attempt and len(kept) == len(seen)
-    trials.start(tx, study, trial, {row.step: row.value for row in kept}, is_judged=goes_on)
+    whole, partial = ({row.step: row.value for row in kept if row.partial is one} for one in (False, True))
+    trials.start(tx, study, trial, whole, partial, is_judged=goes_on)
     return granted
 
 

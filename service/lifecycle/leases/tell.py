@@ -25,9 +25,9 @@ from service.lifecycle.studies.saved_seconds import saved_seconds
 from service.lifecycle.studies.state_machine import begin_stopping, fail, settle
 from service.lifecycle.studies.warm_start import past_studies
 from service.lifecycle.trials.enqueue_first_trials import FirstTrials, enqueue_first_trials, propose_first_trials
-from service.rung_marks import pause_of
+from service.rung_marks import partial_values_of, pause_of
 from service.search.propose.proposer import Proposer
-from service.search.pruning.rungs import with_first_rung
+from service.search.pruning.rungs import with_rungs_decided
 from service.search.results.judge_trial import judge_trial, values_when_pruned
 from service.search.warm_start.portfolio import PastStudy
 from service.store import artifacts, attempts, leases, measurements, studies, study_summaries, trials
@@ -190,7 +190,7 @@ def _accept_prepared(
     assert outcome.facts is not None
     facts = outcome.facts if ahead is None or ahead.facts is None else ahead.facts
     study = studies.change(tx, study, facts=facts)
-    spec = with_first_rung(study.spec, facts)
+    spec = with_rungs_decided(study.spec, facts)
     if spec != study.spec:
         study = studies.change_spec(tx, study, spec)
     seen = trials.all_of(tx, study)
@@ -254,7 +254,8 @@ def _accept_trial(tx: Transaction, study: StudyRow, held: Lease, outcome: TrialO
     best = best_evaluation(tx, study, held, trial)
     was_pruned = tx.ask(measurements.was_pruned(held))
     is_paused = pause_of(trial) is not None
-    _check_trial_outcome(outcome, has_reported=best is not None, was_pruned=was_pruned, is_paused=is_paused)
+    has_reported = best is not None or (outcome.state == "PRUNED" and bool(partial_values_of(trial)))
+    _check_trial_outcome(outcome, has_reported=has_reported, was_pruned=was_pruned, is_paused=is_paused)
     if outcome.state == "COMPLETE":
         assert best is not None
         judged = judge_trial(study.spec, best, _device_seconds(tx, study, held, outcome))

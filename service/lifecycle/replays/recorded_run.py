@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import TrialNotReplayable
-from service.search.pruning.rungs import steps_to_evaluate
+from service.search.pruning.rungs import partial_steps, steps_to_evaluate
 from service.search.space.params import trial_params
 from service.store import attempts, measurements, trials
 from service.store.sql.statements import Row
@@ -33,6 +33,8 @@ class RecordedRun:
     """Its evaluations in order, at most `MAX_REPLAYED`."""
     evaluate_at: list[int] | None
     """Steps at which it was evaluated, or would have been; ``None``: at every step."""
+    partial_at: dict[int, float]
+    """Steps of these at which it read only a share of the validation rows, with the share."""
     last_step: int | None
     """Step at which its replay ends; ``None``: it ends by itself, in ``failure_class``."""
     failure_class: FailureClass | None
@@ -72,6 +74,7 @@ def recorded_run(tx: Transaction, study: StudyRow, trial: FrozenTrial) -> Record
         metric=study.spec.metric,
         evaluations=evaluations,
         evaluate_at=[row.step for row in evaluations] if failed_as is None else planned,
+        partial_at=partial_steps(study.spec, params, study.facts),
         last_step=evaluations[-1].step if failed_as is None else None,
         failure_class=failed_as,
     )

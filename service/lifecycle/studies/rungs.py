@@ -15,6 +15,7 @@ from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
+from spezia.contract.protocol import Report
 from spezia.contract.pruners import RungsPruner
 
 STUDY_ENDED = "the study was ended before it was promoted"
@@ -38,8 +39,8 @@ def next_rung(study: StudyRow, trial: FrozenTrial) -> int | None:
     return steps[n_passed] if n_passed < len(steps) else None
 
 
-def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial, step: int) -> None:
-    """Decide on a RUNNING trial that has just reported ``step``: at a rung it is told to pause, or it is promoted.
+def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial, newest: Report) -> None:
+    """Decide on a RUNNING trial that has just reported ``newest``: at a rung it is told to pause, or it is promoted.
 
     The baseline passes all rungs, as does the first trial of a warm start; a trial that begins anew passes those from
     which it was promoted before. Where device seconds are limited a trial always pauses, as it has reserved those up to
@@ -48,10 +49,10 @@ def reach_rung(tx: Transaction, study: StudyRow, held: Lease, trial: FrozenTrial
     if not isinstance(study.spec.pruner, RungsPruner) or trials.passes_rungs(trial):
         return
     steps = rung_steps(study.spec, trial_params(study.spec, trial.params))
-    if step not in steps:
+    if newest.step not in steps:
         return
-    rung = steps.index(step)
-    trials.reach(tx, trial, rung, trial.intermediate_values[step])
+    step, rung = newest.step, steps.index(newest.step)
+    trials.reach(tx, trial, rung, newest.value)
     if rung < n_promoted_of(trial):
         return
     pausing = [

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from service.rung_marks import reported_values_of
 from service.search.space.params import trial_params
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
@@ -37,4 +38,4 @@ def _epochs_left(study: StudyRow, trial: FrozenTrial) -> float:
     params = trial_params(study.spec, trial.params)
     planned = params.get("epochs", default_of("epochs", params))
     assert isinstance(planned, int)
-    return planned - max(trial.intermediate_values, default=0) / study.spec.training.evaluations_per_epoch
+    return planned - max(reported_values_of(trial), default=0) / study.spec.training.evaluations_per_epoch

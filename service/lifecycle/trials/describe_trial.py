@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, cast
 
+from service.rung_marks import reported_values_of
 from service.search.results.ranking import first_value, named_values, violations
 from service.search.space.params import plain_params
 from service.store import trials
@@ -13,7 +14,7 @@ from spezia.contract.trial import Trial, TrialState
 
 def describe_trial(study: StudyRow, trial: FrozenTrial, last: Any | None) -> Trial:
     """Describe a trial as lists show it; ``last`` is its last row of `measurement`, if it has one."""
-    is_current = last is not None and last.step in trial.intermediate_values
+    is_current = last is not None and last.step in reported_values_of(trial)
     return Trial(
         study=study.name,
         number=trial.number,

@@ -55,6 +55,7 @@ def _evaluation(row: Any) -> Evaluation:
         value=row.value,
         metrics=row.metrics,
         optimizer_steps=row.optimizer_steps,
+        partial=row.partial,
         should_prune=row.should_prune,
         reason=row.reason,
         reported_at=row.reported_at,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from service.search.finding import Finding, Gain, Remedy
 from service.search.pruning.pruners import longest_schedule
-from service.search.pruning.rungs import with_first_rung
+from service.search.pruning.rungs import with_rungs_decided
 from spezia.contract.facts import Facts
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
@@ -20,11 +20,11 @@ def lint_facts(spec: StudySpec, facts: Facts) -> list[Finding]:
 
 def _late_rung(spec: StudySpec, facts: Facts) -> Iterator[Finding]:
     """A first rung that is left to us stands behind warm-up and some optimizer steps; a trial may be too short."""
-    decided = with_first_rung(spec, facts)
-    if decided is spec or not isinstance(decided.pruner, RungsPruner):
+    decided = with_rungs_decided(spec, facts)
+    if not isinstance(spec.pruner, RungsPruner) or not isinstance(decided.pruner, RungsPruner):
         return
     first, last = decided.pruner.options.first, longest_schedule(spec)
-    if first is not None and first >= last:
+    if spec.pruner.options.first is None and first is not None and first >= last:
         yield Finding(
             field="training.evaluations_per_epoch",
             message=f"the first rung would stand at evaluation {first} of {last}, behind warm-up, 8 optimizer steps, "

@@ -11,7 +11,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from service.optuna_private import FIXED_PARAMS, all_but, suggest
-from service.rung_marks import pause_of
+from service.rung_marks import PARTIAL, pause_of, reported_values_of
 from service.search.propose.grid import next_grid_point
 from service.search.propose.multi_fidelity import next_point
 from service.search.propose.samplers import build_sampler
@@ -62,6 +62,7 @@ def as_before(request: ProposalRequest) -> ProposalRequest:
 def _begun(trial: FrozenTrial) -> FrozenTrial:
     begun = copy(trial)
     begun.state, begun.values, begun.intermediate_values = TrialState.RUNNING, None, {}
+    begun.system_attrs = {key: value for key, value in trial.system_attrs.items() if key != PARTIAL}
     begun.datetime_complete = None
     return begun
 
@@ -100,7 +101,7 @@ def propose(request: ProposalRequest) -> Proposal | None:
         point = next_grid_point(request.spec, all_but(request.number, request.trials), request.fixed)
         return None if point is None else _proposal(request.spec, own, point, {})
     if isinstance(request.spec.sampler, MultiFidelitySampler):
-        others = all_but(request.number, request.trials)
+        others = [_as_seen(trial) for trial in all_but(request.number, request.trials)]
         return _proposal(request.spec, own, next_point(request.spec, request.number, others, request.fixed), {})
     unseen = _unseen(request.spec)
     storage = SnapshotStorage(
@@ -122,11 +123,18 @@ def propose(request: ProposalRequest) -> Proposal | None:
 
 
 def _as_seen(trial: FrozenTrial) -> FrozenTrial:
-    """A trial as samplers see it: one that is paused is PRUNED at its last value, for as long as it waits."""
-    if trial.state is not TrialState.WAITING or pause_of(trial) is None:
+    """A trial as samplers see it: one that is paused is PRUNED at its last value, for as long as it waits.
+
+    Samplers compare values of one step, at which all trials have read as many validation rows, so what a trial has read
+    of a part of them is among its values here.
+    """
+    is_paused = trial.state is TrialState.WAITING and pause_of(trial) is not None
+    if not is_paused and PARTIAL not in trial.system_attrs:
         return trial
     seen = copy(trial)
-    seen.state, seen.values = TrialState.PRUNED, [trial.intermediate_values[max(trial.intermediate_values)]]
+    seen.intermediate_values = reported_values_of(trial)
+    if is_paused:
+        seen.state, seen.values = TrialState.PRUNED, [seen.intermediate_values[max(seen.intermediate_values)]]
     return seen
 
 

@@ -41,6 +41,10 @@ MIN_TRAINING_PER_PAUSE = 5
 MAX_EVALUATION_SHARE = 0.1
 """Time of a trial's evaluations, as a share of its training; those at rungs are made in any case."""
 
+MIN_RANKED_ROWS = 256
+"""Rows of the validation split that trials are ranked by at least: the standard error of a share of so many is 3
+points at most."""
+
 Place = tuple[Schedule, int]
 """What trials have to share to be compared: their epochs, and the rung, from 0."""
 
@@ -75,33 +79,80 @@ def steps_to_evaluate(spec: StudySpec, params: Params, facts: Facts) -> list[int
     """
     if not isinstance(spec.pruner, RungsPruner):
         return None
-    last, rungs = n_steps(spec, params), rung_steps(spec, params)
-    n_epochs = math.ceil(last / spec.training.evaluations_per_epoch)
-    n_ends = math.floor(min(n_epochs, _n_affordable(n_epochs, facts) - len(rungs)))
-    between = math.ceil(n_epochs / max(1, n_ends)) * spec.training.evaluations_per_epoch
-    return sorted({*rungs, *range(between, last, between), last})
+    return sorted({*rung_steps(spec, params), *_steps_to_read_all(spec, params, facts)})
 
 
-def with_first_rung(spec: StudySpec, facts: Facts) -> StudySpec:
-    """Return the spec with the step of the first rung decided, where it leaves that open.
+def partial_steps(spec: StudySpec, params: Params, facts: Facts) -> dict[int, float]:
+    """Return the steps at which a trial reads only a share of the validation rows, with the share.
 
-    It stands behind the longest warm-up, at a fiftieth of the longest trial at least, where a trial of the largest
-    batch has made 8 optimizer steps, and where trials have trained for 5 times as long as a pause takes.
+    They are rungs, and neither the last step nor the end of an epoch at which it evaluates in any case.
     """
-    if not isinstance(spec.pruner, RungsPruner) or spec.pruner.options.first is not None:
+    shares = zip(rung_steps(spec, params), _rung_shares(spec, params), strict=True)
+    read_whole = _steps_to_read_all(spec, params, facts)
+    return {step: share for step, share in shares if share < 1 and step not in read_whole}
+
+
+def with_rungs_decided(spec: StudySpec, facts: Facts) -> StudySpec:
+    """Return the spec with what it leaves open of its rungs decided: the step of the first one, and the share of the
+    validation rows that trials read there."""
+    if not isinstance(spec.pruner, RungsPruner):
         return spec
+    options = spec.pruner.options
+    first = options.first or _first_step(spec, facts)
+    share = options.validation_share or _first_share(spec, first, facts)
+    if (first, share) == (options.first, options.validation_share):
+        return spec
+    options = options.model_copy(update={"first": first, "validation_share": share})
+    return spec.model_copy(update={"pruner": spec.pruner.model_copy(update={"options": options})})
+
+
+def _first_step(spec: StudySpec, facts: Facts) -> int:
+    """The step of the first rung: behind the longest warm-up, at a fiftieth of the longest trial at least, where a
+    trial of the largest batch has made 8 optimizer steps, and where trials have trained for 5 times as long as a pause
+    takes."""
     last, per_epoch = longest_schedule(spec), spec.training.evaluations_per_epoch
     batches_per_epoch = math.ceil(facts.train_rows / max(1, int(largest(spec, "batch_size"))))
     steps_per_optimizer_step = per_epoch / max(1, batches_per_epoch)
-    first = max(
+    return max(
         math.ceil(FIRST_SHARE * last),
         math.ceil(largest(spec, "warmup_ratio") * last),
         math.ceil(MIN_OPTIMIZER_STEPS * steps_per_optimizer_step),
         # a worker may have timed next to nothing for an epoch; no trial has as many steps as that
         math.ceil(min(MAX_FIRST, MIN_TRAINING_PER_PAUSE * _epochs_of_a_pause(facts) * per_epoch)),
     )
-    options = spec.pruner.options.model_copy(update={"first": first})
-    return spec.model_copy(update={"pruner": spec.pruner.model_copy(update={"options": options})})
+
+
+def _first_share(spec: StudySpec, first: int, facts: Facts) -> float:
+    """The share of the validation rows that trials read in a tenth of their training up to the first rung, over all
+    kinds of trials together, but enough rows to rank by; all of them where it is not known what they take."""
+    kinds = _timed_kinds(facts)
+    of_evaluations = sum(kind.evaluation_seconds for kind in kinds)
+    if not of_evaluations:
+        return 1.0
+    of_epochs = sum(kind.epoch_seconds or 0.0 for kind in kinds)
+    affordable = MAX_EVALUATION_SHARE * first / spec.training.evaluations_per_epoch * of_epochs / of_evaluations
+    enough = MIN_RANKED_ROWS / max(1, facts.validation_rows)
+    return min(1.0, float(f"{max(affordable, enough):.3g}"))
+
+
+def _rung_shares(spec: StudySpec, params: Params) -> list[float]:
+    """The share of the validation rows that belongs to each rung of a trial; each stands behind ``eta`` times as much
+    training as the one before, and so may read as many rows more."""
+    if not isinstance(spec.pruner, RungsPruner):
+        return []
+    options = spec.pruner.options
+    first_share = 1.0 if options.validation_share is None else options.validation_share
+    return [min(1.0, first_share * options.eta**rung) for rung in range(len(rung_steps(spec, params)))]
+
+
+def _steps_to_read_all(spec: StudySpec, params: Params, facts: Facts) -> set[int]:
+    """The steps at which a trial reads all validation rows whether a rung stands there or not: the ends of its epochs,
+    as many as it can afford beside its rungs, and its last step."""
+    last, per_epoch = n_steps(spec, params), spec.training.evaluations_per_epoch
+    n_epochs = math.ceil(last / per_epoch)
+    n_ends = math.floor(min(n_epochs, _n_affordable(n_epochs, facts) - sum(_rung_shares(spec, params))))
+    between = math.ceil(n_epochs / max(1, n_ends)) * per_epoch
+    return {*range(between, last, between), last}
 
 
 def _n_affordable(n_epochs: int, facts: Facts) -> float:

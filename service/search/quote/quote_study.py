@@ -1,7 +1,6 @@
 """Say what a study will take: draw its trials by chance, and let workers carry them out one after the other."""
 
 import heapq
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -10,7 +9,7 @@ import numpy as np
 
 from service.search.baseline import baseline
 from service.search.pruning.pruners import first_step
-from service.search.pruning.rungs import steps_to_evaluate, with_first_rung
+from service.search.pruning.rungs import partial_steps, steps_to_evaluate, with_rungs_decided
 from service.search.quote.draw_params import draw_params
 from service.search.quote.trial_cost import TrialCost, TrialCosts
 from service.search.space.space_size import space_size
@@ -73,7 +72,7 @@ def quote_study(
     times = facts.step_times
     if times is None or not times.kinds:
         return None
-    spec = with_first_rung(spec, facts)
+    spec = with_rungs_decided(spec, facts)
     size = space_size(spec) if isinstance(spec.sampler, GridSampler) else None  # others try a point again
     n_trials = spec.n_trials if size is None else min(size, spec.n_trials)
     n_workers = max(1, min(n_workers, n_trials, spec.n_parallel or n_workers))
@@ -86,7 +85,7 @@ def quote_study(
         n_workers=n_workers,
         probe_seconds=probe_seconds,
         scale=n_trials / len(studies[0]),
-        evaluated={epochs: steps_to_evaluate(spec, {"epochs": epochs}, facts) for epochs in all_epochs if epochs},
+        evaluated={epochs: _shares_read(spec, {"epochs": epochs}, facts) for epochs in all_epochs if epochs},
     )
     full = [fleet.carry_out(study, ends_early=False) for study in studies]
     least = [fleet.carry_out(study, ends_early=True) for study in studies]
@@ -116,6 +115,13 @@ def _studies(
         yield [*begun, *chance.choices(drawn, k=max(0, n_shown - len(begun)))][:n_shown]
 
 
+def _shares_read(spec: StudySpec, params: Params, facts: Facts) -> dict[int, float] | None:
+    """The steps at which a trial evaluates, with the share of the validation rows that it reads there; ``None``: at
+    every step, all of them."""
+    steps = steps_to_evaluate(spec, params, facts)
+    return None if steps is None else dict.fromkeys(steps, 1.0) | partial_steps(spec, params, facts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Fleet:
     """Workers that carry out a study, each the next trial as soon as it has ended one."""
@@ -128,9 +134,9 @@ class _Fleet:
     """Seconds that the probe has taken; ``None``: it is yet to come, if the facts say so."""
     scale: float
     """Trials of the study for each that is carried out here."""
-    evaluated: Mapping[int, Sequence[int] | None]
-    """Steps at which a trial evaluates, by the number of its epochs; ``None``: at every step. One that does not fit has
-    no epochs."""
+    evaluated: Mapping[int, Mapping[int, float] | None]
+    """Steps at which a trial evaluates, with the share of the validation rows that it reads there, by the number of its
+    epochs; ``None``: at every step. One that does not fit has no epochs."""
 
     def carry_out(self, study: Sequence[TrialCost], *, ends_early: bool) -> _Taken:
         """Return the seconds that pilots, trials, confirming the winner and scoring it take.
@@ -168,7 +174,7 @@ class _Fleet:
         if ends_early and training.early_stopping_patience is not None:
             steps = min(steps, self._patience(training.early_stopping_patience) + 1)
         evaluated = self.evaluated.get(trial.epochs)
-        n_evaluations = steps if evaluated is None else bisect_right(evaluated, steps)
+        n_evaluations = steps if evaluated is None else sum(share for step, share in evaluated.items() if step <= steps)
         return trial.seconds(steps / training.evaluations_per_epoch, n_evaluations)
 
     def _patience(self, stated: int) -> int:

@@ -33,8 +33,9 @@ class TrialCost:
     epochs: int
     """Number of epochs that are planned."""
 
-    def seconds(self, n_epochs: float, n_evaluations: int) -> float:
-        """Return the seconds of so many epochs and evaluations, without filling the cache."""
+    def seconds(self, n_epochs: float, n_evaluations: float) -> float:
+        """Return the seconds of so many epochs and evaluations, without filling the cache; one that reads a share of
+        the rows counts as that share."""
         return self.start + n_epochs * self.epoch + n_evaluations * self.evaluation
 
 

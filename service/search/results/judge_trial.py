@@ -38,8 +38,11 @@ def judge_trial(spec: StudySpec, best: Point, device_seconds: float) -> Judgemen
 
 
 def values_when_pruned(spec: StudySpec, intermediate_values: Mapping[int, float]) -> list[float] | None:
-    """Values of a trial that was ended early: as in Optuna its last one, or none if there are several objectives."""
-    return None if len(spec.objectives) > 1 else [intermediate_values[max(intermediate_values)]]
+    """Values of a trial that was ended early: as in Optuna its last one, or none if there are several objectives, or if
+    it has never read all validation rows."""
+    if len(spec.objectives) > 1 or not intermediate_values:
+        return None
+    return [intermediate_values[max(intermediate_values)]]
 
 
 def _known(metric: str, metrics: dict[str, float]) -> float:

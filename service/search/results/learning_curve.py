@@ -1,4 +1,7 @@
-"""The learning curve of a trial: its evaluations in order, and which of them is the best."""
+"""The learning curve of a trial: its evaluations in order, and which of them is the best.
+
+An evaluation that has read a part of the validation rows is no point of it: values of other rows cannot be compared.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +28,9 @@ class Point:
 
 def points(rows: Iterable[Any]) -> list[Point]:
     """Return the learning curve that these rows of `measurement`, or reports, tell."""
-    return [Point(step=row.step, epoch=row.epoch, value=row.value, metrics=row.metrics) for row in rows]
+    return [
+        Point(step=row.step, epoch=row.epoch, value=row.value, metrics=row.metrics) for row in rows if not row.partial
+    ]
 
 
 def best_point(spec: StudySpec, curve: Sequence[Point]) -> Point:

@@ -205,6 +205,8 @@ measurement = Table(
     Column("value", Float(53), nullable=False),
     Column("metrics", JSON, nullable=False),
     Column("is_final", Boolean, nullable=False),
+    # whether it has read a part of the validation rows only
+    Column("partial", Boolean, nullable=False, server_default=false()),
     # the answer, stored so that a replay gets the same
     Column("should_prune", Boolean, nullable=False),
     Column("reason", Text),

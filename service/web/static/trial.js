@@ -33,7 +33,8 @@ function chartOf(metric) {
 
 async function loadCurves() {
   const trial = await request("GET", api);
-  const evaluations = trial.intermediate_values;
+  // values of a part of the validation rows lie beside the curve of the whole split
+  const evaluations = trial.intermediate_values.filter((one) => !one.partial);
   document.getElementById("no-curves").hidden = evaluations.length > 0;
   const metrics = [...new Set(evaluations.flatMap((one) => Object.keys(one.metrics)))].filter((name) => name !== "cached_rows");
   for (const metric of metrics) {

@@ -329,7 +329,9 @@ def test_the_first_rung_is_decided_when_the_study_is_prepared(http: TestClient, 
     fixed = {"epochs": 4, "warmup_ratio": 0.0, "batch_size": 10}
     begin(http, worker, first=None, fixed=fixed, training={"evaluations_per_epoch": 25})
     # ten optimizer steps an epoch, of which eight are 20 of 25 evaluations
-    assert http.get(STUDY).json()["spec"]["pruner"]["options"] == {"eta": 2, "first": 20, "top": 1}
+    assert http.get(STUDY).json()["spec"]["pruner"]["options"] == {
+        "eta": 2, "first": 20, "validation_share": 1.0, "top": 1
+    }  # fmt: skip
     assert worker.take()["evaluate_at"] == [20, 25, 40, 50, 75, 80, 100]
 
 

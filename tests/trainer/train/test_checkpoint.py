@@ -56,6 +56,7 @@ def run(
     *,
     pause_after: int | None = None,
     evaluate_at: list[int] | None = None,
+    partial_at: dict[int, float] | None = None,
     **params: Any,
 ) -> list[Evaluation]:
     """The evaluations of a trial until it ends, is preempted, or is paused after so many evaluations."""
@@ -71,6 +72,7 @@ def run(
             number=4,
             best=best,
             evaluate_at=evaluate_at,
+            partial_at=partial_at or {},
             checkpoints=kept,
             cache=cache,
         ):
@@ -128,7 +130,7 @@ def test_every_method_resumes(prepared: Prepared, tmp_path: Path, params: dict[s
 @pytest.mark.parametrize("moves", [False, True], ids=["same machine", "a machine without entries"])
 def test_trial_on_the_trunk_cache_resumes(prepared: Prepared, tmp_path: Path, stop_at: int, moves: bool) -> None:
     first, second = (TrunkCache(tmp_path / name, 2**24) for name in ("first", "second"))
-    params = {"frozen_layers": 2}
+    params: dict[str, Any] = {"frozen_layers": 2, "partial_at": {1: 0.5}}
     plain = run(prepared, BestModel(), None, **params)
     uninterrupted = run(prepared, BestModel(), None, first, **params)
     kept = checkpoints(tmp_path / "kept", is_stop_wanted=after(stop_at))
@@ -154,6 +156,7 @@ def test_trial_paused_at_rungs_ends_with_the_model_and_the_numbers_of_an_uninter
     prepared = prepare_study(training={"evaluations_per_epoch": 4, "early_stopping_patience": 12})
     evaluate_at = [1, 3, 4, 9, 12]
     params: dict[str, Any] = {"evaluate_at": evaluate_at, "learning_rate": 1e-2, "lr_schedule": "constant"}
+    params["partial_at"] = {1: 0.3}  # so the first pause has no best model yet
     whole, last = BestModel(), BestModel()
     uninterrupted = run(prepared, whole, None, **params)
     resume, paused = None, []

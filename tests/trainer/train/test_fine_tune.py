@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from tests.trainer.conftest import Prepare
+from trainer.data.subset import subset_rows
 from trainer.errors import ConfigError, Diverged
 from trainer.model.best_model import BestModel
 from trainer.train import fine_tune as module
@@ -272,3 +273,43 @@ def test_evaluations_count_in_the_speed_unless_later_ones_may_be_left_out(
     first = next(fine_tune(prepared, config, seed=0, number=0, best=BestModel(), evaluate_at=evaluate_at))
     assert first.speed is not None
     assert first.speed.seconds_per_epoch == pytest.approx(per_epoch, rel=0.5)
+
+
+def test_evaluations_of_a_part_read_the_same_rows_in_every_trial_and_change_nothing_else(
+    prepare_study: Prepare,
+) -> None:
+    prepared = prepare_study(training={"evaluations_per_epoch": 2, "early_stopping_patience": None})
+    params = {"learning_rate": 1e-12, "epochs": 2, "dropout": 0.0, "batch_size": 10}  # which all but trains nothing
+
+    def trial(number: int, partial_at: dict[int, float]) -> list[Evaluation]:
+        config = TrialConfig.from_params(params)
+        return list(fine_tune(prepared, config, seed=3, number=number, best=BestModel(), partial_at=partial_at))
+
+    every, some = trial(0, {}), trial(0, {1: 0.25, 2: 0.5})
+    assert [one.partial for one in some] == [True, True, False, False]
+    assert [one.metrics["train_loss"] for one in some] == [one.metrics["train_loss"] for one in every]
+    assert some[2:] == every[2:]
+    part = prepared.validation.take(subset_rows(prepared.validation, 0.25, 3))
+    assert 0 < len(part) < len(prepared.validation)
+    alone = list(
+        fine_tune(
+            replace(prepared, validation=part),
+            TrialConfig.from_params(params),
+            seed=3,
+            number=0,
+            best=BestModel(),
+        )
+    )
+    assert some[0].value == alone[0].value != every[0].value
+
+
+def test_an_evaluation_of_a_part_is_neither_the_best_nor_the_last(
+    prepare_study: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare_study(training={"evaluations_per_epoch": 1, "early_stopping_patience": 2})
+    script = play(monkeypatch, [0.5, 0.1, 0.6, 0.4])
+    config, best = TrialConfig.from_params({"learning_rate": 3e-3, "epochs": 4}), BestModel()
+    trial = list(fine_tune(prepared, config, seed=0, number=0, best=best, partial_at={2: 0.5, 3: 0.5}))
+    # no better one for two steps at the third, which has no say; the fourth is the best of those that have
+    assert [one.final for one in trial] == [False, False, False, True]
+    assert all(torch.equal(script.weights[3][name], tensor) for name, tensor in best.state_dict().items())

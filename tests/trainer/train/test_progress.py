@@ -27,6 +27,15 @@ def test_patience_counts_steps_whether_they_are_evaluated_or_not(is_minimized: b
     assert again.is_out_of_patience
 
 
+def test_a_value_of_a_part_of_the_rows_is_never_the_best() -> None:
+    progress = Progress(is_minimized=True, patience=3, trunk=None)
+    assert progress.note(1, 0.5)
+    progress.note_partial(2, 0.1)
+    assert (progress.step, progress.loss, progress.is_best) == (2, 0.1, False)
+    assert progress.note(3, 0.4)
+    assert progress.is_best
+
+
 @pytest.mark.parametrize(
     ("pruner", "n_evaluations"), [({"name": "none"}, 3), ({"name": "rungs"}, 9)], ids=["evaluations", "epochs"]
 )

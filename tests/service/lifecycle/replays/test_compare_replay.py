@@ -32,6 +32,7 @@ def recorded(*values: float, precision: Any = "fp32", **changes: Any) -> Recorde
         "metric": "loss",
         "evaluations": rows,
         "evaluate_at": None,
+        "partial_at": {},
         "last_step": len(values),
         "failure_class": None,
     }

@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from service.rung_marks import PAUSED, PROMOTED, REACHED
+from service.rung_marks import PARTIAL, PAUSED, PROMOTED, REACHED
 from service.search.propose.propose import ProposalRequest, propose
 from service.search.pruning.rungs import (
+    MIN_RANKED_ROWS,
     Ranks,
     RungCounts,
+    partial_steps,
     promotions,
     rung_steps,
     steps_to_evaluate,
-    with_first_rung,
+    with_rungs_decided,
 )
 from spezia.contract.facts import Facts
 from spezia.contract.pruners import MAX_FIRST
@@ -30,8 +32,11 @@ EPOCHS = {"epochs": IntDistribution(1, 5)}
 FIXED_EPOCHS = {name: one for name, one in SPACE.items() if name != "epochs"}
 
 
-def rungs(*, eta: int = 2, first: int | None = 1, top: int = 1, **fields: Any) -> StudySpec:
-    options = {"eta": eta, "top": top} | ({} if first is None else {"first": first})
+def rungs(
+    *, eta: int = 2, first: int | None = 1, top: int = 1, validation_share: float | None = None, **fields: Any
+) -> StudySpec:
+    left_open = {"first": first, "validation_share": validation_share}
+    options = {"eta": eta, "top": top} | {name: one for name, one in left_open.items() if one is not None}
     return make_spec(pruner={"name": "rungs", "options": options}, **{"search_space": FIXED_EPOCHS} | fields)
 
 
@@ -101,7 +106,7 @@ def test_the_first_rung_is_worth_a_pause(kinds: list[dict[str, Any]], first: int
     fixed = {"epochs": 4, "warmup_ratio": 0.0, "batch_size": 1}
     space = {"learning_rate": SPACE["learning_rate"]}
     spec = rungs(first=None, search_space=space, fixed=fixed, training={"evaluations_per_epoch": 50})
-    assert with_first_rung(spec, timed(*kinds)).pruner.options.model_dump()["first"] == first
+    assert with_rungs_decided(spec, timed(*kinds)).pruner.options.model_dump()["first"] == first
 
 
 @pytest.mark.parametrize(
@@ -117,10 +122,77 @@ def test_the_first_rung_is_worth_a_pause(kinds: list[dict[str, Any]], first: int
 def test_the_first_rung_is_where_values_say_something(fixed: dict[str, Any], per_epoch: int, first: int) -> None:
     space = {"learning_rate": SPACE["learning_rate"]}
     spec = rungs(first=None, search_space=space, fixed=fixed, training={"evaluations_per_epoch": per_epoch})
-    decided = with_first_rung(spec, make_facts())
-    assert decided.pruner.options == spec.pruner.options.model_copy(update={"first": first})
-    assert with_first_rung(decided, make_facts()) is decided
+    decided = with_rungs_decided(spec, make_facts())
+    changed = {"first": first, "validation_share": 1.0}
+    assert decided.pruner.options == spec.pruner.options.model_copy(update=changed)
+    assert with_rungs_decided(decided, make_facts()) is decided
     assert StudySpec.model_validate(decided.model_dump()) == decided
+
+
+def test_trials_read_more_rows_at_each_rung_and_all_where_they_evaluate_in_any_case() -> None:
+    spec = rungs(eta=4, fixed={"epochs": 3}, training={"evaluations_per_epoch": 16}, validation_share=0.1)
+    assert partial_steps(spec, {"epochs": 3}, make_facts()) == {1: 0.1, 4: 0.4}  # 16 is the end of an epoch
+    assert partial_steps(rungs(eta=4, validation_share=0.1), {"epochs": 2}, make_facts()) == {}
+    assert partial_steps(rungs(eta=4), {"epochs": 3}, make_facts()) == {}
+    assert partial_steps(make_spec(), {"epochs": 3}, make_facts()) == {}
+
+
+@given(
+    epoch_seconds=st.floats(0.1, 1e4),
+    evaluation_seconds=st.floats(0.0, 1e3),
+    validation_rows=st.integers(1, 10**6),
+    eta=st.integers(2, 5),
+    first=st.integers(1, 8),
+    per_epoch=st.integers(1, 24),
+    epochs=st.integers(1, 12),
+)
+def test_a_rung_reads_rows_for_a_tenth_of_the_training_up_to_it_and_enough_to_rank_by(
+    epoch_seconds: float,
+    evaluation_seconds: float,
+    validation_rows: int,
+    eta: int,
+    first: int,
+    per_epoch: int,
+    epochs: int,
+) -> None:
+    timing = {"epoch_seconds": epoch_seconds, "evaluation_seconds": evaluation_seconds}
+    facts = timed(timing).model_copy(update={"validation_rows": validation_rows})
+    training = {"evaluations_per_epoch": per_epoch}
+    spec = with_rungs_decided(rungs(eta=eta, first=first, fixed={"epochs": epochs}, training=training), facts)
+    shares = partial_steps(spec, {"epochs": epochs}, facts)
+    assert shares == partial_steps(StudySpec.model_validate(spec.model_dump()), {"epochs": epochs}, facts)
+    steps, evaluated = rung_steps(spec, {"epochs": epochs}), steps_to_evaluate(spec, {"epochs": epochs}, facts)
+    assert evaluated is not None
+    assert shares.keys() <= set(steps) - {evaluated[-1]}
+    assert list(shares.values()) == sorted(shares.values())
+    first_share = spec.pruner.options.model_dump()["validation_share"]
+    is_just_enough = first_share * validation_rows < 1.01 * min(validation_rows, MIN_RANKED_ROWS)
+    for step in steps:
+        share, training_seconds = shares.get(step, 1.0), step / per_epoch * epoch_seconds
+        assert share == 1.0 or share * validation_rows > 0.99 * MIN_RANKED_ROWS
+        if step in shares or step % per_epoch:
+            assert is_just_enough or share * evaluation_seconds < 0.101 * training_seconds
+
+
+def test_values_of_a_part_are_ranked_at_their_rung_and_seen_by_samplers() -> None:
+    def partial(number: int, value: float) -> FrozenTrial:
+        trial = paused(number, value)
+        trial.system_attrs[PARTIAL] = {"1": value}
+        trial.intermediate_values = {}
+        return trial
+
+    waiting = [partial(0, 0.5), partial(1, 0.2), partial(2, 0.4), partial(3, 0.6)]
+    assert going_on(rungs(), waiting) == [1, 2]
+    for sampler in (
+        {"name": "tpe", "options": {"n_startup_trials": 2}},
+        {"name": "multi-fidelity", "options": {"n_startup_trials": 2, "random_share": 0.0}},
+    ):
+        spec = rungs(sampler=sampler)
+        asked = [
+            propose(ProposalRequest(spec=spec, study_name="toy", number=4, trials=trials))
+            for trials in (waiting, [paused(one.number, one.system_attrs[REACHED]["0"][0]) for one in waiting])
+        ]
+        assert asked[0] == asked[1]
 
 
 def test_the_best_that_waits_goes_on_as_long_as_its_share_lasts() -> None:
