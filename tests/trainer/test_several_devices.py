@@ -11,12 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from spezia.contract.problem import Code
 from tests import fake_engine
 from tests.e2e.test_kill import parent_of
 from tests.fake_service import FakeService, assignment, problem, served
 from tests.faults.processes import SECONDS, eventually, is_dead
+from trainer.cli import app
 from trainer.several_devices import CALLED_WRONGLY, BadDevices, parse_devices, work_on_devices
 from trainer.supervisor.supervisor import REFUSED
 
@@ -168,6 +170,14 @@ def test_a_device_that_a_worker_cannot_have_is_named(named: str, message: str, m
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     with pytest.raises(BadDevices, match=message):
         parse_devices(named)
+
+
+@pytest.mark.parametrize("option", [("--idle-seconds", "1"), ("--worker-id", "0" * 32)], ids=lambda option: option[0])
+def test_what_one_worker_alone_can_have_is_refused_to_several(option: tuple[str, str]) -> None:
+    refused = CliRunner().invoke(app, ["--server", "http://there", "--devices", "cpu,cpu", *option])
+    assert refused.exit_code == CALLED_WRONGLY
+    assert option[0] in refused.output
+    assert "drop it" in refused.output
 
 
 def test_devices_are_gpus_of_this_machine_or_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
