@@ -11,9 +11,12 @@ from typing import Any
 
 from transformers import AutoConfig, pipeline
 from transformers.utils import logging
+from transformers.utils.chat_template_utils import Chat
 
 from spezia.contract.prediction import Prediction, Tag
+from trainer.data.image_files import decode
 from trainer.model.device import choose_device
+from trainer.model.pretrained import load_image_processor, max_positions
 
 MAX_NEW_TOKENS = 128
 """Largest number of tokens that a language model writes after a text."""
@@ -32,6 +35,10 @@ class NoModel(Exception):
     """A folder holds no model that can be asked; the message says why."""
 
 
+class BadInput(Exception):
+    """An input that the model cannot read; the message says why and what to do."""
+
+
 def predict(folder: Path, inputs: list[str], *, is_chat: bool = False) -> Iterator[Prediction]:
     """Yield the answer of the model in ``folder`` to each input: a text, or the path of an image.
 
@@ -40,6 +47,7 @@ def predict(folder: Path, inputs: list[str], *, is_chat: bool = False) -> Iterat
 
     Raises:
         NoModel: The folder holds no model of a task of ours.
+        BadInput: An input is no image, or leaves no room for an answer.
     """
     if not (folder / "config.json").is_file():
         raise NoModel(f"{folder} holds no model: it has no config.json")
@@ -48,7 +56,9 @@ def predict(folder: Path, inputs: list[str], *, is_chat: bool = False) -> Iterat
     kind = next((kind for end, kind in _PIPELINES.items() if architecture.endswith(end)), None)
     if kind is None:
         raise NoModel(f"{folder} holds a model of the architecture {architecture}, which answers none of our tasks")
-    ask: Any = pipeline(kind, model=str(folder), device=choose_device())
+    # pixels as the model was trained on, with torchvision or without
+    options = {"image_processor": load_image_processor(folder)} if kind == "image-classification" else {}
+    ask: Any = pipeline(kind, model=str(folder), device=choose_device(), **options)
     for one in inputs:
         yield _ANSWERS[kind](ask, one, config.problem_type, is_chat=is_chat)
 
@@ -65,7 +75,11 @@ def _classify(ask: Any, text: str, problem_type: str | None, *, is_chat: bool) -
 
 
 def _see(ask: Any, path: str, _problem_type: str | None, *, is_chat: bool) -> Prediction:
-    probabilities = _probabilities(ask([path], top_k=len(ask.model.config.id2label))[0])
+    try:
+        image = decode(Path(path))
+    except Exception as error:  # decoders raise what they will
+        raise BadInput(f"{path} is not a readable image ({error}); name a file of one") from error
+    probabilities = _probabilities(ask([image], top_k=len(ask.model.config.id2label))[0])
     return Prediction(input=path, label=next(iter(probabilities)), probabilities=probabilities)
 
 
@@ -85,11 +99,13 @@ def _tag(ask: Any, text: str, _problem_type: str | None, *, is_chat: bool) -> Pr
 
 
 def _write(ask: Any, text: str, _problem_type: str | None, *, is_chat: bool) -> Prediction:
-    options = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False, "return_full_text": False}
-    if is_chat:
-        said = ask([{"role": "user", "content": text}], **options)[0]["generated_text"]
-        return Prediction(input=text, completion=said if isinstance(said, str) else said[-1]["content"])
-    return Prediction(input=text, completion=ask(text, **options)[0]["generated_text"])
+    asked = Chat([{"role": "user", "content": text}]) if is_chat else text
+    n_given, n_read = ask.preprocess(asked)["input_ids"].shape[-1], max_positions(ask.model)
+    n_new = MAX_NEW_TOKENS if n_read is None else min(MAX_NEW_TOKENS, n_read - n_given)
+    if n_new < 1:
+        raise BadInput(f"the text {text[:40]!r}… has {n_given} tokens, and the model reads {n_read}; shorten it")
+    said = ask(asked, max_new_tokens=n_new, do_sample=False, return_full_text=False)[0]["generated_text"]
+    return Prediction(input=text, completion=said if isinstance(said, str) else said[-1]["content"])
 
 
 _ANSWERS = {
@@ -113,7 +129,7 @@ def main() -> None:
         for answer in predict(folder, json.load(sys.stdin), is_chat=is_chat):
             sys.stdout.write(answer.model_dump_json() + "\n")
             sys.stdout.flush()
-    except (NoModel, OSError, ValueError) as error:
+    except (NoModel, BadInput, OSError, ValueError) as error:
         sys.exit(" ".join(str(error).split()))
 
 

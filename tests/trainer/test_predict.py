@@ -1,17 +1,27 @@
+import json
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BertForSequenceClassification,
     BertForTokenClassification,
 )
 
+from spezia.cli.model_commands import PREDICT
 from tests.trainer import tiny
 from tests.trainer.conftest import SavedTrial
-from trainer.predict import NoModel, predict
+from trainer.data.image_files import decode
+from trainer.data.tokenise import encode
+from trainer.model.pretrained import load_image_processor
+from trainer.predict import MAX_NEW_TOKENS, BadInput, NoModel, predict
 
 
 def test_a_classifier_answers_with_the_probabilities_of_its_logits(saved_trial: SavedTrial) -> None:
@@ -44,6 +54,77 @@ def test_tags_lie_in_the_text(tmp_path: Path) -> None:
     [answer] = predict(tiny.save(model, tmp_path / "tags"), ["word1 word2"])
     assert answer.tags
     assert all(tag.text == answer.input[tag.start : tag.end] and tag.tag in ("X", "Y") for tag in answer.tags)
+
+
+def greedy(folder: Path, ids: list[int], n_new: int) -> str:
+    """What a model writes behind these tokens, worked out a token at a time."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    written: list[int] = []
+    with torch.no_grad():
+        while len(written) < n_new and tokenizer.eos_token_id not in written:
+            logits = model(input_ids=torch.tensor([ids + written])).logits
+            written.append(int(logits[0, -1].argmax()))
+    return str(tokenizer.decode(written, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_language_model_writes_on_behind_the_tokens_that_it_was_trained_to_answer(
+    tmp_path: Path, family: str
+) -> None:
+    folder = tiny.save_family(tmp_path / "model", family, AutoModelForCausalLM)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text = "word1 word2"
+    [[*ids]] = encode(tokenizer, [text])
+    n_new = min(MAX_NEW_TOKENS, 64 - len(ids))  # the tiny models read 64 tokens
+    [answer] = predict(folder, [text])
+    assert answer.completion == greedy(folder, ids, n_new)
+    assert answer.completion
+
+
+def test_a_chat_model_is_asked_by_its_template(tmp_path: Path) -> None:
+    model = tiny.make_family("llama", AutoModelForCausalLM)
+    folder = tiny.save(model, tmp_path / "chat", tiny.make_chat_tokenizer())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("[CLS] angry word1 word2 [SEP] [CLS] calm", add_special_tokens=False)["input_ids"]
+    [answer] = predict(folder, ["word1 word2"], is_chat=True)
+    assert answer.completion == greedy(folder, ids, min(MAX_NEW_TOKENS, 64 - len(ids)))
+    [plain] = predict(folder, ["word1 word2"])
+    assert plain.completion != answer.completion
+
+
+def test_a_text_that_leaves_no_room_for_an_answer_is_refused(tmp_path: Path) -> None:
+    folder = tiny.save_family(tmp_path / "model", "gpt2", AutoModelForCausalLM)
+    with pytest.raises(BadInput, match="has 71 tokens, and the model reads 64; shorten it"):
+        list(predict(folder, ["word1 " * 70]))
+
+
+def test_an_image_is_read_as_in_training(tmp_path: Path) -> None:
+    labels = {"id2label": dict(enumerate(tiny.CLASSES)), "label2id": {name: n for n, name in enumerate(tiny.CLASSES)}}
+    folder = tiny.save_family(tmp_path / "vit", "vit", AutoModelForImageClassification, **labels)
+    shades = np.random.default_rng(0).integers(0, 65_536, (24, 40), dtype=np.uint16)  # another size, and 16 bits
+    Image.fromarray(shades).save(tmp_path / "scan.png")
+    pixels = load_image_processor(folder)(images=decode(tmp_path / "scan.png"), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        [row] = AutoModelForImageClassification.from_pretrained(folder)(pixel_values=pixels).logits.softmax(-1).tolist()
+    [answer] = predict(folder, [str(tmp_path / "scan.png")])
+    assert answer.probabilities == pytest.approx(dict(zip(tiny.CLASSES, row, strict=True)), abs=1e-5)
+    assert answer.label == max(zip(row, tiny.CLASSES, strict=True))[1]
+
+
+@pytest.mark.parametrize("named", ["none.png", "config.json", "https://example.com/cat.png"])
+def test_what_is_no_image_is_refused_in_words(tmp_path: Path, named: str) -> None:
+    folder = tiny.save_family(tmp_path / "vit", "vit", AutoModelForImageClassification)
+    with pytest.raises(BadInput, match="is not a readable image"):
+        list(predict(folder, [str(folder / named) if "/" not in named else named]))
+
+
+@pytest.mark.slow
+def test_the_program_writes_a_line_for_each_answer(tmp_path: Path) -> None:
+    folder = tiny.save_family(tmp_path / "model", "llama", AutoModelForCausalLM)
+    ended = subprocess.run(
+        [*PREDICT, str(folder)], input=json.dumps(["word1", "word2"]), capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["input"] for line in ended.stdout.splitlines()] == ["word1", "word2"]
 
 
 def test_a_folder_without_a_model_is_refused_in_words(tmp_path: Path) -> None:

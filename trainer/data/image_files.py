@@ -33,21 +33,31 @@ class ImageFile:
     """Path of the image, or the encoded image itself."""
 
     def open(self) -> Image.Image:
-        """Decode the image to RGB of 8 bits, turned as its EXIF data says, as transformers' pipelines do.
-
-        Of several pages or frames it is the first; transparency is dropped. Pixels of 16 bits are scaled from 0…65535,
-        and those of floating-point images from 0…1.
+        """Decode the image as `decode` does.
 
         Raises:
-            DataError: the image is broken, gone, too large to be safe, or has pixels outside the range of their kind.
+            DataError: it cannot be decoded.
         """
         try:
-            with Image.open(io.BytesIO(self.source) if isinstance(self.source, bytes) else self.source) as image:
-                return _to_rgb(ImageOps.exif_transpose(image))
+            return decode(self.source)
         except MemoryError:
             raise
         except Exception as error:  # decoders of broken files raise what they will: AVIF's a RuntimeError
             raise DataError(f"{self.name} is not a readable image ({error}); replace it or remove the row") from error
+
+
+def decode(source: Path | bytes) -> Image.Image:
+    """Decode an image to RGB of 8 bits, turned as its EXIF data says, as transformers' pipelines do.
+
+    Of several pages or frames it is the first; transparency is dropped. Pixels of 16 bits are scaled from 0…65535,
+    and those of floating-point images from 0…1.
+
+    Raises:
+        Exception: of whatever kind, where it is broken, gone, too large to be safe, or has pixels outside the range of
+            their kind.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
