@@ -39,4 +39,4 @@ def best_and_first(tx: Transaction, steps: Mapping[int, Collection[int]], sign: 
     ids: defaultdict[int, list[int]] = defaultdict(list)
     for row in tx.connection.execute(wanted):
         ids[row.study_id].append(row.trial_id)
-    return {study_id: list(load_trials(tx.connection, ids[study_id], steps[study_id]).values()) for study_id in steps}
+    return {study_id: list(load_trials(tx.runner, ids[study_id], steps[study_id]).values()) for study_id in steps}

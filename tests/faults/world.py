@@ -28,6 +28,7 @@ from service.store.optuna import tables as optuna
 from service.store.optuna.frozen import load_trials
 from service.store.optuna.summaries import StateCounts
 from service.store.sql import tables as ours
+from service.store.sql.statements import Runner
 from service.store.sql.tables import lease
 from service.store.store import Store
 from service.store.trials import FailureCounts
@@ -279,7 +280,7 @@ class World:
                     continue
                 finished = [one for one in snapshot.trials if id_of(one) not in snapshot.unfinished]
                 believed = snapshot.trials if revision == snapshot.revision else finished
-                stored = load_trials(connection, [id_of(trial) for trial in believed])
+                stored = load_trials(Runner(connection), [id_of(trial) for trial in believed])
                 for trial in believed:
                     if stored.get(id_of(trial)) != trial:
                         self.complain(f"I7 a process believes {trial}; stored is {stored.get(id_of(trial))}")

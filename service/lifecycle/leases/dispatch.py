@@ -353,7 +353,7 @@ def _grant_confirm(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assi
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
-    (best,) = confirmed_leaders(study, trials.all_of(tx, study))
+    (best,) = confirmed_leaders(tx, study)
     if best.number not in artifacts.kept_models(tx, study.uuid):
         warning = "the winner was not scored on the test split: no model was kept (training.keep_models)"
         settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))

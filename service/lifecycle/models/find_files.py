@@ -6,7 +6,7 @@ from pathlib import Path
 from service.errors import LeaseLost, NoModel
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.trials.find_trial import find_trial
-from service.store import artifacts, leases, studies, trials
+from service.store import artifacts, leases, studies
 from service.store.sql.statements import Row
 from service.store.store import Store
 from spezia.contract.model_files import Artifact, ArtifactList
@@ -24,7 +24,7 @@ def find_model(store: Store, folder: Path, name: str) -> dict[str, Path]:
         models = artifacts.kept_models(tx, study.uuid)
         if len(study.spec.objectives) > 1:
             raise NoModel(_how_to_choose(name, sorted(models)))
-        found = confirmed_leaders(study, trials.all_of(tx, study))
+        found = confirmed_leaders(tx, study)
     if not found or found[0].number not in models:
         raise NoModel(
             f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"

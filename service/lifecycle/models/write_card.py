@@ -103,7 +103,7 @@ def _write(
 
 def _models(tx: Transaction, study: StudyRow) -> list[KeptModel]:
     """The winner's, or those of the Pareto front, as far as they are kept."""
-    numbers = [trial.number for trial in confirmed_leaders(study, trials.all_of(tx, study))]
+    numbers = [trial.number for trial in confirmed_leaders(tx, study)]
     kept = artifacts.kept_models(tx, study.uuid)
     return [kept[number] for number in numbers if number in kept]
 

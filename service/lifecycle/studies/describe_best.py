@@ -44,7 +44,7 @@ def describe_best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFr
     with store.reading() as tx:
         study = studies.find(tx, name)
         seen = trials.all_of(tx, study)
-        found = confirmed_leaders(study, seen)
+        found = confirmed_leaders(tx, study)
         if not found:
             raise NoBest(_why_no_best(study, seen))
         around = _look_around(tx, study, seen, found)
@@ -87,7 +87,8 @@ class _Around:
 
 
 def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], found: list[FrozenTrial]) -> _Around:
-    trial = next((trial for trial in seen if trials.is_baseline(trial)), None)
+    # among the first ones, where there is one
+    trial = next((trial for trial in seen if trials.is_baseline(trial)), None) if study.spec.baseline else None
     return _Around(
         study=study,
         baseline=None if trial is None else _baseline(study, trial),

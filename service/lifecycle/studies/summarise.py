@@ -1,40 +1,21 @@
 """Keep what the finished trials of a study come to, so that a list of studies reads none of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.pilots.compare_pilots import compare_pilots
 from service.search.results.learning_curve import best_step, generalization_gap
-from service.search.results.ranking import leaders
 from service.store import measurements, studies, study_summaries, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.study_summaries import Summary
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
-from spezia.contract.study_spec import StudySpec
 
 _AT_A_TIME = 25
 """Summaries that one round of the service makes of studies that are older than summaries are."""
-
-
-@dataclass(frozen=True)
-class _Leading:
-    """The leaders of a study among some of its finished trials; all of one study are equal as kinds of summaries."""
-
-    spec: StudySpec = field(compare=False)
-    trials: tuple[FrozenTrial, ...] = field(default=(), compare=False)
-
-    def __call__(self) -> "_Leading":
-        """Return the leaders among no trials."""
-        return self
-
-    def extended(self, trials: Sequence[FrozenTrial]) -> "_Leading":
-        """Return the leaders among these trials and ``trials``: no other can be one."""
-        return replace(self, trials=tuple(leaders([*self.trials, *trials], self.spec)))
 
 
 def summarise(tx: Transaction, study: StudyRow) -> None:
@@ -65,9 +46,7 @@ def summary_of(tx: Transaction, study: StudyRow, stored: Summary | None = None) 
     Args:
         stored: What they came to before, of which the gap is taken over while the same trial is the best.
     """
-    found = list(tx.trials.summary(study.study_id, _Leading(study.spec)).trials)
-    if study.confirmation is not None:
-        found = confirmed_leaders(study, trials.all_of(tx, study))
+    found = confirmed_leaders(tx, study)
     counts = trials.counts(tx, study)
     numbers = [trial.number for trial in found]
     has_same_best = stored is not None and stored.leaders[:1] == numbers[:1]

@@ -1,16 +1,37 @@
 """Rows of Optuna's tables as Optuna's ``FrozenTrial`` and back, by statements that read or write many at once."""
 
+import gc
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, insert, select
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Dialect,
+    Enum,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    any_,
+    bindparam,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import TypeEngine
 
 from service.store.optuna.tables import (
     trial_intermediate_values,
@@ -20,27 +41,93 @@ from service.store.optuna.tables import (
     trial_values,
     trials,
 )
-from service.store.sql.statements import Runner, Statement
+from service.store.sql.statements import Row, Runner, Statement
 from spezia.contract.remember import remember
 
-IDS_PER_STATEMENT = 500
+IDS_PER_STATEMENT = 2_000
 """Number of trials that one statement reads."""
 ROWS_PER_STATEMENT = 100
 """Number of rows that one statement writes: SQLite may allow no more than 999 bound values."""
 
 
+class _Numbers(TypeDecorator[Sequence[int]]):
+    """Many whole numbers in one parameter: an array, or where there is none, text of JSON."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that a kind of database has for it."""
+        return dialect.type_descriptor(ARRAY(Integer()) if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> Any:
+        """Return the numbers as the driver takes them."""
+        numbers = list(value or ())
+        return numbers if dialect.name == "postgresql" else json.dumps(numbers)
+
+
+def _is_one_of(column: Column[int], name: str, database: str) -> ColumnElement[bool]:
+    """Compare a column with the numbers of a parameter."""
+    numbers = bindparam(name, type_=_Numbers())
+    if database == "postgresql":
+        return column == any_(numbers)
+    return column.in_(select(func.json_each(numbers).table_valued("value").c.value))
+
+
+def _as_text(column: Column[Any]) -> ColumnElement[Any]:
+    """Return a column as the driver reads it: SQLAlchemy's look at each value of an ``Enum`` costs more than a row."""
+    return type_coerce(column, String).label(column.name) if isinstance(column.type, Enum) else column
+
+
+def _contents(table: Table, *columns: str, by_step: bool = False) -> Statement:
+    """Return the statement for these columns of the contents of some trials, in the order of writing."""
+
+    def made(database: str) -> Select[Any]:
+        wanted = select(*(_as_text(table.c[name]) for name in ("trial_id", *columns)))
+        wanted = wanted.where(_is_one_of(table.c.trial_id, "trial_ids", database))
+        if by_step:
+            wanted = wanted.where(_is_one_of(table.c.step, "steps", database))
+        return wanted.order_by(next(iter(table.primary_key.columns)))
+
+    return Statement(made)
+
+
+_TRIALS = Statement(lambda database: select(trials).where(_is_one_of(trials.c.trial_id, "trial_ids", database)))
+_PARAMS = _contents(trial_params, "param_name", "param_value", "distribution_json")
+_VALUES = _contents(trial_values, "objective", "value", "value_type")
+_USER = _contents(trial_user_attributes, "key", "value_json")
+_SYSTEM = _contents(trial_system_attributes, "key", "value_json")
+_STEP_COLUMNS = ("step", "intermediate_value", "intermediate_value_type")
+_ALL_STEPS = _contents(trial_intermediate_values, *_STEP_COLUMNS)
+_SOME_STEPS = _contents(trial_intermediate_values, *_STEP_COLUMNS, by_step=True)
+
+
 def load_trials(
-    connection: Connection, trial_ids: Sequence[int], steps: Collection[int] | None = None
+    runner: Runner, trial_ids: Sequence[int], steps: Collection[int] | None = None
 ) -> dict[int, FrozenTrial]:
-    """Read whole trials, by id: six statements for each 500 trials.
+    """Read whole trials, by id: six statements for each 2,000 trials.
 
     Args:
         steps: Steps whose intermediate values are read; ``None``: all.
     """
     found: dict[int, FrozenTrial] = {}
-    for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
-        found |= _load_some(connection, trial_ids[start : start + IDS_PER_STATEMENT], steps)
+    with _no_search_for_garbage():
+        for start in range(0, len(trial_ids), IDS_PER_STATEMENT):
+            found |= _load_some(runner, trial_ids[start : start + IDS_PER_STATEMENT], steps)
     return found
+
+
+@contextmanager
+def _no_search_for_garbage() -> Iterator[None]:
+    """Let Python not look for garbage meanwhile: among so many new objects, none of them garbage, it looks again and
+    again, which takes longer than to read them. Threads that do this at the same time end with the search on."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
 
 
 def insert_contents(runner: Runner, trial_id: int, trial: FrozenTrial) -> None:
@@ -143,26 +230,18 @@ def _to_stored(value: float) -> tuple[float | None, str]:
     return float(value), "FINITE"
 
 
-def _from_stored(value: float | None, kind: str) -> float:
-    special = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
-    if kind in special:
-        return special[kind]
-    assert value is not None
-    return value
+_SPECIAL = {"NAN": math.nan, "INF_POS": math.inf, "INF_NEG": -math.inf}
 
 
-def _load_some(
-    connection: Connection, trial_ids: Sequence[int], only_steps: Collection[int] | None
-) -> dict[int, FrozenTrial]:
+def _load_some(runner: Runner, trial_ids: Sequence[int], only_steps: Collection[int] | None) -> dict[int, FrozenTrial]:
     # states first: who sees a finished trial then sees all of it, also where each statement has its own snapshot
-    rows = connection.execute(select(trials).where(trials.c.trial_id.in_(trial_ids))).all()
+    rows = runner.ask(_TRIALS.rows(trial_ids=trial_ids))
     params, values, user, system = (
-        _rows_by_trial(connection, table, trial_ids)
-        for table in (trial_params, trial_values, trial_user_attributes, trial_system_attributes)
+        runner.ask(one.then(_by_trial, trial_ids=trial_ids)) for one in (_PARAMS, _VALUES, _USER, _SYSTEM)
     )
-    reported = trial_intermediate_values
-    wanted = () if only_steps is None else (reported.c.step.in_(only_steps),)
-    steps = _rows_by_trial(connection, reported, trial_ids, *wanted)
+    reported = _ALL_STEPS if only_steps is None else _SOME_STEPS
+    wanted = {} if only_steps is None else {"steps": list(only_steps)}
+    steps = runner.ask(reported.then(_steps_by_trial, trial_ids=trial_ids, **wanted))
     return {
         row.trial_id: _freeze(
             row,
@@ -176,25 +255,28 @@ def _load_some(
     }
 
 
-def _rows_by_trial(
-    connection: Connection, table: Table, trial_ids: Iterable[int], *conditions: ColumnElement[bool]
-) -> defaultdict[int, list[Row[Any]]]:
-    # in the order of the primary key, which is the order of writing
-    primary_key = next(iter(table.primary_key.columns))
-    grouped: defaultdict[int, list[Row[Any]]] = defaultdict(list)
-    wanted = select(table).where(table.c.trial_id.in_(trial_ids), *conditions).order_by(primary_key)
-    for row in connection.execute(wanted):
+def _by_trial(rows: list[Row]) -> defaultdict[int, list[Row]]:
+    grouped: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in rows:
         grouped[row.trial_id].append(row)
     return grouped
 
 
+def _steps_by_trial(rows: list[Row]) -> defaultdict[int, dict[int, float]]:
+    """Return intermediate values by trial and step; most rows of a study are these."""
+    grouped: defaultdict[int, dict[int, float]] = defaultdict(dict)
+    for trial_id, step, value, kind in rows:
+        grouped[trial_id][step] = value if kind == "FINITE" else _SPECIAL[kind]
+    return grouped
+
+
 def _freeze(
-    trial: Row[Any],
-    params: list[Row[Any]],
-    values: list[Row[Any]],
-    steps: list[Row[Any]],
-    user: list[Row[Any]],
-    system: list[Row[Any]],
+    trial: Row,
+    params: list[Row],
+    values: list[Row],
+    steps: dict[int, float],
+    user: list[Row],
+    system: list[Row],
 ) -> FrozenTrial:
     distributions = {row.param_name: shared_distribution(row.distribution_json) for row in params}
     in_order = sorted(values, key=lambda row: row.objective)
@@ -203,14 +285,12 @@ def _freeze(
         number=trial.number,
         state=TrialState[trial.state],
         value=None,
-        values=[_from_stored(row.value, row.value_type) for row in in_order] or None,
+        values=[row.value if row.value_type == "FINITE" else _SPECIAL[row.value_type] for row in in_order] or None,
         datetime_start=_shown(trial.datetime_start),
         datetime_complete=_shown(trial.datetime_complete),
         params={row.param_name: distributions[row.param_name].to_external_repr(row.param_value) for row in params},
         distributions=distributions,
         user_attrs={row.key: json.loads(row.value_json) for row in user},
         system_attrs={row.key: json.loads(row.value_json) for row in system},
-        intermediate_values={
-            row.step: _from_stored(row.intermediate_value, row.intermediate_value_type) for row in steps
-        },
+        intermediate_values=steps,
     )

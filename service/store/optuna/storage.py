@@ -248,7 +248,7 @@ class SqlStorage(SqlStudies):
         return int(trial_id)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        found = load_trials(self._connection, [trial_id])
+        found = load_trials(self._runner, [trial_id])
         if trial_id not in found:
             raise KeyError(f"there is no trial with id {trial_id}")
         return found[trial_id]

@@ -85,7 +85,7 @@ class TransactionTrials:
         }
         from_number = _next_number(cached)
         new = sorted((row.number, row.trial_id) for row in rows[1:] if row.number >= from_number)
-        loaded = load_trials(runner.connection, [*stale, *(trial_id for _, trial_id in new)])
+        loaded = load_trials(runner, [*stale, *(trial_id for _, trial_id in new)])
         for trial_id, place in stale.items():
             if trial_id in loaded:  # else it was deleted with its study
                 self._place(loaded[trial_id], place)
@@ -155,7 +155,7 @@ class TransactionTrials:
 
     def reload(self, trial_id: int) -> None:
         """Read a trial again that was changed past this object."""
-        self._put(load_trials(self._runner.connection, [trial_id])[trial_id])
+        self._put(load_trials(self._runner, [trial_id])[trial_id])
 
     def set_intermediate_value(self, trial_id: int, step: int, value: float) -> None:
         """Take in an intermediate value that was written."""
