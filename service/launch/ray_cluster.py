@@ -8,6 +8,7 @@ import contextlib
 import logging
 import multiprocessing
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -24,6 +25,7 @@ CONNECT_SECONDS = 60.0
 """Time for a cluster to let the service in."""
 CALL_SECONDS = 20.0
 """Time for any later answer of the cluster; a head that is lost does not answer."""
+_KNOCK_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 """Time that a look at the actors waits for their answers; those that come later are seen by the next one."""
 _START_SECONDS = 10.0
@@ -76,6 +78,7 @@ class RayCluster:
             ClusterUnavailable: It does not answer, or does not let this service in.
         """
         if self._process is None:
+            self._knock()
             # spawned, not forked: the service has threads, and a fork would inherit their locks
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -83,7 +86,11 @@ class RayCluster:
             self._process = context.Process(target=_speak, args=arguments, name="ray", daemon=True)
             self._process.start()
             theirs.close()
-            self._receive(CONNECT_SECONDS)
+            try:
+                self._receive(CONNECT_SECONDS)
+            except ClusterUnavailable as refused:
+                why = "has this process the cluster's token (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH)?"
+                raise ClusterUnavailable(f"{refused}; {why}") from None
 
     def look(self) -> dict[str, Found]:
         """Return what the actors say, by their names; those that have died since the last look are told of once."""
@@ -115,6 +122,14 @@ class RayCluster:
             self._process.kill()
             self._process.join()
             self._process = None
+
+    def _knock(self) -> None:
+        """Return if somebody listens at the address: Ray takes a minute to find out that nobody does."""
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+        except OSError as error:
+            raise ClusterUnavailable(f"Ray at {self._address}: {error.strerror or error}; is its head there?") from None
 
     def _call(self, operation: str, *arguments: Any) -> Any:
         self.connect()
@@ -148,8 +163,7 @@ def _speak(connection: Connection, address: str, namespace: str) -> None:
     try:
         actors = _Actors(address, namespace)
     except Exception as error:  # Ray raises many kinds
-        why = "is its head there, and has this process the cluster's token (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH)?"
-        connection.send((f"{_in_short(error)}; {why}", _LOST))
+        connection.send((_in_short(error), _LOST))
         return
     # until the service closes the connection, or dies
     with contextlib.suppress(EOFError, BrokenPipeError):

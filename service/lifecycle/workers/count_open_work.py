@@ -3,7 +3,7 @@
 from service.lifecycle.confirmation.start_run import runs_left
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.pilots.start_pilot import pilots_left
-from service.store import leases, replays, studies, trials
+from service.store import leases, parquet_heads, replays, studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
@@ -11,13 +11,15 @@ from service.store.work import studies_with_work
 
 
 def count_open_work(store: Store, enough: int) -> int:
-    """Return how many assignments could be given out now, in all studies; ``enough`` of them are not counted further.
+    """Return how many assignments could be given out now; what goes beyond ``enough`` is not counted.
 
     New trials count as many as may run side by side, though a pruner or a budget may end the study before.
     """
     with store.reading() as tx:
-        to_replay, with_work = tx.ask(replays.waiting(), studies_with_work(tx.about_now))
-        n_open = len(to_replay)
+        to_read, to_replay, with_work = tx.ask(
+            parquet_heads.waiting(tx.about_now), replays.waiting(), studies_with_work(tx.about_now)
+        )
+        n_open = (to_read is not None) + len(to_replay)
         for study_id, _ in with_work:
             if n_open >= enough:
                 break
