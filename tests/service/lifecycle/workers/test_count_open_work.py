@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.lifecycle.workers.count_open_work import count_open_work
+from service.store import parquet_heads
 from tests.service.hand_worker import HandWorker, spec
 
 
@@ -44,3 +45,9 @@ def test_a_paused_study_has_no_work_and_others_do(app: FastAPI, http: TestClient
     assert n_open(app) == 3
     http.post("/v1/studies/one/resume")
     assert n_open(app) == 6
+
+
+def test_an_uploaded_file_that_waits_to_be_read_is_work(app: FastAPI) -> None:
+    with app.state.parts.store.writing() as tx:
+        parquet_heads.ask(tx, "0" * 64)
+    assert n_open(app) == 1
