@@ -65,6 +65,7 @@ def back_up(store: Store, files_folder: Path, folder: Path) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(EEXIST, "it is not empty; name a new folder", str(folder))
     make_folder_durably(folder)
+    folder.chmod(0o700)  # the database has the secrets of webhooks
     for _ in range(TRIES):
         made_at = _copy_database(store, folder / DATABASE)
         with _opened(folder / DATABASE) as copied:

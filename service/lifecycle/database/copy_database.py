@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from service.lifecycle.database.kept_files import KeptFile, copy_files, kept_files
+from service.lifecycle.database.kept_files import KeptFile, copy_files, kept_files, uploading_files
 from service.store.alone import lock_all
 from service.store.copy_rows import copy_rows, first_difference, is_empty, remove_rows
 from service.store.sql.connections import n_services
@@ -52,10 +52,11 @@ def copy_database(
         Unavailable: One of the databases does not answer.
     """
     files = kept_files(source)
-    if target_files.absolute() != source_files.absolute() and (
-        missing := copy_files(files, source_files, target_files)
-    ):
-        raise NotCopied(f"{missing_in_words(missing, source_files)}; put them back, or delete their studies first")
+    if target_files.absolute() != source_files.absolute():
+        if missing := copy_files(files, source_files, target_files):
+            raise NotCopied(f"{missing_in_words(missing, source_files)}; put them back, or delete their studies first")
+        # their workers will say that they are done, and have each file shown
+        copy_files(uploading_files(source), source_files, target_files)
     # nobody writes to either of them meanwhile
     with source.writing() as read, target.writing() as written:
         if n_services(written.connection):

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from uuid import uuid4
 
 from pydantic import BaseModel
@@ -31,14 +31,19 @@ def kept_files(store: Store) -> list[KeptFile]:
     """
     with store.reading() as tx:
         models, data, uploaded = artifacts.all_files(tx), datasets.all_of(tx), pretrained.all_of(tx)
-    named = [(f"artifacts/{row.lease_id}/{row.file}", row) for row in models if row.is_visible]
-    named += [(f"datasets/{row.sha256}", row) for row in data]
-    kept = [KeptFile(path=path, size_bytes=row.size_bytes, sha256=row.sha256) for path, row in named]
+    kept = [_of_model(row) for row in models if row.is_visible]
+    kept += [KeptFile(path=f"datasets/{row.sha256}", size_bytes=row.size_bytes, sha256=row.sha256) for row in data]
     return kept + [
         KeptFile(path=f"models/{model.sha256}/{file.file}", size_bytes=file.size_bytes, sha256=file.sha256)
         for model in uploaded
         for file in model.files
     ]
+
+
+def uploading_files(store: Store) -> list[KeptFile]:
+    """Return the files of models that workers are uploading: each may be there, or have gone with its lease."""
+    with store.reading() as tx:
+        return [_of_model(row) for row in artifacts.all_files(tx) if not row.is_visible]
 
 
 def copy_files(files: Iterable[KeptFile], source: Path, target: Path) -> list[KeptFile]:
@@ -59,6 +64,11 @@ def is_whole(folder: Path, file: KeptFile) -> bool:
             return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256
     except FileNotFoundError:
         return False
+
+
+def _of_model(row: Any) -> KeptFile:
+    """A file of a trial's model, by its row."""
+    return KeptFile(path=f"artifacts/{row.lease_id}/{row.file}", size_bytes=row.size_bytes, sha256=row.sha256)
 
 
 def _copy(file: KeptFile, source: Path, target: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
+from stat import S_IMODE
 
 import pytest
 from fastapi.testclient import TestClient
@@ -82,6 +83,7 @@ def test_a_backup_that_is_restored_has_the_same_rows_and_files_and_no_lease(
 ) -> None:
     backup = back_up(lived, settings.files, tmp_path / "backup")
     assert (backup.n_files, backup.missing) == (3 + len(GOOD), [])
+    assert S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
     before = kept(settings.files)
     restored, copied = restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=False)
     assert (restored, copied.n_files) == (backup, 3 + len(GOOD))
@@ -199,6 +201,19 @@ def test_a_copy_is_equal_and_made_again_changes_nothing(
         tx.connection.execute(text("UPDATE trials SET number = 7 WHERE number = 1"))
     with pytest.raises(NotCopied, match="holds other rows already"):
         copy_database(lived, fresh, settings.files, tmp_path / "files")
+
+
+@on_sqlite
+def test_a_model_that_a_worker_is_uploading_comes_along(
+    http: TestClient, worker: HandWorker, settings: Settings, fresh: Store, tmp_path: Path
+) -> None:
+    assert http.post("/v1/studies", json=spec()).status_code == 201
+    worker.prepare()
+    held = worker.take()
+    worker.upload(held, "model.safetensors", b"weights")
+    source: Store = http.app.state.parts.store
+    assert copy_database(source, fresh, settings.files, tmp_path / "files").n_files == 0
+    assert list(kept(tmp_path / "files").values()) == [b"weights"]
 
 
 @on_postgresql
