@@ -32,7 +32,7 @@ _UNCERTAIN = Statement(
     )
 )
 _SINCE = Statement(
-    select(event.c.payload, event.c.kind)
+    select(event.c.payload)
     .where(event.c.study_uuid == _uuid, event.c.sequence > bindparam("revision"))
     .limit(bindparam("at_most"))
 )
@@ -93,13 +93,11 @@ class TransactionTrials:
             self._append(loaded[trial_id])
 
     def _changed_since(self, runner: Runner, study_id: int, revision: int) -> Container[int] | None:
-        """Numbers of the trials that events tell of; ``None``: too many to tell, or some were removed."""
+        """Numbers of the trials that events tell of; ``None``: too many to tell."""
         if revision == self._revision:
             return ()
         since = runner.ask(_SINCE.rows(study_id=study_id, revision=revision, at_most=MANY + 1))
-        if len(since) > MANY or any(row.kind == "pruned" for row in since):
-            return None
-        return {row.payload["number"] for row in since if "number" in row.payload}
+        return None if len(since) > MANY else {row.payload["number"] for row in since if "number" in row.payload}
 
     def snapshot(self) -> Snapshot | None:
         """Return what others may read after the commit; ``None`` if a change is without its event."""

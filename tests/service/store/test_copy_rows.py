@@ -19,6 +19,7 @@ from sqlalchemy import (
     Float,
     Integer,
     Table,
+    event,
     insert,
     null,
     select,
@@ -159,6 +160,16 @@ def test_a_single_changed_value_is_found(filled: Connection, empty: Connection) 
         assert first_difference(filled, empty) == "table trial_values, row trial_value_id 3"
         undone.rollback()
     assert first_difference(filled, empty) is None
+
+
+@on_postgresql
+def test_texts_are_sorted_by_their_bytes_whatever_the_database_would_do(filled: Connection, empty: Connection) -> None:
+    """As SQLite does; the server of the tests may have no other order to be tried."""
+    asked: list[str] = []
+    event.listen(empty.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    first_difference(empty, empty)
+    [of_workers] = {one for one in asked if "FROM worker " in one}
+    assert of_workers.endswith('ORDER BY worker.worker_id COLLATE "C"')
 
 
 def test_all_rows_are_dropped(filled: Connection) -> None:
