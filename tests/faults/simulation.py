@@ -93,7 +93,7 @@ class Simulation:
             kind = self._choose(EVENTS)
             getattr(self, f"_{kind}")()
             if self._sends:
-                self._send()
+                self._send(self._actors)
             if self.world.complaints:
                 return self.world.complaints
         self.world.check()
@@ -166,9 +166,9 @@ class Simulation:
         if self._held:
             self._deliver(actors.beating(self._chance.choice(self._held[-6:])))
 
-    def _send(self) -> None:
-        """Let somebody hear whose checkpoints are wanted, and somebody send one that is, or was."""
-        held = [actor.held for actor in self._actors if actor.held is not None]
+    def _send(self, living: list[Actor]) -> None:
+        """Let one of them hear which of its checkpoints are wanted, and somebody send one that is, or was."""
+        held = [actor.held for actor in living if actor.held is not None and not actor.is_stopped]
         reply = self._deliver(actors.beating(self._choose_from(held))) if held else None
         if isinstance(reply, HeartbeatReply):
             self._wanted += reply.checkpoints
@@ -238,7 +238,7 @@ class Simulation:
             for actor in working:
                 self._step(actor, "arrives")
             if self._sends:
-                self._send()
+                self._send(working)
             self.world.clock.advance(15.0)
             self.world.reap(self.world.services[0])
 

@@ -18,9 +18,9 @@ def falling(number: int, step: int) -> float:
 class Scene:
     """Trial 0 is paused and due to go on; its holder is busy with trial 1, and another worker has no other work."""
 
-    def __init__(self, http: Any, seconds_per_epoch: float | None = 100.0) -> None:
+    def __init__(self, http: Any, seconds_per_epoch: float | None = 100.0, name: str = "feedback") -> None:
         self.http = http
-        assert http.post("/v1/studies", json=rungs_spec(n_trials=3)).status_code == 201
+        assert http.post("/v1/studies", json=rungs_spec(name=name, n_trials=3)).status_code == 201
         self.holder, self.other = RungWorker(http), RungWorker(http)
         self.holder.prepare()
         self.holder.speed = {"seconds_per_epoch": seconds_per_epoch, "trunk_seconds": None}

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.lease_and_heartbeat_terms import HOLDER_SECONDS, LEASE_SECONDS
-from service.settings import Settings
 from service.store.store import Store
 from tests.conftest import FakeClock
 from tests.service.held_trial import let_pass, trial
@@ -67,11 +66,11 @@ def test_a_checkpoint_stays_until_its_trial_pauses_again_or_ends(scene: Scene, f
 
 
 @ON_SQLITE
-def test_a_study_that_is_deleted_leaves_no_checkpoint(scene: Scene, files: Files, app: FastAPI) -> None:
+def test_a_study_that_is_deleted_leaves_no_checkpoint(scene: Scene, app: FastAPI) -> None:
     scene.send()
-    assert len(files()) == 1
+    assert len(list(app.state.parts.artifacts.glob("*/checkpoint"))) == 1
     assert scene.http.delete(STUDY).status_code == 204
-    assert files() == []
+    assert list(app.state.parts.artifacts.glob("*/checkpoint")) == []
     assert n_rows(app) == 0
 
 
@@ -174,29 +173,3 @@ def test_only_the_token_of_the_heartbeat_lets_a_checkpoint_in(scene: Scene, file
     assert scene.holder.send_checkpoint(forged, CONTENT).json()["code"] == "lease-lost"
     assert scene.other.ask() is None
     assert files() == []
-
-
-class TestBudget:
-    """What checkpoints may take together."""
-
-    @pytest.fixture
-    def settings(self, tmp_path: Path, database_url: str) -> Settings:
-        return Settings(home=tmp_path / "home", database_url=database_url, n_workers=0, sent_checkpoint_bytes=1000)
-
-    @ON_SQLITE
-    def test_what_does_not_fit_is_refused_and_leaves_nothing(self, scene: Scene, files: Files) -> None:
-        wanted = scene.ask()
-        assert wanted["max_bytes"] == 1000
-        refused = scene.holder.send_checkpoint(wanted, b"x" * 1001)
-        assert (refused.status_code, refused.json()["code"]) == (413, "too-large")
-        assert "SPEZIA_SENT_CHECKPOINT_BYTES" in refused.json()["detail"]
-        assert files() == []
-        assert scene.holder.send_checkpoint(wanted, b"x" * 1000).status_code == 204
-
-    @ON_SQLITE
-    def test_without_room_nothing_is_asked_for(self, scene: Scene) -> None:
-        scene.send(b"x" * 1000)
-        other = RungWorker(scene.http)
-        scene.other.train(scene.receive(), falling)
-        assert other.ask() is None
-        assert scene.wanted() == []
