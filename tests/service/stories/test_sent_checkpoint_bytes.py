@@ -37,6 +37,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(scene: Scene, app: Fast
 def test_of_two_that_come_at_once_only_what_fits_is_kept(scene: Scene, app: FastAPI) -> None:
     wanted, parts = scene.ask(), app.state.parts
     which = (wanted["lease_id"], wanted["token"])
+    with pytest.raises(TooLarge):  # before all of it has come
+        begin_checkpoint(parts.store, parts.artifacts, MAX_BYTES, *which).write(b"x" * (MAX_BYTES + 1))
     upload = begin_checkpoint(parts.store, parts.artifacts, MAX_BYTES, *which)
     upload.write(b"x" * 600)
     with pytest.raises(TooLarge, match="leave no room"):
