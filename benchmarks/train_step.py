@@ -9,6 +9,7 @@ now.
 - ``clipping``: ``clip_grad_norm_`` and ``AdamW.step``, or ``take_step``;
 - ``vocabulary``: all rows of the embeddings train, or those that occur;
 - ``dropout``: masks come from PyTorch's stream, or from counters, which makes others of them;
+- ``products``: those of fp32 come from MKL, or from oneDNN on processors on which that is faster;
 - ``bf16``: fp32, or bf16, where the processor multiplies that by itself.
 
 Prints one JSON line for each change, batch size and length of the rows: the process's own milliseconds of a whole step
@@ -23,6 +24,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -36,6 +39,7 @@ from trainer.model.device import Precision
 from trainer.model.dropout import set_dropout
 from trainer.model.dropout_masks import count_dropout, dropout_of
 from trainer.model.forward import forward
+from trainer.model.products import faster_products
 from trainer.model.vocabulary import leave_out_unseen
 from trainer.train.optimizer import make_optimizer, take_step
 from trainer.trial.config import TrialConfig
@@ -70,6 +74,7 @@ def main(n_pairs: int) -> None:
         ("clipping", clipping, [TOKENS]),
         ("vocabulary", vocabulary, [TOKENS]),
         ("dropout", dropout, DROPOUT_TOKENS),
+        ("products", products, DROPOUT_TOKENS),
         ("bf16", bf16, [TOKENS]),
     )
     print(json.dumps({"gflops": {name: product_gflops(dtype) for name, dtype in DTYPES.items()}}), flush=True)
@@ -87,6 +92,7 @@ class Trial:
         model: PreTrainedModel,
         take: Callable[[torch.optim.AdamW, float], None] = take_step,
         precision: Precision = "fp32",
+        products: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.losses: list[float] = []
         self.step_ms: list[float] = []
@@ -94,12 +100,13 @@ class Trial:
         self._model = model
         self._take = take
         self._precision = precision
+        self._products = products
         self._optimizer = make_optimizer(model, TrialConfig.from_params({"learning_rate": 1e-4}), {})
 
     def step(self, tokens_BT: torch.Tensor, classes_B: torch.Tensor) -> None:
         started = time.process_time()
         batch = Batch(inputs={"input_ids": tokens_BT}, targets=classes_B, rows_B=torch.arange(len(classes_B)))
-        with dropout_of(self._model, batch):
+        with self._products(), dropout_of(self._model, batch):
             loss = functional.cross_entropy(forward(self._model, batch, self._precision), classes_B)
             torch.autograd.backward(loss)
         computed = time.process_time()
@@ -133,6 +140,14 @@ def dropout(model: PreTrainedModel) -> tuple[Trial, Trial]:
     counted = copy.deepcopy(stream)
     count_dropout(counted)
     return Trial(stream), Trial(counted)
+
+
+def products(model: PreTrainedModel) -> tuple[Trial, Trial]:
+    counted = copy.deepcopy(model)
+    set_dropout(counted, DROPOUT)
+    count_dropout(counted)
+    faster = partial(faster_products, torch.device("cpu"), "fp32")
+    return Trial(copy.deepcopy(counted)), Trial(counted, products=faster)
 
 
 def bf16(model: PreTrainedModel) -> tuple[Trial, Trial]:

@@ -11,6 +11,8 @@ import torch
 from transformers import AutoTokenizer
 
 from equal_work.workload import Row, Workload
+from trainer.model.device import Precision
+from trainer.model.products import faster_products
 
 SIDES = (512, 1_024, 2_048)
 SECONDS = 0.5
@@ -18,16 +20,18 @@ MAX_TOKENS = 128
 """Tokens at which every system cuts a row."""
 
 
-def matmul_tflops(precision: str) -> float:
-    """Return 10^12 operations a second of products of square matrices on all cores: the most of several sizes."""
+def matmul_tflops(precision: Precision) -> float:
+    """Return 10^12 operations a second of products of square matrices on all cores: the most of several sizes, by
+    the faster of PyTorch's libraries."""
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     best = 0.0
     for side in SIDES:
         left, right = torch.randn(side, side, dtype=dtype), torch.randn(side, side, dtype=dtype)
         until = time.perf_counter() + SECONDS
-        while (began_at := time.perf_counter()) < until:
-            left @ right
-            best = max(best, 2 * side**3 / (time.perf_counter() - began_at) / 1e12)
+        with faster_products(left.device, precision):
+            while (began_at := time.perf_counter()) < until:
+                left @ right
+                best = max(best, 2 * side**3 / (time.perf_counter() - began_at) / 1e12)
     return best
 
 

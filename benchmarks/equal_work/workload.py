@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer.model.device import Precision
+
 FEEDBACK = Path(__file__).parent.parent.parent / "examples" / "feedback"
 N_INTENTS = 10
 Row = tuple[str, str]
@@ -30,8 +32,8 @@ class Workload:
     train: list[Row]
     validation: list[Row]
     configurations: list[Configuration]
-    precision: str
-    """Number format, ``fp32`` or ``bf16``."""
+    precision: Precision
+    """Number format."""
 
     def write(self, work: Path) -> None:
         """Write what the systems read into the folder ``work``."""
@@ -60,7 +62,7 @@ def make_workload(
     data: Path | None,
     model: Path,
     *,
-    precision: str,
+    precision: Precision,
     n_trials: int | None = None,
     n_rows: int | None = None,
 ) -> Workload:

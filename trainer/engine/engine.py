@@ -44,6 +44,7 @@ from trainer.model.best_model import BestModel
 from trainer.model.device import choose_device, describe_device
 from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
 from trainer.model.memory_hints import MemoryHints
+from trainer.model.products import faster_products
 from trainer.train.checkpoint import Checkpoints, Preempted
 from trainer.train.confirm_run import confirm_run
 from trainer.train.fine_tune import Evaluation, fine_tune
@@ -154,6 +155,10 @@ class Engine:
         if assignment.spec.task == "script":
             return self._end_of_script(assignment)
         prepared = self._prepared(assignment)
+        with faster_products(self._device, prepared.facts.precision):
+            return self._end_of_ours(assignment, prepared, directory)
+
+    def _end_of_ours(self, assignment: Assignment, prepared: Prepared, directory: Path) -> messages.Ended:
         if isinstance(assignment, PrepareAssignment):
             return self._facts(prepared)
         if isinstance(assignment, ProbeAssignment):

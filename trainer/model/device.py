@@ -128,13 +128,18 @@ def computes_in_bf16(device: torch.device) -> bool:
     """Whether ``device`` multiplies bf16 by itself. Others emulate it, slower than fp32; torch counts them, too."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and not _BF16_FLAGS.isdisjoint(_cpu_flags(CPUINFO))
+    return device.type == "cpu" and not _BF16_FLAGS.isdisjoint(processor()[1])
+
+
+def processor() -> tuple[str, frozenset[str]]:
+    """Return who made this machine's processor, and what it can do, both in Linux' words; nothing where it does not
+    say."""
+    return _read_processor(CPUINFO)
 
 
 @functools.cache
-def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
-    """What the processor can do, in Linux' words; nothing where there is no ``cpuinfo``."""
+def _read_processor(cpuinfo: Path) -> tuple[str, frozenset[str]]:
     if not cpuinfo.exists():
-        return frozenset()
-    found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+        return "", frozenset()
+    found = dict(re.findall(r"^(vendor_id|flags)\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE))
+    return found.get("vendor_id", ""), frozenset(found.get("flags", "").split())

@@ -36,9 +36,13 @@ from trainer.model.dropout_hash import (
     mix,
     position_keys,
 )
+from trainer.model.products import come_from_onednn
 
 SHARED = frozenset({"pos_dropout"})
 """Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
+
+_MOST_KEYS_IN_STEPS = 256
+"""Number of keys up to which fused attention is slow where products come from oneDNN."""
 
 
 class DropoutMasks:
@@ -260,7 +264,7 @@ def _attention(
     """Attend as transformers' ``sdpa_attention_forward``, dropping weights by the counters of ``module``.
 
     Fused attention draws its own masks. So it is used where nothing is dropped, and else what it would compute is
-    computed step by step, as it is on a CPU anyway.
+    computed step by step, as it is on a CPU anyway; also where fused attention is slow (`_is_slow_when_fused`).
 
     Args:
         query: ``[B, heads, queries, features]``; ``key`` and ``value`` alike, of fewer heads where groups share them.
@@ -269,7 +273,8 @@ def _attention(
         What comes out, ``[B, queries, heads, features]``, and no weights.
     """
     site: Site | None = getattr(module, "dropout_site", None)
-    if not dropout or site is None or options.get("softcap") is not None:
+    is_fused = site is None if dropout else not _is_slow_when_fused(key)
+    if is_fused or options.get("softcap") is not None:
         options |= {"dropout": dropout, "scaling": scaling, "is_causal": is_causal, "position_bias": position_bias}
         attend = _attend_in_fp32 if torch.is_autocast_enabled("cpu") else sdpa_attention_forward
         attended: tuple[torch.Tensor, None] = attend(module, query, key, value, attention_mask, **options)
@@ -292,9 +297,22 @@ def _attention(
         )
     if attention_mask is not None:
         scores = scores + attention_mask
-    weights = site.masks.drop(scores.softmax(-1), dropout, site)
+    weights = scores.softmax(-1)
+    if dropout:
+        assert site is not None
+        weights = site.masks.drop(weights, dropout, site)
     hidden: torch.Tensor = weights.to(value.dtype) @ value
     return hidden.transpose(1, 2).contiguous(), None
+
+
+def _is_slow_when_fused(key: torch.Tensor) -> bool:
+    """Whether fused attention would take longer than its steps: products from oneDNN cost it some microseconds each,
+    of which it makes many small ones.
+
+    Forward and backward, 12 heads of 32 features, fused and in steps: 74 and 9 ms for 32 rows of 24 tokens, 162 and 46
+    for 16 of 128, 170 and 295 for 4 of 512. With products from MKL 9 and 8, 44 and 60, 143 and 407.
+    """
+    return come_from_onednn(key.device) and key.shape[2] <= _MOST_KEYS_IN_STEPS
 
 
 def _attend_in_fp32(module: nn.Module, *tensors: torch.Tensor | None, **options: Any) -> tuple[torch.Tensor, None]:

@@ -27,10 +27,10 @@ from trainer.model.dropout_masks import register_attention
 def forward(model: PreTrainedModel, batch: Batch, precision: Precision) -> torch.Tensor:
     """Return the logits of a batch in fp32, whatever the model's body computes in: ``[B, C]``, or ``[B, T, C]`` for
     each token."""
+    register_attention()
     if precision == "fp32":
         logits: torch.Tensor = model(**batch.inputs).logits
         return logits
-    register_attention()
     head = model.get_output_embeddings()
     body = body_of(model)
     with replaced(body, _in_bf16(body.forward, batch.targets.device.type)):

@@ -22,6 +22,7 @@ from trainer.engine import engine as engine_module
 from trainer.engine.engine import Engine, failure_of
 from trainer.errors import DataError, Diverged
 from trainer.model.pretrained import Pretrained
+from trainer.model.products import come_from_onednn
 from trainer.train import trial_steps
 from trainer.train.prepare import prepare
 from trainer.trunk.cache import TrunkCache
@@ -147,6 +148,20 @@ def test_each_trial_says_once_that_it_trains(pristine: Path, facts: Facts) -> No
     with hook, pytest.raises(EOFError):
         engine.run()
     assert [event.kind for event in script.events] == ["hello", *2 * ["training", "evaluated", "evaluated", "ended"]]
+
+
+def test_products_of_a_trial_come_from_the_faster_library_and_those_after_it_do_not(
+    play: Callable[..., list[Any]], facts: Facts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text("vendor_id : AuthenticAMD\nflags : avx512f\n")
+    monkeypatch.setattr("trainer.model.device.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("trainer.model.products.is_exact", lambda: True)
+    seen = []
+    with register_optimizer_step_post_hook(lambda *_: seen.append(come_from_onednn(tiny.CPU))):
+        play(trial(facts), messages.Answer(go_on=True), messages.Answer(go_on=True))
+    assert seen
+    assert all(seen)
+    assert not come_from_onednn(tiny.CPU)
 
 
 def test_trial_says_how_long_it_has_filled_the_trunk_cache(pristine: Path, facts: Facts, tmp_path: Path) -> None:
