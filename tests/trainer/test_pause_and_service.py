@@ -15,7 +15,7 @@ import uvicorn
 
 from service.app import create_app
 from service.lifecycle.leases.reap import reap_worker
-from service.search.pruning.rungs import steps_to_evaluate
+from service.search.pruning.rungs import partial_steps, steps_to_evaluate
 from service.settings import Settings
 from service.store.store import Store
 from spezia.contract.facts import Facts
@@ -76,7 +76,7 @@ def test_paused_trials_have_the_numbers_of_uninterrupted_ones_whoever_is_killed(
         name="rungs",
         n_trials=6,
         baseline=False,
-        pruner={"name": "rungs", "options": {"eta": 2, "first": 2, "top": 2}},
+        pruner={"name": "rungs", "options": {"eta": 2, "first": 2, "validation_share": 0.5, "top": 2}},
         training={"evaluations_per_epoch": 4, "early_stopping_patience": None},
         fixed={"epochs": 4, "batch_size": 8, "dropout": 0.2, "frozen_layers": 1},
     ).model_dump()
@@ -118,7 +118,11 @@ def test_paused_trials_have_the_numbers_of_uninterrupted_ones_whoever_is_killed(
             number=trial["number"],
             best=BestModel(),
             evaluate_at=steps,
+            partial_at=partial_steps(prepared.spec, params, facts),
             cache=TrunkCache(tmp_path / "trunks"),
         )
-        found = [(row["step"], row["value"], row["metrics"]["train_loss"]) for row in trial["intermediate_values"]]
-        assert found == [(one.step, one.value, one.metrics["train_loss"]) for one, _ in zip(whole, found, strict=False)]
+        rows = trial["intermediate_values"]
+        found = [(row["step"], row["value"], row["metrics"]["train_loss"], row["partial"]) for row in rows]
+        made = [one for one, _ in zip(whole, found, strict=False)]
+        assert found == [(one.step, one.value, one.metrics["train_loss"], one.partial) for one in made]
+        assert [row["step"] for row in rows if row["partial"]] == [2]
