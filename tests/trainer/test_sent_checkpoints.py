@@ -76,6 +76,7 @@ def test_a_checkpoint_that_cannot_be_fetched_gives_the_trial_back_to_begin_anew(
     assert [outcome["state"] for outcome in service.outcomes] == ["COMPLETE"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_end_waits_for_no_checkpoint_on_its_way(scene: Scene, tmp_path: Path) -> None:
     is_sending, may_answer, pid = threading.Event(), threading.Event(), tmp_path / "engine"
 
