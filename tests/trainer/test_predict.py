@@ -111,6 +111,19 @@ def test_an_image_is_read_as_in_training(tmp_path: Path) -> None:
     assert answer.label == max(zip(row, tiny.CLASSES, strict=True))[1]
 
 
+def test_the_processor_is_that_of_training_whichever_the_pipeline_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny.save_family(tmp_path / "vit", "vit", AutoModelForImageClassification)
+    Image.new("RGB", (24, 24), (255, 0, 0)).save(tmp_path / "red.png")
+    [before] = predict(folder, [str(tmp_path / "red.png")])
+    other = load_image_processor(folder)
+    other.image_mean = [9.0, 9.0, 9.0]
+    monkeypatch.setattr("trainer.predict.load_image_processor", lambda _folder: other)
+    [after] = predict(folder, [str(tmp_path / "red.png")])
+    assert after.probabilities != before.probabilities
+
+
 @pytest.mark.parametrize("named", ["none.png", "config.json", "https://example.com/cat.png"])
 def test_what_is_no_image_is_refused_in_words(tmp_path: Path, named: str) -> None:
     folder = tiny.save_family(tmp_path / "vit", "vit", AutoModelForImageClassification)
