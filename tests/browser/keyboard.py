@@ -11,6 +11,8 @@ class Keyboard:
 
     def __init__(self, page: Page) -> None:
         self._page = page
+        # choosers are intercepted from the first listener on, and a key may be pressed before that one has come to be
+        page.on("filechooser", lambda _: None)
 
     def reach(self, target: Locator) -> None:
         """Press Tab until ``target`` has the focus, from wherever it is."""

@@ -176,6 +176,7 @@ def _read_a_log(alice: Visitor) -> None:
     expect(page.locator("#trial-state .badge-running")).to_have_count(0, timeout=PATIENCE_MS)
     expect(page.locator("#attempts")).not_to_contain_text("runs")
     alice.check_stayed()
+    expect(page.locator("#log")).not_to_contain_text("it/s]")  # a progress bar
     alice.seen.shots("story-trial")
     keyboard.press(alice.link("moods"))
     page.wait_for_url("**/studies/moods")

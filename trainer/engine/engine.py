@@ -352,6 +352,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         _ignore_here(number)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    transformers.logging.disable_progress_bar()  # what this process writes is a log, and no terminal
     channel = Channel()
     channel.start()
     if options.threads:

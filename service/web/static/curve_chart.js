@@ -116,12 +116,13 @@ export class CurveChart {
       series: [
         {},
         ...bands,
-        ...numbers.map((number, i) => ({
-          ...(this.isComparison
+        ...numbers.map((number, i) => {
+          const curve = curves.trials.get(number);
+          const style = this.isComparison
             ? { stroke: colour(`--chart-compare-${i}`), width: 2 }
-            : styleOf(curves.trials.get(number), number, best, hovered)),
-          points: { show: curves.trials.get(number).steps.length === 1, size: 5 },
-        })),
+            : styleOf(curve, number, best, hovered);
+          return { ...style, points: { show: curve.steps.length === 1, size: 6, fill: style.stroke } };
+        }),
       ],
       bands: bands.length
         ? [

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_study_page_says_what_is_going_on_and_what_is_best(http: TestClient, worker: HandWorker) -> None:
     begin(http, worker, baseline=True, n_trials=5, timeout_seconds=3600.0)
     worker.run_trial(0.9, 0.8)
+    assert "0.8 validation_loss no better than the baseline yet" in section(page(http, "/studies/feedback"), "best")
     worker.run_trial(0.7, 0.4)
     worker.take()
     html = page(http, "/studies/feedback")
