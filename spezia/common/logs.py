@@ -52,12 +52,18 @@ def _without_colors(_logger: object, _method: str, fields: EventDict) -> EventDi
     return fields
 
 
+def _without_rays(_logger: object, _method: str, fields: EventDict) -> EventDict:
+    """Leave out what Ray notes on every record in a process that has imported it."""
+    return {name: value for name, value in fields.items() if not name.startswith("_ray_")}
+
+
 def _formatter(*renderers: Processor) -> logging.Formatter:
     return ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             ExtraAdder(),
             _without_colors,
+            _without_rays,
             add_logger_name,
             add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),

@@ -43,6 +43,6 @@ class UploadedModel(Reply):
     size_bytes: Count
     """Size of all files together, in bytes."""
     files: list[Artifact]
-    """Its files, by name."""
+    """Files of the uploaded model, by name."""
     uploaded_at: datetime
     """Time of the owner's first upload of this content."""

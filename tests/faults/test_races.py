@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from optuna.study import StudyDirection
-from sqlalchemy import event
 
 from service.errors import LeaseLost, StudyExists
 from service.failpoints import armed
@@ -15,6 +14,7 @@ from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.plan_study import plan_study
 from service.store import leases, studies, trials
+from service.store.sql.statements import Runner
 from spezia.contract.protocol import HeldLease
 from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
@@ -127,7 +127,7 @@ def test_a_trial_that_ends_while_it_is_read_is_seen_whole(new_world: NewWorld) -
     reader = world.services[1].store
     with reader.reading() as tx:
         study = studies.find(tx, story.name)
-    with ends_between_statements(world, lambda: story.tell(held)) as is_told, reader.reading() as tx:
+    with ends_between_statements(lambda: story.tell(held)) as is_told, reader.reading() as tx:
         trials.all_of(tx, study)
     assert is_told
     with reader.reading() as tx:
@@ -136,20 +136,22 @@ def test_a_trial_that_ends_while_it_is_read_is_seen_whole(new_world: NewWorld) -
 
 
 @contextmanager
-def ends_between_statements(world: World, action: Callable[[], Any]) -> Iterator[list[bool]]:
+def ends_between_statements(action: Callable[[], Any]) -> Iterator[list[bool]]:
     """Run ``action`` when the values of trials have just been read, and not their states."""
     is_done: list[bool] = []
 
-    def look(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if not is_done and "FROM trial_values" in statement:
+    execute = Runner._execute
+
+    def execute_and_look(runner: Runner, call: Any, compiled: Any) -> Any:
+        cursor = execute(runner, call, compiled)
+        if not is_done and "FROM trial_values" in compiled.text:
             is_done.append(True)
             action()
+        return cursor
 
-    event.listen(world.engine, "after_cursor_execute", look)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "_execute", execute_and_look)
         yield is_done
-    finally:
-        event.remove(world.engine, "after_cursor_execute", look)
 
 
 @only_postgresql

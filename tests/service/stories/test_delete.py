@@ -30,7 +30,16 @@ from service.store.sql import tables
 from tests.service.hand_worker import HandWorker, spec
 
 STUDY = "/v1/studies/feedback"
-KEPT = {"worker", "service_beat", "version_info", "alembic_version", "dataset", "idempotency_key", "dropped_folder"}
+KEPT = {
+    "worker",
+    "service_beat",
+    "version_info",
+    "alembic_version",
+    "dataset",
+    "files_folder",
+    "idempotency_key",
+    "dropped_folder",
+}
 
 
 def rows(engine: Engine) -> dict[str, int]:
