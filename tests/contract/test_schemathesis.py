@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+from hypothesis import strategies
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
@@ -23,6 +24,9 @@ from service.lifecycle.keys.create_key import create_key
 from service.routes.wait_for_work import wait_for_work
 from service.settings import Settings
 from spezia.contract import key as keys
+
+# of a body in this form it has nothing to send by itself
+schemathesis.openapi.media_type("application/x-tar", strategies.binary())
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
