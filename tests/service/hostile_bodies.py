@@ -114,6 +114,7 @@ def calls(http: Any) -> tuple[dict[str, Call], Callable[[], None]]:
     another = HandWorker(http)
     places: dict[str, Any] = {"name": "victim", "number": 0, "file": "model.bin", "worker_id": another.worker_id}
     places["n_reports"] = 0
+    places["sha256"] = http.post("/v1/datasets", content=b"text,label\na,b\n").json()["sha256"]
     places["webhook_id"] = http.post("/v1/webhooks", json={"url": "https://example.com/"}).json()["webhook_id"]
 
     def renew() -> None:
