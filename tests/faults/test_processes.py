@@ -26,6 +26,8 @@ from spezia.contract.protocol import (
     Report,
     ReportReply,
     ReportRequest,
+    TrialAssignment,
+    TrialSpeed,
     WorkerRegistration,
 )
 from spezia.contract.study import Study
@@ -36,13 +38,13 @@ from tests.faults.processes import Service, eventually, service_of
 from tests.faults.test_failpoints import names
 from tests.service.confirming import search
 from tests.service.hand_worker import HandWorker, spec
-from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceUnavailable
+from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 
 SIGKILL = 9
 Reply = TypeVar("Reply")
 QUICK = ["dispatch.after_commit", "tell.before_commit"]
-PASSED = [name for name in names() if not name.startswith(("ask.", "checkpoint."))]
-"""Failpoints that the whole protocol comes by: no checkpoint is sent in it, which `test_failpoints.py` does."""
+SENDING = [name for name in names() if name.startswith(("ask.", "checkpoint."))]
+"""Failpoints by which only a checkpoint comes that is sent."""
 
 
 class Mortal:
@@ -90,7 +92,7 @@ class Mortal:
         (assignment,) = self.insist(lambda: self.worker.dispatch(worker_id, request)).assignments
         return assignment
 
-    def report(self, held: Assignment, value: float) -> ReportReply:
+    def report(self, held: Assignment, value: float, *, final: bool = True) -> ReportReply:
         one = Report(
             lease_id=held.lease_id,
             token=held.token,
@@ -99,7 +101,7 @@ class Mortal:
             optimizer_steps=10,
             value=value,
             metrics={},
-            final=True,
+            final=final,
         )
         return self.insist(lambda: self.worker.report(ReportRequest(reports=[one]))).replies[0]
 
@@ -142,11 +144,30 @@ def test_f01_to_f06_a_service_killed_at_a_step_has_lost_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failpoint", PASSED)
+@pytest.mark.parametrize("failpoint", [name for name in names() if name not in SENDING])
 def test_f01_to_f06_a_service_killed_at_any_step_has_lost_nothing(
     failpoint: str, service: Service, tmp_path: Path
 ) -> None:
     die_at(failpoint, service, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", SENDING)
+def test_a_service_killed_while_a_checkpoint_is_sent_passes_it_on(
+    failpoint: str, service: Service, tmp_path: Path
+) -> None:
+    mortal = Mortal(service, failpoint, tmp_path)
+    try:
+        paused, promoted = send_checkpoint(mortal)
+        received = tmp_path / "received"
+        mortal.insist(lambda: mortal.worker.fetch_checkpoint(actors.held_by(promoted), received))
+    finally:
+        mortal.close()
+    assert isinstance(promoted, TrialAssignment)
+    assert promoted.resume is not None
+    assert (promoted.number, promoted.resume.step) == (paused.number, 1)
+    assert received.read_bytes() == actors.checkpoint_of(paused.number, 1)
+    assert mortal.n_deaths == 1, "nobody comes by here"
 
 
 @pytest.mark.slow
@@ -200,7 +221,7 @@ def whole_protocol(mortal: Mortal) -> Study:
     mortal.take(first)
     mortal.tell(mortal.take(first))  # the same, handed out again
     given_back = mortal.take(first)
-    release(mortal, given_back)
+    release(mortal, given_back, Release(reason="preempted"))
     lost = mortal.take(mortal.register(is_launched=True))
     mortal.insist(lambda: mortal.worker.heartbeat(HeartbeatRequest(leases=[actors.held_by(lost)])))
     mortal.report(lost, 0.5)
@@ -211,9 +232,44 @@ def whole_protocol(mortal: Mortal) -> Study:
     return mortal.people.get_study("whole")
 
 
-def release(mortal: Mortal, held: Assignment) -> None:
+def send_checkpoint(mortal: Mortal) -> tuple[Assignment, Assignment]:
+    """Let a trial be paused by one worker, and go on with another one, to which its checkpoint is sent.
+
+    Returns:
+        The trial as the first worker had it, and as the second has it now.
+    """
+    rungs = {"name": "rungs", "options": {"eta": 2, "first": 1, "top": 1}}
+    wanted = StudySpec.model_validate(spec(name="sent", pruner=rungs, fixed={"epochs": 4}, n_trials=3))
+    mortal.insist(lambda: mortal.people.create_study(wanted))
+    holder, other = mortal.register(), mortal.register()
+    mortal.tell(mortal.take(holder))
+    paused = pause(mortal, holder, 0.5)
+    busy_with = mortal.take(holder)
+    pause(mortal, other, 0.6)
+    nothing_yet = DispatchRequest(slots=1, wait_seconds=0.1, checkpoints=[])
+    assert mortal.insist(lambda: mortal.worker.dispatch(other, nothing_yet)).assignments == []
+    beat = HeartbeatRequest(leases=[actors.held_by(busy_with)])
+    (asked_for,) = mortal.insist(lambda: mortal.worker.heartbeat(beat)).checkpoints
+    content = actors.checkpoint_of(paused.number, asked_for.attempt)
     try:
-        mortal.insist(lambda: mortal.worker.release(actors.held_by(held), Release(reason="preempted")))
+        mortal.insist(lambda: mortal.worker.upload_checkpoint(asked_for, [content]))
+    except ServiceRefused:
+        assert mortal.n_deaths == 1, "only who was killed after its commit has sent this before"
+    return paused, mortal.take(other)
+
+
+def pause(mortal: Mortal, worker_id: str, value: float) -> Assignment:
+    """Take a trial to its first rung and pause it there."""
+    held = mortal.take(worker_id)
+    mortal.report(held, value, final=False)
+    speed = TrialSpeed(seconds_per_epoch=actors.SECONDS_PER_EPOCH)
+    release(mortal, held, Release(reason="paused", speed=speed))
+    return held
+
+
+def release(mortal: Mortal, held: Assignment, given_back: Release) -> None:
+    try:
+        mortal.insist(lambda: mortal.worker.release(actors.held_by(held), given_back))
     except LeaseLost:
         assert mortal.n_deaths == 1, "only who was killed after its commit has heard this before"
 
