@@ -92,30 +92,12 @@ def work(
     SIGTERM has trials saved and given back within 25 s. Exit codes: 0 told to end, 1 this machine cannot do the work or
     the service was away for 30 minutes, 2 called wrongly, 3 the service refuses the key or the version.
     """
-    try:
-        require_trainer("training")
-    except MissingExtra as missing:
-        typer.echo(f"spezia-worker: {missing}", err=True)
-        raise typer.Exit(MISSING_EXTRA) from None
-    try:
-        api_key = find_api_key(key_file, os.environ)
-        named = parse_devices(devices) if devices is not None else []
-    except BadKeyFile as bad:
-        raise typer.BadParameter(str(bad), param_hint="--key-file") from None
-    except BadDevices as bad:
-        raise typer.BadParameter(str(bad), param_hint="--devices") from None
-    if named and worker_id:
-        raise typer.BadParameter("several workers have several ids; drop it", param_hint="--worker-id")
-    if named and idle_seconds is not None:
-        raise typer.BadParameter(
-            "a worker that has ended is replaced on its device; drop it", param_hint="--idle-seconds"
-        )
+    _require_trainer()
+    api_key = _api_key(key_file)
+    named = _devices(devices, worker_id, idle_seconds)
     set_up_logging(log_format, log_level)
     if named:
-        options = _options_of_each(context)
-        if threads is None:
-            options += ["--threads", str(max(1, (os.cpu_count() or 1) // len(named)))]
-        plan = DevicePlan(devices=named, options=options)
+        plan = DevicePlan(devices=named, options=_options_of_each(context, len(named)))
         raise typer.Exit(work_on_devices(plan, api_key, exit_with_parent=exit_with_parent))
     client = ServiceClient(server, api_key)
     folder = checkpoint_dir or user_cache() / "checkpoints"
@@ -143,7 +125,38 @@ def work(
         raise typer.Exit(supervisor.run())
 
 
-def _options_of_each(context: typer.Context) -> list[str]:
+def _require_trainer() -> None:
+    try:
+        require_trainer("training")
+    except MissingExtra as missing:
+        typer.echo(f"spezia-worker: {missing}", err=True)
+        raise typer.Exit(MISSING_EXTRA) from None
+
+
+def _api_key(key_file: Path | None) -> str | None:
+    try:
+        return find_api_key(key_file, os.environ)
+    except BadKeyFile as bad:
+        raise typer.BadParameter(str(bad), param_hint="--key-file") from None
+
+
+def _devices(text: str | None, worker_id: str | None, idle_seconds: float | None) -> list[str]:
+    """Return the devices that are named, and see that no option is given that only one worker can have."""
+    if text is None:
+        return []
+    if worker_id:
+        raise typer.BadParameter("several workers have several ids; drop it", param_hint="--worker-id")
+    if idle_seconds is not None:
+        raise typer.BadParameter(
+            "a worker that has ended is replaced on its device; drop it", param_hint="--idle-seconds"
+        )
+    try:
+        return parse_devices(text)
+    except BadDevices as bad:
+        raise typer.BadParameter(str(bad), param_hint="--devices") from None
+
+
+def _options_of_each(context: typer.Context, n_workers: int) -> list[str]:
     """Return what was given on the command line, but for what each of several workers has of its own."""
     options: list[str] = []
     for parameter in context.command.params:
@@ -152,6 +165,8 @@ def _options_of_each(context: typer.Context) -> list[str]:
             continue
         for value in given if isinstance(given, list | tuple) else [given]:
             options += [parameter.opts[0], str(value)]
+    if context.params["threads"] is None:
+        options += ["--threads", str(max(1, (os.cpu_count() or 1) // n_workers))]
     return options
 
 
