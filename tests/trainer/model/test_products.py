@@ -118,3 +118,24 @@ def test_attention_in_steps_is_what_fused_attention_computes(
     of_fused = torch.autograd.grad(fused.square().sum(), [query, key, value], retain_graph=True)
     torch.testing.assert_close(attended, fused, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(of_attended, of_fused, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_keys", "from_onednn", "is_fused"), [(256, True, False), (257, True, True), (8, False, True)]
+)
+def test_short_rows_attend_in_steps_where_fused_attention_is_slow(
+    monkeypatch: pytest.MonkeyPatch, n_keys: int, from_onednn: bool, is_fused: bool
+) -> None:
+    fused = []
+
+    def note(module: torch.nn.Module, query: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, None]:
+        fused.append(module)
+        return query.transpose(1, 2), None
+
+    monkeypatch.setattr("trainer.model.dropout_masks.come_from_onednn", lambda _device: from_onednn)
+    monkeypatch.setattr("trainer.model.dropout_masks.sdpa_attention_forward", note)
+    register_attention()
+    tensors = torch.randn(3, 1, 2, n_keys, 4).unbind()
+    attended, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Module(), *tensors, None)
+    assert attended.shape == (1, n_keys, 2, 4)
+    assert bool(fused) == is_fused
