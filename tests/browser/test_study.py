@@ -178,6 +178,8 @@ def test_a_study_is_cloned_and_its_plots_are_drawn(open_page: OpenPage, served: 
             expect(page.locator("#plot .main-svg").first).to_be_visible()
         page.emulate_media(color_scheme="dark")  # the plot that is open is drawn again
         expect(page.locator("#plot .gtitle")).to_have_css("fill", "rgb(163, 173, 186)")
+        page.get_by_role("button", name="Parallel coordinates").click()
+        expect(page.locator("#plot .annotation-text").first).to_have_css("fill", "rgb(163, 173, 186)", timeout=60_000)
         page.get_by_role("button", name="Clone").click()
         page.get_by_label("Name").fill("clone-of-it")
         page.keyboard.press("Enter")

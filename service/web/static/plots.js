@@ -37,13 +37,6 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// The texts of parallel coordinates lie on its lines: as large as others, and with a rim of the paper's colour.
-function readable(trace) {
-  if (trace.type !== "parcoords") return trace;
-  const font = { size: 12, color: colour("--text"), family: "system-ui, sans-serif" };
-  return { ...trace, labelfont: font, tickfont: font, rangefont: font };
-}
-
 function themed(layout) {
   const colours = {
     paper_bgcolor: colour("--surface"),
@@ -55,7 +48,9 @@ function themed(layout) {
   for (const name of ["xaxis", "yaxis", ...Object.keys(layout).filter((one) => /^[xy]axis\d*$/.test(one))]) {
     axes[name] = { ...layout[name], gridcolor: colour("--chart-grid"), zerolinecolor: colour("--chart-grid"), automargin: true };
   }
-  return { ...layout, ...colours, ...axes, autosize: true, margin: { l: 56, r: 24, t: 48, b: 48 } };
+  // parallel coordinates write the values beside their axes as annotations, in a grey that is meant for white paper
+  const annotations = (layout.annotations ?? []).map((one) => ({ ...one, font: { ...one.font, color: colour("--chart-text") } }));
+  return { ...layout, ...colours, ...axes, annotations, autosize: true, margin: { l: 56, r: 24, t: 48, b: 48 } };
 }
 
 let shown = null;
@@ -63,7 +58,7 @@ let shown = null;
 function draw() {
   const { data, layout } = shown;
   const place = document.getElementById("plot");
-  return window.Plotly.react(place, data.map(readable), themed(layout), { displayModeBar: false, responsive: true });
+  return window.Plotly.react(place, data, themed(layout), { displayModeBar: false, responsive: true });
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw());
