@@ -145,14 +145,15 @@ def _answer(tx: Transaction, study: StudyRow, held: Lease, one: Report, decided:
     if decided.pause is not None and one.step > decided.pause.step:
         in_vain = Answer(step=one.step, value=one.value, should_prune=False, reason=None, keep_model=False)
         return _reply(study, held, in_vain, decided.pause)
-    answer = _decide(tx, study, held, one)
+    answer = _decide(tx, study, held, one, is_newest=one.step > max(decided.by_step, default=0))
     decided.by_step[one.step] = answer
     decided.pruned = answer if answer.should_prune else None
     decided.pause = _pause_of(tx, study, held)
     return _reply(study, held, answer, decided.pause)
 
 
-def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answer:
+def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report, *, is_newest: bool) -> Answer:
+    """Take an evaluation in and decide on its trial; one that comes behind a later one pauses nobody at its rung."""
     _check_metrics(study, one)
     if one.partial:
         _check_partial(tx, study, held, one)
@@ -161,7 +162,7 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report) -> Answe
         trial = trials.add_value(tx, study, held.number, one.step, one.value)
     decision = _ask_pruner(tx, study, trial, is_final=one.final)
     keep_model = one.final and study.spec.training.keep_models > 0 and _is_among_best(tx, study, held, trial, one)
-    if not one.final and pause_of(trial) is None:
+    if is_newest and not one.final and pause_of(trial) is None:
         reach_rung(tx, study, held, trial, one)
     trials.report(tx, study, trial, one.step, one.value, decision.system_attrs, partial=one.partial)
     answer = Answer(
