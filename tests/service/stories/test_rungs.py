@@ -181,6 +181,15 @@ def test_reports_after_a_pause_are_in_vain_and_repeated_ones_are_answered_alike(
     assert worker.release(held, "paused").status_code == 204
 
 
+@ON_SQLITE
+def test_a_report_that_comes_behind_a_later_one_pauses_nobody(http: TestClient, worker: RungWorker) -> None:
+    begin(http, worker)
+    held = worker.take()
+    assert worker.report(held, 3, 0.5)["directive"] == "continue"
+    assert worker.report(held, 1, 0.9)["directive"] == "continue"
+    assert worker.report(held, 3, 0.5)["directive"] == "continue"
+
+
 @pytest.mark.slow
 def test_pauses_count_towards_no_limit(http: TestClient, worker: RungWorker) -> None:
     # rungs at steps 1, 2, 4 … 512 of 1,000
