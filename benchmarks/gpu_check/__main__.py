@@ -2,7 +2,8 @@
 
     python benchmarks/gpu_check [--out gpu_check.json] [--model DIR]
 
-It wants a Python with the packages of ``spezia[all]``, pytest and pytest-timeout; Spezia itself need not be installed.
+It wants a Python with the packages of ``spezia[all]``, pytest, pytest-timeout and pytest-xdist; Spezia itself need not
+be installed.
 Each part is a process of its own with a time limit. The file is there from the first second and is written again
 whenever a part has found something, so that whatever ends the check, or a part, loses nothing that was found before.
 What a part prints lies beside the file. On a machine without a GPU the tests are skipped, models are small, and figures
@@ -43,7 +44,7 @@ def main() -> int:
         Part("study", "study.py", 120, ["--model", str(options.model.absolute())] if options.model else []),
         Part("minilm", "figures.py", 90, ["minilm"]),
         Part("bert-base", "figures.py", 90, ["bert-base"]),
-        Part("causal-0.5b", "figures.py", 90, ["causal-0.5b"]),
+        Part("causal-0.5b", "figures.py", 110, ["causal-0.5b"]),
     ]
     check = Check(options.out.absolute(), parts, describe_machine())
     with tempfile.TemporaryDirectory() as folder:

@@ -116,6 +116,8 @@ def search(client: Client, spec: StudySpec, tell: Tell) -> None:
         {
             "device": sorted({attempt.device for trial in trials for attempt in trial.attempts}),
             "device_seconds": round(study.device_seconds, 2),
+            "quote": study.quote.device_seconds.model_dump() if study.quote else None,
+            "quote_error": study.quote_error,
             "values": [trial.value for trial in trials],
             "trial_seconds": [round((trial.finished_at - trial.started_at).total_seconds(), 3) for trial in ended],
             # from the end of a trial, as the service saw it, to the start of the next

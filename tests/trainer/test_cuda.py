@@ -168,6 +168,7 @@ def full_device(n_bytes: int) -> Iterator[None]:
         release_memory()
 
 
+@pytest.mark.whole_device
 @pytest.mark.parametrize("short", [limit_of_the_allocator, full_device])
 def test_a_batch_that_does_not_fit_is_cut_until_it_does(
     short: Callable[[int], Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
