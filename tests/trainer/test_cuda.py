@@ -37,7 +37,7 @@ from trainer.trunk.cache import TrunkCache
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
-CUDA = torch.device("cuda")
+CUDA = torch.device("cuda", 0)
 PARAMS = {"learning_rate": 1e-3, "epochs": 2, "batch_size": 8, "dropout": 0.0}
 METHODS: tuple[dict[str, Any], ...] = (
     {},

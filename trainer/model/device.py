@@ -38,13 +38,17 @@ _TRAINING_BYTES = 10 * 2**30
 def choose_device(memory_share: float | None = None) -> torch.device:
     """Return the first of CUDA, MPS and CPU that this machine has.
 
+    A CUDA device has its number, as tensors on it have: without it some functions of PyTorch raise, and what is kept by
+    device is kept twice.
+
     Args:
         memory_share: Share of the memory of a CUDA device that this process may use; ``None``: all of it.
     """
     if torch.cuda.is_available():
+        device = torch.device("cuda", 0)
         if memory_share is not None:
-            torch.cuda.set_per_process_memory_fraction(memory_share)
-        return torch.device("cuda")
+            torch.cuda.set_per_process_memory_fraction(memory_share, device)
+        return device
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")

@@ -1,15 +1,23 @@
 """Devices and number formats; CUDA is described without one."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from trainer.errors import ConfigError
-from trainer.model.device import choose_device, choose_precision, describe_device, forbid_tf32, seed_device
+from trainer.model.device import (
+    choose_device,
+    choose_precision,
+    describe_device,
+    forbid_tf32,
+    seed_device,
+    training_tokens,
+)
 
 CPU = torch.device("cpu")
-CUDA = torch.device("cuda")
+CUDA = torch.device("cuda", 0)
 
 
 def test_cpu_describes_itself() -> None:
@@ -22,6 +30,19 @@ def test_cpu_describes_itself() -> None:
 def test_cuda_comes_before_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device() == CUDA
+
+
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 8 * 8_192), (0.5, 4 * 8_192), (0.01, 8_192)])
+def test_a_pass_has_as_many_tokens_as_the_share_of_the_chosen_device_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, share: float, expected: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    # Below what PyTorch checks itself, such as that the device has a number
+    monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", lambda _number: share, raising=False)
+    total = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: total)
+    assert training_tokens(choose_device()) == expected
 
 
 def test_without_an_accelerator_the_cpu_trains(monkeypatch: pytest.MonkeyPatch) -> None:
