@@ -83,7 +83,8 @@ from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.common.home_lock import find
-from spezia.contract.protocol import PROTOCOL, HeldLease, Report, TrialOutcome
+from spezia.contract.outcomes import TrialOutcome
+from spezia.contract.protocol import PROTOCOL, HeldLease, Report
 from spezia.contract.study_spec import StudySpec
 from tests import postgres
 from tests.fake_engine import FACTS

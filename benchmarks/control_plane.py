@@ -59,7 +59,8 @@ from service.store.sql.sqlite import library
 from service.store.sql.tables import attempt, measurement
 from service.store.store import Store
 from service.store.transaction import Transaction
-from spezia.contract.protocol import PROTOCOL, Device, PreparedOutcome, Report, TrialOutcome, WorkerRegistration
+from spezia.contract.outcomes import PreparedOutcome, TrialOutcome
+from spezia.contract.protocol import PROTOCOL, Device, Report, WorkerRegistration
 from spezia.contract.study_spec import MAX_TRIALS, StudySpec
 from tests import postgres
 from tests.fake_engine import FACTS

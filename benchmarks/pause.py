@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from spezia.cli.study_file import load_study_file
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from trainer.model.best_model import BestModel
 from trainer.train.checkpoint import Checkpoints, Preempted, TrialState
 from trainer.train.fine_tune import fine_tune

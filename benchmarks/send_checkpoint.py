@@ -22,7 +22,8 @@ from pathlib import Path
 import httpx2
 import numpy as np
 
-from spezia.contract.protocol import HeldLease, TrialAssignment, WantedCheckpoint
+from spezia.contract.assignments import TrialAssignment
+from spezia.contract.protocol import HeldLease, WantedCheckpoint
 from tests.faults.processes import service_of
 from tests.service.sending import Scene
 from trainer.supervisor.checkpoint_downloads import fetch_checkpoint

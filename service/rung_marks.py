@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from spezia.contract.protocol import TrialSpeed
+from spezia.contract.outcomes import TrialSpeed
 
 PAUSED = "spezia:paused"
 """User attribute of a trial that is paused, or was told to pause and still runs: a `Pause`. Optuna's tools show it."""

@@ -35,9 +35,11 @@ from pathlib import Path
 from typing import Any
 
 from spezia.common.parent import end_by_kernel
+from spezia.contract.assignments import Assignment, TrialAssignment
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, ReplayedEvaluation, TrialAssignment, TrialSpeed
+from spezia.contract.outcomes import ReplayedEvaluation, TrialSpeed
+from spezia.contract.protocol import Device
 from trainer.engine.channel import Channel
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Hello, Preempted, Training, Work
 from trainer.trial import checkpoint_folder

@@ -11,23 +11,25 @@ from typing import Any
 
 import httpx2
 
+from spezia.contract.assignments import (
+    Assignment,
+    ConfirmAssignment,
+    PrepareAssignment,
+    ProbeAssignment,
+    ReplayAssignment,
+    ScoreAssignment,
+    TrialAssignment,
+)
 from spezia.contract.parquet_head import HeadToRead
 from spezia.contract.problem import MEDIA_TYPE, Code, Problem
 from spezia.contract.protocol import (
     TOKEN_HEADER,
-    Assignment,
-    ConfirmAssignment,
     Dispatch,
-    PrepareAssignment,
-    ProbeAssignment,
-    ReplayAssignment,
     Report,
     ReportReplies,
     ReportReply,
     ReportRequest,
-    ScoreAssignment,
     Told,
-    TrialAssignment,
     WantedCheckpoint,
     WorkerTerms,
 )

@@ -4,9 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from spezia.contract.assignments import Assignment
+from spezia.contract.evaluation import Metrics
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, Device, Metrics, ReplayedEvaluation, TrialSpeed
+from spezia.contract.outcomes import ReplayedEvaluation, TrialSpeed
+from spezia.contract.protocol import Device
 from spezia.contract.step_times import StepTimes
 from spezia.contract.wire import Reply
 

@@ -20,19 +20,11 @@ from service.search.propose.proposer import Proposer
 from service.store.sql.engine import open_engine
 from service.store.sql.migrate import migrate
 from service.store.store import Store
+from spezia.contract.assignments import TrialAssignment
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import (
-    PROTOCOL,
-    Device,
-    HeldCheckpoint,
-    PreparedOutcome,
-    Release,
-    Report,
-    TrialAssignment,
-    TrialOutcome,
-    WorkerRegistration,
-)
+from spezia.contract.outcomes import PreparedOutcome, TrialOutcome
+from spezia.contract.protocol import PROTOCOL, Device, HeldCheckpoint, Release, Report, WorkerRegistration
 from spezia.contract.study_spec import StudySpec
 
 TRIAL_SECONDS = 60.0

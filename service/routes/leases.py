@@ -25,15 +25,8 @@ from service.routes.responses import problems
 from service.routes.strict_json import WorkerRoute
 from service.routes.threads import FOR_UPLOADS, FOR_WORKERS
 from spezia.contract.model_files import UploadedModel
-from spezia.contract.protocol import (
-    HeartbeatReply,
-    HeartbeatRequest,
-    Outcome,
-    Release,
-    ReportReplies,
-    ReportRequest,
-    Told,
-)
+from spezia.contract.outcomes import Outcome
+from spezia.contract.protocol import HeartbeatReply, HeartbeatRequest, Release, ReportReplies, ReportRequest, Told
 
 router = APIRouter(prefix="/v1/leases", tags=["for workers"], route_class=WorkerRoute)
 

@@ -14,7 +14,7 @@ from service.store.leases import Kind, Lease
 from service.store.sql.statements import Row, Statement
 from service.store.sql.tables import attempt, lease, measurement
 from service.store.transaction import Transaction
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 
 _BEGIN = Statement(insert(attempt))
 _CLOSE = Statement(update(attempt).where(attempt.c.lease_id == bindparam("of_id")))

@@ -35,7 +35,7 @@ from service.store.transaction import Transaction
 from spezia.contract.event import TrialChanged, ValueReported
 from spezia.contract.failure import Failure
 from spezia.contract.hyperparameters import param_value
-from spezia.contract.protocol import TrialSpeed
+from spezia.contract.outcomes import TrialSpeed
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study import TrialCounts
 from spezia.contract.study_spec import Params

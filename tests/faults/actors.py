@@ -17,25 +17,26 @@ from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.models.upload_model_file import begin_model_file, upload_model_file
 from service.lifecycle.workers.register_worker import register_worker
+from spezia.contract.assignments import Assignment, TrialAssignment
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import (
-    Assignment,
+from spezia.contract.outcomes import (
     ConfirmOutcome,
-    Device,
-    HeldCheckpoint,
-    HeldLease,
     Outcome,
     PreparedOutcome,
     ProbeOutcome,
+    ScoreOutcome,
+    TrialOutcome,
+    TrialSpeed,
+)
+from spezia.contract.protocol import (
+    Device,
+    HeldCheckpoint,
+    HeldLease,
     Release,
     ReleaseReason,
     Report,
     ReportReply,
-    ScoreOutcome,
-    TrialAssignment,
-    TrialOutcome,
-    TrialSpeed,
     WantedCheckpoint,
     WorkerRegistration,
 )

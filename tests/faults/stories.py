@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from service.failpoints import armed
-from spezia.contract.protocol import Assignment
+from spezia.contract.assignments import Assignment
 from tests.faults import actors
 from tests.faults.world import Request, World
 from tests.service.hand_worker import spec

@@ -29,7 +29,8 @@ from service.store.store import Store
 from service.store.trials import add, finish
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Report, TrialOutcome, WorkerRegistration
+from spezia.contract.outcomes import TrialOutcome
+from spezia.contract.protocol import Report, WorkerRegistration
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import FakeClock
 from tests.faults.actors import DEVICE

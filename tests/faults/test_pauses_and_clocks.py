@@ -17,7 +17,7 @@ from service.lifecycle.studies.state_machine import pause, resume
 from service.lifecycle.trials.show_trial import show_trial
 from service.store.sql.engine import open_engine
 from service.store.sql.sqlite import library
-from spezia.contract.protocol import TrialAssignment
+from spezia.contract.assignments import TrialAssignment
 from tests.faults import actors
 from tests.faults.stories import Story
 from tests.faults.world import World

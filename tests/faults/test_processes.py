@@ -16,18 +16,16 @@ from service.lifecycle.workers.launched_workers import launch_worker
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
 from spezia.client import Client, SpeziaError, Unreachable
+from spezia.contract.assignments import Assignment, ConfirmAssignment, TrialAssignment
 from spezia.contract.best_trial import BestTrial
+from spezia.contract.outcomes import TrialSpeed
 from spezia.contract.protocol import (
-    Assignment,
-    ConfirmAssignment,
     DispatchRequest,
     HeartbeatRequest,
     Release,
     Report,
     ReportReply,
     ReportRequest,
-    TrialAssignment,
-    TrialSpeed,
     WorkerRegistration,
 )
 from spezia.contract.study import Study

@@ -27,7 +27,8 @@ from service.errors import LeaseLost, OutcomeRefused, ReportConflict
 from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.state_machine import cancel
-from spezia.contract.protocol import Assignment, Told, TrialAssignment
+from spezia.contract.assignments import Assignment, TrialAssignment
+from spezia.contract.protocol import Told
 from tests.faults import actors
 from tests.faults.simulation import IN_PART, RUNGS
 from tests.faults.world import World

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.data.tokenised_split import Batch

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests import fake_engine
 from tests.fake_service import FakeService, assignment, served
 from tests.trainer.supervisor.test_supervisor import GOOD, is_dead

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from spezia.contract.assignments import Resume, SentCheckpoint
 from spezia.contract.problem import Code
-from spezia.contract.protocol import Resume, SentCheckpoint
 from tests.fake_service import FakeService, assignment, problem, wanted_checkpoint
 from tests.trainer.supervisor.test_supervisor import GOOD
 from tests.trainer.test_preempt import InProcess, Scene

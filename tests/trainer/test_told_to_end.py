@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from spezia.common.worker_processes import GRACE_SECONDS
-from spezia.contract.protocol import Assignment, Resume, SentCheckpoint
+from spezia.contract.assignments import Assignment, Resume, SentCheckpoint
 from tests import fake_engine
 from tests.fake_service import SPEC, FakeService, assignment, served
 from tests.faults.processes import SECONDS, eventually, is_dead

@@ -21,20 +21,19 @@ import transformers
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from spezia.common.parent import end_by_kernel
-from spezia.contract.facts import Facts
-from spezia.contract.failure import Failure
-from spezia.contract.protocol import (
-    MAX_REPLAYED,
+from spezia.contract.assignments import (
     Assignment,
     ConfirmAssignment,
     PrepareAssignment,
     ProbeAssignment,
     ReplayAssignment,
-    ReplayedEvaluation,
     ScoreAssignment,
     SmallAssignment,
     TrialAssignment,
 )
+from spezia.contract.facts import Facts
+from spezia.contract.failure import Failure
+from spezia.contract.outcomes import MAX_REPLAYED, ReplayedEvaluation
 from spezia.contract.step_times import StepTimes
 from trainer import messages
 from trainer.engine.channel import Channel

@@ -7,16 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spezia.contract.assignments import Assignment, ConfirmAssignment, SmallAssignment, TrialAssignment
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import (
-    Assignment,
-    ConfirmAssignment,
-    HeldLease,
-    Report,
-    SmallAssignment,
-    TrialAssignment,
-    TrialSpeed,
-)
+from spezia.contract.outcomes import TrialSpeed
+from spezia.contract.protocol import HeldLease, Report
 from trainer.messages import Answer, Ended, Evaluated, Event, Failed, Found, Preempted, Stop, Training, Work
 from trainer.supervisor.client import LeaseLost, ServiceRefused
 from trainer.supervisor.ending import Ending

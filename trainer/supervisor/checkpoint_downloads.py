@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spezia.common.write_durably import sync
-from spezia.contract.protocol import Assignment, TrialAssignment
+from spezia.contract.assignments import Assignment, TrialAssignment
 from trainer.errors import CheckpointLost
 from trainer.trial.checkpoint_folder import STATE, CheckpointFolder, begun, commit, newest
 from trainer.trial.packed_checkpoint import unpack

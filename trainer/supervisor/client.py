@@ -16,6 +16,7 @@ import httpx2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from spezia.contract.model_files import UploadedModel
+from spezia.contract.outcomes import Outcome
 from spezia.contract.parquet_head import HeadOutcome
 from spezia.contract.problem import Code, Problem
 from spezia.contract.protocol import (
@@ -25,7 +26,6 @@ from spezia.contract.protocol import (
     HeartbeatReply,
     HeartbeatRequest,
     HeldLease,
-    Outcome,
     Release,
     ReportReplies,
     ReportRequest,

@@ -10,8 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from spezia.common.write_durably import sync
+from spezia.contract.assignments import Assignment
 from spezia.contract.dataset import MEDIA_TYPES, PREFIX
-from spezia.contract.protocol import Assignment
 from trainer.supervisor.client import ServiceUnavailable
 
 Fetch = Callable[[str, Path], str]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from spezia.contract.assignments import Assignment, ScoreAssignment
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, HeldLease, Release, ScoreAssignment
+from spezia.contract.protocol import HeldLease, Release
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceRefused, ServiceUnavailable
 from trainer.supervisor.ending import Ending, outcome_of
 from trainer.supervisor.engine_log import EngineLog

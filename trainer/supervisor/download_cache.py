@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from spezia.contract.assignments import Assignment
 from spezia.contract.dataset import PREFIX
-from spezia.contract.protocol import Assignment
 from trainer.user_cache import user_cache
 
 _LOG = logging.getLogger(__name__)

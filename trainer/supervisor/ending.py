@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spezia.contract.evaluation import Metrics
 from spezia.contract.facts import Facts, Similarity
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import (
+from spezia.contract.outcomes import (
     ConfirmOutcome,
-    Metrics,
     Outcome,
     PreparedOutcome,
     ProbeOutcome,

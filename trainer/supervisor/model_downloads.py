@@ -7,9 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 from spezia.common.write_durably import rename_durably, sync
+from spezia.contract.assignments import Assignment
 from spezia.contract.dataset import PREFIX
 from spezia.contract.model_rules import FILE_NAME, identity
-from spezia.contract.protocol import Assignment, HeldLease
+from spezia.contract.protocol import HeldLease
 from trainer.supervisor.client import ServiceClient, ServiceUnavailable
 
 

@@ -17,20 +17,16 @@ from typing import Literal, NoReturn
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
+from spezia.contract.assignments import Assignment, PrepareAssignment, ProbeAssignment, ScoreAssignment, TrialAssignment
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     MAX_WAIT_SECONDS,
     PROTOCOL,
-    Assignment,
     Directive,
     Dispatch,
     DispatchRequest,
     HeldLease,
-    PrepareAssignment,
-    ProbeAssignment,
     Release,
-    ScoreAssignment,
-    TrialAssignment,
     WantedCheckpoint,
     WorkerRegistration,
 )

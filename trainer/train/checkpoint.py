@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from spezia.common.write_durably import durable_file
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from trainer.errors import CheckpointLost
 from trainer.model.best_model import BestModel
 from trainer.model.pretrained import Pretrained

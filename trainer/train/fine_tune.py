@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from spezia.contract.objectives import CACHED_ROWS
-from spezia.contract.protocol import TrialSpeed
+from spezia.contract.outcomes import TrialSpeed
 from spezia.contract.pruners import RungsPruner
 from spezia.contract.study_spec import StudySpec
 from trainer.data.batches import evaluation_steps, steps_per_epoch, trial_batches

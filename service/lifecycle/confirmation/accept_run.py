@@ -7,7 +7,7 @@ from service.store.leases import Lease
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import ConfirmOutcome
+from spezia.contract.outcomes import ConfirmOutcome
 
 
 def accept_run(tx: Transaction, study: StudyRow, held: Lease, outcome: ConfirmOutcome) -> None:

@@ -9,7 +9,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import ProbeOutcome
+from spezia.contract.outcomes import ProbeOutcome
 
 
 def accept_probe(tx: Transaction, study: StudyRow, outcome: ProbeOutcome) -> StudyRow:

@@ -56,11 +56,9 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.work import studies_with_work
 from spezia.common.plural import plural
-from spezia.contract.parquet_head import HeadToRead
-from spezia.contract.protocol import (
+from spezia.contract.assignments import (
     Assignment,
     ConfirmAssignment,
-    HeldCheckpoint,
     PrepareAssignment,
     ProbeAssignment,
     ReplayAssignment,
@@ -70,6 +68,8 @@ from spezia.contract.protocol import (
     SmallAssignment,
     TrialAssignment,
 )
+from spezia.contract.parquet_head import HeadToRead
+from spezia.contract.protocol import HeldCheckpoint
 from spezia.contract.pruners import RungsPruner
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from service.store import studies, trials
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.contract.protocol import Assignment, TrialAssignment
+from spezia.contract.assignments import Assignment, TrialAssignment
 
 
 @dataclass(frozen=True)

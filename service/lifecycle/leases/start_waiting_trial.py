@@ -11,7 +11,8 @@ from service.store.leases import Lease
 from service.store.sent_checkpoints import CheckpointRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.contract.protocol import HeldCheckpoint, Resume
+from spezia.contract.assignments import Resume
+from spezia.contract.protocol import HeldCheckpoint
 from spezia.contract.study_spec import Params
 
 

@@ -38,7 +38,7 @@ from service.store.transaction import Transaction
 from spezia.contract.facts import Facts
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import DEVICE_SECONDS
-from spezia.contract.protocol import (
+from spezia.contract.outcomes import (
     ConfirmOutcome,
     Outcome,
     PreparedOutcome,
@@ -46,9 +46,9 @@ from spezia.contract.protocol import (
     ReplayOutcome,
     ScoreOutcome,
     SmallOutcome,
-    Told,
     TrialOutcome,
 )
+from spezia.contract.protocol import Told
 from spezia.contract.quote import Quote
 
 log = logging.getLogger(__name__)

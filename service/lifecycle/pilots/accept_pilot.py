@@ -8,7 +8,7 @@ from service.store.pilots import PilotRow
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import SmallOutcome
+from spezia.contract.outcomes import SmallOutcome
 
 _NEVER_SUCCEEDS = ("data_error", "config_error")
 """What is wrong with the data or the search space stays wrong."""

@@ -7,7 +7,7 @@ from service.lifecycle.replays.recorded_run import RecordedRun
 from spezia.common.plural import plural
 from spezia.contract.failure import Failure
 from spezia.contract.objectives import CACHED_ROWS
-from spezia.contract.protocol import ReplayedEvaluation
+from spezia.contract.outcomes import ReplayedEvaluation
 from spezia.contract.replay import Comparison, Difference, Machine, Verdict
 
 CLOSE = 1e-4

@@ -9,7 +9,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from spezia.contract.event import ReplayEnded
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import ReplayedEvaluation
+from spezia.contract.outcomes import ReplayedEvaluation
 from spezia.contract.replay import Machine
 
 _CANCELLED = Failure(failure_class="cancelled", message="the replay was cancelled before a worker began it")

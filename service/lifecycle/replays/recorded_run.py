@@ -12,7 +12,7 @@ from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.trials import FrozenTrial
 from spezia.contract.failure import FailureClass
-from spezia.contract.protocol import MAX_REPLAYED
+from spezia.contract.outcomes import MAX_REPLAYED
 from spezia.contract.replay import Machine, Manifest
 
 _FROM_OUTSIDE = ("disk_full", "lost", "preempted", "cancelled", "budget")

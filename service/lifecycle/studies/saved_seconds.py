@@ -7,7 +7,7 @@ from service.search.space.params import trial_params
 from service.store.studies import StudyRow
 from service.store.trials import FrozenTrial
 from spezia.contract.hyperparameters import default_of
-from spezia.contract.protocol import TrialSpeed
+from spezia.contract.outcomes import TrialSpeed
 from spezia.contract.saved import SavedSeconds
 
 

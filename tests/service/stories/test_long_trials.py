@@ -20,7 +20,8 @@ from service.search.propose.proposer import Proposer
 from service.search.pruning import should_prune
 from service.store import studies, trials
 from service.store.store import Store
-from spezia.contract.protocol import HeldLease, Report, TrialOutcome
+from spezia.contract.outcomes import TrialOutcome
+from spezia.contract.protocol import HeldLease, Report
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, evaluation, spec
 

@@ -12,8 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import PreTrainedModel
 
 from service.lifecycle.replays.compare_replay import CLOSE
+from spezia.contract.assignments import Resume
 from spezia.contract.facts import Facts
-from spezia.contract.protocol import Resume
 from tests.fake_service import assignment
 from tests.trainer import tiny
 from tests.trainer.short_memory import fail_once

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TaskCase
 from trainer.errors import CheckpointLost

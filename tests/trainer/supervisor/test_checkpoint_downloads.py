@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spezia.contract.protocol import Resume, SentCheckpoint, TrialAssignment
+from spezia.contract.assignments import Resume, SentCheckpoint, TrialAssignment
 from tests.fake_service import assignment
 from tests.power_cut import PowerCut
 from tests.trainer.trial.test_checkpoint_folder import VERSIONS, marker, numbers, save

@@ -6,16 +6,9 @@ import httpx2
 import pytest
 
 from spezia.contract.failure import Failure
+from spezia.contract.outcomes import TrialOutcome
 from spezia.contract.problem import Code
-from spezia.contract.protocol import (
-    DispatchRequest,
-    HeartbeatRequest,
-    HeldLease,
-    Release,
-    Report,
-    ReportRequest,
-    TrialOutcome,
-)
+from spezia.contract.protocol import DispatchRequest, HeartbeatRequest, HeldLease, Release, Report, ReportRequest
 from tests.fake_service import FakeService, assignment, problem
 from trainer.supervisor.client import (
     LeaseLost,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spezia.contract.protocol import PrepareAssignment
+from spezia.contract.assignments import PrepareAssignment
 from spezia.contract.study_spec import StudySpec
 from tests.conftest import START
 from tests.power_cut import PowerCut

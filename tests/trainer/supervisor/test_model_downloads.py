@@ -8,9 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from spezia.contract.assignments import Assignment
 from spezia.contract.model_files import Artifact, UploadedModel
 from spezia.contract.model_rules import identity
-from spezia.contract.protocol import TOKEN_HEADER, Assignment
+from spezia.contract.protocol import TOKEN_HEADER
 from tests.fake_service import SPEC, assignment
 from trainer.supervisor.client import ServiceClient, ServiceUnavailable
 from trainer.supervisor.model_downloads import with_local_model

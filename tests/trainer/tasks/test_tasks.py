@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup, pipeline
 from transformers.pytorch_utils import Conv1D
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES, TAGS, TaskCase
 from trainer.data.batches import epoch_batches

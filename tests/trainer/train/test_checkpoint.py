@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests.power_cut import PowerCut
 from tests.trainer.conftest import Prepare
 from trainer.errors import CheckpointLost

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from spezia.contract.protocol import Resume
+from spezia.contract.assignments import Resume
 from tests.trainer import tiny
 from tests.trainer.task_cases import CASES
 from trainer.data.tokenised_split import IGNORED, Batch, TokenisedSplit

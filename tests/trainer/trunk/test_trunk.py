@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from spezia.contract.protocol import TrialSpeed
+from spezia.contract.outcomes import TrialSpeed
 from tests.trainer import tiny
 from tests.trainer.architectures import save_model
 from tests.trainer.conftest import Prepare

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.lifecycle.replays.compare_replay import CLOSE, ROUGH, compare_replay
 from service.lifecycle.replays.recorded_run import RecordedRun
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import ReplayedEvaluation
+from spezia.contract.outcomes import ReplayedEvaluation
 from spezia.contract.replay import Comparison, Machine, Manifest
 
 HERE = Machine(device="a device", device_kind="cpu", versions={"torch": "1"})

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from spezia.contract.assignments import Assignment, TrialAssignment
 from spezia.contract.failure import Failure
-from spezia.contract.protocol import Assignment, TrialAssignment, TrialOutcome
+from spezia.contract.outcomes import TrialOutcome
 from spezia.contract.study_spec import Params
 from tests.faults import actors
 from tests.faults.world import World
