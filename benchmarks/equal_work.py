@@ -90,7 +90,7 @@ def main(options: argparse.Namespace) -> None:
 def read_libraries(system: str, peers_python: Path | None) -> None:
     """Import what a system imports, so that no run reads from the disk what later ones find in memory."""
     if system == OURS:
-        python, libraries = sys.executable, "service.app, trainer.engine.engine"
+        python, libraries = sys.executable, "service.app, trainer.engine.process"
     else:
         python, libraries = str(peers_python), "datasets, transformers.trainer, "
         libraries += "ray.tune" if system.startswith("ray") else "optuna"

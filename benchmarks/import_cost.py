@@ -19,7 +19,7 @@ STATEMENTS = {
     "spezia": "import spezia",
     "optuna": "import optuna",
     "the service": "import service.http_server",
-    "the process that trains": "import gc; gc.disable(); import trainer.engine.engine; gc.freeze(); gc.enable()",
+    "the process that trains": "import gc; gc.disable(); import trainer.engine.process; gc.freeze(); gc.enable()",
 }
 PROGRAM = """
 import sys, time

@@ -47,7 +47,7 @@ METHODS: tuple[dict[str, Any], ...] = (
 )
 ASSERT_ON_THE_DEVICE = """
 import torch
-from trainer.engine.engine import failure_of
+from trainer.engine.failures import failure_of
 try:
     torch.ones(3, device="cuda")[torch.tensor([7], device="cuda")]
     torch.cuda.synchronize()

@@ -8,13 +8,13 @@ import gc
 
 from spezia.common.lazy_module import LazyModule
 
-engine = LazyModule("trainer.engine.engine")
+process = LazyModule("trainer.engine.process")
 
 
 def main() -> None:
     """Import what trains while Python looks for no garbage, and work until the supervisor is gone."""
     gc.disable()
-    work = engine.main
+    work = process.main
     gc.freeze()
     gc.enable()
     work()

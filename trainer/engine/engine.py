@@ -1,26 +1,15 @@
-"""The process that trains: `python -P -m trainer.engine`, started and driven by a supervisor.
+"""Carries out what the supervisor says, in the process that trains: one assignment after the other."""
 
-It imports torch once and keeps the data and models of the last studies warm between assignments.
-"""
-
-import argparse
-import contextlib
-import errno
 import logging
-import os
 import platform
-import signal
 import traceback
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import torch
 import transformers
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from spezia.common.parent import end_by_kernel
 from spezia.contract.assignments import (
     Assignment,
     ConfirmAssignment,
@@ -32,16 +21,15 @@ from spezia.contract.assignments import (
     TrialAssignment,
 )
 from spezia.contract.facts import Facts
-from spezia.contract.failure import Failure
 from spezia.contract.outcomes import MAX_REPLAYED, ReplayedEvaluation
 from spezia.contract.step_times import StepTimes
 from trainer import messages
 from trainer.engine.channel import Channel
-from trainer.engine.liveness import Liveness
-from trainer.errors import TrainerError
+from trainer.engine.failures import failure_of
+from trainer.engine.warm_studies import WarmStudies
 from trainer.model.best_model import BestModel
-from trainer.model.device import choose_device, describe_device
-from trainer.model.device_memory import is_out_of_memory, peak_memory, reset_peak_memory
+from trainer.model.device import describe_device
+from trainer.model.device_memory import peak_memory, reset_peak_memory
 from trainer.model.memory_hints import MemoryHints
 from trainer.model.products import faster_products
 from trainer.train.checkpoint import Checkpoints, Preempted
@@ -50,25 +38,20 @@ from trainer.train.fine_tune import Evaluation, fine_tune
 from trainer.train.linear_probe import measure_similarity
 from trainer.train.pause_costs import PauseCosts
 from trainer.train.pilot import run_pilot
-from trainer.train.prepare import Prepared, prepare
+from trainer.train.prepare import Prepared
 from trainer.train.score import score
 from trainer.train.script import run_script
 from trainer.train.script_file import open_script
-from trainer.train.step_graphs import register_replay_post_hook
 from trainer.train.time_steps import time_steps
 from trainer.trial.checkpoint_folder import CheckpointFolder
 from trainer.trial.config import TrialConfig
-from trainer.trunk.cache import DEFAULT_BYTES, TrunkCache
+from trainer.trunk.cache import TrunkCache
 
 _VERSIONS = {
     "python": platform.python_version(),
     "torch": torch.__version__,
     "transformers": transformers.__version__,
 }
-_WARM_STUDIES = 2
-"""Number of studies whose data and model are kept between assignments."""
-_MAX_MESSAGE = 1_000
-"""Largest number of characters of a failure's message."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,14 +80,13 @@ class Engine:
             script_folders: folders of scripts that may be run.
         """
         self._channel = channel
-        self._roots = roots
         self._device = device
         self._script_folders = script_folders
         self._checkpoints = CheckpointFolder(checkpoint_dir, checkpoint_bytes) if checkpoint_dir else None
         self._pause_costs = PauseCosts()
         self._cache = cache
         self._hints = MemoryHints(checkpoint_dir / "memory" if checkpoint_dir else None)
-        self._warm: OrderedDict[str, Prepared] = OrderedDict()
+        self._warm = WarmStudies(roots, device)
         self._replayed: list[ReplayedEvaluation] = []
         self._is_first_step = False
         self._trunk_seconds_before = 0.0
@@ -116,25 +98,13 @@ class Engine:
             command = self._channel.receive()
             if isinstance(command, messages.Work):  # an answer to a trial that has failed meanwhile is void
                 self._channel.send(self._carry_out(command))
-                self._copy_ahead(command.assignment)
+                self._warm.copy_ahead(command.assignment)
 
     def note_step(self, *_: object) -> None:
         """Say that a trial trains once it has made an optimizer step; to be called after each one."""
         if self._is_first_step:
             self._is_first_step = False
             self._channel.send(messages.Training(trunk_seconds=self._trunk_seconds() - self._trunk_seconds_before))
-
-    def _copy_ahead(self, done: Assignment) -> None:
-        """After a trial, copy the model for the next one of its study while the supervisor asks for work."""
-        if isinstance(done, TrialAssignment) and done.study_id in self._warm:
-            with contextlib.suppress(MemoryError, RuntimeError):  # the next trial says so if memory is short
-                self._warm[done.study_id].pretrained.copy_ahead()
-
-    def _drop_copies(self, given: Assignment) -> None:
-        """Free the copies that are not for ``given``, before it takes memory itself."""
-        for study_id, prepared in self._warm.items():
-            if study_id != given.study_id or not isinstance(given, TrialAssignment):
-                prepared.pretrained.drop_copy()
 
     def _trunk_seconds(self) -> float:
         return self._cache.seconds_spent if self._cache else 0.0
@@ -150,27 +120,26 @@ class Engine:
             return messages.Failed(failure=failure_of(error), replayed=self._replayed)
 
     def _end_of(self, assignment: Assignment, directory: Path) -> messages.Ended:
-        self._drop_copies(assignment)
+        self._warm.drop_copies(assignment)
         if assignment.spec.task == "script":
             return self._end_of_script(assignment)
-        prepared = self._prepared(assignment)
+        prepared = self._warm.prepared_for(assignment)
         with faster_products(self._device, prepared.facts.precision):
-            return self._end_of_ours(assignment, prepared, directory)
-
-    def _end_of_ours(self, assignment: Assignment, prepared: Prepared, directory: Path) -> messages.Ended:
-        if isinstance(assignment, PrepareAssignment):
-            return self._facts(prepared)
-        if isinstance(assignment, ProbeAssignment):
-            return self._probe(assignment.facts, prepared)
-        if isinstance(assignment, ScoreAssignment):
-            return messages.Ended(metrics=score(directory, prepared))
-        if isinstance(assignment, SmallAssignment):
-            return messages.Ended(metrics=self._pilot(assignment, prepared))
-        if isinstance(assignment, ConfirmAssignment):
-            return self._confirm(assignment, prepared)
-        if isinstance(assignment, ReplayAssignment):
-            return self._replay(assignment, self._rerun(assignment, prepared))
-        return self._trial(assignment, prepared, directory)
+            match assignment:
+                case PrepareAssignment():
+                    return self._facts(prepared)
+                case ProbeAssignment():
+                    return self._probe(assignment.facts, prepared)
+                case SmallAssignment():
+                    return self._pilot(assignment, prepared)
+                case TrialAssignment():
+                    return self._trial(assignment, prepared, directory)
+                case ReplayAssignment():
+                    return self._replay(assignment, self._rerun(assignment, prepared))
+                case ConfirmAssignment():
+                    return self._confirm(assignment, prepared)
+                case ScoreAssignment():
+                    return messages.Ended(metrics=score(directory, prepared))
 
     def _end_of_script(self, assignment: Assignment) -> messages.Ended:
         assert assignment.spec.script is not None
@@ -187,16 +156,6 @@ class Engine:
                     if not self._ask(evaluation).go_on:
                         break
         return messages.Ended()
-
-    def _prepared(self, assignment: Assignment) -> Prepared:
-        key = assignment.study_id
-        if key not in self._warm:
-            facts = None if isinstance(assignment, PrepareAssignment) else assignment.facts
-            self._warm[key] = prepare(assignment.spec, roots=self._roots, device=self._device, facts=facts)
-        self._warm.move_to_end(key)
-        while len(self._warm) > _WARM_STUDIES:
-            self._warm.popitem(last=False)
-        return self._warm[key]
 
     def _facts(self, prepared: Prepared) -> messages.Ended:
         facts = prepared.facts
@@ -217,8 +176,8 @@ class Engine:
     def _step_times(self, prepared: Prepared) -> StepTimes:
         return time_steps(prepared, uses_cache=self._cache is not None)
 
-    def _pilot(self, assignment: SmallAssignment, prepared: Prepared) -> dict[str, float]:
-        return run_pilot(
+    def _pilot(self, assignment: SmallAssignment, prepared: Prepared) -> messages.Ended:
+        metrics = run_pilot(
             prepared,
             TrialConfig.from_params(assignment.params),
             fraction=assignment.fraction,
@@ -226,6 +185,7 @@ class Engine:
             hints=self._hints,
             cache=self._cache,
         )
+        return messages.Ended(metrics=metrics)
 
     def _confirm(self, assignment: ConfirmAssignment, prepared: Prepared) -> messages.Ended:
         confirmed = confirm_run(
@@ -322,82 +282,3 @@ class Engine:
         answer = self._channel.receive()
         assert isinstance(answer, messages.Answer)
         return answer
-
-
-def failure_of(error: Exception) -> Failure:
-    """Return the failure that ``error`` is: its class, and one line that says what happened."""
-    message = " ".join(str(error).split())[:_MAX_MESSAGE]
-    if isinstance(error, TrainerError):
-        return Failure.model_validate({"failure_class": error.failure_class, "message": message})
-    message = f"{type(error).__name__}: {message}"[:_MAX_MESSAGE]
-    return Failure.model_validate({"failure_class": _class_of(error), "message": message})
-
-
-def main() -> None:
-    """Set the process up and work until the supervisor is gone."""
-    parser = argparse.ArgumentParser(prog="trainer.engine")
-    parser.add_argument("--parent", type=int, required=True, help="process that this one must not outlive")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--gpu-memory", type=float, help="share of the memory of a CUDA device that it may use")
-    parser.add_argument("--data-root", type=Path, action="append", default=[])
-    parser.add_argument("--checkpoint-dir", type=Path)
-    parser.add_argument("--checkpoint-bytes", type=int)
-    parser.add_argument("--allow-scripts", type=Path, action="append", default=[])
-    parser.add_argument("--cache-dir", type=Path)
-    parser.add_argument("--cache-bytes", type=int, default=DEFAULT_BYTES)
-    options = parser.parse_args()
-    end_by_kernel(options.parent, signal.SIGKILL)  # its stdin is the pipe that commands come by
-    # Whoever ends a whole group of processes: the supervisor asks for a checkpoint, and ends this one after that
-    for number in (signal.SIGTERM, signal.SIGINT):
-        _ignore_here(number)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    transformers.logging.disable_progress_bar()  # what this process writes is a log, and no terminal
-    channel = Channel()
-    channel.start()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = choose_device(options.gpu_memory)
-    liveness = Liveness(lambda: channel.send(messages.Alive()))
-    register_optimizer_step_post_hook(liveness.count_step)
-    register_replay_post_hook(liveness.count_step)
-    liveness.start()
-    engine = Engine(
-        channel,
-        roots=options.data_root,
-        device=device,
-        checkpoint_dir=options.checkpoint_dir,
-        checkpoint_bytes=options.checkpoint_bytes,
-        cache=TrunkCache(options.cache_dir, options.cache_bytes) if options.cache_dir else None,
-        script_folders=options.allow_scripts,
-    )
-    register_optimizer_step_post_hook(engine.note_step)
-    engine.run()
-
-
-def _ignore_here(number: int) -> None:
-    """Ignore a signal in this process alone: a script may end processes of its own by it, and wait for them."""
-    signal.signal(number, lambda *_: None)  # unlike SIG_IGN not inherited by another program
-    # Held back while a process forks, so that none is lost that comes before the child has its own way with it
-    os.register_at_fork(
-        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {number}),
-        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, {number}),
-        after_in_child=lambda: _obey(number),
-    )
-
-
-def _obey(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-
-
-def _class_of(error: Exception) -> str:
-    text = str(error)
-    if is_out_of_memory(error) and "DefaultCPUAllocator" not in text:
-        return "out_of_memory"
-    if isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in text):
-        return "device_error"
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text:
-        return "host_out_of_memory"
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in text:
-        return "disk_full"
-    return "exception"

@@ -24,7 +24,10 @@ def test_what_a_module_lacks_is_an_attribute_error() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "unused"),
-    [("service.http_server", "sklearn torch pandas"), ("trainer.engine.engine", "sklearn datasets pandas scipy.stats")],
+    [
+        ("service.http_server", "sklearn torch pandas"),
+        ("trainer.engine.process", "sklearn datasets pandas scipy.stats"),
+    ],
 )
 def test_a_program_loads_no_library_that_it_may_not_need(program: str, unused: str) -> None:
     loaded = f"import sys, {program}; print(*(name for name in '{unused}'.split() if name in sys.modules))"

@@ -18,9 +18,9 @@ from tests.fake_service import assignment
 from tests.trainer import tiny
 from tests.trainer.short_memory import fail_once
 from trainer import messages
-from trainer.engine import engine as engine_module
-from trainer.engine.engine import Engine, failure_of
-from trainer.errors import DataError, Diverged
+from trainer.engine import warm_studies
+from trainer.engine.engine import Engine
+from trainer.errors import Diverged
 from trainer.model.pretrained import Pretrained
 from trainer.model.products import come_from_onednn
 from trainer.train import trial_steps
@@ -192,7 +192,7 @@ def test_the_model_is_copied_between_two_trials_of_a_study_and_for_nothing_else(
     monkeypatch.setattr(Pretrained, "copy_ahead", lambda pretrained: held.add(id(pretrained)))
     monkeypatch.setattr(Pretrained, "drop_copy", lambda pretrained: held.discard(id(pretrained)))
     monkeypatch.setattr(
-        engine_module, "prepare", lambda *args, **more: n_held.append(len(held)) or prepare_anew(*args, **more)
+        warm_studies, "prepare", lambda *args, **more: n_held.append(len(held)) or prepare_anew(*args, **more)
     )
     go_on, other = messages.Answer(go_on=True), "1" * 32
     play(
@@ -308,26 +308,6 @@ def test_failed_assignment_says_why_and_the_next_one_runs(play: Callable[..., li
     assert prepared.facts == facts
 
 
-@pytest.mark.parametrize(
-    ("error", "failure_class"),
-    [
-        (DataError("row 3"), "data_error"),
-        (Diverged("nan"), "diverged"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
-        (torch.AcceleratorError("CUDA error: out of memory"), "out_of_memory"),
-        (torch.AcceleratorError("device-side assert"), "device_error"),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device_error"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "host_out_of_memory"),
-        (MemoryError(), "host_out_of_memory"),
-        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
-        (RuntimeError("safetensors: No space left on device (os error 28)"), "disk_full"),
-        (KeyError("x"), "exception"),
-    ],
-)
-def test_error_has_its_class(error: Exception, failure_class: str) -> None:
-    assert failure_of(error).failure_class == failure_class
-
-
 class Broken:
     """Stands for what a device cannot do."""
 
@@ -361,9 +341,3 @@ def test_what_breaks_in_a_step_ends_the_trial_in_its_class(
     (failed,) = play(trial(facts))
     assert failed.failure.failure_class == failure_class
     assert str(error) in failed.failure.message
-
-
-def test_message_is_one_line_with_the_type_of_what_we_did_not_expect() -> None:
-    assert failure_of(ValueError("bad\n  value")).message == "ValueError: bad value"
-    assert failure_of(DataError("train.csv, row 3: no label")).message == "train.csv, row 3: no label"
-    assert len(failure_of(ValueError("x" * 5_000)).message) == 1_000

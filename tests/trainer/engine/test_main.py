@@ -13,12 +13,12 @@ def test_python_looks_for_no_garbage_in_what_is_imported(monkeypatch: pytest.Mon
     for name in ("disable", "freeze", "enable"):
         monkeypatch.setattr(gc, name, lambda name=name: done.append(name))
 
-    class Engine:
+    class Process:
         @property
         def main(self) -> Callable[[], None]:
             done.append("import")
             return lambda: done.append("work")
 
-    monkeypatch.setattr(program, "engine", Engine())
+    monkeypatch.setattr(program, "process", Process())
     program.main()
     assert done == ["disable", "import", "freeze", "enable", "work"]
