@@ -10,14 +10,13 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from spezia.contract.assignments import Assignment, PrepareAssignment, ProbeAssignment, ScoreAssignment, TrialAssignment
+from spezia.contract.assignments import Assignment, PrepareAssignment, ProbeAssignment
 from spezia.contract.failure import Failure
 from spezia.contract.protocol import (
     MAX_WAIT_SECONDS,
@@ -27,14 +26,11 @@ from spezia.contract.protocol import (
     DispatchRequest,
     HeldLease,
     Release,
-    WantedCheckpoint,
     WorkerRegistration,
 )
 from trainer.errors import CheckpointLost
 from trainer.messages import Hello
 from trainer.supervisor.attempt import Attempt, Terminated
-from trainer.supervisor.checkpoint_downloads import fetch_checkpoint
-from trainer.supervisor.checkpoint_sender import CheckpointSender
 from trainer.supervisor.client import LeaseLost, ServiceClient, ServiceError, ServiceRefused, WorkerUnknown
 from trainer.supervisor.dataset_downloads import local_file, with_local_data
 from trainer.supervisor.delivery import Delivery
@@ -43,6 +39,7 @@ from trainer.supervisor.ending import Ending
 from trainer.supervisor.engine_process import Directed, EngineProcess, Gone, WorkerBroken
 from trainer.supervisor.heartbeat import Heartbeat
 from trainer.supervisor.model_downloads import with_local_model
+from trainer.supervisor.own_checkpoints import OwnCheckpoints
 from trainer.supervisor.read_parquet_head import read_parquet_head
 from trainer.supervisor.retry import GIVE_UP_SECONDS, OutOfContact, Retry, waits
 from trainer.supervisor.scratch import scratch_folder, sweep_scratch
@@ -99,8 +96,7 @@ class Supervisor:
         """
         self._client = client
         self._engine_command = engine_command
-        self._checkpoints = checkpoints
-        self._sender = CheckpointSender(client, checkpoints) if checkpoints else None
+        self._checkpoints = OwnCheckpoints(checkpoints, client)
         self._downloads = downloads or DownloadCache(downloads_folder())
         self._versions: dict[str, str] = {}
         self._attempt: Attempt | None = None
@@ -175,10 +171,7 @@ class Supervisor:
     def _work(self) -> NoReturn:
         self._end_if_told()
         sweep_scratch()
-        if self._checkpoints:
-            self._checkpoints.tidy()
-        if self._sender:
-            self._sender.start()
+        self._checkpoints.start()
         _LOG.info("starting an engine")
         hello = self._wait_for_hello(self._ready_engine())
         self._versions = hello.versions
@@ -216,7 +209,7 @@ class Supervisor:
             raise Terminated(f"no work for {limit:g} s")
 
     def _ask(self) -> Dispatch:
-        held = self._checkpoints.held(self._versions) if self._checkpoints else []
+        held = self._checkpoints.held(self._versions)
         request = DispatchRequest(slots=1, wait_seconds=self._limits.wait_seconds, checkpoints=held)
         return self._retry.insist(lambda: self._client.dispatch(self._worker_id, request))
 
@@ -246,16 +239,14 @@ class Supervisor:
         _LOG.info("worker %s registered: %s", self._worker_id[:8], registration.device.name)
         if self._heartbeat:
             self._heartbeat.stop()
-        self._heartbeat = Heartbeat(self._client, self._on_directive, self._on_wanted, seconds=terms.heartbeat_seconds)
+        self._heartbeat = Heartbeat(
+            self._client, self._on_directive, self._checkpoints.want, seconds=terms.heartbeat_seconds
+        )
         self._heartbeat.start()
 
     def _on_directive(self, lease: HeldLease, directive: Directive) -> None:
         if self._engine:
             self._engine.inbox.put(Directed(lease, directive))
-
-    def _on_wanted(self, wanted: WantedCheckpoint) -> None:
-        if self._sender:
-            self._sender.want(wanted)
 
     def _ready_engine(self) -> EngineProcess:
         """An engine that can be given work, a new one if the last had to be thrown away."""
@@ -322,7 +313,7 @@ class Supervisor:
             retry=self._retry,
             spool=Spool(self._client, self._retry, clock=self._clock),
             on_answer=delivery.pass_on_log,
-            can_save=self._checkpoints is not None,
+            can_save=self._checkpoints.can_save,
             stall_seconds=self._limits.stall_seconds,
             clock=self._clock,
         )
@@ -345,20 +336,20 @@ class Supervisor:
         if failure and failure.failure_class == "disk_full":
             raise WorkerBroken(failure.message, "disk_full")
         if ending.is_paused:
-            delivery.release_paused(ending, has_checkpoint=self._has_checkpoint(assignment))
+            delivery.release_paused(ending, has_checkpoint=self._checkpoints.has(assignment, self._versions))
             _LOG.info("%s: paused after %.1f s", _name(assignment), ending.device_seconds)
             return
         delivery.hand_in(ending, directory)
-        self._forget_checkpoints(assignment)
+        self._checkpoints.forget(assignment)
         how = f"{failure.failure_class}: {failure.message}" if failure else "done"
         _LOG.info("%s: %s after %.1f s", _name(assignment), how, ending.device_seconds)
 
     def _has_fetched_checkpoint(self, assignment: Assignment) -> bool:
         """Whether all that the trial goes on from is here; if it cannot be had, the trial has been given back."""
         assert self._held is not None
-        fetch = partial(self._client.fetch_checkpoint, self._held)
+        held = self._held
         try:
-            self._retry.insist(lambda: fetch_checkpoint(assignment, self._checkpoints, fetch))
+            self._retry.insist(lambda: self._checkpoints.fetch(assignment, held))
         except LeaseLost:
             raise
         except (ServiceRefused, CheckpointLost) as error:
@@ -371,21 +362,8 @@ class Supervisor:
         assert self._held is not None
         held = self._held
         _LOG.warning("%s: %s", _name(assignment), failure.message)
-        self._forget_checkpoints(assignment)
+        self._checkpoints.forget(assignment)
         self._retry.insist(lambda: self._client.release(held, Release(reason="checkpoint_lost")))
-
-    def _has_checkpoint(self, assignment: Assignment) -> bool:
-        """Whether this worker offers a checkpoint of the trial: saving one may not have been worth it, or failed."""
-        if not self._checkpoints or not isinstance(assignment, TrialAssignment):
-            return False
-        held = self._checkpoints.held(self._versions)
-        return any((one.study_id, one.number) == (assignment.study_id, assignment.number) for one in held)
-
-    def _forget_checkpoints(self, assignment: Assignment) -> None:
-        if self._checkpoints and isinstance(assignment, TrialAssignment):
-            self._checkpoints.forget(assignment.study_id, assignment.number)
-        if self._checkpoints and isinstance(assignment, ScoreAssignment):
-            self._checkpoints.forget_study(assignment.study_id)
 
     def _give_back(self, reason: Literal["preempted", "bystander", "disk_full"]) -> None:
         """Release what is held; tried once: the lease expires by itself if that fails."""
