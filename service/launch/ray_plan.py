@@ -61,42 +61,12 @@ def ray_plan(settings: Settings, url: str, environment: Mapping[str, str]) -> Ra
     """
     if find_spec("ray") is None:
         raise MissingExtra("--launcher ray", "ray", "ray")
-    address = settings.ray_address or ""
-    named = _ADDRESS.fullmatch(address)
-    if named is None:
-        raise BadRaySettings(
-            f"--ray-address {address or '(absent)'}: name the cluster's head as HOST:PORT, such as 10.0.0.5:6379;"
-            " this machine is one of the cluster's, which `ray start --address=HOST:PORT --num-cpus=0` makes it"
-        )
+    address, host = _head(settings)
     if settings.n_workers is None:
         raise BadRaySettings("--launcher ray: say how many workers there may be at once, such as --workers 8")
-    is_near = is_loopback(named["host"])
-    if not is_near and environment.get("RAY_AUTH_MODE") != "token":
-        raise BadRaySettings(
-            f"--ray-address {address} can be reached by others, and whoever reaches a cluster without a token runs"
-            " what they like on it: start the cluster and this service with RAY_AUTH_MODE=token and the same"
-            " RAY_AUTH_TOKEN_PATH"
-        )
-    server = settings.worker_url or url
-    if not is_near and settings.worker_url is None and is_loopback(urlsplit(url).hostname or ""):
-        raise BadRaySettings(
-            f"workers elsewhere do not reach {url}: set SPEZIA_WORKER_URL to the address by which they do"
-        )
+    if not is_loopback(host):
+        _check_reach(settings, address, url, environment)
     _check_share(settings)
-    options = WorkerOptions(
-        server=server,
-        data_roots=settings.data_roots,
-        allow_scripts=settings.allow_scripts,
-        # folders of this machine are none of the nodes', unless an operator says so
-        checkpoint_dir=settings.checkpoint_dir,
-        checkpoint_bytes=settings.checkpoint_bytes,
-        cache_dir=settings.cache_dir,
-        cache_bytes=settings.cache_bytes,
-    )
-    arguments = ["-P", "-m", "trainer.cli", *options.arguments(), "--idle-seconds", str(IDLE_SECONDS)]
-    arguments += ["--threads", str(max(1, min(_MAX_THREADS, int(settings.ray_num_cpus))))]
-    if settings.ray_gpu_memory is not None:
-        arguments += ["--gpu-memory", str(settings.ray_gpu_memory)]
     logs = {"SPEZIA_LOG_FORMAT": settings.log_format, "SPEZIA_LOG_LEVEL": settings.log_level}
     return RayPlan(
         address=address,
@@ -107,10 +77,36 @@ def ray_plan(settings: Settings, url: str, environment: Mapping[str, str]) -> Ra
             resources=settings.ray_resources,
             runtime_env=settings.ray_runtime_env,
         ),
-        arguments=tuple(arguments),
+        arguments=_arguments(settings, settings.worker_url or url),
         # Ray names the GPUs that an actor may use, and none where it asked for none
         environment=logs if settings.ray_num_gpus else {**logs, "CUDA_VISIBLE_DEVICES": ""},
     )
+
+
+def _head(settings: Settings) -> tuple[str, str]:
+    """Return the address of the cluster's head, and its host alone."""
+    address = settings.ray_address or ""
+    named = _ADDRESS.fullmatch(address)
+    if named is None:
+        raise BadRaySettings(
+            f"--ray-address {address or '(absent)'}: name the cluster's head as HOST:PORT, such as 10.0.0.5:6379;"
+            " this machine is one of the cluster's, which `ray start --address=HOST:PORT --num-cpus=0` makes it"
+        )
+    return address, named["host"]
+
+
+def _check_reach(settings: Settings, address: str, url: str, environment: Mapping[str, str]) -> None:
+    """Refuse a cluster elsewhere that lets everybody in, or whose workers do not reach the service."""
+    if environment.get("RAY_AUTH_MODE") != "token":
+        raise BadRaySettings(
+            f"--ray-address {address} can be reached by others, and whoever reaches a cluster without a token runs"
+            " what they like on it: start the cluster and this service with RAY_AUTH_MODE=token and the same"
+            " RAY_AUTH_TOKEN_PATH"
+        )
+    if settings.worker_url is None and is_loopback(urlsplit(url).hostname or ""):
+        raise BadRaySettings(
+            f"workers elsewhere do not reach {url}: set SPEZIA_WORKER_URL to the address by which they do"
+        )
 
 
 def _check_share(settings: Settings) -> None:
@@ -126,3 +122,22 @@ def _check_share(settings: Settings) -> None:
             f"SPEZIA_RAY_GPU_MEMORY={memory:g}: more than SPEZIA_RAY_NUM_GPUS={gpus:g}, so that workers which share"
             " a GPU could use more memory than there is"
         )
+
+
+def _arguments(settings: Settings, server: str) -> tuple[str, ...]:
+    """Return the arguments of Python on a node, for workers of the service at ``server``."""
+    options = WorkerOptions(
+        server=server,
+        data_roots=settings.data_roots,
+        allow_scripts=settings.allow_scripts,
+        # folders of this machine are none of the nodes', unless an operator says so
+        checkpoint_dir=settings.checkpoint_dir,
+        checkpoint_bytes=settings.checkpoint_bytes,
+        cache_dir=settings.cache_dir,
+        cache_bytes=settings.cache_bytes,
+    )
+    arguments = ["-P", "-m", "trainer.cli", *options.arguments(), "--idle-seconds", str(IDLE_SECONDS)]
+    arguments += ["--threads", str(max(1, min(_MAX_THREADS, int(settings.ray_num_cpus))))]
+    if settings.ray_gpu_memory is not None:
+        arguments += ["--gpu-memory", str(settings.ray_gpu_memory)]
+    return tuple(arguments)
