@@ -146,12 +146,8 @@ def _timed(
 ) -> list[KindTimes]:
     lengths_N = prepared.train.lengths_N
     most_rows = max(1, training_tokens(prepared.device) // int(lengths_N.max()))
-    sizes = [min(kind.batch_size, most_rows) for kind in kinds]
     fills_cache = cache is not None and config.depth(prepared.facts.blocks or 0) > 0
-    quantiles = _QUANTILES[:1] * len(_QUANTILES) if fills_cache else _QUANTILES  # few rows, as all of them are computed
-    batches = _batches_to_time(lengths_N, sizes, quantiles, prepared.spec.seed)
-    if prepared.device.type == "cuda":  # what takes the most memory comes first
-        batches.insert(0, np.argsort(-lengths_N, kind="stable")[: min(kinds[-1].batch_size, most_rows)])
+    batches = _batches_to_time(prepared, [min(kind.batch_size, most_rows) for kind in kinds], fills_cache=fills_cache)
     rows = np.unique(np.concatenate(batches))
     few = replace(prepared, train=prepared.train.take(rows.tolist()), validation=_few_rows(prepared))
     began_at = clock()
@@ -160,52 +156,45 @@ def _timed(
     )
     start_seconds = clock() - began_at
     deadline = _Deadline(seconds, clock)
-    steps = _take_steps(begun, [np.searchsorted(rows, batch) for batch in batches], deadline)
-    fixed, per_token = fit(steps)
-    few_fed = begun.prepared.validation
+    fixed, per_token = fit(_take_steps(begun, [np.searchsorted(rows, batch) for batch in batches], deadline))
     n_tokens = int(prepared.validation.lengths_N.sum())
-    evaluation_seconds = _forward_seconds(begun, few_fed, per_token, deadline) * n_tokens
-    fill_seconds = 0.0
-    filled = [split for split in (begun.prepared.train, few_fed) if isinstance(split, FedSplit)]
-    spent = sum(split.entry.seconds_spent for split in filled)
-    if filled:
-        n_filled = sum(int(split.lengths_N.sum()) for split in filled)
-        of_filled = sum((split.entry.seconds_per_row or 0.0) * len(split) for split in filled)
-        fill_seconds = of_filled * (int(lengths_N.sum()) + n_tokens) / n_filled
-    pause_seconds = _pause_seconds(begun) if isinstance(prepared.spec.pruner, RungsPruner) else 0.0
-    return [
-        kind.model_copy(
-            update={
-                "start_seconds": max(0.0, start_seconds - spent),
-                "epoch_seconds": fixed * steps_per_epoch(len(lengths_N), kind.batch_size)
-                + per_token * epoch_tokens(lengths_N, kind.batch_size, most_rows, prepared.spec.seed),
-                "evaluation_seconds": evaluation_seconds,
-                "pause_seconds": pause_seconds,
-                "fill_seconds": fill_seconds,
-            }
-        )
-        for kind in kinds
-    ]
+    filled_seconds, fill_per_token = _filling(begun)
+    times = {
+        "start_seconds": max(0.0, start_seconds - filled_seconds),
+        "evaluation_seconds": _forward_seconds(begun, begun.prepared.validation, per_token, deadline) * n_tokens,
+        "pause_seconds": _pause_seconds(begun) if isinstance(prepared.spec.pruner, RungsPruner) else 0.0,
+        "fill_seconds": fill_per_token * (int(lengths_N.sum()) + n_tokens),
+    }
+
+    def epoch_seconds(batch_size: int) -> float:
+        tokens = epoch_tokens(lengths_N, batch_size, most_rows, prepared.spec.seed)
+        return fixed * steps_per_epoch(len(lengths_N), batch_size) + per_token * tokens
+
+    return [kind.model_copy(update={**times, "epoch_seconds": epoch_seconds(kind.batch_size)}) for kind in kinds]
 
 
-def _batches_to_time(
-    lengths_N: NDArray[np.int64], sizes: list[int], quantiles: Sequence[float], seed: int
-) -> list[NDArray[np.int64]]:
+def _batches_to_time(prepared: Prepared, sizes: list[int], *, fills_cache: bool) -> list[NDArray[np.int64]]:
     """Choose real batches of at least two sizes, those of the sizes by turns, a small one first.
 
+    On CUDA a batch of the longest rows comes before them: what takes the most memory comes first.
+
     Args:
-        quantiles: which of a size, by the rank of their padded tokens.
+        fills_cache: whether frozen blocks are computed for each row, so that the batches should have rows in common.
     """
+    lengths_N = prepared.train.lengths_N
+    quantiles = _QUANTILES[:1] * len(_QUANTILES) if fills_cache else _QUANTILES
     low, high = min(sizes), max(sizes)
     if low == high:  # a second size, or what grows with the tokens could not be told from the rest
         low = max(1, high // 2)
     of_sizes = []
     for size in (low, high):
-        batches = epoch_batches(lengths_N, size, seed)
+        batches = epoch_batches(lengths_N, size, prepared.spec.seed)
         whole = [batch for batch in batches if len(batch) == size] or batches
         ranked = sorted(whole, key=lambda batch: _padded(lengths_N[batch]))
         of_sizes.append([ranked[int(share * len(ranked))] for share in quantiles])
-    return [batch for pair in zip(*of_sizes, strict=True) for batch in pair]
+    chosen = [batch for pair in zip(*of_sizes, strict=True) for batch in pair]
+    longest = np.argsort(-lengths_N, kind="stable")[: max(sizes)]
+    return [longest, *chosen] if prepared.device.type == "cuda" else chosen
 
 
 def _take_steps(begun: BegunTrial, batches: Sequence[NDArray[np.int64]], deadline: _Deadline) -> list[TimedStep]:
@@ -268,6 +257,16 @@ def _forward_seconds(begun: BegunTrial, split: Split, per_token: float, deadline
     began_at = deadline.clock()
     evaluate(begun.trial_model.model, begun.prepared.task, split, begun.prepared.facts.precision)
     return (deadline.clock() - began_at) / int(split.lengths_N.sum())
+
+
+def _filling(begun: BegunTrial) -> tuple[float, float]:
+    """Return the seconds in which frozen blocks were computed for the cache, and those for each token; 0: none were."""
+    filled = [split for split in (begun.prepared.train, begun.prepared.validation) if isinstance(split, FedSplit)]
+    if not filled:
+        return 0.0, 0.0
+    n_tokens = sum(int(split.lengths_N.sum()) for split in filled)
+    seconds = sum((split.entry.seconds_per_row or 0.0) * len(split) for split in filled)
+    return sum(split.entry.seconds_spent for split in filled), seconds / n_tokens
 
 
 def _pause_seconds(begun: BegunTrial) -> float:
