@@ -11,8 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from service.errors import WorkerUnknown
 from service.failpoints import failpoint
@@ -20,54 +19,38 @@ from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
 from service.lifecycle.confirmation.start_run import runs_left, start_run
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.leases.ask_for_checkpoint import ask_for_checkpoint, missing_checkpoint
+from service.lifecycle.leases.assignment_of import assignment_of
 from service.lifecycle.leases.choose_waiting import choose_waiting
-from service.lifecycle.leases.lease_fields import lease_fields
 from service.lifecycle.leases.next_promotion import next_promotion
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.propose_next import Next, next_request, propose_ahead, propose_locked, propose_next
 from service.lifecycle.leases.start_waiting_trial import start_waiting_trial
 from service.lifecycle.leases.work_request import WorkRequest
 from service.lifecycle.pilots.start_pilot import start_pilot
-from service.lifecycle.replays.recorded_run import recorded_run
 from service.lifecycle.replays.start_replay import start_replay
-from service.lifecycle.studies.budgets import seconds_left
 from service.lifecycle.studies.device_budget import seconds_to_reserve
 from service.lifecycle.studies.state_machine import begin_stopping, drop_score, settle
 from service.lifecycle.trials.add_proposed import add_proposed
 from service.lifecycle.trials.fill_in_enqueued import fill_in_enqueued
 from service.search.propose.proposer import Proposer
-from service.search.pruning.rungs import partial_steps, rung_steps, steps_to_evaluate
+from service.search.pruning.rungs import rung_steps
 from service.search.space.params import trial_params
 from service.store import (
     artifacts,
     attempts,
-    confirm_runs,
     leases,
     parquet_heads,
     replays,
-    sent_checkpoints,
     studies,
     trials,
     workers,
 )
-from service.store.leases import Lease
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
 from service.store.work import studies_with_work
 from spezia.common.plural import plural
-from spezia.contract.assignments import (
-    Assignment,
-    ConfirmAssignment,
-    PrepareAssignment,
-    ProbeAssignment,
-    ReplayAssignment,
-    Resume,
-    ScoreAssignment,
-    SentCheckpoint,
-    SmallAssignment,
-    TrialAssignment,
-)
+from spezia.contract.assignments import Assignment
 from spezia.contract.parquet_head import HeadToRead
 from spezia.contract.protocol import HeldCheckpoint
 from spezia.contract.pruners import RungsPruner
@@ -176,7 +159,7 @@ def _hand_out_again(store: Store, study_uuid: str, worker_id: str, slots: int) -
         study = studies.lock_by_uuid(tx, study_uuid)
         if study is None:
             return []
-        again = [_assignment(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id, slots)]
+        again = [assignment_of(tx, study, held) for held in leases.hand_out_again(tx, study_uuid, worker_id, slots)]
         failpoint("dispatch.before_hand_out")
     failpoint("dispatch.after_hand_out")
     return again
@@ -198,7 +181,7 @@ def _grant_replay(store: Store, study_id: int, number: int, asker: WorkRequest) 
         if study is None:
             return None
         granted = start_replay(tx, study, number, asker)
-        return None if granted is None else _assignment(tx, study, granted)
+        return None if granted is None else assignment_of(tx, study, granted)
 
 
 def _keeps_precision(study: StudyRow, asker: WorkRequest) -> bool:
@@ -287,21 +270,21 @@ def _grant_next(
     match step:
         case "prepare":
             n_past = attempts.count(tx, study.uuid, "prepare", 0)
-            return _assignment(tx, study, attempts.begin(tx, study.uuid, "prepare", 0, asker, n_past=n_past))
+            return assignment_of(tx, study, attempts.begin(tx, study.uuid, "prepare", 0, asker, n_past=n_past))
         case "probe":
             n_past = attempts.count(tx, study.uuid, "probe", 0)
-            return _assignment(tx, study, attempts.begin(tx, study.uuid, "probe", 0, asker, n_past=n_past))
+            return assignment_of(tx, study, attempts.begin(tx, study.uuid, "probe", 0, asker, n_past=n_past))
         case "settle":
             settle(tx, study)
             return "again"
         case "pilot":
-            return _assignment(tx, study, start_pilot(tx, study, asker))
+            return assignment_of(tx, study, start_pilot(tx, study, asker))
         case "promotion":
             return _grant_promotion(tx, study, asker)
         case "waiting trial":
             number = choose_waiting(tx, study, asker.held(study.uuid))
             waiting = start_waiting_trial(tx, study, asker, number)
-            return None if waiting is None else _assignment(tx, drop_score(tx, study), waiting)
+            return None if waiting is None else assignment_of(tx, drop_score(tx, study), waiting)
         case "new trial":
             if proposed is None or proposed.number != trials.counts(tx, study).n_total:
                 proposed = propose_locked(tx, proposer, study)
@@ -318,7 +301,7 @@ def _grant_promotion(tx: Transaction, study: StudyRow, asker: WorkRequest) -> As
     promotion = next_promotion(tx, study, asker)
     assert promotion is not None
     granted = start_waiting_trial(tx, study, asker, promotion.number)
-    return None if granted is None else _assignment(tx, drop_score(tx, study), granted)
+    return None if granted is None else assignment_of(tx, drop_score(tx, study), granted)
 
 
 def _grant_proposed(
@@ -339,7 +322,7 @@ def _grant_proposed(
         return None
     trial = add_proposed(tx, study, "RUNNING", proposal, {})
     granted = attempts.begin(tx, study.uuid, "trial", trial.number, asker, n_past=0, reserved_seconds=seconds)
-    return _assignment(tx, drop_score(tx, study), granted)
+    return assignment_of(tx, drop_score(tx, study), granted)
 
 
 def _grant_confirm(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
@@ -349,7 +332,7 @@ def _grant_confirm(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assi
     seconds = seconds_to_reserve(tx, study, trial_params(study.spec, trial.params), n_left=len(left))
     if seconds == 0:
         return None
-    return _assignment(tx, study, start_run(tx, study, left[0], asker, seconds))
+    return assignment_of(tx, study, start_run(tx, study, left[0], asker, seconds))
 
 
 def _grant_score(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assignment | None:
@@ -359,57 +342,4 @@ def _grant_score(tx: Transaction, study: StudyRow, asker: WorkRequest) -> Assign
         settle(tx, studies.change(tx, study, is_scored=True, warnings=[*study.warnings, warning]))
         return None
     n_past = attempts.count(tx, study.uuid, "score", best.number)
-    return _assignment(tx, study, attempts.begin(tx, study.uuid, "score", best.number, asker, n_past=n_past))
-
-
-def _assignment(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
-    tx.caches.leases.put(held.lease_id, study.study_id)
-    tx.after_commit.append(partial(log.debug, "leased", extra=lease_fields(study, held)))
-    common: dict[str, Any] = {
-        "lease_id": held.lease_id,
-        "token": held.token,
-        "expires_at": held.expires_at,
-        "attempt": held.attempt,
-        "study": study.name,
-        "study_id": study.uuid,
-        "spec": study.spec,
-    }
-    if held.kind == "prepare":
-        return PrepareAssignment(**common)
-    assert study.facts is not None
-    if held.kind == "probe":
-        return ProbeAssignment(**common, facts=study.facts)
-    trial = trials.find(tx, study, held.trial_number)
-    assert trial is not None
-    common |= {"number": trial.number, "params": trial_params(study.spec, trial.params), "facts": study.facts}
-    if held.kind == "small":
-        assert study.spec.start_small is not None
-        fraction = study.spec.start_small.fraction
-        return SmallAssignment(**common, fraction=fraction, seconds_left=seconds_left(tx, study, held))
-    if held.kind == "replay":
-        recorded = recorded_run(tx, study, trial)
-        return ReplayAssignment(
-            **common,
-            evaluate_at=recorded.evaluate_at,
-            partial_at=recorded.partial_at,
-            last_step=recorded.last_step,
-        )
-    if held.kind == "score":
-        return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
-    common["seconds_left"] = seconds_left(tx, study, held)
-    evaluate_at = steps_to_evaluate(study.spec, common["params"], study.facts)
-    partial_at = partial_steps(study.spec, common["params"], study.facts)
-    if held.kind == "confirm":
-        _, fresh_seed = confirm_runs.run_of(held.number)
-        whole = None if evaluate_at is None else [step for step in evaluate_at if step not in partial_at]
-        return ConfirmAssignment(**common, evaluate_at=whole, fresh_seed=fresh_seed)
-    return TrialAssignment(**common, evaluate_at=evaluate_at, partial_at=partial_at, resume=_resume(tx, study, held))
-
-
-def _resume(tx: Transaction, study: StudyRow, held: Lease) -> Resume | None:
-    """Return what a trial goes on from, and what is to be fetched for that unless its worker has it."""
-    resume = attempts.resume_of(tx, held)
-    sent = None if resume is None else sent_checkpoints.come_of(tx, study.uuid, held.number, resume.attempt)
-    if resume is None or sent is None or sent.size_bytes is None or sent.sha256 is None:
-        return resume
-    return resume.model_copy(update={"sent": SentCheckpoint(size_bytes=sent.size_bytes, sha256=sent.sha256)})
+    return assignment_of(tx, study, attempts.begin(tx, study.uuid, "score", best.number, asker, n_past=n_past))
