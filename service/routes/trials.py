@@ -48,8 +48,8 @@ _After = Annotated[
 _Order = Annotated[
     TrialOrder,
     Query(
-        description="Order of the list: `number`, `value`, `started_at`, `duration` or `params.NAME`; a minus sign "
-        "turns it round."
+        description="Order of the list: `number`, `state`, `value`, `started_at`, `duration` or `params.NAME`; a minus "
+        "sign turns it round."
     ),
 ]
 _LINKS = {
@@ -70,8 +70,9 @@ def get_trials(
 ) -> TrialList:
     """List trials with params, value, state and last step.
 
-    By `value` (of the first objective, whatever constraints say) the best comes first, by `-number` the newest; names
-    among the params come in the order of their choices. Trials without what is sorted by come last, both ways.
+    By `value` (of the first objective, whatever constraints say) the best comes first, by `-number` the newest, by
+    `state` what runs, then COMPLETE, PRUNED, FAIL and WAITING trials; names among the params come in the order of their
+    choices. Trials without what is sorted by come last, both ways.
     """
     return list_trials(store, name, limit, page_token, state, order_by)
 

@@ -16,11 +16,12 @@ TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 
 TrialOrder = Annotated[
     str,
-    StringConstraints(pattern=r"^-?(number|value|started_at|duration|params\.[^\x00-\x1f]+)$", max_length=210),
+    StringConstraints(pattern=r"^-?(number|state|value|started_at|duration|params\.[^\x00-\x1f]+)$", max_length=210),
 ]
-"""Orders of a list of trials: ``number``, ``value`` (the best first), ``started_at``, ``duration`` from start to end,
-or ``params.NAME``, where names of a categorical range come in the order of its choices. A minus sign turns the order
-round: ``-value`` puts the worst first. Trials without what is sorted by come last, both ways."""
+"""Orders of a list of trials: ``number``, ``state`` (in Optuna's order: RUNNING, COMPLETE, PRUNED, FAIL, WAITING),
+``value`` (the best first), ``started_at``, ``duration`` from start to end, or ``params.NAME``, where names of a
+categorical range come in the order of its choices. A minus sign turns the order round: ``-value`` puts the worst first.
+Trials without what is sorted by come last, both ways."""
 
 
 class EnqueuedTrial(Wire):

@@ -33,7 +33,8 @@ def list_trials(
 ) -> TrialList:
     """Return one page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
-    By value (of the first objective), the best comes first; trials without what is sorted by come last, both ways.
+    By value (of the first objective), the best comes first; by state they come in Optuna's order; trials without what is
+    sorted by come last, both ways.
 
     Args:
         states: States that are listed; empty: all.
@@ -71,6 +72,8 @@ def _places(
 
 
 def _key(by: str, spec: StudySpec) -> Callable[[FrozenTrial], float | None]:
+    if by == "state":
+        return lambda trial: trial.state.value
     if by == "started_at":
         return _started_at
     if by == "duration":

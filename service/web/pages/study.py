@@ -41,6 +41,7 @@ _ORDERS: tuple[tuple[TrialOrder, str], ...] = (
     ("number", "oldest first"),
     ("value", "best first"),
     ("-value", "worst first"),
+    ("state", "running first"),
     ("-duration", "longest first"),
     ("duration", "shortest first"),
 )

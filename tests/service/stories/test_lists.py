@@ -110,6 +110,26 @@ def test_trials_are_listed_both_ways_and_by_several_states(http: TestClient, wor
     assert numbers(state="COMPLETE", order_by="-number") == [4, 2, 1, 0]
 
 
+def test_trials_are_listed_by_state_as_optuna_orders_them(http: TestClient, worker: HandWorker) -> None:
+    pruner = {"name": "median", "options": {"n_startup_trials": 1, "n_warmup_steps": 0}}
+    http.post("/v1/studies", json=spec(n_trials=6, pruner=pruner))
+    worker.prepare()
+    http.post("/v1/studies/feedback/trials", json={"params": {"learning_rate": 1e-4}})
+    worker.fail(worker.take())
+    worker.run_trial(0.5, 0.4)
+    worker.run_trial(0.9, 0.8)
+    worker.run_trial(0.3, 0.2)
+    worker.take()
+    http.post("/v1/studies/feedback/trials", json={"params": {"learning_rate": 1e-3}})
+
+    def trials(field: str, **query: Any) -> list[Any]:
+        return listed(http, "/v1/studies/feedback/trials", "trials", field, **query)
+
+    assert trials("state", order_by="state") == ["RUNNING", "COMPLETE", "COMPLETE", "PRUNED", "FAIL", "WAITING"]
+    assert trials("number", order_by="state") == [4, 1, 3, 2, 0, 5]
+    assert trials("number", order_by="-state") == [5, 0, 2, 1, 3, 4]
+
+
 def test_trials_are_listed_by_duration_start_and_each_param_those_without_last(
     http: TestClient, worker: HandWorker, clock: FakeClock
 ) -> None:

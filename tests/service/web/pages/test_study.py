@@ -48,6 +48,8 @@ def test_table_of_trials_is_filtered_sorted_and_cut_into_pages(http: TestClient,
     second = page(http, unescape(link).split("#")[0])
     assert re.findall(r'name="trials" value="(\d+)"', second) == ["1", "0"]
     assert "First page" in second
+    by_state = page(http, "/studies/feedback?order_by=state")
+    assert re.findall(r'<th scope="col" aria-sort="ascending"><a data-swap href="[^"]*order_by=-state', by_state)
     assert "No trial is FAIL" in section(page(http, "/studies/feedback?state=FAIL"), "trials")
 
 
