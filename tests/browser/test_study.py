@@ -1,5 +1,8 @@
 """The pages of a study and its trials, as people use them: live, by keyboard, narrow, dark, and with hostile texts."""
 
+import re
+from itertools import pairwise
+
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
@@ -180,6 +183,9 @@ def test_a_study_is_cloned_and_its_plots_are_drawn(open_page: OpenPage, served: 
         expect(page.locator("#plot .gtitle")).to_have_css("fill", "rgb(163, 173, 186)")
         page.get_by_role("button", name="Parallel coordinates").click()
         expect(page.locator("#plot .annotation-text").first).to_have_css("fill", "rgb(163, 173, 186)", timeout=60_000)
+        # the best line lies in front, in the lightest blue
+        best = page.locator("#plot .scatterlayer .trace:has(.js-line)").last.locator(".js-line")
+        assert light(best.evaluate("line => getComputedStyle(line).stroke")) > 0.6
         page.get_by_role("button", name="Clone").click()
         page.get_by_label("Name").fill("clone-of-it")
         page.keyboard.press("Enter")
@@ -209,6 +215,61 @@ def test_many_trials_are_quantiles_behind_the_best_and_the_running(
         assert has_stayed(seen.page)
         with seen.page.expect_response(lambda answer: "/curves?" in answer.url and "trials=110" in answer.url):
             seen.page.get_by_role("checkbox", name="Compare trial 110").focus()
+
+
+def light(colour: str) -> float:
+    """Return the lightness of a colour that the browser has written, from 0 to 1."""
+    channels = [int(one) for one in re.findall(r"\d+", colour)[:3]]
+    return (max(channels) + min(channels)) / 510
+
+
+def test_plots_have_the_colours_of_the_page_and_room_for_what_they_say(
+    open_page: OpenPage, served: tuple[str, Settings]
+) -> None:
+    seen = open_page(served[0])
+    seen.go("/")
+    found = seen.page.evaluate(
+        """async (address) => {
+            const { themed, visible } = await import(address);
+            const blues = ["rgb(247,251,255)", "rgb(107.0, 174.0, 214.0)", "rgb(8,48,107)", "#2F3B52"];
+            const line = (color) => ({ mode: "lines", line: { color } });
+            const axes = { yaxis: { title: { text: "loss" } }, yaxis2: {}, yaxis3: {}, yaxis4: {}, yaxis5: {} };
+            ["", 2, 3, 4, 5].forEach((n, place) => (axes[`xaxis${n}`] = { domain: [place / 5, place / 5 + 0.1] }));
+            const at = (isDark, width) => ({ colour: (name) => name, isDark, width });
+            const bars = { data: [{ name: "PRUNED", marker: { color: "orange" } }], layout: {} };
+            const scale = [[0, "rgb(8,48,107)"], [1, "rgb(247,251,255)"]];
+            const points = { data: [{ marker: { color: [1, 2], colorscale: scale } }], layout: axes };
+            const lines = { data: blues.map(line), layout: { xaxis: { ticktext: ["a", "b", "c", "d", "e", "f"] } } };
+            const names = (letter) => ["", 2, 3, 4, 5].map((n) => `${letter}axis${n}`);
+            const domains = ({ layout }, letter) => names(letter).map((name) => layout[name].domain);
+            return {
+                light: blues.map((one) => visible(one, false)), dark: blues.map((one) => visible(one, true)),
+                others: ["Grey", "rgba(1,2,3,0)"].map((one) => visible(one, true)),
+                state: themed(bars, at(true, 900)).data[0].marker.color,
+                scale: themed(points, at(true, 900)).data[0].marker,
+                lines: themed(lines, at(true, 900)).data.map((one) => one.line.color),
+                widths: [900, 300].map((width) => themed(lines, at(true, width)).layout.width),
+                wide: domains(themed(points, at(false, 1200)), "x"),
+                narrow: domains(themed(points, at(false, 300)), "x"),
+                rows: domains(themed(points, at(false, 300)), "y"), given: points.layout.xaxis.domain,
+            };
+        }""",
+        static_url("plot_theme.js"),
+    )
+    lightness = {key: [int(re.findall(r"(\d+)%", one)[1]) for one in found[key]] for key in ("light", "dark")}
+    assert lightness["light"] == [85, 57, 26, 28], "as Optuna has them, but for what would vanish on white"
+    assert lightness["dark"] == [36, 55, 78, 76], "turned round, and nothing vanishes"
+    assert found["others"] == ["Grey", "rgba(1,2,3,0)"]
+    assert found["state"] == "--state-pruned"
+    assert found["scale"]["color"] == [1, 2]
+    assert [one for _, one in found["scale"]["colorscale"]] == [found["dark"][2], found["dark"][0]]
+    assert found["lines"] == found["dark"]
+    assert found["widths"][0] == 900
+    assert found["widths"][1] > 600, "axes of parallel coordinates keep their distance; the plot is scrolled"
+    assert [left for left, _ in found["wide"]] == sorted({left for left, _ in found["wide"]})
+    assert found["narrow"] == [[0, 1]] * 5
+    assert all(above[0] > below[1] for above, below in pairwise(found["rows"]))
+    assert found["given"] == [0, 0.1], "a figure is left as it came"
 
 
 def test_curves_are_chosen_aligned_and_cut_as_they_should_be(open_page: OpenPage, served: tuple[str, Settings]) -> None:

@@ -1,6 +1,7 @@
 // Optuna's plots, drawn by plotly.js, which is loaded when the first of them is opened: it is large.
 
 import { request } from "./api.js";
+import { themed } from "./plot_theme.js";
 
 let loading = null;
 
@@ -37,31 +38,21 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function themed(layout) {
-  const colours = {
-    paper_bgcolor: colour("--surface"),
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { ...layout.font, color: colour("--chart-text"), family: "system-ui, sans-serif" },
-    hoverlabel: { font: { family: "system-ui, sans-serif" } },
-  };
-  const axes = {};
-  for (const name of ["xaxis", "yaxis", ...Object.keys(layout).filter((one) => /^[xy]axis\d*$/.test(one))]) {
-    axes[name] = { ...layout[name], gridcolor: colour("--chart-grid"), zerolinecolor: colour("--chart-grid"), automargin: true };
-  }
-  // parallel coordinates write the values beside their axes as annotations, in a grey that is meant for white paper
-  const annotations = (layout.annotations ?? []).map((one) => ({ ...one, font: { ...one.font, color: colour("--chart-text") } }));
-  return { ...layout, ...colours, ...axes, annotations, autosize: true, margin: { l: 56, r: 24, t: 48, b: 48 } };
-}
-
 let shown = null;
+let drawnWidth = 0;
 
 function draw() {
-  const { data, layout } = shown;
   const place = document.getElementById("plot");
-  return window.Plotly.react(place, data, themed(layout), { displayModeBar: false, responsive: true });
+  drawnWidth = place.clientWidth;
+  const { data, layout } = themed(shown, { colour, isDark: dark.matches, width: drawnWidth });
+  return window.Plotly.react(place, data, layout, { displayModeBar: false });
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && draw());
+const dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", () => shown && draw());
+new ResizeObserver(([{ target }]) => shown && target.clientWidth && target.clientWidth !== drawnWidth && draw()).observe(
+  document.getElementById("plot"),
+);
 
 // Draws the plot of this kind below its buttons; the one that is shown already is closed.
 export async function showPlot(api, kind, button) {

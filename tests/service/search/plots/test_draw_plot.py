@@ -156,6 +156,38 @@ def test_a_title_says_that_not_all_trials_are_drawn() -> None:
     assert title.endswith("(2,000 of 2,500 trials)")
 
 
+def values_with(*far: float) -> list[float]:
+    return [0.5 + number * 7 % 40 / 100 for number in range(40)] + list(far)
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("kind", ["history", "slice"])
+def test_axes_end_where_few_values_are_far_worse_and_the_title_says_so(kind: PlotKind, direction: str) -> None:
+    sign = 1 if direction == "minimize" else -1
+    spec = script("loss", objective={"metric": "loss", "direction": direction})
+    trials = [trial(number, sign * value) for number, value in enumerate(values_with(9.0, 80.0))]
+    layout = parsed(draw_plot(spec, trials, kind, 0))["layout"]
+    axes = [axis["range"] for name, axis in layout.items() if name.startswith("yaxis")]
+    assert axes
+    for low, high in axes:
+        worst, best = (high, low) if sign == 1 else (-low, -high)
+        assert best < 0.5
+        assert 0.9 < worst < 2.0
+    assert layout["title"]["text"].endswith("(2 far worse not shown)")
+    layout = parsed(draw_plot(spec, trials[:40], kind, 0))["layout"]
+    assert all("range" not in axis for name, axis in layout.items() if name.startswith("yaxis"))
+    assert "not shown" not in layout["title"]["text"]
+
+
+def test_lines_of_far_worse_trials_are_left_out_and_the_best_lie_in_front() -> None:
+    trials = [trial(number, value) for number, value in enumerate(values_with(9.0, float("inf")))]
+    figure = parsed(draw_plot(script("loss"), trials, "parallel-coordinates", 0))
+    lines = [line for line in figure["data"] if line["mode"] == "lines"]
+    shown = [float(line["customdata"][0][1]) for line in lines]
+    assert shown == pytest.approx(sorted(values_with(), reverse=True))
+    assert figure["layout"]["title"]["text"].endswith("(40 of 42 trials, 1 far worse not shown)")
+
+
 def test_history_shows_each_trial_with_its_own_value_where_numbers_are_left_out() -> None:
     numbers = [0, 2, 3, 7]
     trials = [trial(number, 10.0 - number) for number in numbers]
