@@ -28,7 +28,9 @@ from tests.browser.conftest import SHOTS, OpenPage, Watched
 from tests.browser.test_new_study import drop
 
 FEEDBACK = Path(__file__).parents[2] / "examples" / "feedback"
-WIDTH, MOST_HEIGHT = 1200, 1560
+WIDTH, LEAST_HEIGHT, MOST_HEIGHT = 1200, 420, 1560
+BELOW = 6
+"""Pixels below the last part of a picture: less than there are between two parts."""
 COLOURS = 256
 PATIENCE_SECONDS = 900
 
@@ -133,15 +135,29 @@ def _shot(page: Page) -> bytes:
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": WIDTH, "height": 900})
     page.evaluate("scrollTo(0, 0)")
-    height: int = page.evaluate("document.querySelector('main').getBoundingClientRect().bottom")
-    page.set_viewport_size({"width": WIDTH, "height": min(max(int(height), 420), MOST_HEIGHT)})
+    page.set_viewport_size({"width": WIDTH, "height": _height(page)})
     page.wait_for_timeout(500)  # charts are drawn again
     return page.screenshot()
 
 
+def _height(page: Page) -> int:
+    """Height at which the picture ends with the page, or else below the last card or row that it has room for whole."""
+    ends: dict[str, list[float]] = page.evaluate(
+        """() => {
+            const end = (one) => one.getBoundingClientRect().bottom;
+            const ends = (what) => [...document.querySelectorAll(what)].map(end);
+            return { page: ends("main"), cards: ends("main .card"), rows: ends("main tr, main .opblock") };
+        }"""
+    )
+    if ends["page"][0] <= MOST_HEIGHT:
+        return max(int(ends["page"][0]), LEAST_HEIGHT)
+    whole = {part: max((end for end in ends[part] if end < MOST_HEIGHT), default=0.0) for part in ("cards", "rows")}
+    return int(whole["cards"] if whole["cards"] > MOST_HEIGHT / 2 else whole["rows"]) + BELOW
+
+
 def _write_small(picture: bytes, file: Path) -> None:
-    """Write a PNG of few colours, which is what a page has: a quarter of the size."""
+    """Write a PNG of few colours, which is what a page has: a third of the size, and large areas stay as they are."""
     with Image.open(BytesIO(picture)) as whole:
-        whole.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        whole.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
             file, optimize=True
         )
