@@ -1,5 +1,6 @@
 """The description of the API, as `/docs` and `/openapi.json` give it: every error is a problem document."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,7 @@ def describe(app: FastAPI) -> None:
             for method, path, operation in _operations(schema):
                 _protect(operation, sorted(needed_scopes(method.upper(), path)))
                 _correct(operation)
+                operation["summary"] = _summary(operation["description"])
             schema["components"]["securitySchemes"] = {"key": _KEY}
             for name in _FASTAPIS_OWN:
                 schema["components"]["schemas"].pop(name, None)
@@ -68,6 +70,11 @@ def _protect(operation: dict[str, Any], scopes: list[str]) -> None:
         answers = {str(code): {"description": one["description"]} for code, one in _WITH_A_KEY.items()}
         answers["429"]["headers"] = _RETRY_AFTER
         operation["responses"] |= answers
+
+
+def _summary(description: str) -> str:
+    """What a call does, in few words, as lists of calls show it: its first sentence up to a colon or a semicolon."""
+    return re.split(r"[.:;](?:\s|$)", " ".join(description.split()), maxsplit=1)[0].replace("`", "")
 
 
 def _correct(operation: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from service.errors import (
 from service.lifecycle.models.find_files import find_artifact, list_artifacts
 from service.lifecycle.trials.cancel_trial import cancel_trial
 from service.lifecycle.trials.enqueue_trial import enqueue_trial
+from service.lifecycle.trials.list_evaluations import list_evaluations
 from service.lifecycle.trials.list_trials import list_trials
 from service.lifecycle.trials.replay_trial import replay_trial, show_replay
 from service.lifecycle.trials.retry_trial import retry_trial
@@ -34,7 +35,7 @@ from service.routes.strict_json import StrictRoute
 from service.store.store import Store
 from spezia.contract.model_files import ArtifactList
 from spezia.contract.replay import Replay
-from spezia.contract.trial import EnqueuedTrial, TrialDetail, TrialList, TrialOrder, TrialState
+from spezia.contract.trial import EnqueuedTrial, EvaluationList, TrialDetail, TrialList, TrialOrder, TrialState
 
 router = APIRouter(prefix="/v1/studies/{name}/trials", tags=["trials"], route_class=StrictRoute)
 
@@ -101,8 +102,23 @@ def post_trial(
 
 @router.get("/{number}", responses=problems(StudyNotFound, TrialNotFound))
 def get_trial(name: StudyName, number: Number, store: StoreDep) -> TrialDetail:
-    """Describe one trial with every evaluation, why it was pruned or failed, and its attempts."""
+    """Describe one trial with its evaluations, why it was pruned or failed, and its attempts.
+
+    Of more than 1,000 evaluations 1,000 are shown that are evenly spread, with the first and the last, and the best
+    one; `…/evaluations` lists all.
+    """
     return show_trial(store, name, number)
+
+
+@router.get("/{number}/evaluations", responses=problems(StudyNotFound, TrialNotFound, Invalid))
+def get_evaluations(
+    name: StudyName, number: Number, store: StoreDep, limit: Limit = 100, page_token: PageToken = None
+) -> EvaluationList:
+    """List every evaluation of a trial's last attempt, in order.
+
+    Later pages go on with the attempt of the first page, even if another one has begun since.
+    """
+    return list_evaluations(store, name, number, limit, page_token)
 
 
 @router.post(

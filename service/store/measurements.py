@@ -1,6 +1,6 @@
 """All statements on `measurement`: every evaluation that was accepted, with the answer it was given."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from service.store.sql.statements import Call, Row, Statement, as_it_is
 from service.store.sql.tables import PRUNING, lease, measurement, study_spec
 from service.store.transaction import Transaction
 from spezia.contract.protocol import Report
+from spezia.contract.tasks import Direction
 
 _HELD = and_(
     measurement.c.study_uuid == lease.c.study_uuid,
@@ -116,6 +117,33 @@ def was_pruned(held: Lease) -> Call[bool]:
 def of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> list[Row]:
     """Return the evaluations of one attempt in the order of their steps."""
     return tx.ask(_OF_ATTEMPT.rows(of_study=study_uuid, of_number=number, of_attempt=attempt))
+
+
+def steps_of_attempt(tx: Transaction, study_uuid: str, number: int, attempt: int) -> Sequence[int]:
+    """Return the steps at which one attempt was evaluated, in order."""
+    wanted = select(measurement.c.step).where(*_in_attempt(study_uuid, number, attempt)).order_by(measurement.c.step)
+    return tx.connection.execute(wanted).scalars().all()
+
+
+def best_step_of_attempt(
+    tx: Transaction, study_uuid: str, number: int, attempt: int, direction: Direction
+) -> int | None:
+    """Return the step of an attempt's best evaluation of all validation rows, the first of equals, if it has one."""
+    best_first = measurement.c.value if direction == "minimize" else measurement.c.value.desc()
+    wanted = select(measurement.c.step).where(*_in_attempt(study_uuid, number, attempt), ~measurement.c.partial)
+    return tx.connection.execute(wanted.order_by(best_first, measurement.c.step).limit(1)).scalar()
+
+
+def at_steps(tx: Transaction, study_uuid: str, number: int, attempt: int, steps: Collection[int]) -> list[Row]:
+    """Return the evaluations of one attempt at up to some thousand steps, in order."""
+    wanted = select(measurement).where(*_in_attempt(study_uuid, number, attempt), measurement.c.step.in_(steps))
+    return list(tx.connection.execute(wanted.order_by(measurement.c.step)))
+
+
+def behind_step(tx: Transaction, study_uuid: str, number: int, attempt: int, step: int, limit: int) -> list[Row]:
+    """Return the next ``limit`` evaluations of one attempt behind a step, in order."""
+    wanted = select(measurement).where(*_in_attempt(study_uuid, number, attempt), measurement.c.step > step)
+    return list(tx.connection.execute(wanted.order_by(measurement.c.step).limit(limit)))
 
 
 def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row]:
@@ -212,6 +240,10 @@ def _answers(rows: list[Row]) -> list[Answer]:
 
 def _attempt_of(held: Lease) -> dict[str, Any]:
     return {"of_study": held.study_uuid, "of_number": held.number, "of_attempt": held.attempt}
+
+
+def _in_attempt(study_uuid: str, number: int, attempt: int) -> tuple[Any, ...]:
+    return *_of_trial(study_uuid, number), measurement.c.attempt == attempt
 
 
 def _of_trial(study_uuid: str, number: int) -> tuple[Any, ...]:

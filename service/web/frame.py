@@ -67,7 +67,7 @@ class Page:
     def sections(self) -> list[tuple[str, str]]:
         """Paths and titles of the pages beside that of studies which this person may open."""
         for_admins = [("/webhooks", "Webhooks"), ("/keys", "Keys")]
-        return [("/workers", "Workers"), *(for_admins if self.is_admin else [])]
+        return [("/workers", "Workers"), *(for_admins if self.is_admin else []), ("/docs", "API")]
 
     @property
     def user(self) -> str | None:

@@ -38,7 +38,16 @@ from spezia.contract.replay import Comparison, Replay
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import Params, StudyChange, StudySpec
 from spezia.contract.tasks import Task
-from spezia.contract.trial import EnqueuedTrial, Trial, TrialDetail, TrialList, TrialOrder, TrialState
+from spezia.contract.trial import (
+    EnqueuedTrial,
+    Evaluation,
+    EvaluationList,
+    Trial,
+    TrialDetail,
+    TrialList,
+    TrialOrder,
+    TrialState,
+)
 from spezia.contract.validation import Validation
 from spezia.contract.workers import Worker, WorkerList
 
@@ -164,8 +173,19 @@ class Calls:
                 return
 
     def get_trial(self, name: str, number: int) -> TrialDetail:
-        """Return one trial with all its evaluations and attempts."""
+        """Return one trial with its attempts and evaluations; of more than 1,000 evaluations it has 1,000."""
         return self._get(TrialDetail, f"{_study(name)}/trials/{number}")
+
+    def list_evaluations(self, name: str, number: int) -> Iterator[Evaluation]:
+        """Yield all evaluations of a trial's last attempt, fetching page after page."""
+        token: str | None = None
+        while True:
+            path = f"{_study(name)}/trials/{number}/evaluations"
+            page = self._get(EvaluationList, path, page_token=token, limit=_PAGE)
+            yield from page.evaluations
+            token = page.next_page_token
+            if token is None:
+                return
 
     def best(self, name: str) -> BestTrial | ParetoFront:
         """Return the best trial so far, or the Pareto front where a study has several objectives.

@@ -55,8 +55,12 @@ def test_every_error_is_declared_as_a_problem(schema: dict[str, Any]) -> None:
         assert {"400", "422", "500", "503"} <= operation["responses"].keys(), name
 
 
-def test_every_call_says_what_it_does(schema: dict[str, Any]) -> None:
+def test_every_call_says_what_it_does_and_in_short_in_a_list(schema: dict[str, Any]) -> None:
     assert [name for name, operation in operations(schema) if not operation.get("description")] == []
+    for name, operation in operations(schema):
+        assert " ".join(operation["description"].split()).replace("`", "").startswith(operation["summary"]), name
+        assert 10 <= len(operation["summary"]) <= 120, name
+    assert schema["paths"]["/v1/studies/{name}"]["get"]["summary"] == "Describe one study"
 
 
 def test_every_schema_and_every_field_is_explained_in_a_sentence(schema: dict[str, Any]) -> None:

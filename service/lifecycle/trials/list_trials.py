@@ -33,8 +33,8 @@ def list_trials(
 ) -> TrialList:
     """Return one page of trials: those that sort behind the last one of the page before, wherever that one is now.
 
-    By value (of the first objective), the best comes first; by state they come in Optuna's order; trials without what is
-    sorted by come last, both ways.
+    By value (of the first objective), the best comes first; by state trials come in Optuna's order. Those without what
+    is sorted by come last, both ways.
 
     Args:
         states: States that are listed; empty: all.

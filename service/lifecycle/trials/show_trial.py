@@ -5,11 +5,13 @@ from typing import Any
 from service.lifecycle.studies.advise import Adviser
 from service.lifecycle.trials.describe_trial import describe_trial
 from service.lifecycle.trials.find_trial import find_trial
+from service.search.results.evenly_spread import evenly_spread
 from service.search.results.explain import explain
 from service.search.results.learning_curve import best_point, generalization_gap, points
 from service.search.space.params import trial_params
 from service.store import attempts, decisions, measurements, studies, trial_logs, trials
 from service.store.store import Store
+from spezia.contract.curves import MAX_POINTS
 from spezia.contract.trial import Attempt, Evaluation, PruneDecision, TrialDetail
 
 LOG_TAIL_LINES = 20
@@ -17,7 +19,7 @@ LOG_TAIL_LINES = 20
 
 
 def show_trial(store: Store, name: str, number: int) -> TrialDetail:
-    """Describe one trial with every evaluation, every attempt and why it failed.
+    """Describe one trial with its evaluations, as many of them as a curve shows, every attempt and why it failed.
 
     Raises:
         StudyNotFound: There is no such study.
@@ -28,7 +30,10 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
         trial = find_trial(tx, study, number)
         decided = decisions.of_trial(tx, study.uuid, number)
         past = attempts.history(tx, study.uuid, "trial", number)
-        evaluations = measurements.of_attempt(tx, study.uuid, number, past[-1].attempt if past else 0)
+        of_attempt = study.uuid, number, past[-1].attempt if past else 0
+        shown = set(evenly_spread(measurements.steps_of_attempt(tx, *of_attempt), MAX_POINTS))
+        best_step = measurements.best_step_of_attempt(tx, *of_attempt, study.spec.direction)
+        evaluations = measurements.at_steps(tx, *of_attempt, shown | ({best_step} if best_step else set()))
         log = trial_logs.last(tx, study.uuid, number, LOG_TAIL_LINES) if trials.failure_of(trial) else []
     summary = describe_trial(study, trial, evaluations[-1] if evaluations else None)
     curve = points(evaluations)
@@ -37,7 +42,7 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
     advised = Adviser(study.spec).on_trial(findings) if findings else []
     return TrialDetail(
         **summary.__dict__,
-        intermediate_values=[_evaluation(row) for row in evaluations],
+        intermediate_values=[describe_evaluation(row) for row in evaluations],
         attempts=[_attempt(row) for row in past],
         decisions=[describe_decision(row) for row in decided],
         best_step=best.step if best else None,
@@ -48,7 +53,8 @@ def show_trial(store: Store, name: str, number: int) -> TrialDetail:
     )
 
 
-def _evaluation(row: Any) -> Evaluation:
+def describe_evaluation(row: Any) -> Evaluation:
+    """Describe a row of `measurement` as people see it."""
     return Evaluation(
         step=row.step,
         epoch=row.epoch,

@@ -15,6 +15,7 @@ from service.routes.parameters import Number, StudyName
 from service.store.store import Store
 from service.web.frame import PageDep
 from spezia.contract.best_trial import BestTrial, ParetoFront
+from spezia.contract.curves import MAX_POINTS
 from spezia.contract.objectives import CACHED_ROWS
 from spezia.contract.replay import Replay
 from spezia.contract.study_spec import Params
@@ -35,6 +36,7 @@ def get_trial_page(name: StudyName, number: Number, parts: PartsDep, page: PageD
         study=study,
         trial=trial,
         metrics=_metrics(study.spec.metric, trial),
+        is_thinned=MAX_POINTS <= len(trial.intermediate_values) < trial.step,
         columns=columns,
         param_names=[one for one in study.spec.search_space if one in trial.params or _has(columns, one)],
         replay=_replay(store, name, number),

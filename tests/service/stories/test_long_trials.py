@@ -16,6 +16,8 @@ from sqlalchemy import Engine, event
 from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
+from service.lifecycle.page_token import write_token
+from service.lifecycle.trials import show_trial
 from service.search.propose.proposer import Proposer
 from service.search.pruning import should_prune
 from service.store import studies, trials
@@ -145,6 +147,48 @@ def test_a_long_trial_goes_on_with_all_its_evaluations(
     with Store(engine, clock).reading() as tx:
         [others] = tx.trials.shared(tx.trials.get_study_id_from_name("long"))
     assert mine.intermediate_values == others.intermediate_values == {step: 1 / step for step in range(1, 221)}
+
+
+def test_a_long_trial_is_shown_in_part_and_listed_whole(
+    http: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(show_trial, "MAX_POINTS", 10)
+    held = long_trial(http, store, "long", 60, n_trials=1)
+    report(store, [Report(**evaluation(held, step, 0.001 if step == 63 else 0.5)) for step in range(61, 71)])
+    shown = http.get("/v1/studies/long/trials/0").json()
+    steps = [one["step"] for one in shown["intermediate_values"]]
+    assert (len(steps), steps[0], steps[-1], shown["step"]) == (11, 1, 70, 70)
+    assert steps == sorted(steps)
+    assert shown["best_step"] == 63
+    assert 63 in steps
+
+    listed, token = [], None
+    while True:
+        query = {"limit": 30} | ({"page_token": token} if token else {})
+        page = http.get("/v1/studies/long/trials/0/evaluations", params=query).json()
+        listed += page["evaluations"]
+        token = page["next_page_token"]
+        if token is None:
+            break
+    assert [one["step"] for one in listed] == list(range(1, 71))
+    assert [one for one in listed if one["step"] in steps] == shown["intermediate_values"]
+
+
+def test_pages_of_evaluations_stay_with_the_attempt_of_the_first(http: TestClient, store: Store) -> None:
+    held = long_trial(http, store, "long", 4, n_trials=1)
+    path = "/v1/studies/long/trials/0/evaluations"
+    first = http.get(path, params={"limit": 2}).json()
+    worker = HandWorker(http)
+    worker.release(held)
+    again = worker.take()
+    worker.report(again, 1, 0.7)
+    rest = http.get(path, params={"page_token": first["next_page_token"]}).json()
+    assert [one["value"] for one in first["evaluations"] + rest["evaluations"]] == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert [one["value"] for one in http.get(path).json()["evaluations"]] == [0.7]
+    assert http.get("/v1/studies/long/trials/1/evaluations").status_code == 404
+    for attempt in ("-1", "2147483648", "x"):
+        answer = http.get(path, params={"page_token": write_token("step", attempt, 0)})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "page_token")
 
 
 @pytest.mark.parametrize("foreign", [float("nan"), 0.001])
