@@ -19,13 +19,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from load_readers import Readers
-from load_worker import Account, SimulatedWorker, call
-
+from benchmarks.load_readers import Readers
+from benchmarks.load_worker import Account, SimulatedWorker, call
 from service.lifecycle.model_folders import remove_unused_folders
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
@@ -76,7 +76,7 @@ def database_of(kind: str, folder: Path) -> Iterator[str]:
 def measure(options: argparse.Namespace, url: str, folder: Path) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         services = [stack.enter_context(service(folder, n, url)) for n in range(options.services)]
-        create(services[0][0], options)
+        call(services[0][0], "POST", "/v1/studies", study_spec(NAME, options.sampler, options.trials, options.workers))
         account = Account(options.trials, [pid for _, pid in services])
         workers = [
             SimulatedWorker(services[n % len(services)][0], NAME, options.reports, account)
@@ -101,15 +101,21 @@ def measure(options: argparse.Namespace, url: str, folder: Path) -> dict[str, An
 
 
 @contextlib.contextmanager
-def service(folder: Path, number: int, url: str) -> Iterator[tuple[int, int]]:
-    """Run `spezia serve`; its port and its pid. All services share one folder of files."""
+def service(
+    folder: Path, number: int, url: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[int, int]]:
+    """Run `spezia serve`; its port and its pid. All services share one folder of files.
+
+    Args:
+        more: Further variables of its environment.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     command = [sys.executable, "-m", "spezia.cli", "serve", "--workers", "0", "--port", str(port)]
     home = folder / f"home-{number}"
     settings = {"SPEZIA_HOME": str(home), "SPEZIA_DATABASE_URL": url, "SPEZIA_FILES_DIR": str(folder)}
     with (folder / f"service-{number}.log").open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ | settings, stderr=log)
+        process = subprocess.Popen(command, env=os.environ | settings | more, stderr=log)
     try:
         wait_until_ready(port, process)
         yield port, process.pid
@@ -129,21 +135,24 @@ def wait_until_ready(port: int, process: "subprocess.Popen[bytes]") -> None:
     sys.exit(f"the service ended with {process.returncode}")
 
 
-def create(port: int, options: argparse.Namespace) -> None:
-    spec = {
-        "name": NAME,
+def study_spec(name: str, sampler: str, n_trials: int, n_startup_trials: int) -> dict[str, Any]:
+    """Return a study whose pruner decides at each report and prunes nearly nothing, so that trials have all theirs.
+
+    Args:
+        n_startup_trials: Complete trials before it prunes: after few, all of them might be good, and whatever is worse
+            would be pruned until the end.
+    """
+    return {
+        "name": name,
         "task": "text-classification",
         "model": {"name": "some/model"},
         "data": {"train": "train.csv"},
         "search_space": SPACE,
-        "sampler": {"name": options.sampler},
-        # decides at each report and prunes nearly nothing, so that each trial has all its reports: after fewer complete
-        # trials, some of them might all be good, and whatever is worse would be pruned until the end
-        "pruner": {"name": "percentile", "options": {"percentile": 100.0, "n_startup_trials": options.workers}},
-        "n_trials": options.trials,
+        "sampler": {"name": sampler},
+        "pruner": {"name": "percentile", "options": {"percentile": 100.0, "n_startup_trials": n_startup_trials}},
+        "n_trials": n_trials,
         "baseline": False,
     }
-    call(port, "POST", "/v1/studies", spec)
 
 
 def broken(url: str, artifacts: Path) -> list[str]:

@@ -31,6 +31,11 @@ class WorkSignal:
         self._waiting: dict[_Waiter, None] = {}
         """Those that wait, the longest first."""
 
+    @property
+    def n_waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
     def mark(self) -> int:
         """Return how much has been said so far; asked before a look, so that nothing said meanwhile is missed."""
         return self._n_words

@@ -6,7 +6,6 @@ from typing import Annotated
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.dependencies import AdmitAgain, AdmitAgainDep, PartsDep, StoreDep
 from service.errors import Forbidden, StudyNotFound, Unauthorized
@@ -19,8 +18,9 @@ from service.lifecycle.studies.follow_events import (
     follow_all_events,
     follow_events,
 )
+from service.routes.event_stream import EVENT_STREAM, EventStream, event_stream
 from service.routes.parameters import StudyName
-from service.routes.responses import problems
+from service.routes.responses import Responses, problems
 
 router = APIRouter(prefix="/v1", tags=["studies"])
 
@@ -37,13 +37,16 @@ def _followed(name: StudyName, store: StoreDep) -> str:
     return find_followed(store, name)
 
 
-@router.get("/studies/{name}/events", response_class=EventSourceResponse, responses=problems(StudyNotFound))
+_ANSWERS: Responses = {200: {"content": EVENT_STREAM}}
+
+
+@router.get("/studies/{name}/events", response_class=EventStream, responses=_ANSWERS | problems(StudyNotFound))
 async def get_events(
     study_uuid: Annotated[str, Depends(_followed)],
     parts: PartsDep,
     admit_again: AdmitAgainDep,
     last_event_id: Annotated[int, Header(ge=0, lt=2**63, description="The last id seen; absent: from the start.")] = 0,
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Follow everything that happens in a study, from its start and then live: `study`, `trial`, `value` and `replay`
     events.
 
@@ -60,8 +63,7 @@ async def get_events(
     def look(after: int) -> tuple[list[Happened], bool, int]:
         return follow_events(parts.store, study_uuid, after)
 
-    async for event in _stream(parts.looks, study_uuid, look, last_event_id, admit_again):
-        yield event
+    return event_stream(_pages(parts.looks, study_uuid, look, last_event_id, admit_again))
 
 
 def _begin(
@@ -73,10 +75,10 @@ def _begin(
     return find_beginning(store, last_event_id)
 
 
-@router.get("/events", response_class=EventSourceResponse)
+@router.get("/events", response_class=EventStream, responses=_ANSWERS)
 async def get_all_events(
     begin: Annotated[int, Depends(_begin)], parts: PartsDep, admit_again: AdmitAgainDep
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Follow everything that happens in all of one's own studies, from now on and live.
 
     The first event is `ready`: what happens from then on is told, so read the state of things after it. `data` of all
@@ -88,15 +90,19 @@ async def get_all_events(
     def look(after: int) -> tuple[list[Happened], bool, int]:
         return follow_all_events(parts.store, after)
 
-    yield ServerSentEvent(event="ready", id=str(begin), data={})
-    async for event in _stream(parts.looks, _ALL, look, begin, admit_again):
-        yield event
+    async def pages() -> AsyncIterator[list[Happened]]:
+        yield [Happened(sequence=begin, kind="ready", payload={})]
+        async for page in _pages(parts.looks, _ALL, look, begin, admit_again):
+            yield page
+
+    return event_stream(pages())
 
 
-async def _stream(
+async def _pages(
     looks: SharedLooks, followed: str, look: _Look, after: int, admit_again: AdmitAgain
-) -> AsyncIterator[ServerSentEvent]:
-    """Yield the events behind number ``after``, until all is over or the key is good no more.
+) -> AsyncIterator[list[Happened]]:
+    """Yield the events behind number ``after`` a page at a time, until all is over or the key is good no more; an empty
+    page each time that there are none.
 
     Args:
         followed: What is followed, by the name under which its readers share their looks.
@@ -108,8 +114,7 @@ async def _stream(
         if has_more or looks.is_due(followed, after):
             happened, is_over, last = await run_sync(look, after)
             looks.found(followed, last, is_over=is_over)
-        for one in happened:
-            yield ServerSentEvent(event=one.kind, id=str(one.sequence), data=one.payload)
+        yield happened
         after = max(after, last)
         has_more = bool(happened)
         if not has_more and not is_over:

@@ -84,6 +84,9 @@ def _correct(operation: dict[str, Any]) -> None:
             answer["content"] = {MEDIA_TYPE: _PROBLEM}
         if status == "503":
             answer["headers"] = _RETRY_AFTER
+        for content in answer.get("content", {}).values():
+            if "itemSchema" in content:
+                content.pop("schema", None)  # a stream is described by its items, and FastAPI calls it a text besides
     if "requestBody" in operation:
         responses["408"] = {"description": "`too-slow`", "content": {MEDIA_TYPE: _PROBLEM}}
         responses["413"] = {"description": "`too-large`", "content": {MEDIA_TYPE: _PROBLEM}}

@@ -10,6 +10,10 @@ POLL_SECONDS = 5.0
 """How often a waiting dispatch looks without having been woken: words between services may be lost, and the time of a
 study runs out without a word."""
 
+LOOKS_PER_SECOND = 10.0
+"""How often all that wait look together, at most, without having been woken: the more there are, the more rarely each
+does, for what one finds it says to the others. A thousand workers would else look two hundred times a second."""
+
 Look = Callable[[bool], Awaitable[Found]]
 """Looks once; told whether this is the first look of the request."""
 
@@ -30,7 +34,8 @@ async def wait_for_work(
     mark = work.mark()
     found = await look(True)
     while not found.has_work and (left := until - timer()) > 0:
-        is_woken = await work.wait(mark, min(POLL_SECONDS, left))
+        patience = max(POLL_SECONDS, work.n_waiting / LOOKS_PER_SECOND)
+        is_woken = await work.wait(mark, min(patience, left))
         is_left = True
         try:
             if await is_gone():
@@ -41,4 +46,6 @@ async def wait_for_work(
         finally:
             if is_woken and is_left:
                 work.pass_on()
+            elif found.has_work:
+                work.notify()  # the word was lost, or time alone has made it: there may be more
     return found

@@ -20,12 +20,17 @@ class FakeSignal:
         self.time = 0.0
         self.wakes_at = list(wakes_at)
         self.n_passed_on = 0
+        self.n_said = 0
+        self.n_waiting = 1
 
     def mark(self) -> int:
         return 0
 
     def pass_on(self) -> None:
         self.n_passed_on += 1
+
+    def notify(self) -> None:
+        self.n_said += 1
 
     async def wait(self, _mark: int, seconds: float) -> bool:
         if self.wakes_at and self.wakes_at[0] <= self.time + seconds:
@@ -80,10 +85,24 @@ def test_a_word_is_passed_on_unless_there_was_nothing(found: Found | Exception, 
     assert signal.n_passed_on == n_passed_on
 
 
-def test_a_look_that_nobody_asked_for_passes_no_word_on() -> None:
+def test_what_is_found_without_a_word_is_said_to_the_others() -> None:
     signal = FakeSignal()
-    run(signal, [NOTHING, WORK])
-    assert signal.n_passed_on == 0
+    assert run(signal, [NOTHING, WORK]) == (WORK, [(0.0, True), (5.0, False)])
+    assert (signal.n_passed_on, signal.n_said) == (0, 1)
+
+
+@pytest.mark.parametrize("looks", [[NOTHING], [WORK]])
+def test_nothing_is_said_where_nothing_waits_for_others(looks: list[Found | Exception]) -> None:
+    signal = FakeSignal()
+    run(signal, looks)
+    assert (signal.n_passed_on, signal.n_said) == (0, 0)
+
+
+@pytest.mark.parametrize(("n_waiting", "times"), [(50, [0.0, 5.0, 10.0, 12.0]), (90, [0.0, 9.0, 12.0]), (999, [0, 12])])
+def test_the_more_wait_the_more_rarely_each_looks_without_a_word(n_waiting: int, times: list[float]) -> None:
+    signal = FakeSignal()
+    signal.n_waiting = n_waiting
+    assert [time for time, _ in run(signal, [NOTHING])[1]] == times
 
 
 def test_who_is_gone_gets_no_work_and_passes_the_word_on() -> None:

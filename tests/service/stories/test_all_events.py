@@ -21,8 +21,7 @@ from service.store.transaction import Viewer
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.keyed import client_of
-
-Told = tuple[str | None, dict[str, Any]]
+from tests.service.told_events import told_by
 
 
 @pytest.fixture
@@ -43,19 +42,17 @@ def told(store: Store, after: int) -> list[tuple[str, str]]:
 
 def listen(
     app: FastAPI, begin: int, acts: list[Callable[[], Any]], admit_again: Callable[[], Any] = let_in
-) -> list[Told]:
+) -> list[tuple[str, dict[str, Any]]]:
     """The first events of a stream, an act after each."""
-    heard: list[Told] = []
+    heard: list[tuple[str, dict[str, Any]]] = []
 
     async def read() -> None:
         with anyio.fail_after(60):
-            stream = get_all_events(begin, app.state.parts, admit_again)
-            async for one in stream:
-                heard.append((one.event, one.data))
+            async for _, kind, data in told_by(await get_all_events(begin, app.state.parts, admit_again)):
+                heard.append((kind, data))
                 if len(heard) > len(acts):
                     break
                 await run_sync(acts[len(heard) - 1])
-            await stream.aclose()
 
     anyio.run(read)
     return heard

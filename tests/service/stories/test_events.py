@@ -1,6 +1,5 @@
 """What happens in a study, as server-sent events."""
 
-import json
 from typing import Any
 
 import anyio
@@ -11,22 +10,17 @@ from sqlalchemy import Engine
 from service.lifecycle.studies.follow_events import PAGE, SharedLooks, find_followed, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
+from tests.service.told_events import Told, told_by, told_in
 
 STUDY = "/v1/studies/feedback"
-Happened = tuple[int, str, dict[str, Any]]
 
 
-def read(http: TestClient, **headers: str) -> list[Happened]:
+def read(http: TestClient, **headers: str) -> list[Told]:
     """All events of a study that has ended."""
     answer = http.get(f"{STUDY}/events", headers=headers)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/event-stream")
-    events = []
-    for block in answer.text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if fields:
-            events.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
-    return events
+    return told_in(answer.text)
 
 
 async def let_in() -> None:
@@ -115,11 +109,13 @@ def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
     http.post("/v1/studies", json=spec())
     store = app.state.parts.store
 
-    async def listen() -> list[str | None]:
+    async def listen() -> list[str]:
         kinds = []
         with anyio.fail_after(20):
-            async for event in get_events(find_followed(store, "feedback"), app.state.parts, let_in):
-                kinds.append(event.event)
+            async for _, kind, _ in told_by(
+                await get_events(find_followed(store, "feedback"), app.state.parts, let_in)
+            ):
+                kinds.append(kind)
                 if len(kinds) == 1:
                     await anyio.to_thread.run_sync(http.post, f"{STUDY}/pause")
                 else:
@@ -146,14 +142,13 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
     monkeypatch.setattr("service.routes.events.follow_events", counted)
 
     async def listen() -> None:
-        stream = get_events(find_followed(store, "feedback"), app.state.parts, let_in)
-        for seen in range(1, 250):
-            await anext(stream)
-            assert sum(pages) - seen < PAGE
-        await stream.aclose()
+        stream = await get_events(find_followed(store, "feedback"), app.state.parts, let_in)
+        written = aiter(stream.body_iterator)
+        for n_seen in range(1, 4):
+            assert len(told_in(bytes(await anext(written)).decode())) == PAGE
+            assert pages == [PAGE] * n_seen
 
     anyio.run(listen)
-    assert set(pages) == {PAGE}
 
 
 class Clock:
@@ -219,11 +214,11 @@ def test_many_streams_of_a_quiet_study_cost_what_one_does(
 
     monkeypatch.setattr("service.routes.events.follow_events", counted)
     monkeypatch.setattr("service.routes.events.POLL_SECONDS", 0.01)
-    heard: list[list[str | None]] = []
+    heard: list[list[str]] = []
 
     async def listen() -> None:
-        kinds = [event.event async for event in get_events(find_followed(store, "feedback"), app.state.parts, let_in)]
-        heard.append(kinds)
+        stream = await get_events(find_followed(store, "feedback"), app.state.parts, let_in)
+        heard.append([kind async for _, kind, _ in told_by(stream)])
 
     async def listen_and_cancel() -> None:
         with anyio.fail_after(60):
