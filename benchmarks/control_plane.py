@@ -41,6 +41,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import insert, make_url
 
 from service.cli.local_service import local_service
+from service.files.folder_files import FolderFiles
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
@@ -167,7 +168,7 @@ def seed(url: str, n_trials: int) -> None:
         proposer = Proposer(store.metrics)
         [prepare] = dispatch(store, proposer, worker_id, 1).assignments
         outcome = PreparedOutcome(kind="prepare", facts=FACTS, device_seconds=1.0)
-        tell(store, proposer, Path(), prepare.lease_id, prepare.token, outcome)
+        tell(store, proposer, FolderFiles(Path()), prepare.lease_id, prepare.token, outcome)
         draw = random.Random(0)
         with store.writing() as tx:
             study = studies.lock(tx, STUDY)
@@ -291,7 +292,7 @@ def through_storage(url: str, sampler: str, cycles: int) -> dict[str, Any]:
                         report(store, [body])
                 outcome = TrialOutcome(kind="trial", state="COMPLETE", device_seconds=1.0)
                 with timed(times, "tell"):
-                    tell(store, proposer, Path(folder), held.lease_id, held.token, outcome)
+                    tell(store, proposer, FolderFiles(Path(folder)), held.lease_id, held.token, outcome)
 
         warm_then(cycle, cycles, times, proposer.times)
         proposer.close()

@@ -28,6 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, func, select
 
 from benchmarks.control_plane import make_report, make_spec, opened, registered
+from service.files.folder_files import FolderFiles
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
@@ -94,7 +95,7 @@ def fill(url: str, n_trials: int, n_studies: int, n_reports: int) -> None:
                     for step in range(1, n_reports + 1):
                         one = make_report(held.lease_id, held.token, step) | {"final": step == n_reports}
                         report(store, [Report.model_validate(one)])
-                tell(store, proposer, Path(folder), held.lease_id, held.token, outcome)
+                tell(store, proposer, FolderFiles(Path(folder)), held.lease_id, held.token, outcome)
         proposer.close()
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.load_readers import Readers
 from benchmarks.load_worker import Account, SimulatedWorker, call
+from service.files.folder_files import FolderFiles
 from service.lifecycle.model_folders import remove_unused_folders
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.store import Store
@@ -97,7 +98,7 @@ def measure(options: argparse.Namespace, url: str, folder: Path) -> dict[str, An
     result |= account.figures(seconds)
     if readers:
         result["readers"] = readers.figures()
-    return result | {"violations": broken(url, folder / "artifacts")}
+    return result | {"violations": broken(url, folder)}
 
 
 @contextlib.contextmanager
@@ -155,10 +156,10 @@ def study_spec(name: str, sampler: str, n_trials: int, n_startup_trials: int) ->
     }
 
 
-def broken(url: str, artifacts: Path) -> list[str]:
+def broken(url: str, files: Path) -> list[str]:
     engine = open_engine(url)
-    remove_unused_folders(Store(engine, DatabaseClock()), artifacts)
-    found = violations(engine, artifacts, is_quiet=True)
+    remove_unused_folders(Store(engine, DatabaseClock()), FolderFiles(files))
+    found = violations(engine, files / "artifacts", is_quiet=True)
     engine.dispose()
     return found
 

@@ -159,7 +159,7 @@ def main() -> None:
             fleet = Fleet(options, url, services, server.pid)
             asyncio.run(fleet.run())
             ended = {"phase": "end", **fleet.end()}
-        print(json.dumps(ended | {"violations": broken(url, folder / "artifacts")}), flush=True)
+        print(json.dumps(ended | {"violations": broken(url, folder)}), flush=True)
 
 
 def parse() -> argparse.Namespace:

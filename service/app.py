@@ -11,6 +11,8 @@ from fastapi import Depends, FastAPI
 
 from service.dependencies import Parts
 from service.errors import ServiceError
+from service.files.files import Files
+from service.files.open_files import open_files
 from service.gate import Gate
 from service.lease_and_heartbeat_terms import REAP_SECONDS
 from service.lifecycle.leases.reap_all import reap_all
@@ -18,7 +20,6 @@ from service.lifecycle.model_folders import remove_dropped_folders, remove_unuse
 from service.lifecycle.models.write_card import write_missing_cards
 from service.lifecycle.share_files import share_files
 from service.lifecycle.studies.summarise import summarise_old
-from service.lifecycle.upload import remove_abandoned
 from service.lifecycle.webhooks.deliver_webhooks import deliver_webhooks
 from service.routes import (
     actions,
@@ -123,13 +124,12 @@ def create_app(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 
 def _parts(settings: Settings, clock: Clock) -> Parts:
-    store = _open_store(settings, clock)
+    files = open_files(settings)
+    store = _open_store(settings, clock, files)
     return Parts(
         store=store,
         proposer=Proposer(store.metrics),
-        artifacts=settings.artifacts,
-        datasets=settings.datasets,
-        models=settings.models,
+        files=files,
         max_dataset_bytes=settings.max_dataset_bytes,
         max_model_bytes=settings.max_model_bytes,
         max_artifact_bytes=settings.max_artifact_bytes,
@@ -138,12 +138,12 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
     )
 
 
-def _open_store(settings: Settings, clock: Clock) -> Store:
+def _open_store(settings: Settings, clock: Clock, files: Files) -> Store:
     engine = open_engine(settings.database, settings.database_connections)
     store = Store(engine, clock)
     try:
         migrate(engine)
-        share_files(store, settings.files)
+        share_files(store, files)
         with store.reading() as tx:
             if (lacking := what_lacks(tx.connection, settings.database_connections)) is not None:
                 log.warning("calls may fail for want of connections to the database: %s", lacking)
@@ -177,17 +177,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _reap_until(parts: Parts, ended: threading.Event) -> None:
     with _next_round_tries_again("tidy up the models"):
-        remove_unused_folders(parts.store, parts.artifacts)
+        remove_unused_folders(parts.store, parts.files)
     with _next_round_tries_again("tidy up uploads"):
-        for folder in (parts.datasets, parts.models):
-            remove_abandoned(folder)
+        parts.files.remove_abandoned()
     while True:
         with _next_round_tries_again("reap"):
             reap_all(parts.store)
             parts.store.metrics.reaper_success.set_to_current_time()
         with _next_round_tries_again("tidy up the models"):
-            remove_dropped_folders(parts.store, parts.artifacts)
-            write_missing_cards(parts.store, parts.artifacts)
+            remove_dropped_folders(parts.store, parts.files)
+            write_missing_cards(parts.store, parts.files)
         with _next_round_tries_again("summarise older studies"):
             summarise_old(parts.store)
         if ended.wait(REAP_SECONDS):

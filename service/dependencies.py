@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from service.files.files import Files
 from service.lifecycle.revision_cache import RevisionCache
 from service.lifecycle.studies.follow_events import SharedLooks
 from service.search.propose.proposer import Proposer
@@ -28,12 +28,8 @@ class Parts:
 
     store: Store
     proposer: Proposer
-    artifacts: Path
-    """Folder of uploaded model files, and of checkpoints that were sent, with a folder for each lease."""
-    datasets: Path
-    """Folder of uploaded data sets, each named after its SHA-256."""
-    models: Path
-    """Folder of uploaded pretrained models, with a folder for each that is named after its SHA-256."""
+    files: Files
+    """What is uploaded: data sets, pretrained models, models of trials, checkpoints that were sent."""
     max_dataset_bytes: int
     """Size of the largest data set that may be uploaded."""
     max_model_bytes: int

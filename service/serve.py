@@ -77,8 +77,9 @@ def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
 
 
 def _worker_environment() -> dict[str, str]:
-    """Ours without what is for the service alone, such as the database's password."""
+    """Ours without what is for the service alone, such as the database's password and the credentials of its bucket."""
     withheld = [name for name in os.environ if name.startswith("SPEZIA_") and not name.startswith("SPEZIA_LOG_")]
+    withheld += [name for name in os.environ if name.startswith("AWS_")]
     return {name: value for name, value in os.environ.items() if name not in withheld}
 
 

@@ -33,6 +33,11 @@ class Settings(BaseSettings):
     """File of the password that ``database_url`` leaves out, as Docker and Kubernetes hand secrets over."""
     files_dir: Path | None = None
     """Folder of uploaded models and data sets; absent: ``home``. Services that share a database share it too."""
+    files_url: Annotated[str | None, Field(pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$")] = (
+        None
+    )
+    """Bucket and prefix of uploaded models and data sets, such as s3://models/spezia; ``files_dir`` is then where they
+    are written before they are sent."""
     data_roots: tuple[Path, ...] = ()
     """Folders under which local workers may read data and models."""
     allow_scripts: tuple[Path, ...] = ()
@@ -124,23 +129,8 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
     @property
-    def datasets(self) -> Path:
-        """Folder of uploaded data sets."""
-        return self.files / "datasets"
-
-    @property
-    def models(self) -> Path:
-        """Folder of uploaded pretrained models."""
-        return self.files / "models"
-
-    @property
-    def artifacts(self) -> Path:
-        """Folder of the models that trials have made."""
-        return self.files / "artifacts"
-
-    @property
     def files(self) -> Path:
-        """Folder of the models that trials have made, and of what is uploaded."""
+        """Folder of the models that trials have made, and of what is uploaded; on its way to ``files_url``, if any."""
         return (self.files_dir or self.home).absolute()
 
 

@@ -20,7 +20,9 @@ PACKAGES = ("spezia", "service", "trainer", "migrations")
 
 DOORS = {
     "alembic": ("service/store/", "migrations/"),
+    "botocore": ("service/files/bucket_files.py",),
     "fastapi": ("service/app.py", "service/dependencies.py", "service/routes/", "service/web/"),
+    "fsspec": ("service/files/bucket_files.py",),
     "httpx2": (
         "spezia/client/",
         "service/webhook_sender.py",

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from replay.simulate import Answer, Work
 
+from service.files.folder_files import FolderFiles
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.release import release
 from service.lifecycle.leases.report import report
@@ -65,7 +66,7 @@ class SpeziaService:
         create_study(self._store, plan_study(spec))
         [prepare] = dispatch(self._store, self._proposer, self._workers[0], 1).assignments
         prepared = PreparedOutcome(kind="prepare", facts=facts, device_seconds=0.0)
-        tell(self._store, self._proposer, folder, prepare.lease_id, prepare.token, prepared)
+        tell(self._store, self._proposer, FolderFiles(folder), prepare.lease_id, prepare.token, prepared)
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +123,7 @@ class SpeziaService:
         self._tell(own, TrialOutcome(kind="trial", state=state, failure=failure, device_seconds=0.0))
 
     def _tell(self, own: TrialAssignment, outcome: TrialOutcome) -> None:
-        tell(self._store, self._proposer, self._folder, own.lease_id, own.token, outcome)
+        tell(self._store, self._proposer, FolderFiles(self._folder), own.lease_id, own.token, outcome)
 
     def _registered(self) -> str:
         worker_id = uuid4().hex

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from service.cli.options import Database, settings_with
 from service.errors import ServiceError
+from service.files.open_files import files_at, open_files
 from service.lifecycle.database.back_up import back_up, restore
 from service.lifecycle.database.check_database import check_database
 from service.lifecycle.database.copy_database import copy_database
@@ -81,7 +82,9 @@ def check(database: Database = None, as_json: AsJson = False) -> None:
         _require_file(settings)
         with closing(Store(open_engine(settings.database), DatabaseClock())) as store:
             found = Findings(
-                findings=list(check_database(store, settings.files, _shown(settings), settings.database_connections))
+                findings=list(
+                    check_database(store, open_files(settings), _shown(settings), settings.database_connections)
+                )
             )
     if as_json:
         print_json(found)
@@ -101,7 +104,7 @@ def backup(
     with _told():
         settings = settings_with(database_url=database)
         with _store(settings) as store:
-            made = back_up(store, settings.files, folder)
+            made = back_up(store, open_files(settings), folder)
     if as_json:
         print_json(made)
     else:
@@ -122,12 +125,13 @@ def restore_backup(
     with _told():
         settings = settings_with(database_url=database)
         with _alone(settings), _store(settings, migrates=True) as store:
-            _, copied = restore(folder, store, settings.files, replaces=force)
+            files = open_files(settings)
+            _, copied = restore(folder, store, files, replaces=force)
     restored = Restored(n_rows=sum(copied.n_rows.values()), n_files=copied.n_files)
     if as_json:
         print_json(restored)
     else:
-        say(f"{_shown(settings)}: {restored.n_rows} rows; {settings.files}: {restored.n_files} files")
+        say(f"{_shown(settings)}: {restored.n_rows} rows; {files.place}: {restored.n_files} files")
 
 
 @app.command()
@@ -141,7 +145,11 @@ def copy(
         ),
     ],
     files_to: Annotated[
-        Path | None, typer.Option(help="Copy uploaded files to this folder too; absent: they stay where they are.")
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Copy uploaded files to this folder, or s3://BUCKET/PREFIX, too; absent: they stay where they are.",
+        ),
     ] = None,
     database: Database = None,
     as_json: AsJson = False,
@@ -149,11 +157,13 @@ def copy(
     """Copy the database to another one that is empty, while no service runs; an interrupted copy is begun again."""
     with _told():
         settings = settings_with(database_url=database)
-        target = Settings(home=settings.home, database_url=to, files_dir=files_to or settings.files)
+        target = Settings(home=settings.home, database_url=to)
         if parse_url(settings.database) == parse_url(target.database):
             raise ValueError(f"{_shown(settings)} is the database to copy from; name it by --database, and another URL")
         with _alone(settings), _store(settings) as source, _store(target, migrates=True) as empty:
-            copied = copy_database(source, empty, settings.files, target.files)
+            files = open_files(settings)
+            to_files = files if files_to is None else files_at(files_to, settings.files)
+            copied = copy_database(source, empty, files, to_files)
     if as_json:
         print_json(copied)
     elif copied.n_rows:

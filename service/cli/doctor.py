@@ -11,6 +11,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from service.errors import ServiceError
+from service.files.bucket_files import BadBucket
+from service.files.open_files import open_files
 from service.lifecycle.check_ready import check_ready
 from service.lifecycle.keys.list_keys import list_keys
 from service.settings import Settings
@@ -33,8 +35,10 @@ def doctor() -> Iterator[Finding]:
             name = f"SPEZIA_{'_'.join(map(str, loc[:1])).upper()}"
             yield wrong("settings", f"{name}: {message}", "set it right, or unset it")
         return
-    for folder in dict.fromkeys([settings.home, settings.artifacts.parent, *_given_folders(settings)]):
+    for folder in dict.fromkeys([settings.home, settings.files, *_given_folders(settings)]):
         yield _look_at_folder(folder)
+    if settings.files_url is not None:
+        yield _look_at_bucket(settings)
     if find(settings.home) is None:
         yield _look_at_port(settings)
     yield from _look_at_database(settings)
@@ -54,6 +58,15 @@ def _look_at_folder(folder: Path) -> Finding:
     if free < LEAST_FREE_BYTES:
         return wrong("folder", f"{folder} has {free / 2**30:.1f} GiB free", "make room, or choose another folder")
     return well("folder", f"{folder} can be written, {free / 2**30:.0f} GiB free")
+
+
+def _look_at_bucket(settings: Settings) -> Finding:
+    try:
+        files = open_files(settings)
+    except BadBucket as error:
+        message, _, remedy = str(error).partition(": ")
+        return wrong("bucket", message, remedy)
+    return well("bucket", f"{files.place} can be written, listed and read")
 
 
 def _look_at_port(settings: Settings) -> Finding:

@@ -1,28 +1,23 @@
 """A file that a caller uploads: hidden and of limited size until it is whole."""
 
 import hashlib
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from service.errors import TooLarge, Unavailable
+from service.errors import TooLarge
+from service.files.disk import storing_in
 from spezia.common.write_durably import make_folder_durably, rename_durably, sync
-
-ABANDONED_SECONDS = 24 * 3600.0
-"""Time without a byte after which nobody goes on with an upload; a body that stands still is given up after 30 s."""
 
 
 class Upload:
-    """Takes a file in, piece by piece, beside the place where it will lie. Whoever makes one discards it in the end.
+    """Takes a file in, piece by piece, in a scratch folder. Whoever makes one discards it in the end.
 
     Each method may wait for the disk.
 
     Args:
-        folder: Where the file will lie; made when the first piece is written.
+        folder: Where the file is written; made when the first piece is.
         limit: The environment variable that sets ``max_bytes``, for the message.
     """
 
@@ -49,7 +44,7 @@ class Upload:
         if self._size_bytes > self._max_bytes:
             raise TooLarge(f"the file is larger than {self._max_bytes} bytes ({self._limit}); send a smaller one")
         self._digest.update(piece)
-        with self._disk():
+        with storing_in(self.path.parent):
             self._opened().write(piece)
 
     def end(self) -> tuple[int, str]:
@@ -58,7 +53,7 @@ class Upload:
         Raises:
             Unavailable: It cannot be written.
         """
-        with self._disk():
+        with storing_in(self.path.parent):
             self._opened().close()
             sync(self.path)
         return self._size_bytes, self._digest.hexdigest()
@@ -69,7 +64,7 @@ class Upload:
         Raises:
             Unavailable: The disk refuses it.
         """
-        with self._disk():
+        with storing_in(self.path.parent):
             rename_durably(self.path, self.path.parent / name)
 
     def discard(self) -> None:
@@ -84,23 +79,3 @@ class Upload:
             make_folder_durably(self.path.parent)
             self._file = self.path.open("xb")
         return self._file
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise Unavailable(f"the service cannot store a file in {self.path.parent}: {error.strerror}") from error
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove uploads into ``folder`` that a crash has ended; younger ones may be another service's, in the middle."""
-    for hidden in folder.glob(".*"):
-        with suppress(FileNotFoundError):  # another service has just kept or removed it
-            written_at = max(path.stat().st_mtime for path in (hidden, *hidden.glob("*")))
-            if time.time() - written_at < ABANDONED_SECONDS:
-                continue
-            if hidden.is_dir():
-                shutil.rmtree(hidden, ignore_errors=True)
-            else:
-                hidden.unlink()

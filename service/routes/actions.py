@@ -48,7 +48,7 @@ def patch_study(
 @router.delete("", status_code=status.HTTP_204_NO_CONTENT, responses=problems(StudyNotFound))
 def remove_study(name: StudyName, parts: PartsDep) -> None:
     """Remove a study in any state, with its trials and models; its workers drop what they hold within a heartbeat."""
-    delete_study(parts.store, parts.artifacts, name)
+    delete_study(parts.store, parts.files, name)
 
 
 @router.post("/pause", status_code=status.HTTP_202_ACCEPTED, response_model=Study, responses=_MAY_BE_LATE)

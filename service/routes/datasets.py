@@ -3,18 +3,20 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from service.dependencies import PartsDep
 from service.errors import DatasetNotFound, Invalid, NoPreview, TooLarge
-from service.lifecycle.datasets.find_dataset import find_dataset
+from service.files.stored_file import DATASETS
+from service.lifecycle.datasets.find_dataset import find_content
 from service.lifecycle.datasets.preview_dataset import preview_dataset
 from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.lifecycle.upload import Upload
+from service.routes.file_response import StoredFileResponse
 from service.routes.parameters import Sha256
 from service.routes.receive_file import receive_file
 from service.routes.responses import created, link, problems
-from service.routes.threads import FOR_UPLOADS
+from service.routes.threads import FOR_KEEPING
 from spezia.contract.dataset import MEDIA_TYPES, Dataset
 from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.tasks import Task
@@ -64,9 +66,9 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
     the data set is that file, and the limit of its size holds for what is unpacked. The same content again answers
     200. A data set stays until the operator removes it.
     """
-    upload = Upload(parts.datasets, parts.max_dataset_bytes, "SPEZIA_MAX_DATASET_BYTES")
+    upload = Upload(parts.files.scratch(DATASETS), parts.max_dataset_bytes, "SPEZIA_MAX_DATASET_BYTES")
     async with receive_file(request, upload):
-        dataset, is_new = await FOR_UPLOADS.run(upload_dataset, parts.store, upload)
+        dataset, is_new = await FOR_KEEPING.run(upload_dataset, parts.store, parts.files, upload)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     response.headers["Location"] = f"/v1/datasets/{dataset.sha256}"
     return dataset
@@ -74,13 +76,13 @@ async def post_dataset(request: Request, parts: PartsDep, response: Response) ->
 
 @router.get(
     "/{sha256}",
-    response_class=FileResponse,
+    response_class=Response,
     responses=problems(DatasetNotFound) | {200: {"content": _SENT}, 206: {"description": "A range."}},
 )
-def get_dataset(sha256: Sha256, parts: PartsDep) -> FileResponse:
+def get_dataset(sha256: Sha256, parts: PartsDep) -> StoredFileResponse:
     """Download a data set, unpacked if an archive of it was uploaded, or a range of it."""
-    dataset = find_dataset(parts.store, sha256)
-    return FileResponse(parts.datasets / sha256, media_type=MEDIA_TYPES[dataset.format])
+    dataset, file = find_content(parts.store, parts.files, sha256)
+    return StoredFileResponse(parts.files, file, media_type=MEDIA_TYPES[dataset.format])
 
 
 @router.get("/{sha256}/preview", response_model=Preview, responses=problems(DatasetNotFound, NoPreview) | _AWAITED)
@@ -94,7 +96,7 @@ def get_preview(
     The first 64 KiB are looked at. A Parquet file is read by a worker when it is first asked for; until then the answer
     is 202 and says what is waited for. Of a text that is no table there is no preview.
     """
-    found = preview_dataset(parts.store, parts.datasets, sha256, task)
+    found = preview_dataset(parts.store, parts.files, sha256, task)
     if isinstance(found, Preview):
         return found
     headers = {"Retry-After": str(RETRY_SECONDS)}

@@ -3,8 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, status
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Body, Request, Response, status
 
 from service.dependencies import LeaseToken, PartsDep, StoreDep
 from service.errors import LeaseLost, ModelNotFound, NoCheckpoint, NoModel, OutcomeRefused, ReportConflict, TooLarge
@@ -19,11 +18,12 @@ from service.lifecycle.models.upload_model_file import begin_model_file, upload_
 from service.lifecycle.pretrained.find_model import find_leased_file, find_leased_model
 from service.lifecycle.trials.trial_log import append_log
 from service.routes import examples
+from service.routes.file_response import StoredFileResponse
 from service.routes.parameters import LeaseId, ModelFile
 from service.routes.receive_file import receive_file
 from service.routes.responses import problems
 from service.routes.strict_json import WorkerRoute
-from service.routes.threads import FOR_UPLOADS, FOR_WORKERS
+from service.routes.threads import FOR_FILES, FOR_KEEPING, FOR_WORKERS
 from spezia.contract.model_files import UploadedModel
 from spezia.contract.outcomes import Outcome
 from spezia.contract.protocol import HeartbeatReply, HeartbeatRequest, Release, ReportReplies, ReportRequest, Told
@@ -69,7 +69,7 @@ async def post_tell(
 ) -> Told:
     """Tell the result of an assignment; it is accepted once, and telling it again is harmless."""
     with parts.store.metrics.call_seconds.labels("tell").time():
-        accept = partial(tell, parts.store, parts.proposer, parts.artifacts)
+        accept = partial(tell, parts.store, parts.proposer, parts.files)
         return await FOR_WORKERS.run(accept, lease_id, lease_token, outcome)
 
 
@@ -94,10 +94,10 @@ async def put_artifact(
     lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep, request: Request
 ) -> None:
     """Upload one file of a trial's model; it is visible once the trial's result is accepted."""
-    begin = partial(begin_model_file, parts.store, parts.artifacts, parts.max_artifact_bytes)
-    upload = await FOR_WORKERS.run(begin, lease_id, lease_token, file)
+    begin = partial(begin_model_file, parts.store, parts.files, parts.max_artifact_bytes)
+    upload = await FOR_WORKERS.run(begin, lease_id, lease_token)
     async with receive_file(request, upload):
-        await FOR_UPLOADS.run(upload_model_file, parts.store, upload, lease_id, lease_token, file)
+        await FOR_KEEPING.run(upload_model_file, parts.store, parts.files, upload, lease_id, lease_token, file)
 
 
 @router.put("/{lease_id}/log", status_code=status.HTTP_204_NO_CONTENT, responses=problems(LeaseLost))
@@ -111,11 +111,13 @@ async def put_log(
     await FOR_WORKERS.run(append_log, store, lease_id, lease_token, lines)
 
 
-@router.get("/{lease_id}/model/{file:path}", response_class=FileResponse, responses=problems(LeaseLost, NoModel))
-async def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+@router.get("/{lease_id}/model/{file:path}", response_class=Response, responses=problems(LeaseLost, NoModel))
+async def get_model_file(
+    lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep
+) -> StoredFileResponse:
     """Download one file of the model that a `score` assignment is about."""
-    find = partial(find_leased_model_file, parts.store, parts.artifacts)
-    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token, file))
+    find = partial(find_leased_model_file, parts.store, parts.files)
+    return StoredFileResponse(parts.files, await FOR_FILES.run(find, lease_id, lease_token, file))
 
 
 @router.put(
@@ -127,17 +129,17 @@ async def get_model_file(lease_id: LeaseId, file: ModelFile, lease_token: LeaseT
 async def put_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: PartsDep, request: Request) -> None:
     """Upload the checkpoint of a paused trial for which a heartbeat has asked; id and token are those of that reply."""
     limit = parts.sent_checkpoint_bytes
-    begin = partial(begin_checkpoint, parts.store, parts.artifacts, limit)
+    begin = partial(begin_checkpoint, parts.store, parts.files, limit)
     upload = await FOR_WORKERS.run(begin, lease_id, lease_token)
     async with receive_file(request, upload):
-        await FOR_UPLOADS.run(upload_checkpoint, parts.store, upload, limit, lease_id, lease_token)
+        await FOR_KEEPING.run(upload_checkpoint, parts.store, parts.files, upload, limit, lease_id, lease_token)
 
 
-@router.get("/{lease_id}/checkpoint", response_class=FileResponse, responses=problems(LeaseLost, NoCheckpoint))
-async def get_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: PartsDep) -> FileResponse:
+@router.get("/{lease_id}/checkpoint", response_class=Response, responses=problems(LeaseLost, NoCheckpoint))
+async def get_checkpoint(lease_id: LeaseId, lease_token: LeaseToken, parts: PartsDep) -> StoredFileResponse:
     """Download the checkpoint that a `trial` assignment goes on from, where its `resume` says that it was sent."""
-    find = partial(find_checkpoint, parts.store, parts.artifacts)
-    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token))
+    find = partial(find_checkpoint, parts.store, parts.files)
+    return StoredFileResponse(parts.files, await FOR_FILES.run(find, lease_id, lease_token))
 
 
 @router.get("/{lease_id}/pretrained", responses=problems(LeaseLost, ModelNotFound))
@@ -146,10 +148,14 @@ async def get_pretrained(lease_id: LeaseId, lease_token: LeaseToken, store: Stor
     return await FOR_WORKERS.run(find_leased_model, store, lease_id, lease_token)
 
 
-@router.get("/{lease_id}/pretrained/{file}", response_class=FileResponse, responses=problems(LeaseLost, ModelNotFound))
+@router.get(
+    "/{lease_id}/pretrained/{file}",
+    response_class=Response,
+    responses=problems(LeaseLost, ModelNotFound),
+)
 async def get_pretrained_file(
     lease_id: LeaseId, file: ModelFile, lease_token: LeaseToken, parts: PartsDep
-) -> FileResponse:
+) -> StoredFileResponse:
     """Download one file of the uploaded model that the study of a lease fine-tunes."""
-    find = partial(find_leased_file, parts.store, parts.models)
-    return FileResponse(await FOR_WORKERS.run(find, lease_id, lease_token, file))
+    find = partial(find_leased_file, parts.store, parts.files)
+    return StoredFileResponse(parts.files, await FOR_FILES.run(find, lease_id, lease_token, file))

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Path, Request, Response, status
 
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, ModelNotFound, TooLarge
+from service.files.stored_file import MODELS
 from service.lifecycle.pretrained.find_model import find_model
 from service.lifecycle.pretrained.receive_model import ModelUpload
 from service.lifecycle.pretrained.upload_model import upload_model
 from service.routes.receive_file import receive_file
 from service.routes.responses import created, link, problems
-from service.routes.threads import FOR_UPLOADS
+from service.routes.threads import FOR_KEEPING
 from spezia.contract.model_files import UploadedModel
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -35,9 +36,9 @@ async def post_model(request: Request, parts: PartsDep, response: Response) -> U
     nothing else: no code, and no config that asks for some. All of it is kept or nothing. The same content again
     answers 200. A model is its owner's: the studies of others cannot name it. It stays until the operator removes it.
     """
-    upload = ModelUpload(parts.models, parts.max_model_bytes)
+    upload = ModelUpload(parts.files.scratch(MODELS), parts.max_model_bytes)
     async with receive_file(request, upload):
-        model, is_new = await FOR_UPLOADS.run(upload_model, parts.store, parts.models, upload)
+        model, is_new = await FOR_KEEPING.run(upload_model, parts.store, parts.files, upload)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     response.headers["Location"] = f"/v1/models/{model.sha256}"
     return model

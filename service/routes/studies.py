@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from service.dependencies import PartsDep, StoreDep
 from service.errors import Invalid, KeyReused, NoBest, NoModel, StudyExists, StudyNotFound, TooFewTrials
 from service.lifecycle.models.find_files import find_model
+from service.lifecycle.models.tar_model import tar_model
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import show_study
@@ -23,7 +24,6 @@ from service.routes.parameters import Limit, ObjectiveMetric, PageToken, StudyNa
 from service.routes.responses import created, link, problems
 from service.routes.strict_json import StrictRoute
 from service.store.store import Store
-from spezia.common.model_tar import tar
 from spezia.contract.best_trial import BestTrial, ParetoFront
 from spezia.contract.importances import Importances
 from spezia.contract.study import Study, StudyList, StudyOrder, StudyState
@@ -119,7 +119,7 @@ def get_study(name: StudyName, store: StoreDep) -> Study:
 @router.get("/{name}/best", responses=problems(StudyNotFound, NoBest))
 def get_best(name: StudyName, parts: PartsDep) -> BestTrial | ParetoFront:
     """Describe the best COMPLETE trial with its evidence and the baseline; of several objectives the Pareto front."""
-    return describe_best(parts.store, parts.artifacts, name)
+    return describe_best(parts.store, parts.files, name)
 
 
 @router.get("/{name}/importances", responses=problems(StudyNotFound, TooFewTrials, Invalid))
@@ -144,6 +144,6 @@ def get_importances(
 )
 def get_best_model(name: StudyName, parts: PartsDep) -> StreamingResponse:
     """Download the best trial's model, as a tar of a directory that `from_pretrained` opens; of one objective only."""
-    files = find_model(parts.store, parts.artifacts, name)
+    found = find_model(parts.store, parts.files, name)
     headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
-    return StreamingResponse(tar(files, name), media_type="application/x-tar", headers=headers)
+    return StreamingResponse(tar_model(parts.files, found, name), media_type="application/x-tar", headers=headers)

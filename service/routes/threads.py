@@ -44,7 +44,13 @@ FOR_BODIES = Threads(2)
 """People's JSON bodies, while they are read and checked: up to 200 ms each, in which they compute."""
 
 FOR_UPLOADS = Threads(4)
-"""Pieces of uploaded files on their way to the disk."""
+"""Pieces of uploaded files on their way to the disk; they alone need no connection to the database."""
+
+FOR_KEEPING = Threads(4)
+"""Whole uploads, while they are checked and brought to where they stay: minutes, where that is a bucket."""
+
+FOR_FILES = Threads(3)
+"""Looks for files that a worker fetches: they take seconds while a bucket does not answer."""
 
 FOR_PLOTS = Threads(1)
 """Plots, while they are drawn: up to a second each, in which they compute."""

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from service.dependencies import PartsDep, StoreDep
 from service.errors import (
@@ -28,6 +28,7 @@ from service.lifecycle.trials.retry_trial import retry_trial
 from service.lifecycle.trials.show_trial import show_trial
 from service.lifecycle.trials.trial_log import read_log
 from service.routes import examples
+from service.routes.file_response import StoredFileResponse
 from service.routes.idempotency import IdempotencyDep
 from service.routes.parameters import Limit, ModelFile, Number, PageToken, StudyName
 from service.routes.responses import created, link, problems
@@ -199,11 +200,13 @@ def get_artifacts(name: StudyName, number: Number, store: StoreDep) -> ArtifactL
 
 
 @router.get(
-    "/{number}/artifacts/{file:path}", response_class=FileResponse, responses=problems(TrialNotFound, NoModel, Invalid)
+    "/{number}/artifacts/{file:path}",
+    response_class=Response,
+    responses=problems(TrialNotFound, NoModel, Invalid),
 )
-def get_artifact(name: StudyName, number: Number, file: ModelFile, parts: PartsDep) -> FileResponse:
+def get_artifact(name: StudyName, number: Number, file: ModelFile, parts: PartsDep) -> StoredFileResponse:
     """Download one file of a trial's kept model, or the range of it that the header `Range` names."""
-    return FileResponse(find_artifact(parts.store, parts.artifacts, name, number, file))
+    return StoredFileResponse(parts.files, find_artifact(parts.store, parts.files, name, number, file))
 
 
 def _made(trial: TrialDetail, code: int) -> tuple[int, TrialDetail, str]:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Row, bindparam, delete, exists, select, update
 
+from service.files.stored_file import StoredFile, lease_folder
 from service.store.leases import Lease
 from service.store.sql.statements import Call, Statement
-from service.store.sql.tables import HIDDEN, artifact, dropped_folder, lease, study_spec
+from service.store.sql.tables import HIDDEN, artifact, dropped_folder, lease, sent_checkpoint, study_spec
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
 
@@ -24,8 +25,12 @@ class KeptModel:
 
     number: int
     lease_id: str
-    files: list[str]
-    size_bytes: int
+    files: list[StoredFile]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files together."""
+        return sum(file.size_bytes for file in self.files)
 
 
 def add(tx: Transaction, held: Lease, file: str, size_bytes: int, sha256: str) -> None:
@@ -62,10 +67,10 @@ def uploaded_model(tx: Transaction, held: Lease) -> KeptModel | None:
     return _models(tx, artifact.c.lease_id == held.lease_id).get(held.number)
 
 
-def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[Row[Any]]:
-    """Return the rows of the visible files of a trial's model, by name."""
-    mine = (artifact.c.study_uuid == study_uuid, artifact.c.number == number, artifact.c.is_visible)
-    return list(tx.connection.execute(select(artifact).where(*mine).order_by(artifact.c.file)))
+def of_trial(tx: Transaction, study_uuid: str, number: int) -> list[StoredFile]:
+    """Return the visible files of a trial's model, by name."""
+    model = _models(tx, artifact.c.study_uuid == study_uuid, artifact.c.number == number, artifact.c.is_visible)
+    return model[number].files if model else []
 
 
 def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
@@ -76,16 +81,20 @@ def _models(tx: Transaction, *which: Any) -> dict[int, KeptModel]:
         number: KeptModel(
             number=number,
             lease_id=files[0].lease_id,
-            files=[row.file for row in files],
-            size_bytes=sum(row.size_bytes for row in files),
+            files=[_stored(row) for row in files],
         )
         for number, files in rows.items()
     }
 
 
-def all_files(tx: Transaction) -> list[Row[Any]]:
-    """Return the rows of all files, visible or not."""
-    return list(tx.connection.execute(select(artifact).order_by(artifact.c.lease_id, artifact.c.file)))
+def _stored(row: Row[Any]) -> StoredFile:
+    return StoredFile(folder=lease_folder(row.lease_id), name=row.file, size_bytes=row.size_bytes, sha256=row.sha256)
+
+
+def all_files(tx: Transaction, *, are_visible: bool) -> list[StoredFile]:
+    """Return all files that are visible, or all that are not."""
+    wanted = select(artifact).where(artifact.c.is_visible == are_visible)
+    return [_stored(row) for row in tx.connection.execute(wanted.order_by(artifact.c.lease_id, artifact.c.file))]
 
 
 def lease_ids(study_id: int) -> Call[set[str]]:
@@ -118,10 +127,22 @@ def forget_study(tx: Transaction, study_uuid: str) -> None:
 def drop_folders(tx: Transaction, lease_ids: set[str]) -> None:
     """Remember folders that are to be removed after this transaction's commit, in case of a crash before that."""
     if lease_ids:
-        tx.connection.execute(insert(dropped_folder), [{"lease_id": lease_id} for lease_id in lease_ids])
+        statement = insert_of(tx.connection, dropped_folder).on_conflict_do_nothing()
+        tx.connection.execute(statement, [{"lease_id": lease_id} for lease_id in lease_ids])
 
 
-def take_dropped(tx: Transaction) -> set[str]:
-    """Return the folders that were to be removed, and remember them no longer."""
-    gone = delete(dropped_folder).returning(dropped_folder.c.lease_id)
-    return set(tx.connection.execute(gone).scalars())
+def drop_stray(tx: Transaction, lease_id: str) -> None:
+    """Remember the folder of a lease that has gone, if no row tells of a file in it: what came for it came too late."""
+    rows = (lease, artifact, sent_checkpoint)
+    if not any(tx.connection.execute(select(exists().where(one.c.lease_id == lease_id))).scalar() for one in rows):
+        drop_folders(tx, {lease_id})
+
+
+def dropped_folders(tx: Transaction) -> set[str]:
+    """Return the folders that are to be removed."""
+    return set(tx.connection.execute(select(dropped_folder.c.lease_id)).scalars())
+
+
+def forget_dropped(tx: Transaction, lease_ids: set[str]) -> None:
+    """Remember folders no longer, since they have been removed."""
+    tx.connection.execute(delete(dropped_folder).where(dropped_folder.c.lease_id.in_(lease_ids)))

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from service.files.stored_file import StoredFile, dataset_file
 from service.store.sql.tables import dataset
 from service.store.sql.upsert import insert_of
 from service.store.transaction import Transaction
@@ -23,9 +24,10 @@ def find(tx: Transaction, sha256: str) -> Row[Any] | None:
     return tx.connection.execute(select(dataset).where(dataset.c.sha256 == sha256)).first()
 
 
-def all_of(tx: Transaction) -> list[Row[Any]]:
-    """Return the rows of all uploaded data sets."""
-    return list(tx.connection.execute(select(dataset).order_by(dataset.c.sha256)))
+def all_files(tx: Transaction) -> list[StoredFile]:
+    """Return the files of all uploaded data sets."""
+    rows = tx.connection.execute(select(dataset.c.sha256, dataset.c.size_bytes).order_by(dataset.c.sha256))
+    return [dataset_file(row.sha256, row.size_bytes) for row in rows]
 
 
 def missing(tx: Transaction, sha256s: Iterable[str]) -> set[str]:

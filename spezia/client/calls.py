@@ -55,6 +55,8 @@ ENDED: tuple[StudyState, ...] = ("complete", "cancelled", "failed")
 """States in which nothing of a study runs any more."""
 
 _TIMEOUT = httpx2.Timeout(connect=5.0, read=30.0, write=30.0, pool=5.0)
+_UPLOAD_TIMEOUT = httpx2.Timeout(connect=5.0, read=600.0, write=30.0, pool=5.0)
+"""A service that keeps files in a bucket sends all of an upload there before it answers."""
 _UNREACHABLE_WAITS = (0.1, 0.4, 1.6)
 """Seconds between tries while nobody answers: perhaps nobody is there."""
 _UNAVAILABLE_WAITS = (0.1, 0.4, 1.6, 6.4, 15.0)
@@ -363,7 +365,7 @@ class Calls:
 
         def send() -> httpx2.Response:
             with file.open("rb") as content:
-                return self._send("POST", "/v1/datasets", content=content)
+                return self._send("POST", "/v1/datasets", content=content, timeout=_UPLOAD_TIMEOUT)
 
         return _read(Dataset, self._insist(send, is_safe=False))
 
@@ -375,7 +377,7 @@ class Calls:
         files = {path.name: path for path in sorted(folder.iterdir()) if FILE_NAME.fullmatch(path.name)}
 
         def send() -> httpx2.Response:
-            return self._send("POST", "/v1/models", content=tar(files, "model"))
+            return self._send("POST", "/v1/models", content=tar(files, "model"), timeout=_UPLOAD_TIMEOUT)
 
         return _read(UploadedModel, self._insist(send, is_safe=False))
 

@@ -1,36 +1,34 @@
-"""Stream a kept model as a tar archive."""
+"""Stream a model as a tar archive."""
 
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 CHUNK_BYTES = 1 << 20
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""What a tar archive ends with."""
 
 
 def tar(files: Mapping[str, Path], name: str) -> Iterator[bytes]:
     """Yield the bytes of a tar archive of ``files``, by their paths in a directory that is called ``name`` in it."""
-    archive = _stream(files, name)
-    next(archive)
-    return archive
+    for file, path in files.items():
+        with path.open("rb") as content:
+            status = os.fstat(content.fileno())
+            pieces = iter(partial(content.read, CHUNK_BYTES), b"")
+            yield from tar_member(f"{name}/{file}", status.st_size, int(status.st_mtime), pieces)
+    yield END
 
 
-def _stream(files: Mapping[str, Path], name: str) -> Iterator[bytes]:
-    with ExitStack() as stack:
-        opened = {file: stack.enter_context(path.open("rb")) for file, path in files.items()}
-        yield b""  # all are open: a better model may replace the folder while this one is on its way
-        for file, content in opened.items():
-            yield from _member(f"{name}/{file}", content)
-        yield bytes(2 * tarfile.BLOCKSIZE)
+def tar_member(name: str, size_bytes: int, mtime: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of one file in a tar archive: its header, its content, and zeros up to a whole block.
 
-
-def _member(archived_name: str, file: BinaryIO) -> Iterator[bytes]:
-    member = tarfile.TarInfo(archived_name)
-    status = os.fstat(file.fileno())
-    member.size, member.mtime = status.st_size, int(status.st_mtime)
+    Args:
+        mtime: Time of the file, in seconds since 1970.
+    """
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime = size_bytes, mtime
     yield member.tobuf(tarfile.GNU_FORMAT)
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
-    yield bytes(-member.size % tarfile.BLOCKSIZE)
+    yield from pieces
+    yield bytes(-size_bytes % tarfile.BLOCKSIZE)

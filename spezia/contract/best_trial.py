@@ -66,8 +66,8 @@ class BestTrial(Reply):
     """Path of the trial's model under this service: a tar, or the list of its files where the study has several
     objectives; null where no model is kept."""
     model_directory: str | None
-    """Directory of the trial's model on the service's machine, for ``from_pretrained``; null where no model is
-    kept."""
+    """Directory of the trial's model on the service's machine, for ``from_pretrained``; null where no model is kept, or
+    models are kept in a bucket."""
     training_arguments: dict[str, Any]
     """The trial's configuration in the names of transformers' ``TrainingArguments``; empty for a script."""
     generalization_gap: float | None

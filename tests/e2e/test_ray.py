@@ -164,7 +164,7 @@ def test_a_study_outlives_a_node_and_the_service(
             eventually(lambda: not cluster.look())
         assert serving.end(signal.SIGTERM) == 0
         assert list_launched(store, f"ray:{namespace}") == []
-    assert violations(engine, Settings(home=serving.home).artifacts, is_quiet=True) == []
+    assert violations(engine, serving.home / "artifacts", is_quiet=True) == []
     engine.dispose()
 
 

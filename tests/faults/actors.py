@@ -201,7 +201,7 @@ def reporting(held: Assignment, step: int, value: float, *, final: bool) -> Requ
 
 def telling(held: Assignment, outcome: Outcome) -> Request:
     def call(service: Service) -> Any:
-        return tell(service.store, service.proposer, service.folder, held.lease_id, held.token, outcome)
+        return tell(service.store, service.proposer, service.files, held.lease_id, held.token, outcome)
 
     return _of(held, "tell", call)
 
@@ -215,10 +215,10 @@ def releasing(held: Assignment, reason: ReleaseReason = "preempted", *, has_chec
 
 def uploading(held: Assignment, file: str) -> Request:
     def call(service: Service) -> Any:
-        upload = begin_model_file(service.store, service.folder, MAX_BYTES, held.lease_id, held.token, file)
+        upload = begin_model_file(service.store, service.files, MAX_BYTES, held.lease_id, held.token)
         try:
             upload.write(MODEL)
-            upload_model_file(service.store, upload, held.lease_id, held.token, file)
+            upload_model_file(service.store, service.files, upload, held.lease_id, held.token, file)
         finally:
             upload.discard()
         return "stored"
@@ -231,10 +231,10 @@ def sending(wanted: WantedCheckpoint) -> Request:
 
     def call(service: Service) -> Any:
         which = (wanted.lease_id, wanted.token)
-        upload = begin_checkpoint(service.store, service.folder, MAX_BYTES, *which)
+        upload = begin_checkpoint(service.store, service.files, MAX_BYTES, *which)
         try:
             upload.write(checkpoint_of(wanted.number, wanted.attempt))
-            upload_checkpoint(service.store, upload, MAX_BYTES, *which)
+            upload_checkpoint(service.store, service.files, upload, MAX_BYTES, *which)
         finally:
             upload.discard()
         return "sent"
@@ -244,7 +244,8 @@ def sending(wanted: WantedCheckpoint) -> Request:
 
 def fetching(held: TrialAssignment) -> Request:
     def call(service: Service) -> Any:
-        return find_checkpoint(service.store, service.folder, held.lease_id, held.token).read_bytes()
+        with service.files.reading(find_checkpoint(service.store, service.files, held.lease_id, held.token)) as pieces:
+            return b"".join(pieces)
 
     return _of(held, "fetch", call)
 

@@ -98,7 +98,7 @@ class Simulation:
                 return self.world.complaints
         self.world.check()
         self._calm_down()
-        remove_unused_folders(self.world.services[0].store, self.world.folder)
+        remove_unused_folders(self.world.services[0].store, self.world.files)
         self.world.check(is_quiet=True)
         return self.world.complaints
 

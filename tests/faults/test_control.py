@@ -112,7 +112,7 @@ def test_f51_f52_every_deed_in_every_state(
     if before.state not in ENDED or deed is grow:
         story.finish()
     story.live(120.0)
-    remove_unused_folders(store, story.world.folder)
+    remove_unused_folders(store, story.world.files)
     story.world.check(is_quiet=True)
     assert story.world.complaints == []
     expected = {cancel: "cancelled"}.get(deed, "complete") if before.state not in ENDED else "complete"
@@ -138,7 +138,7 @@ def test_f51_a_study_deleted_in_any_state_leaves_nothing(
     story = Story(new_world(), n_trials=N_TRIALS, data={"train": "a.csv", "test": "b.csv"})
     held = state(story)
     service = story.world.services[0]
-    delete_study(service.store, service.folder, story.name)
+    delete_study(service.store, service.files, story.name)
     for one in held:
         assert story.beat(one) == "lost"
         assert story.tell(one).code == "lease-lost"
@@ -199,5 +199,5 @@ def test_f46_a_study_without_any_value_has_no_best(new_world: NewWorld) -> None:
     service = story.world.services[0]
     assert show_study(service.store, story.name).state == "failed"
     with pytest.raises(NoBest):
-        describe_best(service.store, service.folder, story.name)
+        describe_best(service.store, service.files, story.name)
     story.holds()

@@ -86,9 +86,9 @@ def whole_protocol(world: World) -> World:
         for assignment in ask(world, actors.asking(second)):
             carry_out(world, assignment)
     assert world.state_of("whole") == "complete"
-    remove_unused_folders(service.store, world.folder)
+    remove_unused_folders(service.store, world.files)
     world.check(is_quiet=True)
-    insist(lambda: delete_study(service.store, world.folder, "whole"), StudyNotFound)
+    insist(lambda: delete_study(service.store, world.files, "whole"), StudyNotFound)
     return world
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from service.failpoints import armed
+from service.files.folder_files import FolderFiles
 from service.lifecycle.leases.dispatch import dispatch
 from service.lifecycle.leases.end_orphans import end_orphans
 from service.lifecycle.leases.reap import reap
@@ -166,8 +167,8 @@ def test_f65_a_round_of_the_reaper_costs_after_300_finished_studies_what_it_cost
             reap(store)
             end_orphans(store)
             settle_overdue(store)
-            remove_dropped_folders(store, folder)
-            write_missing_cards(store, folder)
+            remove_dropped_folders(store, FolderFiles(tmp_path))
+            write_missing_cards(store, FolderFiles(tmp_path))
         return statements, steps[0]
 
     begin_finished_study(store, folder, 0)
@@ -186,7 +187,7 @@ def test_f65_the_work_of_one_among_300_open_studies_is_found(store: Store, tmp_p
     failure = Failure(failure_class="exception", message="it broke")
     for number in (271, 13):
         outcome = TrialOutcome(kind="trial", state="FAIL", failure=failure, device_seconds=1.0)
-        tell(store, proposer, tmp_path, held[number].lease_id, held[number].token, outcome)
+        tell(store, proposer, FolderFiles(tmp_path), held[number].lease_id, held[number].token, outcome)
         register(store, held[number].worker_id)
         [found] = dispatch(store, proposer, held[number].worker_id, 1).assignments
         assert found.study == f"study-{number}"

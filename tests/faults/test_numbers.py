@@ -28,7 +28,7 @@ def test_f46_a_study_whose_trials_all_end_early_has_no_best_and_ends(
     service = story.world.services[0]
     assert show_study(service.store, story.name).finished_at is not None
     with pytest.raises(NoBest):
-        describe_best(service.store, service.folder, story.name)
+        describe_best(service.store, service.files, story.name)
     story.world.check(is_quiet=True)
     story.holds()
 
@@ -43,7 +43,7 @@ def test_f45_what_diverged_is_never_the_best(new_world: NewWorld) -> None:
     story.tell(good)
     service = story.world.services[0]
     assert show_trial(service.store, story.name, 0).state != "COMPLETE"
-    assert describe_best(service.store, service.folder, story.name).number == 1
+    assert describe_best(service.store, service.files, story.name).number == 1
     story.holds()
 
 
@@ -55,5 +55,5 @@ def test_f47_of_equal_trials_the_first_leads(new_world: NewWorld) -> None:
         story.report(one, 1, math.pi, final=True)
         story.tell(one)
     service = story.world.services[0]
-    assert describe_best(service.store, service.folder, story.name).number == 0
+    assert describe_best(service.store, service.files, story.name).number == 0
     story.holds()

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from service.failpoints import armed
+from service.files.folder_files import FolderFiles
 from service.lifecycle.datasets.upload_dataset import upload_dataset
 from service.lifecycle.upload import Upload
 from service.store.sql import sqlite
@@ -124,7 +125,7 @@ def test_f34_files_that_the_service_has_taken_survive_a_power_cut(database_url: 
         story.ask(uploading(held, "model.bin"))
         upload = Upload(disk / "datasets", len(content), "SPEZIA_MAX_DATASET_BYTES")
         upload.write(content)
-        dataset, _ = upload_dataset(story.world.services[0].store, upload)
+        dataset, _ = upload_dataset(story.world.services[0].store, FolderFiles(disk), upload)
         upload.discard()
         left = power_cut.least(tmp_path / "left")
     assert (left / "datasets" / dataset.sha256).read_bytes() == content

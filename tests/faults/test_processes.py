@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from service.files.folder_files import FolderFiles
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.workers.launched_workers import launch_worker
 from service.store.sql.engine import DatabaseClock, open_engine
@@ -290,8 +291,8 @@ def note_launched(worker_id: str, service: Service) -> None:
 
 def check(service: Service) -> None:
     engine = open_engine(service.settings.database)
-    remove_unused_folders(Store(engine, DatabaseClock()), service.settings.artifacts)
-    found = violations(engine, service.settings.artifacts, is_quiet=True)
+    remove_unused_folders(Store(engine, DatabaseClock()), FolderFiles(service.settings.files))
+    found = violations(engine, service.settings.files / "artifacts", is_quiet=True)
     engine.dispose()
     assert found == []
     assert httpx2.get(f"{service.url}/healthz", timeout=30).is_success

@@ -31,10 +31,10 @@ def test_f73_a_holder_that_is_killed_while_it_sends_leaves_nothing(tmp_path: Pat
             killed.settimeout(SECONDS)
             assert b"HTTP/1.1 204" not in killed.recv(1000)
         assert scene.other.ask() is None  # nothing has come
-        assert left_files(far.store, settings.artifacts) == []
+        assert left_files(far.store, settings.files) == []
         # another thread of the same worker, were it alive, might still send it whole
         assert scene.holder.send_checkpoint(wanted, CONTENT).status_code == 204
         assert scene.other.fetch_checkpoint(scene.receive()).content == CONTENT
         engine = open_engine(settings.database)
-        assert violations(engine, settings.artifacts) == []
+        assert violations(engine, settings.files / "artifacts") == []
         engine.dispose()

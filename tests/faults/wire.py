@@ -17,6 +17,7 @@ import httpx2
 import uvicorn
 
 from service.app import create_app
+from service.files.folder_files import FolderFiles
 from service.lifecycle.model_folders import remove_unused_folders
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.describe_study import show_study
@@ -91,10 +92,10 @@ class Far:
 
     def check(self) -> None:
         """Assert all invariants."""
-        remove_unused_folders(self.store, self.settings.artifacts)
+        remove_unused_folders(self.store, FolderFiles(self.settings.files))
         engine = open_engine(self.settings.database)
         try:
-            found = violations(engine, self.settings.artifacts, is_quiet=True)
+            found = violations(engine, self.settings.files / "artifacts", is_quiet=True)
         finally:
             engine.dispose()
         assert not found, found

@@ -15,6 +15,9 @@ from sqlalchemy import Engine, select, text
 
 from service.errors import LeaseLost, OutcomeRefused, ServiceError
 from service.failpoints import Injected, armed
+from service.files.files import Files
+from service.files.folder_files import FolderFiles
+from service.files.stored_file import ARTIFACTS
 from service.lifecycle.leases.next_step import next_step
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.studies.create_study import create_study
@@ -57,7 +60,7 @@ class Service:
 
     engine: Engine
     clock: FakeClock
-    folder: Path
+    files: Files
     proposer: Proposer = field(init=False)
     store: Store = field(init=False)
 
@@ -93,8 +96,10 @@ class World:
     def __init__(self, engine: Engine, folder: Path, n_services: int = 1) -> None:
         self.engine = engine
         self.folder = folder
+        assert folder.name == ARTIFACTS
+        self.files = FolderFiles(folder.parent)
         self.clock = FakeClock()
-        self.services = [Service(engine, self.clock, folder) for _ in range(n_services)]
+        self.services = [Service(engine, self.clock, self.files) for _ in range(n_services)]
         self.complaints: list[str] = []
         self._observer = Store(engine, self.clock)
         """Of a process that does nothing, so that what it reads is in no other one's cache."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from service.files.folder_files import FolderFiles
 from service.lifecycle.model_folders import remove_dropped_folders
 from service.store.store import Store
 from tests.service.rung_worker import RungWorker, rungs_spec
@@ -50,7 +51,7 @@ class Scene:
         return held
 
 
-def left_files(store: Store, folder: Path) -> list[Path]:
+def left_files(store: Store, root: Path) -> list[Path]:
     """What is left in the folder of uploaded files once the reaper has been there."""
-    remove_dropped_folders(store, folder)
-    return [path for path in folder.glob("*/*") if path.is_file()]
+    remove_dropped_folders(store, FolderFiles(root))
+    return [path for path in root.glob("artifacts/*/*") if path.is_file()]

@@ -145,3 +145,25 @@ def test_no_worker_starts_where_the_port_or_the_home_is_taken(
         with pytest.raises((OSError, AlreadyRunning)):
             serve(Settings(home=tmp_path / home, n_workers=1, port=port))
     assert started == []
+
+
+def test_a_worker_gets_nothing_that_is_for_the_service_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPEZIA_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "hunter2")
+    for name in ("SPEZIA_LOG_LEVEL", "HF_HOME"):
+        monkeypatch.setenv(name, "error")
+    told = tmp_path / "environment"
+    worker = f"import json, os; from pathlib import Path; Path({str(told)!r}).write_text(json.dumps(dict(os.environ)))"
+
+    def run(*_args: Any, **_options: Any) -> int:
+        until = time.monotonic() + 60
+        while not (told.exists() and told.read_text()) and time.monotonic() < until:
+            time.sleep(0.005)
+        return 0
+
+    monkeypatch.setattr(http_server, "run", run)
+    settings = Settings(home=tmp_path, n_workers=1, port=0, database_url=None)
+    assert serve(settings, [sys.executable, "-S", "-c", worker]) == 0
+    environment = json.loads(told.read_text())
+    assert "hunter2" not in environment.values()
+    assert (environment["SPEZIA_LOG_LEVEL"], environment["HF_HOME"]) == ("error", "error")

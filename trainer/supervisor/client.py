@@ -37,6 +37,8 @@ from spezia.contract.protocol import (
 
 _QUICK = httpx2.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
 _BULKY = httpx2.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
+_KEPT_ELSEWHERE = httpx2.Timeout(connect=5.0, read=600.0, write=60.0, pool=5.0)
+"""For uploads: a service that keeps files in a bucket sends all of one there before it answers."""
 _PASSING = (408, 429)
 """Refusals that have nothing to do with what was said: a line that was too slow, a limit on calls."""
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -163,7 +165,7 @@ class ServiceClient:
     def _upload(self, path: str, content: Iterable[bytes], token: str) -> None:
         headers = {TOKEN_HEADER: token, "Content-Type": "application/octet-stream"}
         try:
-            response = self._http.put(path, content=content, headers=headers, timeout=_BULKY)
+            response = self._http.put(path, content=content, headers=headers, timeout=_KEPT_ELSEWHERE)
         except httpx2.TransportError as error:
             raise self._unavailable(error) from error
         self._check(response)

@@ -1,15 +1,15 @@
 """Find the checkpoint that a trial is to go on from (GET /v1/leases/{lease_id}/checkpoint)."""
 
-from pathlib import Path
-
 from service.errors import LeaseLost, NoCheckpoint
-from service.lifecycle.checkpoints.upload_checkpoint import CHECKPOINT_FILE
+from service.files.files import Files
+from service.files.stored_file import StoredFile
+from service.lifecycle.checkpoints.upload_checkpoint import checkpoint_file
 from service.store import attempts, leases, sent_checkpoints
 from service.store.store import Store
 
 
-def find_checkpoint(store: Store, folder: Path, lease_id: str, token: str) -> Path:
-    """Path of the checkpoint that the leased attempt at a trial goes on from.
+def find_checkpoint(store: Store, files: Files, lease_id: str, token: str) -> StoredFile:
+    """Return the checkpoint that the leased attempt at a trial goes on from; it is there.
 
     Raises:
         LeaseLost: The lease is stale.
@@ -21,7 +21,9 @@ def find_checkpoint(store: Store, folder: Path, lease_id: str, token: str) -> Pa
             raise LeaseLost
         resume = attempts.resume_of(tx, held)
         sent = None if resume is None else sent_checkpoints.come_of(tx, held.study_uuid, held.number, resume.attempt)
-    path = None if sent is None else folder / sent.lease_id / CHECKPOINT_FILE
-    if path is None or not path.is_file():
+    if sent is None or sent.size_bytes is None or sent.sha256 is None:
         raise NoCheckpoint
-    return path
+    found = checkpoint_file(sent.lease_id, sent.size_bytes, sent.sha256)
+    if not files.has(found):
+        raise NoCheckpoint
+    return found

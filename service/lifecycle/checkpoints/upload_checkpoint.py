@@ -1,21 +1,20 @@
 """Store the checkpoint of a paused trial that another worker waits for (PUT /v1/leases/{lease_id}/checkpoint)."""
 
-from pathlib import Path
-
 from service.errors import LeaseLost, TooLarge
 from service.failpoints import failpoint
+from service.files.files import Files
+from service.files.stored_file import StoredFile, lease_folder
+from service.lifecycle.model_folders import too_late_leaves_nothing
 from service.lifecycle.upload import Upload
 from service.store import sent_checkpoints, studies
 from service.store.sent_checkpoints import CheckpointRow
 from service.store.store import Store
 from service.store.transaction import Transaction
 
-CHECKPOINT_FILE = "checkpoint"
-"""Name of a checkpoint in the folder of the lease under which it was written."""
 _LIMIT = "SPEZIA_SENT_CHECKPOINT_BYTES"
 
 
-def begin_checkpoint(store: Store, folder: Path, max_bytes: int, lease_id: str, token: str) -> Upload:
+def begin_checkpoint(store: Store, files: Files, max_bytes: int, lease_id: str, token: str) -> Upload:
     """Return where to write a checkpoint, which may be as large as what is left of ``max_bytes``.
 
     Raises:
@@ -24,10 +23,10 @@ def begin_checkpoint(store: Store, folder: Path, max_bytes: int, lease_id: str, 
     with store.reading() as tx:
         _wanted(tx, lease_id, token)
         bytes_left = max_bytes - sent_checkpoints.used_bytes(tx)
-    return Upload(folder / lease_id, max(0, bytes_left), _LIMIT)
+    return Upload(files.scratch(lease_folder(lease_id)), max(0, bytes_left), _LIMIT)
 
 
-def upload_checkpoint(store: Store, upload: Upload, max_bytes: int, lease_id: str, token: str) -> None:
+def upload_checkpoint(store: Store, files: Files, upload: Upload, max_bytes: int, lease_id: str, token: str) -> None:
     """Keep an upload as the checkpoint, and wake whoever waits for it; one that comes again changes nothing.
 
     Raises:
@@ -36,8 +35,10 @@ def upload_checkpoint(store: Store, upload: Upload, max_bytes: int, lease_id: st
         Unavailable: The file cannot be written, for want of space perhaps; nothing has changed.
     """
     size_bytes, sha256 = upload.end()
+    stored = checkpoint_file(lease_id, size_bytes, sha256)
+    files.send(upload.path, stored)
     failpoint("checkpoint.after_write")
-    with store.writing() as tx:
+    with too_late_leaves_nothing(store, lease_id), store.writing() as tx:
         # looked for again under the lock of the study, whose deletion would need it
         if studies.lock_by_uuid(tx, _wanted(tx, lease_id, token).study_uuid) is None:
             raise LeaseLost
@@ -47,9 +48,14 @@ def upload_checkpoint(store: Store, upload: Upload, max_bytes: int, lease_id: st
             raise TooLarge(f"other checkpoints leave no room for this one within {max_bytes} bytes ({_LIMIT})")
         if not sent_checkpoints.accept(tx, lease_id, size_bytes, sha256):
             raise LeaseLost  # a reaper, which takes no lock, was faster
-        upload.keep_as(CHECKPOINT_FILE)
+        files.keep(upload.path, stored)
         failpoint("checkpoint.before_commit")
     failpoint("checkpoint.after_commit")
+
+
+def checkpoint_file(lease_id: str, size_bytes: int, sha256: str) -> StoredFile:
+    """Return the file of a checkpoint, in the folder of the lease under which it was written."""
+    return StoredFile(folder=lease_folder(lease_id), name="checkpoint", size_bytes=size_bytes, sha256=sha256)
 
 
 def _wanted(tx: Transaction, lease_id: str, token: str) -> CheckpointRow:

@@ -11,6 +11,8 @@ from shutil import copyfile
 
 from pydantic import BaseModel, ValidationError
 
+from service.files.files import Files
+from service.files.folder_files import FolderFiles
 from service.lifecycle.database.copy_database import Copied, copy_database, missing_in_words
 from service.lifecycle.database.kept_files import copy_files, is_whole, kept_files
 from service.lifecycle.leases.reap import void_leases
@@ -52,7 +54,7 @@ class BadBackup(ValueError):
     """A folder holds no backup that could be restored; the message says why."""
 
 
-def back_up(store: Store, files_folder: Path, folder: Path) -> Backup:
+def back_up(store: Store, source: Files, folder: Path) -> Backup:
     """Write a backup to a folder that is empty or not there; services go on meanwhile.
 
     The database is copied as it is at one moment, and then the files that it names at that moment. A file that was
@@ -70,7 +72,7 @@ def back_up(store: Store, files_folder: Path, folder: Path) -> Backup:
         made_at = _copy_database(store, folder / DATABASE)
         with _opened(folder / DATABASE) as copied:
             files = kept_files(copied)
-        missing = copy_files(files, files_folder, folder)
+        missing = copy_files(files, source, FolderFiles(folder))
         if not missing or all(file in kept_files(store) for file in missing):
             break
     make_portable(folder / DATABASE)
@@ -89,7 +91,7 @@ def back_up(store: Store, files_folder: Path, folder: Path) -> Backup:
     return backup
 
 
-def restore(folder: Path, target: Store, target_files: Path, *, replaces: bool) -> tuple[Backup, Copied]:
+def restore(folder: Path, target: Store, target_files: Files, *, replaces: bool) -> tuple[Backup, Copied]:
     """Bring the rows and files of a backup to a database with the newest schema; no lease in it is good any more.
 
     Everything is checked by its hash before anything is changed. A backup of an older version is migrated on the way.
@@ -109,10 +111,11 @@ def restore(folder: Path, target: Store, target_files: Path, *, replaces: bool) 
         database = Path(scratch) / DATABASE
         copyfile(folder / DATABASE, database)
         with _opened(database) as source:
-            damaged = [file for file in kept_files(source) if not is_whole(folder, file)]
+            backed_up = FolderFiles(folder)
+            damaged = [file for file in kept_files(source) if not is_whole(backed_up, file)]
             if unexpected := [file for file in damaged if file.path not in backup.missing]:
-                raise BadBackup(missing_in_words(unexpected, folder))
-            copied = copy_database(source, target, folder, target_files, replaces=replaces, finish=_finish)
+                raise BadBackup(missing_in_words(unexpected, backed_up))
+            copied = copy_database(source, target, backed_up, target_files, replaces=replaces, finish=_finish)
     return backup, copied
 
 

@@ -1,8 +1,8 @@
 """Whether a database is sound, and the files that it names are there."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from service.files.files import Files
 from service.lifecycle.database.copy_database import missing_in_words
 from service.lifecycle.database.kept_files import is_whole, kept_files
 from service.store.sql.connections import n_services, what_lacks
@@ -11,12 +11,13 @@ from service.store.sql.sqlite import faults
 from service.store.store import Store
 from spezia.common.findings import Finding, well, wrong
 
+_REMEDY = "put them back from a backup, or set SPEZIA_FILES_DIR or SPEZIA_FILES_URL"
 
-def check_database(store: Store, files: Path, shown: str, connections: int) -> Iterator[Finding]:
+
+def check_database(store: Store, files: Files, shown: str, connections: int) -> Iterator[Finding]:
     """Yield what is well and what is wrong with a database and its files; nothing is changed.
 
     Args:
-        files: Folder of uploaded files.
         shown: The database, as it is named to people.
         connections: How many connections a service may open.
 
@@ -49,6 +50,6 @@ def check_database(store: Store, files: Path, shown: str, connections: int) -> I
         yield wrong("connections", message, remedy)
     named = kept_files(store)
     if missing := [file for file in named if not is_whole(files, file)]:
-        yield wrong("files", missing_in_words(missing, files), "put them back from a backup, or set SPEZIA_FILES_DIR")
+        yield wrong("files", missing_in_words(missing, files), _REMEDY)
     else:
-        yield well("files", f"all {len(named)} that the database names are whole in {files}")
+        yield well("files", f"all {len(named)} that the database names are whole in {files.place}")

@@ -1,11 +1,12 @@
 """Copy a database, and the files that it names, to another database."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from pydantic import BaseModel
 
-from service.lifecycle.database.kept_files import KeptFile, copy_files, kept_files, uploading_files
+from service.files.files import Files
+from service.files.stored_file import StoredFile
+from service.lifecycle.database.kept_files import copy_files, kept_files, uploading_files
 from service.store.alone import lock_all
 from service.store.copy_rows import copy_rows, first_difference, is_empty, remove_rows
 from service.store.sql.connections import n_services
@@ -31,8 +32,8 @@ class NotCopied(ValueError):
 def copy_database(
     source: Store,
     target: Store,
-    source_files: Path,
-    target_files: Path,
+    source_files: Files,
+    target_files: Files,
     *,
     replaces: bool = False,
     finish: Callable[[Store], object] | None = None,
@@ -52,7 +53,7 @@ def copy_database(
         Unavailable: One of the databases does not answer.
     """
     files = kept_files(source)
-    if target_files.absolute() != source_files.absolute():
+    if target_files.place != source_files.place:
         if missing := copy_files(files, source_files, target_files):
             raise NotCopied(f"{missing_in_words(missing, source_files)}; put them back, or delete their studies first")
         # their workers will say that they are done, and have each file shown
@@ -77,8 +78,8 @@ def copy_database(
     return Copied(n_rows=n_rows, n_files=len(files))
 
 
-def missing_in_words(missing: list[KeptFile], folder: Path) -> str:
-    """Return which files are missing in a folder, or are not what the database says."""
+def missing_in_words(missing: list[StoredFile], files: Files) -> str:
+    """Return which files are missing, or are not what the database says."""
     names = ", ".join(file.path for file in missing[:SHOWN_FILES])
     more = f" and {len(missing) - SHOWN_FILES} more" if len(missing) > SHOWN_FILES else ""
-    return f"{len(missing)} files that the database names are missing or damaged in {folder}: {names}{more}"
+    return f"{len(missing)} files that the database names are missing or damaged in {files.place}: {names}{more}"

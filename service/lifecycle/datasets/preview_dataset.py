@@ -1,8 +1,8 @@
 """Show the beginning of an uploaded data set, and guess what it is for (GET /v1/datasets/{sha256}/preview)."""
 
-from pathlib import Path
-
 from service.errors import NoPreview
+from service.files.files import Files
+from service.files.stored_file import dataset_file
 from service.lease_and_heartbeat_terms import LEASE_SECONDS, MAX_CLAIMS
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.store import parquet_heads, workers
@@ -13,11 +13,10 @@ from spezia.contract.preview import Preview, PreviewAwaited
 from spezia.contract.tasks import Task
 
 
-def preview_dataset(store: Store, folder: Path, sha256: str, task: Task | None = None) -> Preview | PreviewAwaited:
+def preview_dataset(store: Store, files: Files, sha256: str, task: Task | None = None) -> Preview | PreviewAwaited:
     """Describe the columns of an uploaded table by its beginning, for which a worker reads a Parquet file.
 
     Args:
-        folder: Folder of the uploaded data sets.
         task: Task whose columns are wanted; ``None``: any.
 
     Raises:
@@ -25,14 +24,15 @@ def preview_dataset(store: Store, folder: Path, sha256: str, task: Task | None =
         NoPreview: It is no table that can be read.
     """
     dataset = find_dataset(store, sha256)
-    if not (folder / sha256).is_file():
+    file = dataset_file(sha256, dataset.size_bytes)
+    if not files.has(file):
         raise NoPreview(f"the file of {dataset.reference} has been removed; upload it again")
     try:
         if dataset.format == "parquet":
             head = _head_by_worker(store, sha256)
         else:
-            with (folder / sha256).open("rb") as file:
-                head = read_head(file.read(HEAD_BYTES), dataset.format)
+            with files.reading(file, end=HEAD_BYTES) as pieces:
+                head = read_head(b"".join(pieces), dataset.format)
     except BadTable as bad:
         raise NoPreview(f"{dataset.reference} {bad}") from bad
     return head if isinstance(head, PreviewAwaited) else preview(head, task)

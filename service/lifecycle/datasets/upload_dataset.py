@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from service.errors import Invalid, TooLarge
+from service.files.files import Files
+from service.files.stored_file import dataset_file
 from service.lifecycle.datasets.detect_format import detect_format
 from service.lifecycle.datasets.find_dataset import find_dataset
 from service.lifecycle.upload import Upload
@@ -13,7 +15,7 @@ from spezia.contract.dataset import Dataset
 from spezia.contract.problem import FieldProblem
 
 
-def upload_dataset(store: Store, upload: Upload) -> tuple[Dataset, bool]:
+def upload_dataset(store: Store, files: Files, upload: Upload) -> tuple[Dataset, bool]:
     """Keep an upload as a data set; return it and whether it is new. The same content again is harmless.
 
     Of a gzip or zip archive of one file, the data set is that file, within the same limit of its size.
@@ -26,18 +28,20 @@ def upload_dataset(store: Store, upload: Upload) -> tuple[Dataset, bool]:
     size_bytes, sha256 = upload.end()
     kind = _archive_kind(upload.path)
     if kind is None:
-        return _keep(store, upload, size_bytes, sha256)
+        return _keep(store, files, upload, size_bytes, sha256)
     unpacked = upload.beside()
     try:
         _unpack(upload.path, kind, unpacked)
-        return _keep(store, unpacked, *unpacked.end())
+        return _keep(store, files, unpacked, *unpacked.end())
     finally:
         unpacked.discard()
 
 
-def _keep(store: Store, upload: Upload, size_bytes: int, sha256: str) -> tuple[Dataset, bool]:
+def _keep(store: Store, files: Files, upload: Upload, size_bytes: int, sha256: str) -> tuple[Dataset, bool]:
     form = detect_format(upload.path)
-    upload.keep_as(sha256)
+    stored = dataset_file(sha256, size_bytes)
+    files.send(upload.path, stored)
+    files.keep(upload.path, stored)
     with store.writing() as tx:
         is_new = datasets.add(tx, sha256, form, size_bytes)
         parquet_heads.forget_without_rows(tx, sha256)

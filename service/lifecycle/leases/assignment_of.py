@@ -63,7 +63,8 @@ def assignment_of(tx: Transaction, study: StudyRow, held: Lease) -> Assignment:
             last_step=recorded.last_step,
         )
     if held.kind == "score":
-        return ScoreAssignment(**common, model_files=artifacts.kept_models(tx, study.uuid)[held.number].files)
+        model = artifacts.kept_models(tx, study.uuid)[held.number]
+        return ScoreAssignment(**common, model_files=[file.name for file in model.files])
     common["seconds_left"] = seconds_left(tx, study, held)
     evaluate_at = steps_to_evaluate(study.spec, common["params"], study.facts)
     partial_at = partial_steps(study.spec, common["params"], study.facts)

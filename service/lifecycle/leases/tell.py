@@ -2,12 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from structlog.contextvars import bind_contextvars
 
 from service.errors import LeaseLost, OutcomeRefused, Unavailable
 from service.failpoints import failpoint
+from service.files.files import Files
 from service.lifecycle.confirmation.accept_run import accept_run
 from service.lifecycle.leases.accept_probe import accept_probe, facts_with, note_failed_probe
 from service.lifecycle.leases.best_evaluation import best_evaluation
@@ -54,11 +54,11 @@ from spezia.contract.quote import Quote
 log = logging.getLogger(__name__)
 
 
-def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: str, outcome: Outcome) -> Told:
+def tell(store: Store, proposer: Proposer, files: Files, lease_id: str, token: str, outcome: Outcome) -> Told:
     """Accept a result: the trial's end and the lease's are one transaction. A replay changes nothing.
 
     Args:
-        folder: Where uploaded model files lie, in a folder for each lease.
+        files: Where uploaded model files lie, in a folder for each lease.
 
     Raises:
         LeaseLost: The lease is stale; nothing has changed, files included.
@@ -97,18 +97,22 @@ def tell(store: Store, proposer: Proposer, folder: Path, lease_id: str, token: s
             case ScoreOutcome():
                 settled = _accept_score(tx, study, ended, outcome)
         left = tx.ask(artifacts.lease_ids(study_id)) if folders else folders
+        unwanted = folders - left
+        if not files.is_at_hand:  # the worker does not wait for a bucket: the reaper's next round tidies up
+            artifacts.drop_folders(tx, unwanted)
         failpoint("tell.before_commit")
     failpoint("tell.after_commit")
     _log(outcome)
-    remove_folders(folder, folders - left)
-    if settled.has_ended:
-        _write_card(store, folder, study.uuid)
+    if files.is_at_hand:
+        remove_folders(files, unwanted)
+    if files.is_at_hand and settled.has_ended:
+        _write_card(store, files, study.uuid)
     return Told(replayed=False)
 
 
-def _write_card(store: Store, folder: Path, study_uuid: str) -> None:
+def _write_card(store: Store, files: Files, study_uuid: str) -> None:
     try:
-        write_card(store, folder, study_uuid)
+        write_card(store, files, study_uuid)
     except (Unavailable, OSError) as error:
         # the result is accepted whatever becomes of the card: the reaper's next round writes what is missing
         log.warning("the model card has to wait: %s", error)

@@ -1,19 +1,17 @@
-"""Where the files of kept models lie: the best trial's model, one file of any trial's, and what a worker scores."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""Which files a kept model has: the best trial's model, one file of any trial's, and what a worker scores."""
 
 from service.errors import LeaseLost, NoModel
+from service.files.files import Files
+from service.files.stored_file import StoredFile
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.trials.find_trial import find_trial
 from service.store import artifacts, leases, studies
-from service.store.sql.statements import Row
 from service.store.store import Store
 from spezia.contract.model_files import Artifact, ArtifactList
 
 
-def find_model(store: Store, folder: Path, name: str) -> dict[str, Path]:
-    """Paths of the files of the best trial's model by their names in the directory that ``from_pretrained`` opens.
+def find_model(store: Store, files: Files, name: str) -> list[StoredFile]:
+    """Return the files of the best trial's model, named as in the directory that ``from_pretrained`` opens.
 
     Raises:
         StudyNotFound: There is no such study.
@@ -30,7 +28,7 @@ def find_model(store: Store, folder: Path, name: str) -> dict[str, Path]:
             f"study {name!r} has no model: that of the best COMPLETE trial is kept, unless training.keep_models is 0"
         )
     model = models[found[0].number]
-    return {file: _existing(folder / model.lease_id / file, name, model.number) for file in model.files}
+    return [_existing(files, file, name, model.number) for file in model.files]
 
 
 def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:
@@ -39,29 +37,29 @@ def list_artifacts(store: Store, name: str, number: int) -> ArtifactList:
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.
     """
-    rows = _files_of_trial(store, name, number)
+    found = _files_of_trial(store, name, number)
     return ArtifactList(
-        artifacts=[Artifact(file=row.file, size_bytes=row.size_bytes, sha256=row.sha256) for row in rows]
+        artifacts=[Artifact(file=one.name, size_bytes=one.size_bytes, sha256=one.sha256) for one in found]
     )
 
 
-def find_artifact(store: Store, folder: Path, name: str, number: int, file: str) -> Path:
-    """Path of one file of a trial's kept model.
+def find_artifact(store: Store, files: Files, name: str, number: int, file: str) -> StoredFile:
+    """Return one file of a trial's kept model, which is there.
 
     Raises:
         StudyNotFound, TrialNotFound: There is no such trial.
         NoModel: The trial's model is not kept, has no such file, or the file is gone.
     """
-    rows = _files_of_trial(store, name, number)
-    for row in rows:
-        if row.file == file:
-            return _existing(folder / str(row.lease_id) / file, name, number)
-    have = ", ".join(row.file for row in rows) or "nothing: training.keep_models says how many models are kept"
+    found = _files_of_trial(store, name, number)
+    for one in found:
+        if one.name == file:
+            return _existing(files, one, name, number)
+    have = ", ".join(one.name for one in found) or "nothing: training.keep_models says how many models are kept"
     raise NoModel(f"trial {number} of study {name!r} has no file {file!r}; it has {have}")
 
 
-def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str, file: str) -> Path:
-    """Path of one file of the model that the holder of a ``score`` lease is to score.
+def find_leased_model_file(store: Store, files: Files, lease_id: str, token: str, file: str) -> StoredFile:
+    """Return one file of the model that the holder of a ``score`` lease is to score; it is there.
 
     Raises:
         LeaseLost: The lease is stale.
@@ -73,21 +71,22 @@ def find_leased_model_file(store: Store, folder: Path, lease_id: str, token: str
         if held is None or study is None:
             raise LeaseLost
         model = artifacts.kept_models(tx, held.study_uuid).get(held.number)
-    if model is None or file not in model.files:
+    found = next((one for one in model.files if one.name == file), None) if model else None
+    if found is None:
         raise NoModel(f"the model of trial {held.number} has no file {file!r}")
-    return _existing(folder / model.lease_id / file, study.name, held.number)
+    return _existing(files, found, study.name, held.number)
 
 
-def _existing(path: Path, name: str, number: int) -> Path:
-    if not path.is_file():
+def _existing(files: Files, file: StoredFile, name: str, number: int) -> StoredFile:
+    if not files.has(file):
         raise NoModel(
-            f"the model of trial {number} of study {name!r} was kept, but {path} is gone; "
-            "restore it from a backup, or train that trial's params again"
+            f"the model of trial {number} of study {name!r} was kept, but {files.place}/{file.path} is gone; "
+            f"restore it from a backup, or train that trial's params again"
         )
-    return path
+    return file
 
 
-def _files_of_trial(store: Store, name: str, number: int) -> Sequence[Row]:
+def _files_of_trial(store: Store, name: str, number: int) -> list[StoredFile]:
     with store.reading() as tx:
         study = studies.find(tx, name)
         find_trial(tx, study, number)

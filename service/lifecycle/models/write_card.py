@@ -2,22 +2,22 @@
 
 import logging
 from functools import partial
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from service.files.files import Files
+from service.files.stored_file import ARTIFACTS, StoredFile, lease_folder
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.models.model_card import model_card
 from service.lifecycle.one_by_one import one_by_one
 from service.lifecycle.studies.describe_best import describe_best
 from service.lifecycle.studies.describe_study import describe_study
+from service.lifecycle.upload import Upload
 from service.search.space.params import trial_params
 from service.store import artifacts, attempts, studies, trials, workers
 from service.store.artifacts import KeptModel
 from service.store.store import Store
 from service.store.studies import StudyRow
 from service.store.transaction import Transaction
-from spezia.common.write_durably import rename_durably, write_durably
 from spezia.contract.best_trial import ParetoFront
 
 CARD = "README.md"
@@ -25,35 +25,37 @@ CARD = "README.md"
 log = logging.getLogger(__name__)
 
 
-def write_card(store: Store, folder: Path, study_uuid: str) -> None:
+def write_card(store: Store, files: Files, study_uuid: str) -> None:
     """Write the model card of an ended study that has none; harmless for every other study, and when repeated.
 
     Of several objectives each model that is kept gets one. A model whose folder is gone gets none.
 
     Raises:
-        OSError: A card cannot be written, perhaps because the disk of all models is not there.
+        OSError: The disk of all models is not there.
+        Unavailable: A card cannot be written.
     """
     with store.reading() as tx:
         study = studies.find_by_uuid(tx, study_uuid)
         if study is None or not study.has_ended or study.has_card:
             return
         models = _models(tx, study)
-        there = [model for model in models if _is_there(study, model, folder)]
-        inputs = [_inputs(tx, study, model) for model in there]
+        inputs = {model.number: _inputs(tx, study, model) for model in models}
+    there = [model for model in models if _is_there(study, model, files)]
     if not there:
         _note(store, study_uuid)
         return
-    answer = describe_best(store, folder, study.name)
+    answer = describe_best(store, files, study.name)
     described = {one.number: one for one in (answer.pareto if isinstance(answer, ParetoFront) else [answer])}
-    for model, (shown, params, worker) in zip(there, inputs, strict=True):
+    for model in there:
         if model.number not in described:
             return  # the study has gone on meanwhile
+        shown, params, worker = inputs[model.number]
         content = model_card(shown, described[model.number], params, worker).encode()
-        if not _write(store, folder, study_uuid, models, model, content, is_last=model == there[-1]):
+        if not _write(store, files, study_uuid, models, model, content, is_last=model == there[-1]):
             return
 
 
-def write_missing_cards(store: Store, folder: Path) -> None:
+def write_missing_cards(store: Store, files: Files) -> None:
     """Write the model cards of studies that no worker's result has ended: stopped, cancelled, or their worker lost.
 
     Raises:
@@ -61,20 +63,23 @@ def write_missing_cards(store: Store, folder: Path) -> None:
     """
     with store.reading() as tx:
         missing = studies.without_card(tx)
-    one_by_one(missing, partial(write_card, store, folder))
+    one_by_one(missing, partial(write_card, store, files))
 
 
-def _is_there(study: StudyRow, model: KeptModel, folder: Path) -> bool:
-    if (folder / model.lease_id).is_dir() or not folder.is_dir():  # without that, it is the disk that is missing
+def _is_there(study: StudyRow, model: KeptModel, files: Files) -> bool:
+    folder = lease_folder(model.lease_id)
+    if files.has_folder(folder):
         return True
-    path = folder / model.lease_id
+    if not files.has_folder(ARTIFACTS):
+        raise FileNotFoundError(f"{files.place}/{ARTIFACTS} is not there: is its disk?")
+    path = f"{files.place}/{folder}"
     log.warning("study %s, trial %d: its model gets no card, because %s is gone", study.name, model.number, path)
     return False
 
 
 def _write(
     store: Store,
-    folder: Path,
+    files: Files,
     study_uuid: str,
     models: list[KeptModel],
     model: KeptModel,
@@ -83,10 +88,13 @@ def _write(
     is_last: bool,
 ) -> bool:
     """Put a card beside one of ``models``; with the last one the study has its cards. Whether they still are."""
-    final = folder / model.lease_id / CARD
-    partial = final.with_name(f".{uuid4().hex}")
+    folder = lease_folder(model.lease_id)
+    written = Upload(files.scratch(folder), len(content), "the card itself")
     try:
-        size_bytes, sha256 = write_durably(partial, [content])
+        written.write(content)
+        size_bytes, sha256 = written.end()
+        card = StoredFile(folder=folder, name=CARD, size_bytes=size_bytes, sha256=sha256)
+        files.send(written.path, card)
         with store.writing() as tx:
             locked = studies.lock_by_uuid(tx, study_uuid)
             # by lease: the cards written so far are files of theirs as well
@@ -95,9 +103,9 @@ def _write(
             artifacts.put(tx, model.lease_id, study_uuid, model.number, CARD, size_bytes, sha256)
             artifacts.show(tx, model.lease_id)
             studies.change(tx, locked, has_card=is_last)
-            rename_durably(partial, final)
+            files.keep(written.path, card)
     finally:
-        partial.unlink(missing_ok=True)
+        written.discard()
     return True
 
 

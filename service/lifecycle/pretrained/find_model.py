@@ -1,8 +1,8 @@
 """Find an uploaded pretrained model, for its owner or for the holder of a lease that needs it."""
 
-from pathlib import Path
-
 from service.errors import LeaseLost, ModelNotFound
+from service.files.files import Files
+from service.files.stored_file import StoredFile, model_file
 from service.store import leases, pretrained, studies
 from service.store.store import Store
 from spezia.contract.dataset import PREFIX
@@ -41,15 +41,20 @@ def find_leased_model(store: Store, lease_id: str, token: str) -> UploadedModel:
     return found
 
 
-def find_leased_file(store: Store, folder: Path, lease_id: str, token: str, file: str) -> Path:
-    """Path of one file of the uploaded model that the study of a lease fine-tunes.
+def find_leased_file(store: Store, files: Files, lease_id: str, token: str, file: str) -> StoredFile:
+    """Return one file of the uploaded model that the study of a lease fine-tunes; it is there.
 
     Raises:
         LeaseLost: The lease is stale.
         ModelNotFound: The study names no uploaded model, it has no such file, or the file is gone.
     """
     model = find_leased_model(store, lease_id, token)
-    path = folder / model.sha256 / file
-    if file not in {one.file for one in model.files} or not path.is_file():
+    found = next((one for one in stored_files(model) if one.name == file), None)
+    if found is None or not files.has(found):
         raise ModelNotFound(model.sha256)
-    return path
+    return found
+
+
+def stored_files(model: UploadedModel) -> list[StoredFile]:
+    """Return the files of a model by their place."""
+    return [model_file(model.sha256, one.file, one.size_bytes, one.sha256) for one in model.files]

@@ -1,19 +1,17 @@
 """Upload a pretrained model, which is known by its content from then on (POST /v1/models)."""
 
-from pathlib import Path
-
-from service.errors import Unavailable
+from service.files.files import Files
+from service.files.stored_file import model_file
 from service.lifecycle.pretrained.check_model import check_model
 from service.lifecycle.pretrained.find_model import find_model
 from service.lifecycle.pretrained.receive_model import ModelUpload
 from service.store import pretrained
 from service.store.store import Store
-from spezia.common.write_durably import rename_durably
 from spezia.contract.model_files import UploadedModel
 from spezia.contract.model_rules import identity
 
 
-def upload_model(store: Store, folder: Path, upload: ModelUpload) -> tuple[UploadedModel, bool]:
+def upload_model(store: Store, files: Files, upload: ModelUpload) -> tuple[UploadedModel, bool]:
     """Keep an upload as a model of the viewer; return it and whether it is new to them. The same again is harmless.
 
     Raises:
@@ -22,14 +20,12 @@ def upload_model(store: Store, folder: Path, upload: ModelUpload) -> tuple[Uploa
     """
     upload.end()
     check_model(upload.path)
-    sha256 = identity({name: file.sha256 for name, file in upload.files.items()})
-    try:
-        if not (folder / sha256).exists():
-            rename_durably(upload.path, folder / sha256)
-    except OSError as error:
-        # somebody else may have been first with the same
-        if not (folder / sha256).exists():
-            raise Unavailable(f"the service cannot store a model in {folder}: {error.strerror}") from error
+    received = [upload.files[name] for name in sorted(upload.files)]
+    sha256 = identity({file.file: file.sha256 for file in received})
+    for file in received:
+        stored = model_file(sha256, file.file, file.size_bytes, file.sha256)
+        files.send(upload.path / file.file, stored)
+        files.keep(upload.path / file.file, stored)
     with store.writing() as tx:
-        is_new = pretrained.add(tx, sha256, [upload.files[name] for name in sorted(upload.files)])
+        is_new = pretrained.add(tx, sha256, received)
     return find_model(store, sha256), is_new

@@ -1,8 +1,7 @@
 """Delete a study with its trials and files (DELETE /v1/studies/{name})."""
 
-from pathlib import Path
-
 from service.failpoints import failpoint
+from service.files.files import Files
 from service.lifecycle.model_folders import remove_folders
 from service.store import (
     artifacts,
@@ -23,10 +22,10 @@ from service.store import (
 from service.store.store import Store
 
 
-def delete_study(store: Store, folder: Path, name: str) -> None:
+def delete_study(store: Store, files: Files, name: str) -> None:
     """Delete a study in any state; workers that hold its leases hear `lost` at their next heartbeat or report.
 
-    Rows go in one transaction and files after it; what a crash leaves of these is removed at the next start.
+    Rows go in one transaction and files after it; what a crash or a silent bucket leaves of these is removed later.
 
     Raises:
         StudyNotFound: There is no study of this name.
@@ -56,4 +55,4 @@ def delete_study(store: Store, folder: Path, name: str) -> None:
         failpoint("delete.before_commit")
     failpoint("delete.after_commit")
     store.forget(study.study_id)
-    remove_folders(folder, dropped)
+    remove_folders(files, dropped)

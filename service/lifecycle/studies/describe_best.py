@@ -1,10 +1,11 @@
 """Describe the answer of a study, with its evidence (GET /v1/studies/{name}/best)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from service.errors import NoBest
+from service.files.files import Files
+from service.files.stored_file import lease_folder
 from service.lifecycle.confirmation.conclude import show_confirmation
 from service.lifecycle.confirmation.winner import confirmed_leaders
 from service.lifecycle.pilots.compare_pilots import compare_pilots
@@ -34,7 +35,7 @@ _MIN_TRIALS_FOR_EDGES = 5
 """Fewer COMPLETE trials say nothing about where in a range the best lies."""
 
 
-def describe_best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFront:
+def describe_best(store: Store, files: Files, name: str) -> BestTrial | ParetoFront:
     """Describe the best COMPLETE trial and what it is worth; of several objectives, those of the Pareto front.
 
     Raises:
@@ -48,7 +49,7 @@ def describe_best(store: Store, folder: Path, name: str) -> BestTrial | ParetoFr
         if not found:
             raise NoBest(_why_no_best(study, seen))
         around = _look_around(tx, study, seen, found)
-        described = [_describe(tx, folder, around, leader) for leader in found]
+        described = [_describe(tx, files, around, leader) for leader in found]
     return described[0] if len(study.spec.objectives) == 1 else ParetoFront(study=study.name, pareto=described)
 
 
@@ -103,7 +104,7 @@ def _look_around(tx: Transaction, study: StudyRow, seen: list[FrozenTrial], foun
     )
 
 
-def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTrial) -> BestTrial:
+def _describe(tx: Transaction, files: Files, around: _Around, leader: FrozenTrial) -> BestTrial:
     study, spec = around.study, around.study.spec
     reported = measurements.of_last_attempt(tx, study.uuid, leader.number)
     values = named_values(leader, spec)
@@ -112,6 +113,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
     row = best_point(spec, points(reported) or [told])
     improvements = None if around.baseline is None else _improvements(study, around.baseline, values)
     model = around.models.get(leader.number)
+    directory = None if model is None else files.local_folder(lease_folder(model.lease_id))
     path = f"/v1/studies/{study.name}"
     advised = _advise(around, leader, reported)
     return BestTrial(
@@ -133,7 +135,7 @@ def _describe(tx: Transaction, folder: Path, around: _Around, leader: FrozenTria
         device_seconds=around.device_seconds,
         saved_seconds=around.saved_seconds,
         model=None if model is None else path + _model_path(study, leader.number),
-        model_directory=None if model is None else str(folder / model.lease_id),
+        model_directory=None if directory is None else str(directory),
         training_arguments=training_arguments(study, leader),
         generalization_gap=generalization_gap(row.metrics),
         start_small=around.start_small,

@@ -102,7 +102,7 @@ def get_study_page(
 
 def _best(parts: PartsDep, name: str) -> tuple[BestTrial | ParetoFront | None, str]:
     try:
-        return describe_best(parts.store, parts.artifacts, name), ""
+        return describe_best(parts.store, parts.files, name), ""
     except NoBest as reason:
         return None, str(reason)
 

@@ -56,7 +56,7 @@ def _others(parts: PartsDep, trial: TrialDetail) -> list[dict[str, Any]]:
             found.append({"label": label, "number": number, "params": params, "value": value})
 
     try:
-        answer = describe_best(parts.store, parts.artifacts, trial.study)
+        answer = describe_best(parts.store, parts.files, trial.study)
     except NoBest:
         answer = None
     best = answer.pareto[0] if isinstance(answer, ParetoFront) else answer

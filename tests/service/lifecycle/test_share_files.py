@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.app import create_app
+from service.files.folder_files import FolderFiles
 from service.lifecycle.share_files import share_files
 from service.settings import Settings
 from service.store import files_folder
@@ -19,33 +20,31 @@ on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect
 @on_postgresql
 def test_the_folder_of_the_first_one_is_that_of_all(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
     one, other = Store(engine, clock), Store(engine, clock)
-    share_files(one, tmp_path / "shared")
-    share_files(other, tmp_path / "shared")
+    share_files(one, FolderFiles(tmp_path / "shared"))
+    share_files(other, FolderFiles(tmp_path / "shared"))
     (tmp_path / "mounted").symlink_to(tmp_path / "shared")
-    share_files(other, tmp_path / "mounted")
-    with pytest.raises(
-        ValueError, match=r"lie in another folder than .*/own, first .*:.*/shared: let SPEZIA_FILES_DIR"
-    ):
-        share_files(other, tmp_path / "own")
+    share_files(other, FolderFiles(tmp_path / "mounted"))
+    with pytest.raises(ValueError, match=r"lie in another place than .*/own, first .*:.*/shared: let SPEZIA_FILES_DIR"):
+        share_files(other, FolderFiles(tmp_path / "own"))
     assert not (tmp_path / "own").exists()
 
 
 @on_postgresql
 def test_what_the_message_says_helps(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
     store = Store(engine, clock)
-    share_files(store, tmp_path / "before")
+    share_files(store, FolderFiles(tmp_path / "before"))
     (tmp_path / "after").mkdir()
     with pytest.raises(ValueError, match="make the empty file") as raised:
-        share_files(store, tmp_path / "after")
+        share_files(store, FolderFiles(tmp_path / "after"))
     Path(str(raised.value).partition("the empty file ")[2].removesuffix(" in it")).touch()
-    share_files(store, tmp_path / "after")
+    share_files(store, FolderFiles(tmp_path / "after"))
 
 
 @on_postgresql
 def test_of_services_that_start_at_once_one_marks_its_folder(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
     def start(number: int) -> bool:
         try:
-            share_files(Store(engine, clock), tmp_path / str(number))
+            share_files(Store(engine, clock), FolderFiles(tmp_path / str(number)))
         except ValueError:
             return False
         return True
@@ -72,5 +71,5 @@ def test_a_service_with_a_folder_of_its_own_does_not_start(database_url: str, cl
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_on_sqlite_there_is_nothing_to_compare(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        share_files(Store(engine, clock), tmp_path / name)
+        share_files(Store(engine, clock), FolderFiles(tmp_path / name))
     assert list(tmp_path.glob("one*")) == []

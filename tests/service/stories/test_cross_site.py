@@ -66,7 +66,7 @@ def test_no_page_of_another_site_changes_anything(app: FastAPI) -> None:
         for body in BODIES:
             assert send(visitor, method, path, body, Origin=THEIRS[0]).status_code == 403, (method, path, body)
     assert visitor.get("/v1/studies").json()["studies"] == []
-    assert not app.state.settings.datasets.exists()
+    assert not (app.state.settings.files / "datasets").exists()
 
 
 @pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "POST"])

@@ -56,7 +56,11 @@ def encrypted() -> bytes:
 
 
 def files(settings: Settings) -> set[str]:
-    return {path.name for path in settings.datasets.iterdir()} if settings.datasets.exists() else set()
+    return (
+        {path.name for path in (settings.files / "datasets").iterdir()}
+        if (settings.files / "datasets").exists()
+        else set()
+    )
 
 
 @pytest.mark.parametrize(

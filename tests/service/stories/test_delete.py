@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from service.failpoints import Injected, armed
+from service.files.folder_files import FolderFiles
 from service.lifecycle.model_folders import remove_unused_folders
 from service.settings import Settings
 from service.store.optuna import tables as optuna_tables
@@ -77,10 +78,10 @@ def test_nothing_is_left_in_any_state(
     held = fill(http, worker)
     if before:
         http.post(f"{STUDY}/{before}")
-    assert any(settings.artifacts.iterdir())
+    assert any((settings.files / "artifacts").iterdir())
     assert http.delete(STUDY).status_code == 204
     assert rows(engine) == {}
-    assert list(settings.artifacts.iterdir()) == []
+    assert list((settings.files / "artifacts").iterdir()) == []
     assert worker.heartbeat(held) == "lost"
     assert worker.report(held, 2, 0.4)["directive"] == "lost"
     assert worker.finish(held).json()["code"] == "lease-lost"
@@ -151,21 +152,21 @@ def test_a_crash_before_the_commit_leaves_all_and_after_it_only_files_to_sweep(
     with armed("delete.after_commit", fail), pytest.raises(Injected):
         http.delete(STUDY)
     assert rows(engine) == {}
-    assert any(settings.artifacts.iterdir())
-    remove_unused_folders(app.state.parts.store, settings.artifacts)
-    assert list(settings.artifacts.iterdir()) == []
+    assert any((settings.files / "artifacts").iterdir())
+    remove_unused_folders(app.state.parts.store, FolderFiles(settings.files))
+    assert list((settings.files / "artifacts").iterdir()) == []
 
 
 def test_sweeping_spares_models_and_what_is_being_uploaded(
     http: TestClient, app: Any, worker: HandWorker, settings: Settings
 ) -> None:
     held = fill(http, worker)
-    uploading = settings.artifacts / held["lease_id"]
+    uploading = (settings.files / "artifacts") / held["lease_id"]
     uploading.mkdir()
-    before = {path.name for path in settings.artifacts.iterdir()}
-    remove_unused_folders(app.state.parts.store, settings.artifacts)
-    assert {path.name for path in settings.artifacts.iterdir()} == before
-    remove_unused_folders(app.state.parts.store, Path("nowhere"))
+    before = {path.name for path in (settings.files / "artifacts").iterdir()}
+    remove_unused_folders(app.state.parts.store, FolderFiles(settings.files))
+    assert {path.name for path in (settings.files / "artifacts").iterdir()} == before
+    remove_unused_folders(app.state.parts.store, FolderFiles(Path("nowhere")))
 
 
 def test_every_table_is_known_to_the_test(engine: Engine) -> None:

@@ -10,11 +10,13 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from service.files.folder_files import FolderFiles
+from service.files.stored_file import StoredFile
 from service.lifecycle.leases.reap import reap
 from service.lifecycle.models import write_card as write_card_module
+from service.lifecycle.models.tar_model import tar_model
 from service.lifecycle.models.write_card import write_missing_cards
 from service.store.store import Store
-from spezia.common.model_tar import tar
 from tests.service.hand_worker import HandWorker, spec
 
 
@@ -165,11 +167,11 @@ def test_study_that_ends_without_a_workers_word_gets_its_card_later(
     store: Store = app.state.parts.store
     begin(http, worker)
     run(worker, 0.5)
-    write_missing_cards(store, app.state.parts.artifacts)
+    write_missing_cards(store, app.state.parts.files)
     assert http.post("/v1/studies/feedback/stop").json()["state"] == "complete"
     with pytest.raises(FileNotFoundError):
         card(http)
-    write_missing_cards(store, app.state.parts.artifacts)
+    write_missing_cards(store, app.state.parts.files)
     assert "| trials | 1 complete" in card(http)
 
 
@@ -181,7 +183,7 @@ def test_study_without_a_model_needs_no_card(
     begin(http, worker, n_trials=1, training={"keep_models": 0})
     run(worker, 0.5)
     monkeypatch.setattr(write_card_module, "write_card", lambda *_: pytest.fail("asked again"))
-    write_missing_cards(parts.store, parts.artifacts)
+    write_missing_cards(parts.store, parts.files)
 
 
 def stopped_with_a_model(http: TestClient, worker: HandWorker, name: str) -> Path:
@@ -199,13 +201,13 @@ def test_a_model_whose_folder_is_gone_keeps_no_other_from_its_card(
     parts = app.state.parts
     gone, there = (stopped_with_a_model(http, worker, name) for name in ("gone", "there"))
     shutil.rmtree(gone)
-    write_missing_cards(parts.store, parts.artifacts)
+    write_missing_cards(parts.store, parts.files)
     assert (there / "README.md").is_file()
     assert not gone.exists()
     assert [record.message for record in caplog.records if "gets no card" in record.message] == [
         f"study gone, trial 0: its model gets no card, because {gone} is gone"
     ]
-    write_missing_cards(parts.store, parts.artifacts)
+    write_missing_cards(parts.store, parts.files)
     assert caplog.text.count("gets no card") == 1
 
 
@@ -214,11 +216,12 @@ def test_a_disk_of_models_that_is_away_for_a_while_costs_no_card(
 ) -> None:
     parts = app.state.parts
     model = stopped_with_a_model(http, worker, "feedback")
-    parts.artifacts.rename(parts.artifacts.with_name("unmounted"))
+    artifacts = model.parent
+    artifacts.rename(artifacts.with_name("unmounted"))
     with pytest.raises(ExceptionGroup, match="failed for 1 of 1"):
-        write_missing_cards(parts.store, parts.artifacts)
-    parts.artifacts.with_name("unmounted").rename(parts.artifacts)
-    write_missing_cards(parts.store, parts.artifacts)
+        write_missing_cards(parts.store, parts.files)
+    artifacts.with_name("unmounted").rename(artifacts)
+    write_missing_cards(parts.store, parts.files)
     assert (model / "README.md").is_file()
 
 
@@ -240,8 +243,10 @@ def test_files_that_are_gone_are_a_problem_and_no_empty_archive(http: TestClient
 
 
 def test_an_archive_that_nobody_reads_leaves_no_file_open(tmp_path: Path) -> None:
-    (tmp_path / "weights.bin").touch()
-    archive = tar({"weights.bin": tmp_path / "weights.bin"}, "feedback")
+    file = StoredFile(folder="artifacts/1", name="weights.bin", size_bytes=0, sha256=hashlib.sha256().hexdigest())
+    (tmp_path / "artifacts/1").mkdir(parents=True)
+    (tmp_path / file.path).touch()
+    archive = tar_model(FolderFiles(tmp_path), [file], "feedback")
     with warnings.catch_warnings(record=True) as unclosed:
         warnings.simplefilter("always")
         del archive

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from service.files.folder_files import FolderFiles
 from service.lease_and_heartbeat_terms import LEASE_SECONDS, REAP_SECONDS
 from service.lifecycle.leases.reap import reap, reap_launched, reap_worker
 from service.lifecycle.leases.take_back import take_back
@@ -55,24 +56,24 @@ def test_a_reaped_worker_changes_nothing(
     log = http.put(f"/v1/leases/{held['lease_id']}/log", content="x", headers={"Lease-Token": held["token"]})
     assert_lost(log)
     assert trial(http) == before
-    assert not list(settings.artifacts.glob("*/*"))
+    assert not list((settings.files / "artifacts").glob("*/*"))
 
 
 def test_files_of_a_lost_attempt_are_swept_away(
     http: TestClient, held: dict[str, Any], worker: HandWorker, beating_store: Store, settings: Any
 ) -> None:
     assert worker.upload(held, "weights.bin", b"never to be seen").status_code == 204
-    remove_unused_folders(beating_store, settings.artifacts)
-    assert [path.name for path in settings.artifacts.glob("*/*")] == ["weights.bin"]
+    remove_unused_folders(beating_store, FolderFiles(settings.files))
+    assert [path.name for path in (settings.files / "artifacts").glob("*/*")] == ["weights.bin"]
     worker.release(held)
-    remove_unused_folders(beating_store, settings.artifacts)
-    assert list(settings.artifacts.iterdir()) == []
+    remove_unused_folders(beating_store, FolderFiles(settings.files))
+    assert list((settings.files / "artifacts").iterdir()) == []
     again = worker.take()
     worker.report(again, 1, 0.5, final=True)
     worker.upload(again, "weights.bin", b"the model")
     worker.finish(again)
-    remove_unused_folders(beating_store, settings.artifacts)
-    assert (settings.artifacts / again["lease_id"] / "weights.bin").read_bytes() == b"the model"
+    remove_unused_folders(beating_store, FolderFiles(settings.files))
+    assert ((settings.files / "artifacts") / again["lease_id"] / "weights.bin").read_bytes() == b"the model"
 
 
 def test_after_an_outage_every_lease_gets_a_full_term(

@@ -13,6 +13,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import FrozenTrial
 from sqlalchemy import Engine, event
 
+from service.files.folder_files import FolderFiles
 from service.lifecycle.leases.heartbeat import heartbeat
 from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
@@ -203,7 +204,7 @@ def test_values_that_another_program_gives_a_trial_do_not_choose_its_best(
     assert report(store, [Report(**evaluation(held, 4, 0.9, final=True))])[0].keep_model
     outcome = TrialOutcome(kind="trial", state="COMPLETE", device_seconds=2.0)
     with closing(Proposer(store.metrics)) as proposer:
-        tell(store, proposer, tmp_path, lease.lease_id, lease.token, outcome)
+        tell(store, proposer, FolderFiles(tmp_path), lease.lease_id, lease.token, outcome)
     assert http.get("/v1/studies/long/best").json()["value"] == 1 / 3
 
 

@@ -139,5 +139,5 @@ def test_a_removed_file_has_no_preview(http: TestClient, worker: HandWorker, sha
     ask(http, sha256)
     claim(http, worker)
     tell(http, worker, sha256, HEAD)
-    (settings.datasets / sha256).unlink()
+    ((settings.files / "datasets") / sha256).unlink()
     assert "upload it again" in ask(http, sha256).json()["detail"]

@@ -54,7 +54,9 @@ def special(kind: bytes) -> bytes:
 
 
 def left(settings: Settings) -> set[str]:
-    return {path.name for path in settings.models.iterdir()} if settings.models.exists() else set()
+    return (
+        {path.name for path in (settings.files / "models").iterdir()} if (settings.files / "models").exists() else set()
+    )
 
 
 @pytest.mark.parametrize("folder", ["", "./", "model/", "./model/"])

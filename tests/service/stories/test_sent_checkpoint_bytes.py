@@ -30,7 +30,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(scene: Scene, app: Fast
     refused = scene.holder.send_checkpoint(wanted, b"x" * (MAX_BYTES + 1))
     assert (refused.status_code, refused.json()["code"]) == (413, "too-large")
     assert "SPEZIA_SENT_CHECKPOINT_BYTES" in refused.json()["detail"]
-    assert list(app.state.parts.artifacts.glob("*/*")) == []
+    assert list(app.state.settings.files.glob("artifacts/*/*")) == []
     assert scene.holder.send_checkpoint(wanted, b"x" * MAX_BYTES).status_code == 204
 
 
@@ -38,13 +38,13 @@ def test_of_two_that_come_at_once_only_what_fits_is_kept(scene: Scene, app: Fast
     wanted, parts = scene.ask(), app.state.parts
     which = (wanted["lease_id"], wanted["token"])
     with pytest.raises(TooLarge):  # before all of it has come
-        begin_checkpoint(parts.store, parts.artifacts, MAX_BYTES, *which).write(b"x" * (MAX_BYTES + 1))
-    upload = begin_checkpoint(parts.store, parts.artifacts, MAX_BYTES, *which)
+        begin_checkpoint(parts.store, parts.files, MAX_BYTES, *which).write(b"x" * (MAX_BYTES + 1))
+    upload = begin_checkpoint(parts.store, parts.files, MAX_BYTES, *which)
     upload.write(b"x" * 600)
     with pytest.raises(TooLarge, match="leave no room"):
-        upload_checkpoint(parts.store, upload, 599, *which)  # others have come meanwhile
+        upload_checkpoint(parts.store, parts.files, upload, 599, *which)  # others have come meanwhile
     upload.discard()
-    assert list(parts.artifacts.glob("*/*")) == []
+    assert list(app.state.settings.files.glob("artifacts/*/*")) == []
 
 
 def test_without_room_nothing_is_asked_for_and_what_goes_leaves_room(http: TestClient) -> None:

@@ -35,7 +35,7 @@ def n_rows(app: FastAPI) -> int:
 @pytest.fixture
 def files(app: FastAPI) -> Files:
     """What the reaper leaves of uploaded files."""
-    return partial(left_files, app.state.parts.store, app.state.parts.artifacts)
+    return partial(left_files, app.state.parts.store, app.state.settings.files)
 
 
 def test_a_busy_holder_sends_the_checkpoint_that_another_worker_goes_on_from(scene: Scene, files: Files) -> None:
@@ -68,9 +68,9 @@ def test_a_checkpoint_stays_until_its_trial_pauses_again_or_ends(scene: Scene, f
 @ON_SQLITE
 def test_a_study_that_is_deleted_leaves_no_checkpoint(scene: Scene, app: FastAPI) -> None:
     scene.send()
-    assert len(list(app.state.parts.artifacts.glob("*/checkpoint"))) == 1
+    assert len(list(app.state.settings.files.glob("artifacts/*/checkpoint"))) == 1
     assert scene.http.delete(STUDY).status_code == 204
-    assert list(app.state.parts.artifacts.glob("*/checkpoint")) == []
+    assert list(app.state.settings.files.glob("artifacts/*/checkpoint")) == []
     assert n_rows(app) == 0
 
 

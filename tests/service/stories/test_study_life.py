@@ -127,7 +127,7 @@ def test_only_the_leaders_model_is_kept(http: TestClient, worker: HandWorker, se
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
         assert archive.getnames() == ["feedback/README.md", "feedback/weights.bin"]
         assert archive.extractfile("feedback/weights.bin").read() == b"second"  # type: ignore[union-attr]
-    assert [folder.name for folder in settings.artifacts.iterdir()] == [
+    assert [folder.name for folder in (settings.files / "artifacts").iterdir()] == [
         http.get("/v1/studies/feedback/best").json()["model_directory"].rpartition("/")[2]
     ]
 

@@ -71,7 +71,9 @@ def test_a_worker_is_heard_while_every_thread_of_people_is_held(
 
 
 def test_every_thread_may_have_a_connection_to_the_database() -> None:
-    pools = [one for one in vars(threads).values() if isinstance(one, threads.Threads)]
+    pools = [
+        one for one in vars(threads).values() if isinstance(one, threads.Threads) and one is not threads.FOR_UPLOADS
+    ]
     assert len(pools) >= 4
     in_the_background = 2 + WEBHOOK_THREADS  # the reaper, and who looks for webhooks and posts them
     assert threads.N_FOR_PEOPLE + sum(one.n for one in pools) + in_the_background <= MAX_CONNECTIONS

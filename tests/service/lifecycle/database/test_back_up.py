@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from service.files.folder_files import FolderFiles
 from service.lifecycle.database import back_up as backing_up
 from service.lifecycle.database.back_up import BadBackup, back_up, restore
 from service.lifecycle.database.check_database import check_database
@@ -81,11 +82,11 @@ def kept(folder: Path) -> dict[str, bytes]:
 def test_a_backup_that_is_restored_has_the_same_rows_and_files_and_no_lease(
     lived: Store, settings: Settings, fresh: Store, tmp_path: Path
 ) -> None:
-    backup = back_up(lived, settings.files, tmp_path / "backup")
+    backup = back_up(lived, FolderFiles(settings.files), tmp_path / "backup")
     assert (backup.n_files, backup.missing) == (3 + len(GOOD), [])
     assert S_IMODE((tmp_path / "backup").stat().st_mode) == 0o700
     before = kept(settings.files)
-    restored, copied = restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=False)
+    restored, copied = restore(tmp_path / "backup", fresh, FolderFiles(tmp_path / "files"), replaces=False)
     assert (restored, copied.n_files) == (backup, 3 + len(GOOD))
     assert kept(tmp_path / "files") == before
     with fresh.reading() as tx:
@@ -93,7 +94,7 @@ def test_a_backup_that_is_restored_has_the_same_rows_and_files_and_no_lease(
         states = tx.connection.execute(text("SELECT state FROM trials ORDER BY number")).scalars().all()
     assert states == ["COMPLETE", "WAITING"]
     assert difference(lived, fresh) is not None, "the lease"
-    assert all(one.state == "well" for one in check_database(fresh, tmp_path / "files", "it", 60))
+    assert all(one.state == "well" for one in check_database(fresh, FolderFiles(tmp_path / "files"), "it", 60))
 
 
 @on_sqlite
@@ -110,7 +111,7 @@ def test_a_file_that_goes_with_its_study_has_the_database_backed_up_anew(
         return whole(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(backing_up, "copy_files", delete_first)
-    backup = back_up(lived, settings.files, tmp_path / "backup")
+    backup = back_up(lived, FolderFiles(settings.files), tmp_path / "backup")
     assert deleted == [204]
     assert (backup.n_files, backup.missing) == (1 + len(GOOD), [])
 
@@ -121,10 +122,10 @@ def test_a_file_that_was_lost_before_is_named_and_the_rest_can_be_restored(
 ) -> None:
     lost = next(file for file in kept_files(lived) if file.path.endswith("config.json"))
     (settings.files / lost.path).write_bytes(b"[]")
-    backup = back_up(lived, settings.files, tmp_path / "backup")
+    backup = back_up(lived, FolderFiles(settings.files), tmp_path / "backup")
     assert (backup.n_files, backup.missing) == (2 + len(GOOD), [lost.path])
     with pytest.raises(NotCopied, match=r"1 files that the database names are missing or damaged .*config\.json"):
-        restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=False)
+        restore(tmp_path / "backup", fresh, FolderFiles(tmp_path / "files"), replaces=False)
 
 
 def damage_database(folder: Path) -> None:
@@ -156,10 +157,10 @@ def garble(folder: Path) -> None:
 def test_a_damaged_backup_changes_nothing(
     lived: Store, settings: Settings, fresh: Store, tmp_path: Path, harm: Callable[[Path], None], message: str
 ) -> None:
-    back_up(lived, settings.files, tmp_path / "backup")
+    back_up(lived, FolderFiles(settings.files), tmp_path / "backup")
     harm(tmp_path / "backup")
     with pytest.raises(BadBackup, match=message):
-        restore(tmp_path / "backup", fresh, tmp_path / "files", replaces=True)
+        restore(tmp_path / "backup", fresh, FolderFiles(tmp_path / "files"), replaces=True)
     with fresh.reading() as tx:
         assert is_empty(tx.connection)
     assert not (tmp_path / "files").exists()
@@ -169,12 +170,12 @@ def test_a_damaged_backup_changes_nothing(
 def test_nothing_is_restored_over_other_rows_unless_they_are_to_be_replaced(
     lived: Store, settings: Settings, http: TestClient, tmp_path: Path
 ) -> None:
-    back_up(lived, settings.files, tmp_path / "backup")
+    back_up(lived, FolderFiles(settings.files), tmp_path / "backup")
     assert http.post("/v1/studies", json=spec(name="later")).status_code == 201
     with pytest.raises(NotCopied, match="holds other rows already"):
-        restore(tmp_path / "backup", lived, settings.files, replaces=False)
+        restore(tmp_path / "backup", lived, FolderFiles(settings.files), replaces=False)
     assert http.get("/v1/studies/later").status_code == 200
-    restore(tmp_path / "backup", lived, settings.files, replaces=True)
+    restore(tmp_path / "backup", lived, FolderFiles(settings.files), replaces=True)
     assert http.get("/v1/studies/later").status_code == 404
     assert http.get("/v1/studies/feedback").json()["trials"]["waiting"] == 1
 
@@ -184,7 +185,7 @@ def test_a_backup_is_written_to_a_new_folder_only(lived: Store, settings: Settin
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     with pytest.raises(FileExistsError):
-        back_up(lived, settings.files, tmp_path / "mine")
+        back_up(lived, FolderFiles(settings.files), tmp_path / "mine")
     assert files_below(tmp_path / "mine") == {"thesis.txt": b"years"}
 
 
@@ -192,15 +193,15 @@ def test_a_backup_is_written_to_a_new_folder_only(lived: Store, settings: Settin
 def test_a_copy_is_equal_and_made_again_changes_nothing(
     lived: Store, settings: Settings, fresh: Store, tmp_path: Path
 ) -> None:
-    copied = copy_database(lived, fresh, settings.files, tmp_path / "files")
+    copied = copy_database(lived, fresh, FolderFiles(settings.files), FolderFiles(tmp_path / "files"))
     assert (copied.n_rows["trials"], copied.n_files) == (2, 3 + len(GOOD))
     assert difference(lived, fresh) is None
     assert kept(tmp_path / "files") == kept(settings.files)
-    assert copy_database(lived, fresh, settings.files, tmp_path / "files").n_rows == {}
+    assert copy_database(lived, fresh, FolderFiles(settings.files), FolderFiles(tmp_path / "files")).n_rows == {}
     with fresh.writing() as tx:
         tx.connection.execute(text("UPDATE trials SET number = 7 WHERE number = 1"))
     with pytest.raises(NotCopied, match="holds other rows already"):
-        copy_database(lived, fresh, settings.files, tmp_path / "files")
+        copy_database(lived, fresh, FolderFiles(settings.files), FolderFiles(tmp_path / "files"))
 
 
 @on_sqlite
@@ -212,7 +213,7 @@ def test_a_model_that_a_worker_is_uploading_comes_along(
     held = worker.take()
     worker.upload(held, "model.safetensors", b"weights")
     source: Store = http.app.state.parts.store
-    assert copy_database(source, fresh, settings.files, tmp_path / "files").n_files == 0
+    assert copy_database(source, fresh, FolderFiles(settings.files), FolderFiles(tmp_path / "files")).n_files == 0
     assert list(kept(tmp_path / "files").values()) == [b"weights"]
 
 
@@ -223,8 +224,8 @@ def test_nothing_is_copied_to_a_database_that_a_service_uses(
     with engine.connect() as listening:
         listening.exec_driver_sql(f"LISTEN {CHANNEL}")
         with pytest.raises(NotCopied, match="a service runs on the target"):
-            copy_database(fresh, store, tmp_path, tmp_path)
-    copy_database(fresh, store, tmp_path, tmp_path)
+            copy_database(fresh, store, FolderFiles(tmp_path), FolderFiles(tmp_path))
+    copy_database(fresh, store, FolderFiles(tmp_path), FolderFiles(tmp_path))
 
 
 def test_every_table_of_uploaded_files_is_known_to_backups() -> None:
@@ -236,7 +237,9 @@ def test_every_table_of_uploaded_files_is_known_to_backups() -> None:
 @on_sqlite
 def test_a_check_says_what_is_wrong(lived: Store, settings: Settings) -> None:
     def wrong() -> str:
-        return json.dumps([one.model_dump() for one in check_database(lived, settings.files, "it", 60) if one.remedy])
+        return json.dumps(
+            [one.model_dump() for one in check_database(lived, FolderFiles(settings.files), "it", 60) if one.remedy]
+        )
 
     assert wrong() == "[]"
     next(settings.files.glob("artifacts/*/config.json")).unlink()

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from benchmarks.pages_api import fill
 from service.failpoints import arm_from
+from service.files.folder_files import FolderFiles
 from service.lifecycle.database.copy_database import Copied, copy_database
 from service.lifecycle.studies.create_study import create_study
 from service.lifecycle.studies.plan_study import plan_study
@@ -37,7 +38,7 @@ def opened(url: str) -> Iterator[Store]:
 
 def copy(source_url: str, target_url: str, files: Path) -> Copied:
     with opened(source_url) as source, opened(target_url) as target:
-        return copy_database(source, target, files, files)
+        return copy_database(source, target, FolderFiles(files), FolderFiles(files))
 
 
 def copy_until(failpoints: str, source_url: str, target_url: str, files: Path) -> None:

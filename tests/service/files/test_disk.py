@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from service.lifecycle.upload import ABANDONED_SECONDS, remove_abandoned
+from service.files.disk import ABANDONED_SECONDS, remove_abandoned
 
 
 def test_what_a_crash_has_left_goes_after_a_day_and_what_is_whole_or_on_its_way_stays(tmp_path: Path) -> None:
