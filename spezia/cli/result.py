@@ -33,8 +33,8 @@ def show_result(best: BestTrial | ParetoFront, study: Study, console: Screen, *,
         console.print_line(f"its params are those of trial {source.number} of {source.study}")
     _show_metrics(best.metrics, console, is_verbose=is_verbose)
     _show_seconds(study, console)
-    if best.model_directory:
-        console.print_line(f"model: {best.model_directory}")
+    if best.model:  # where models are kept in a bucket, there is no directory
+        console.print_line(f"model: {best.model_directory or f'spezia pull {best.study}'}")
     _show_notes([*study.warnings, *best.warnings], best.advice, best.study, console, is_verbose=is_verbose)
 
 

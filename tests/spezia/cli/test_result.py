@@ -33,6 +33,14 @@ def test_what_was_saved_is_told_where_it_was_measured_and_something() -> None:
     assert "device time: 50 s; saved: about 2 min 5 s by pruning" in screen.getvalue().splitlines()
 
 
+def test_a_model_is_told_by_its_folder_or_by_the_command_that_fetches_it() -> None:
+    for directory, told in (("/models/toy", "model: /models/toy"), (None, "model: spezia pull toy")):
+        screen = io.StringIO()
+        best = make_best().model_copy(update={"model_directory": directory})
+        show_result(best, make_study(), Screen(file=screen, width=120))
+        assert told in screen.getvalue().splitlines()
+
+
 def test_what_fresh_seeds_have_found_is_told() -> None:
     found = Confirmation(state="complete", sentence="no significant gain: keep the defaults")
     best = make_best().model_copy(update={"confirmation": found})
