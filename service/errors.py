@@ -21,6 +21,7 @@ ServiceError                500 internal
 │   ├── TrialNotFailed      409 trial-not-failed
 │   ├── TrialNotReplayable  409 trial-not-replayable
 │   ├── TooFewTrials        409 too-few-trials
+│   ├── ModelInUse          409 model-in-use
 │   ├── LeaseLost           409 lease-lost: a stale writer; nothing has changed
 │   ├── ReportConflict      409 report-conflict
 │   └── OutcomeRefused      409 outcome-refused
@@ -33,7 +34,12 @@ ServiceError                500 internal
 └── Unavailable             503 unavailable: the database does not answer
 """
 
+from collections.abc import Sequence
+
 from spezia.contract.problem import Code, FieldProblem
+
+MAX_NAMES = 10
+"""How many studies a message names."""
 
 
 class ServiceError(Exception):
@@ -185,6 +191,20 @@ class StudyEnded(Conflict):
     """The study has ended or is stopping, so it cannot do what was asked."""
 
     code = Code.STUDY_ENDED
+
+
+class ModelInUse(Conflict):
+    """Studies that have not ended fine-tune the uploaded model."""
+
+    code = Code.MODEL_IN_USE
+
+    def __init__(self, sha256: str, names: Sequence[str]) -> None:
+        named = ", ".join(names[:MAX_NAMES])
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        super().__init__(
+            f"the model sha256:{sha256} is fine-tuned by studies that have not ended: {named}{more}; cancel or delete "
+            "them first, or let them end"
+        )
 
 
 class NotPrepared(Conflict):

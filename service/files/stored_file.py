@@ -37,6 +37,11 @@ def dataset_file(sha256: str, size_bytes: int) -> StoredFile:
     return StoredFile(folder=DATASETS, name=sha256, size_bytes=size_bytes, sha256=sha256)
 
 
+def model_folder(sha256: str) -> str:
+    """Return the folder of an uploaded pretrained model."""
+    return f"{MODELS}/{sha256}"
+
+
 def model_file(model_sha256: str, name: str, size_bytes: int, sha256: str) -> StoredFile:
     """Return one file of an uploaded pretrained model."""
-    return StoredFile(folder=f"{MODELS}/{model_sha256}", name=name, size_bytes=size_bytes, sha256=sha256)
+    return StoredFile(folder=model_folder(model_sha256), name=name, size_bytes=size_bytes, sha256=sha256)

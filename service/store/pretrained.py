@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import ColumnElement, Row, delete, select, text
 
 from service.store.sql.tables import pretrained_model
 from service.store.sql.upsert import insert_of
@@ -24,12 +24,41 @@ def add(tx: Transaction, sha256: str, files: Sequence[Artifact]) -> bool:
     return tx.connection.execute(statement.returning(pretrained_model.c.sha256)).first() is not None
 
 
+def lock(tx: Transaction) -> None:
+    """Keep others from adding or dropping models until the transaction ends; on SQLite a writer does so anyway."""
+    if tx.has_others:
+        tx.connection.execute(text("LOCK TABLE pretrained_model IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def find(tx: Transaction, sha256: str) -> UploadedModel | None:
     """Return a model that the viewer has uploaded, or anybody if they see all; ``None``: there is none."""
-    if tx.viewer is None or tx.viewer.sees_all:
-        return find_of_anybody(tx, sha256)
-    wanted = _of(sha256).where(pretrained_model.c.owner == tx.viewer.owner)
-    return _read(tx.connection.execute(wanted).first())
+    return _read(tx.connection.execute(_of_viewer_by(tx, sha256)).first())
+
+
+def find_for_study(tx: Transaction, sha256: str) -> UploadedModel | None:
+    """Return what `find` does, and let nobody drop the model before the transaction ends, with the study in it."""
+    return _read(tx.connection.execute(_of_viewer_by(tx, sha256).with_for_update(read=True)).first())
+
+
+def page(tx: Transaction, limit: int, after: str) -> list[UploadedModel]:
+    """Return up to ``limit`` models that the viewer has uploaded, or anybody if they see all, by their SHA-256.
+
+    Args:
+        after: The list begins behind this SHA-256.
+    """
+    mine = (pretrained_model.c.sha256 > after, *_of_viewer(tx))
+    wanted = select(pretrained_model.c.sha256).distinct().where(*mine)
+    found = list(tx.connection.execute(wanted.order_by(pretrained_model.c.sha256).limit(limit)).scalars())
+    rows = select(pretrained_model).where(pretrained_model.c.sha256.in_(found), *_of_viewer(tx))
+    first = {row.sha256: row for row in tx.connection.execute(rows.order_by(pretrained_model.c.uploaded_at.desc()))}
+    return [_shown(first[sha256]) for sha256 in found]
+
+
+def forget(tx: Transaction, sha256: str) -> bool:
+    """Drop a model of the viewer, or of everybody if they see all; return whether nobody has it any more."""
+    mine = (pretrained_model.c.sha256 == sha256, *_of_viewer(tx))
+    tx.connection.execute(delete(pretrained_model).where(*mine))
+    return tx.connection.execute(_of(sha256)).first() is None
 
 
 def find_of_anybody(tx: Transaction, sha256: str) -> UploadedModel | None:
@@ -41,6 +70,15 @@ def all_of(tx: Transaction) -> list[UploadedModel]:
     """Return all models, each once, however many people have uploaded it."""
     rows = tx.connection.execute(select(pretrained_model).order_by(pretrained_model.c.uploaded_at.desc()))
     return [_shown(row) for row in {row.sha256: row for row in rows}.values()]
+
+
+def _of_viewer(tx: Transaction) -> tuple[ColumnElement[bool], ...]:
+    """Conditions that a row meets which the viewer may see."""
+    return () if tx.viewer is None or tx.viewer.sees_all else (pretrained_model.c.owner == tx.viewer.owner,)
+
+
+def _of_viewer_by(tx: Transaction, sha256: str) -> Any:
+    return _of(sha256).where(*_of_viewer(tx)).order_by(pretrained_model.c.uploaded_at)
 
 
 def _of(sha256: str) -> Any:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     insert,
     null,
@@ -34,7 +35,7 @@ from service.errors import StudyNotFound
 from service.store import events, study_summaries
 from service.store.optuna.tables import studies
 from service.store.sql.statements import Call, Row, Statement
-from service.store.sql.tables import LACKS_CARD, event, lease, study_spec, study_summary
+from service.store.sql.tables import LACKS_CARD, UNANSWERED, event, lease, replay, study_spec, study_summary
 from service.store.study_cache import Definition, StudyCache
 from service.store.transaction import Transaction
 from spezia.contract.confirm import Confirmation
@@ -366,11 +367,27 @@ def forget(tx: Transaction, study: StudyRow) -> None:
     tx.trials.delete_study(study.study_id)
 
 
+def fine_tuning(tx: Transaction, model: str) -> list[str]:
+    """Return the names of the studies that name a model and may yet fine-tune it, of those that the viewer may see.
+
+    These have not ended, or a replay of theirs waits or runs.
+    """
+    named = _in_spec(tx, "model", "name") == model
+    replays = exists().where(replay.c.study_uuid == study_spec.c.uuid, UNANSWERED)
+    wanted = select(studies.c.study_name).join(study_spec, _OF_STUDY).where(named, *_seen_by_viewer(tx))
+    going_on = wanted.where(or_(study_spec.c.state.not_in(ENDED), replays)).order_by(studies.c.study_name)
+    return list(tx.connection.execute(going_on).scalars())
+
+
 def _is_of(tx: Transaction, tasks: Collection[Task]) -> ColumnElement[bool]:
-    # the spec is text, which PostgreSQL casts to JSON and SQLite reads as it is
+    return _in_spec(tx, "task").in_(tasks)
+
+
+def _in_spec(tx: Transaction, *path: str) -> ColumnElement[str]:
+    """The text at a path in the spec, which is text, too: PostgreSQL casts it to JSON and SQLite reads it as it is."""
     to_json = type_coerce if tx.connection.dialect.name == "sqlite" else cast
-    is_one: ColumnElement[bool] = to_json(study_spec.c.spec, JSON)["task"].as_string().in_(tasks)
-    return is_one
+    found: ColumnElement[str] = to_json(study_spec.c.spec, JSON)[path].as_string()
+    return found
 
 
 def _visible(tx: Transaction) -> Select[Any]:

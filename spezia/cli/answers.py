@@ -27,6 +27,13 @@ class DeletedStudy(Reply):
     """Name that it had."""
 
 
+class DeletedModel(Reply):
+    """An uploaded pretrained model that was removed."""
+
+    reference: str
+    """Name that it had in a spec."""
+
+
 class WrittenStudy(Reply):
     """A study file that was written."""
 

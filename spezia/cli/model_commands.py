@@ -1,4 +1,4 @@
-"""Commands about the model that won: fetching it, and asking it."""
+"""Commands about models: handing one to the service, listing those; fetching the one that won, and asking it."""
 
 import json
 import subprocess
@@ -14,12 +14,14 @@ import typer
 from spezia.cli.answers import PulledModel
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
+from spezia.cli.tables import models_table
 from spezia.client import Client
 from spezia.client.address import address
 from spezia.common.extras import require_trainer
 from spezia.contract.best_trial import BestTrial
+from spezia.contract.model_files import UploadedModelList
 from spezia.contract.prediction import Prediction
-from spezia.terminal.screen import print_json, say
+from spezia.terminal.screen import Screen, print_json, say
 from spezia.terminal.words import number_words
 
 PREDICT = (sys.executable, "-P", "-m", "trainer.predict")
@@ -45,6 +47,19 @@ def upload(
             print_json(uploaded)
         else:
             say(uploaded.reference)
+
+
+@app.command()
+def models(server: Server = None, as_json: AsJson = False) -> None:
+    """List the pretrained models that you have uploaded."""
+    with plain_errors(), Client(address(server)) as client:
+        found = list(client.list_models())
+        if as_json:
+            print_json(UploadedModelList(models=found, next_page_token=None))
+        elif found:
+            Screen().print(models_table(found))
+        else:
+            say("you have uploaded no model; upload one: spezia upload FOLDER")
 
 
 @app.command()

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from spezia.cli.answers import DeletedStudy
+from spezia.cli.answers import DeletedModel, DeletedStudy
+from spezia.cli.complete import study_names
 from spezia.cli.follow import INTERRUPTED, follow, follow_as_json
 from spezia.cli.joined_commands import joined_check
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, StudyFile, Verbose
@@ -16,6 +17,7 @@ from spezia.cli.tables import preset_table, presets_table, show_validation, stud
 from spezia.client import Client, Unreachable
 from spezia.client.address import address, known_address
 from spezia.contract.advice import Change
+from spezia.contract.dataset import PREFIX
 from spezia.contract.preset import PresetList
 from spezia.contract.study import Study, StudyList, StudyState
 from spezia.contract.study_spec import StudyChange, StudySpec
@@ -144,12 +146,27 @@ def cancel(name: Name, server: Server = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def delete(name: Name, server: Server = None, as_json: AsJson = False) -> None:
-    """Remove a study, its trials and its models."""
+def delete(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a study, or sha256:… of an uploaded model.", show_default=False, autocompletion=study_names
+        ),
+    ],
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a study, its trials and its models; or a model that you have uploaded and that no study needs."""
     with plain_errors(), Client(address(server)) as client:
-        client.delete(name)
+        deleted: DeletedModel | DeletedStudy
+        if name.startswith(PREFIX):
+            client.delete_model(name)
+            deleted = DeletedModel(reference=name)
+        else:
+            client.delete(name)
+            deleted = DeletedStudy(name=name)
         if as_json:
-            print_json(DeletedStudy(name=name))
+            print_json(deleted)
         else:
             say(f"{name}: deleted")
 

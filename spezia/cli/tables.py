@@ -7,6 +7,7 @@ from rich.table import Table
 
 from spezia.common.plural import plural
 from spezia.contract.hyperparameters import ParamValue
+from spezia.contract.model_files import UploadedModel
 from spezia.contract.preset import Preset, PresetParameter
 from spezia.contract.ranges import Choices, Distribution
 from spezia.contract.space import values_of
@@ -50,6 +51,15 @@ def workers_table(workers: list[Worker]) -> Table:
         work = ", ".join(map(_work_words, worker.work)) or "waits"
         seen = age_words(worker.last_seen_at)
         table.add_row(worker.worker_id[:8], worker.host, worker.device.name, memory, work, seen)
+    return table
+
+
+def models_table(models: list[UploadedModel]) -> Table:
+    """Return a table of uploaded models, a row each."""
+    table = plain_table("model", "size", "files", "uploaded", right=("size", "files"))
+    for model in models:
+        size = bytes_words(model.size_bytes)
+        table.add_row(model.reference, size, str(len(model.files)), age_words(model.uploaded_at))
     return table
 
 

@@ -28,7 +28,7 @@ from spezia.contract.curves import Curves
 from spezia.contract.dataset import PREFIX, Dataset
 from spezia.contract.event import Happened
 from spezia.contract.key import KEY_VARIABLE
-from spezia.contract.model_files import UploadedModel
+from spezia.contract.model_files import UploadedModel, UploadedModelList
 from spezia.contract.model_rules import FILE_NAME
 from spezia.contract.plot import Figure, PlotKind
 from spezia.contract.preset import PresetList
@@ -380,6 +380,21 @@ class Calls:
             return self._send("POST", "/v1/models", content=tar(files, "model"), timeout=_UPLOAD_TIMEOUT)
 
         return _read(UploadedModel, self._insist(send, is_safe=False))
+
+    def list_models(self) -> Iterator[UploadedModel]:
+        """Yield the pretrained models that you have uploaded; with the key of an admin, those of everybody."""
+        token: str | None = None
+        while True:
+            page = self._get(UploadedModelList, "/v1/models", page_token=token, limit=_PAGE)
+            yield from page.models
+            token = page.next_page_token
+            if token is None:
+                return
+
+    def delete_model(self, reference: str) -> None:
+        """Delete an uploaded model, which no study that goes on fine-tunes; ``reference`` is ``sha256:…``."""
+        path = f"/v1/models/{reference.removeprefix(PREFIX)}"
+        self._insist(partial(self._send, "DELETE", path), is_safe=False)
 
     def preview(self, sha256: str, task: Task | None = None, wait_seconds: float = 60.0) -> Preview:
         """Return the columns and the first rows of an uploaded data set, and what it seems to be for.

@@ -46,3 +46,12 @@ class UploadedModel(Reply):
     """Files of the uploaded model, by name."""
     uploaded_at: datetime
     """Time of the owner's first upload of this content."""
+
+
+class UploadedModelList(Reply):
+    """A page of the pretrained models that were uploaded."""
+
+    models: list[UploadedModel]
+    """The models of the page, by their SHA-256."""
+    next_page_token: str | None
+    """Token for the next page; null if this is the last one."""

@@ -32,6 +32,7 @@ class Code(StrEnum):
     KEY_REUSED = "idempotency-key-reused"
     DATASET_NOT_FOUND = "dataset-not-found"
     MODEL_NOT_FOUND = "model-not-found"
+    MODEL_IN_USE = "model-in-use"
     NO_PREVIEW = "no-preview"
     WEBHOOK_NOT_FOUND = "webhook-not-found"
     TOO_FEW_TRIALS = "too-few-trials"

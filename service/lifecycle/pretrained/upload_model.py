@@ -1,5 +1,6 @@
 """Upload a pretrained model, which is known by its content from then on (POST /v1/models)."""
 
+from service.errors import Unavailable
 from service.files.files import Files
 from service.files.stored_file import model_file
 from service.lifecycle.pretrained.check_model import check_model
@@ -16,16 +17,19 @@ def upload_model(store: Store, files: Files, upload: ModelUpload) -> tuple[Uploa
 
     Raises:
         Invalid: It is no model that a worker would open; the message names the file.
-        Unavailable: It cannot be stored, for want of space perhaps.
+        Unavailable: It cannot be stored, for want of space perhaps, or because the same is just being deleted.
     """
     upload.end()
     check_model(upload.path)
     received = [upload.files[name] for name in sorted(upload.files)]
     sha256 = identity({file.file: file.sha256 for file in received})
-    for file in received:
-        stored = model_file(sha256, file.file, file.size_bytes, file.sha256)
-        files.send(upload.path / file.file, stored)
-        files.keep(upload.path / file.file, stored)
+    kept = [model_file(sha256, file.file, file.size_bytes, file.sha256) for file in received]
+    for file in kept:
+        files.send(upload.path / file.name, file)
+        files.keep(upload.path / file.name, file)
     with store.writing() as tx:
+        pretrained.lock(tx)
+        if not all(map(files.has, kept)):
+            raise Unavailable("somebody has deleted the same model at this moment; send it again")
         is_new = pretrained.add(tx, sha256, received)
     return find_model(store, sha256), is_new

@@ -78,7 +78,7 @@ def _check_uploads(tx: Transaction, spec: StudySpec) -> None:
         if sha256 in missing
     ]
     name = spec.model.name if spec.model else ""
-    if name.startswith(PREFIX) and pretrained.find(tx, name.removeprefix(PREFIX)) is None:
+    if name.startswith(PREFIX) and pretrained.find_for_study(tx, name.removeprefix(PREFIX)) is None:
         errors.append(
             FieldProblem(field="model.name", message="you have uploaded no such model; POST it to /v1/models")
         )

@@ -12,7 +12,7 @@ from spezia.cli.complete import study_names
 from spezia.cli.main import app
 from spezia.common.model_tar import tar
 from spezia.contract.dataset import Dataset
-from spezia.contract.model_files import UploadedModel
+from spezia.contract.model_files import Artifact, UploadedModel, UploadedModelList
 from spezia.contract.preset import PresetList
 from spezia.contract.replay import Comparison, Verdict
 from spezia.contract.study import Study, StudyList
@@ -207,6 +207,29 @@ def test_upload_prints_the_name_of_data_or_of_a_model_for_a_study(
     assert json.loads(spezia("upload", tmp_path / "model", "--json").stdout)["sha256"] == "m"
     missing = spezia("upload", tmp_path / "none")
     assert (missing.exit_code, missing.stderr) == (1, f"spezia: {tmp_path / 'none'}: No such file or directory\n")
+
+
+def test_uploaded_models_are_listed_and_deleted_by_their_name(spezia: Spezia, service: ScriptedService) -> None:
+    now = datetime(2026, 11, 27, tzinfo=UTC)
+    files = [Artifact(file="config.json", size_bytes=2**20, sha256="c")]
+    model = UploadedModel(reference="sha256:m", sha256="m", files=files, size_bytes=2**20, uploaded_at=now)
+    pages = [
+        UploadedModelList(models=[model], next_page_token="m"),
+        UploadedModelList(models=[], next_page_token=None),
+    ]
+    service.answers |= {
+        "GET /v1/models": lambda request: pages["page_token" in request.url.params],
+        "DELETE /v1/models/m": httpx2.Response(204),
+    }
+    listed = spezia("models").stdout.splitlines()
+    assert [line.split()[:4] for line in listed] == [
+        ["model", "size", "files", "uploaded"],
+        ["sha256:m", "1.0", "MiB", "1"],
+    ]
+    assert spezia("delete", "sha256:m").stdout == "sha256:m: deleted\n"
+    assert json.loads(spezia("delete", "sha256:m", "--json").stdout) == {"reference": "sha256:m"}
+    service.answers["GET /v1/models"] = pages[1]
+    assert spezia("models").stdout == "you have uploaded no model; upload one: spezia upload FOLDER\n"
 
 
 def test_pull_prints_the_folder_of_the_model(spezia: Spezia, service: ScriptedService, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from spezia.contract.advice import Advice
 from spezia.contract.failure import Failure
+from spezia.contract.model_files import UploadedModel, UploadedModelList
 from spezia.contract.preset import Preset, PresetList, PresetParameter
 from spezia.contract.protocol import Device
 from spezia.contract.study import StudyList
@@ -105,6 +106,7 @@ def hostile_service() -> dict[str, Any]:
         last_seen_at=NOW,
         work=[Work(study=HOSTILE, kind="trial", number=1, attempt=1)],
     )
+    model = UploadedModel(reference=HOSTILE, sha256="0", size_bytes=2**30, files=[], uploaded_at=NOW)
     preset = Preset(
         name="preset",
         tasks=["text-classification"],
@@ -133,6 +135,7 @@ def hostile_service() -> dict[str, Any]:
         "POST /v1/studies:validate": validation,
         "GET /v1/presets": PresetList(presets=[preset]),
         "GET /v1/workers": WorkerList(workers=[worker], next_page_token=None),
+        "GET /v1/models": UploadedModelList(models=[model], next_page_token=None),
         "GET /v1/studies/toy/best": best,
         "GET /v1/studies/toy/trials": TrialList(trials=list(trials), next_page_token=None),
         "GET /v1/studies/toy/trials.csv": httpx2.Response(200, text=f"number\r\n{HOSTILE}\r\n"),
@@ -149,6 +152,7 @@ COMMANDS: dict[str, list[str]] = {
     "presets": ["preset"],
     "studies": [],
     "workers": [],
+    "models": [],
     "watch": ["toy"],
     "best": ["toy"],
     "trials": ["toy"],
@@ -171,6 +175,7 @@ COMMANDS: dict[str, list[str]] = {
 OPTIONS = {
     "best": ["--json", "--verbose"],
     "log": ["--follow", "--json"],
+    "models": ["--json"],
     "studies": ["--json"],
     "trials": ["--csv", "--json"],
     "watch": ["--json"],
