@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from service.launch.ray_actor import versions_here
 from service.launch.ray_cluster import Needs
 from service.launch.worker_options import WorkerOptions
+from service.lifecycle.keys.key_text import KEY_TEXT
 from service.loopback import is_loopback
 from service.settings import Settings
 from spezia.common.extras import MissingExtra
@@ -19,6 +20,8 @@ IDLE_SECONDS = 60
 """Time for which a worker waits for work before it ends."""
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]+")
+_SECRET_NAME = re.compile(r"SPEZIA_(API_KEY|DATABASE)|RAY_AUTH_TOKEN|AWS_(ACCESS_KEY|SECRET|SESSION_TOKEN)")
+"""How variables begin that hold keys: ours, the database's, the cluster's and those of the bucket of files."""
 _MAX_THREADS = 4
 """Beside a GPU the threads only feed it."""
 
@@ -67,6 +70,7 @@ def ray_plan(settings: Settings, url: str, environment: Mapping[str, str]) -> Ra
     if not is_loopback(host):
         _check_reach(settings, address, url, environment)
     _check_share(settings)
+    _check_runtime_env(settings)
     logs = {"SPEZIA_LOG_FORMAT": settings.log_format, "SPEZIA_LOG_LEVEL": settings.log_level}
     return RayPlan(
         address=address,
@@ -121,6 +125,19 @@ def _check_share(settings: Settings) -> None:
         raise BadRaySettings(
             f"SPEZIA_RAY_GPU_MEMORY={memory:g}: more than SPEZIA_RAY_NUM_GPUS={gpus:g}, so that workers which share"
             " a GPU could use more memory than there is"
+        )
+
+
+def _check_runtime_env(settings: Settings) -> None:
+    """Refuse a key in what the cluster shows to whoever reaches it."""
+    variables = settings.ray_runtime_env.get("env_vars") or {}
+    named = [f"env_vars.{name}" for name in variables if _SECRET_NAME.match(name)]
+    if not named and KEY_TEXT.search(json.dumps(settings.ray_runtime_env)):
+        named = ["a text"]
+    if named:
+        raise BadRaySettings(
+            f"SPEZIA_RAY_RUNTIME_ENV: {named[0]} holds a key, and Ray shows it to whoever reaches the cluster; leave it"
+            " out: a worker is handed its own key, and reaches neither database nor bucket"
         )
 
 

@@ -1,7 +1,11 @@
 """The text of an API key: how it is drawn, and how it is hashed."""
 
 import hashlib
+import re
 import secrets
+
+KEY_TEXT = re.compile(r"spz_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+"""The form of a key that was drawn."""
 
 
 def draw_key() -> tuple[str, str]:

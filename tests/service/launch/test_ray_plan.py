@@ -7,6 +7,7 @@ import pytest
 
 from service.launch import ray_plan as planning
 from service.launch.ray_plan import BadRaySettings, RayPlan, ray_plan
+from service.lifecycle.keys.key_text import draw_key
 from service.settings import Settings
 from spezia.common.extras import MissingExtra
 
@@ -14,6 +15,7 @@ TOKEN = {"RAY_AUTH_MODE": "token"}
 NEAR: dict[str, Any] = {"launcher": "ray", "ray_address": "127.0.0.1:6379", "n_workers": 4, "home": Path("home")}
 FAR = {**NEAR, "ray_address": "10.0.0.5:6379", "worker_url": "http://10.0.0.4:8765"}
 URL = "http://127.0.0.1:8765"
+KEY = draw_key()[1]
 
 
 def plan_of(environment: dict[str, str] | None = None, **settings: Any) -> RayPlan:
@@ -33,6 +35,11 @@ def plan_of(environment: dict[str, str] | None = None, **settings: Any) -> RayPl
         ({"ray_num_gpus": 0.5}, {}, "SPEZIA_RAY_GPU_MEMORY"),
         ({"ray_num_gpus": 0.5, "ray_gpu_memory": 0.6}, {}, "SPEZIA_RAY_GPU_MEMORY=0.6"),
         ({"ray_num_gpus": 0, "ray_gpu_memory": 0.5}, {}, "SPEZIA_RAY_GPU_MEMORY=0.5"),
+        ({"ray_runtime_env": {"env_vars": {"SPEZIA_API_KEY": "k"}}}, {}, "env_vars.SPEZIA_API_KEY holds a key"),
+        ({"ray_runtime_env": {"env_vars": {"SPEZIA_DATABASE_URL": "u"}}}, {}, "env_vars.SPEZIA_DATABASE_URL holds"),
+        ({"ray_runtime_env": {"env_vars": {"RAY_AUTH_TOKEN": "t"}}}, {}, "env_vars.RAY_AUTH_TOKEN holds a key"),
+        ({"ray_runtime_env": {"env_vars": {"AWS_SECRET_ACCESS_KEY": "s"}}}, {}, "AWS_SECRET_ACCESS_KEY holds a key"),
+        ({"ray_runtime_env": {"container": {"run_options": [f"-e KEY={KEY}"]}}}, {}, "a text holds a key"),
     ],
 )
 def test_what_cannot_work_is_refused_by_its_name(
