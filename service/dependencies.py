@@ -47,12 +47,13 @@ class Parts:
 
 async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
-    # the check of keys has noted whose studies this request may see; without its note there is an error and no answer
-    return replace(parts, store=parts.store.seen_by(request.state.viewer))
+    return replace(parts, store=await _store(request))
 
 
 async def _store(request: Request) -> Store:
-    return (await _parts(request)).store
+    # the check of keys has noted whose studies this request may see; without its note there is an error and no answer
+    store: Store = request.app.state.parts.store.seen_by(request.state.viewer)
+    return store
 
 
 async def _admit_again(request: Request) -> AdmitAgain:

@@ -21,6 +21,11 @@ EVERYWHERE: Responses = problems(Invalid, Unavailable) | {
     500: {"model": Problem, "description": "`internal`"},
 }
 """Errors that any call may answer with."""
+GROUPS = [
+    {"name": name}
+    for name in ("studies", "trials", "presets", "data sets", "models", "webhooks", "for workers", "health")
+]
+"""Groups of calls, in the order in which `/docs` shows them: what people call comes first."""
 _WITH_A_KEY = problems(Unauthorized, Forbidden, TooManyRequests)
 """Errors that any call that needs a key may answer with besides."""
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}

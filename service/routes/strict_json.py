@@ -43,6 +43,8 @@ class StrictRoute(APIRoute):
     """
 
     threads = FOR_BODIES
+    small = 0
+    """Length in bytes up to which a body is read on the event loop, as that takes less than to hand it to a thread."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that hands the request on as one that reads strictly."""
@@ -54,7 +56,10 @@ class StrictRoute(APIRoute):
 
         class StrictRequest(Request):
             async def json(request) -> Any:
-                return await self.threads.run(_read, adapter, await request.body())
+                body = await request.body()
+                if len(body) <= self.small:
+                    return _read(adapter, body)
+                return await self.threads.run(_read, adapter, body)
 
         async def strictly(request: Request) -> Response:
             return await handle(StrictRequest(request.scope, request.receive))
@@ -63,9 +68,10 @@ class StrictRoute(APIRoute):
 
 
 class WorkerRoute(StrictRoute):
-    """A strict route that only workers call: their bodies are read in threads of their own."""
+    """A strict route that only workers call: bodies of more than a few reports are read in threads of their own."""
 
     threads = FOR_WORKERS
+    small = 4096
 
 
 def _read(adapter: TypeAdapter[Any], body: bytes) -> Any:

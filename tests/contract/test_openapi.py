@@ -63,6 +63,11 @@ def test_every_call_says_what_it_does_and_in_short_in_a_list(schema: dict[str, A
     assert schema["paths"]["/v1/studies/{name}"]["get"]["summary"] == "Describe one study"
 
 
+def test_every_group_of_calls_has_its_place(schema: dict[str, Any]) -> None:
+    used = {tag for _, operation in operations(schema) for tag in operation["tags"]}
+    assert used == {group["name"] for group in schema["tags"]}
+
+
 def test_every_schema_and_every_field_is_explained_in_a_sentence(schema: dict[str, Any]) -> None:
     unexplained = [
         f"{name}.{field}" if field else name

@@ -1,6 +1,7 @@
 """How slowly a request's body may come."""
 
-from anyio import current_time, fail_after
+import asyncio
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,21 +29,22 @@ class BodyRateMiddleware:
             return
         seconds_left = PATIENCE_SECONDS
         is_whole = False
+        now = asyncio.get_running_loop().time
 
         async def receive_in_time() -> Message:
             nonlocal seconds_left, is_whole
             if is_whole:
                 return await receive()  # which only tells when the caller hangs up
-            began = current_time()
+            began = now()
             try:
-                with fail_after(seconds_left):
+                async with asyncio.timeout(seconds_left):
                     message = await receive()
             except TimeoutError:
                 # else the server would wait for the rest of the body
                 raise HTTPException(408, _TOO_SLOW, {"Connection": "close"}) from None
             # what we took to ask for more is not the sender's fault
             earned = len(message.get("body", b"")) / MIN_BYTES_PER_SECOND
-            seconds_left = min(PATIENCE_SECONDS, seconds_left - (current_time() - began) + earned)
+            seconds_left = min(PATIENCE_SECONDS, seconds_left - (now() - began) + earned)
             is_whole = not message.get("more_body", False)
             return message
 

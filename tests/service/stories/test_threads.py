@@ -70,6 +70,29 @@ def test_a_worker_is_heard_while_every_thread_of_people_is_held(
         assert in_time(HandWorker, http).worker_id
 
 
+def test_a_short_body_of_a_worker_is_handed_to_no_thread(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    http.post("/v1/studies", json=spec())
+    worker = HandWorker(http)
+    worker.prepare()
+    held = worker.take()
+    taken: list[str] = []
+    run = threads.Threads.run
+
+    async def note(pool: threads.Threads, call: Callable[..., Any], *args: Any) -> Any:
+        taken.append(call.__name__)
+        return await run(pool, call, *args)
+
+    monkeypatch.setattr(threads.Threads, "run", note)
+    worker.report(held, 1, 0.5)
+    assert taken == ["report"]
+    http.post(
+        "/v1/leases/heartbeat",
+        content=b'{"leases": [' + b" " * 4096 + b"]}",
+        headers={"Content-Type": "application/json"},
+    )
+    assert taken[1] == "_read", "a long one is"
+
+
 def test_every_thread_may_have_a_connection_to_the_database() -> None:
     pools = [
         one for one in vars(threads).values() if isinstance(one, threads.Threads) and one is not threads.FOR_UPLOADS
