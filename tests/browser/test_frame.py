@@ -12,7 +12,7 @@ from service.store.store import Store
 from spezia.client import Client
 from spezia.contract.key import Scope
 from spezia.contract.study_spec import StudySpec
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import WIDTHS, OpenPage
 from tests.service.hand_worker import spec
 
 
@@ -51,7 +51,14 @@ def test_each_page_can_be_used_on_a_phone_and_in_the_dark(open_page: OpenPage, s
     expect(seen.page.get_by_role("link", name="customer-feedback-17")).to_be_visible()
     expect(seen.page.get_by_role("link", name="customer-feedback-05")).to_have_count(0)
     seen.go("/docs")
-    expect(seen.page.locator(".opblock").first).to_be_visible()
+    expect(seen.page.get_by_text("Create a study and start it")).to_be_visible()
+    seen.page.emulate_media(color_scheme="dark")
+    expect(seen.page.locator(".swagger-ui").first).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    seen.page.set_viewport_size({"width": WIDTHS["phone"], "height": 812})
+    seen.page.get_by_text("Create a study and start it").click()
+    expect(seen.page.get_by_role("button", name="Try it out")).to_be_visible()
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"]
+    assert seen.page.evaluate("document.getElementById('swagger-ui').scrollWidth") <= WIDTHS["phone"]
     seen.expected.append("error: Failed to load resource: the server responded with a status of 404")
     seen.go("/nothing/here")
     seen.shots("not-found")

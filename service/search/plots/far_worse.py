@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 
 def far_worse_from(values: Sequence[float], sign: int) -> float:
-    """Return the value behind which few values lie far from the others; infinity (times ``sign``) where none do.
+    """Return the value beyond which a few values lie far from the others; infinity (times ``sign``) where none do.
 
-    It is the tenth decile of the better nine tenths and as much again as the middle eight tenths take up, if the worst
-    value lies three times as far away. `valueRange` in `curves.js` cuts learning curves by the same rule.
+    It is as far behind the ninth decile as the first decile is before it, where the worst value is more than three
+    times as far behind. `valueRange` in `curves.js` cuts learning curves by the same rule.
 
     Args:
         values: Finite values, in any order.
@@ -17,6 +17,6 @@ def far_worse_from(values: Sequence[float], sign: int) -> float:
     in_order = sorted(sign * value for value in values)
     if not in_order:
         return sign * math.inf
-    tenth, ninth = (in_order[round(share * (len(in_order) - 1))] for share in (0.1, 0.9))
-    body = ninth - tenth
+    first, ninth = (in_order[round(share * (len(in_order) - 1))] for share in (0.1, 0.9))
+    body = ninth - first
     return sign * (ninth + body if body > 0 and in_order[-1] - ninth > 3 * body else math.inf)

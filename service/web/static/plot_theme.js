@@ -8,6 +8,8 @@ const LEAST_WIDTH_BETWEEN_AXES = 88; // of parallel coordinates: narrower, and t
 const SPACE_BESIDE_AXES = 120;
 const GAP = 0.2; // between slices, as a part of their width; twice as much of their height, for the names below them
 
+const BAR = { thickness: 14, lenmode: "pixels", len: 260, y: 1, yanchor: "top" };
+
 // Returns a figure's data and layout for a place that is so many pixels wide. `colour(name)` is a variable of the page's
 // style, and `isDark` says whether the page is dark now.
 export function themed({ data, layout }, { colour, isDark, width }) {
@@ -57,6 +59,7 @@ function axisNames(layout, letters = "xy") {
 // white paper, where dark is what matters most.
 function recoloured(part, isDark) {
   const shown = { ...part };
+  if (part.colorbar) shown.colorbar = { ...part.colorbar, ...BAR };
   if (typeof part.color === "string") shown.color = visible(part.color, isDark);
   if (Array.isArray(part.colorscale)) shown.colorscale = part.colorscale.map(([at, one]) => [at, visible(one, isDark)]);
   return shown;
@@ -94,7 +97,9 @@ function placed(layout, width) {
   if (slices.length > 1) return inRows(layout, slices, width);
   const nAxes = layout.xaxis.ticktext?.length ?? 0;
   const least = nAxes ? nAxes * LEAST_WIDTH_BETWEEN_AXES + SPACE_BESIDE_AXES : 0;
-  return { ...layout, width: Math.max(width, least), height: HEIGHT };
+  // the title of a plot that is scrolled stands where it is seen first
+  const title = least > width ? { ...layout.title, x: 0.02, xanchor: "left" } : layout.title;
+  return { ...layout, title, width: Math.max(width, least), height: HEIGHT };
 }
 
 function inRows(layout, slices, width) {
@@ -108,8 +113,8 @@ function inRows(layout, slices, width) {
     const left = column * wide * (1 + GAP);
     const bottom = (nRows - 1 - row) * high * (1 + 2 * GAP);
     const other = name.replace("x", "y");
-    // names of choices end below their place instead of beginning there, where they would run into what is beside
-    const turned = shown[name].type === "category" ? { tickangle: -30 } : {};
+    // long names of choices end below their place instead of beginning there, where they would run into what is beside
+    const turned = shown[name].categoryarray?.some((one) => one.length > 8) ? { tickangle: -30 } : {};
     shown[name] = { ...shown[name], ...turned, domain: [left, Math.min(left + wide, 1)] };
     shown[other] = { ...shown[other], domain: [bottom, Math.min(bottom + high, 1)], showticklabels: column === 0 };
     if (column === 0) shown[other].title = layout.yaxis.title;

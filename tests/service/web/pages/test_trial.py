@@ -3,6 +3,8 @@
 import pytest
 from fastapi.testclient import TestClient
 
+from service.lifecycle.trials import show_trial
+from service.web.pages import trial
 from tests.service.hand_worker import HandWorker
 from tests.service.web.pages.reading import begin, page, section
 
@@ -47,6 +49,17 @@ def test_replay_that_waits_says_so(http: TestClient, worker: HandWorker) -> None
     assert "A replay runs an ended trial again" in section(page(http, "/studies/feedback/trials/0"), "replay")
     assert http.post("/v1/studies/feedback/trials/0/replay").status_code == 202
     assert "waits for a worker" in section(page(http, "/studies/feedback/trials/0"), "replay")
+
+
+def test_trial_of_many_evaluations_says_that_not_all_are_drawn(
+    http: TestClient, worker: HandWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(http, worker)
+    worker.run_trial(*(1 / step for step in range(1, 9)))
+    assert "are drawn" not in page(http, "/studies/feedback/trials/0")
+    for module in (show_trial, trial):
+        monkeypatch.setattr(module, "MAX_POINTS", 3)
+    assert "Of 8 evaluations 3 are drawn" in page(http, "/studies/feedback/trials/0")
 
 
 def test_two_to_five_trials_stand_side_by_side(http: TestClient, worker: HandWorker) -> None:
