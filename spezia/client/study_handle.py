@@ -53,7 +53,7 @@ class StudyHandle:
         return list(self._calls.list_trials(self.name))
 
     def trial(self, number: int) -> TrialDetail:
-        """Return one trial with all its evaluations and attempts."""
+        """Return one trial with its attempts and evaluations; of more than 1,000 evaluations it has 1,000."""
         return self._calls.get_trial(self.name, number)
 
     def trials_dataframe(self) -> Any:

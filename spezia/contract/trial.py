@@ -1,4 +1,4 @@
-"""A trial as the service describes it: in a list, and in full with every evaluation and every attempt."""
+"""A trial as the service describes it: in a list, and in full with its evaluations and every attempt."""
 
 from datetime import datetime
 from typing import Annotated, Literal
