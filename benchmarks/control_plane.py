@@ -6,7 +6,10 @@ For each database, number of finished trials and sampler it prints one JSON line
 copies of the same database, all durable:
 
 - ``storage``: our lifecycle functions in this process, one trial after the other
-- ``http``: our service in a process of its own, 32 client threads; also a page of trials and the best trial
+- ``http``: our service in a process of its own, 32 client threads; also a page of trials and the best trial, and what a
+  trial cost the processors, of the service (``service_cpu_ms``, without PostgreSQL's) and of the clients
+  (``clients_cpu_ms``)
+- ``http_processes``: the same as two processes (`spezia serve --processes 2`); PostgreSQL only
 - ``optuna``: stock Optuna's RDBStorage with the same sampler and pruner, one trial after the other; on SQLite as it
   comes, with Python's own library and a rollback journal
 - ``optuna_wal``: the same, with our copy of SQLite and in WAL mode; SQLite only
@@ -17,6 +20,7 @@ Milliseconds; ``trial_ms`` is the cost of a whole trial, ``proposal_ms`` the sha
 
 import argparse
 import json
+import os
 import random
 import shutil
 import statistics
@@ -26,7 +30,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +64,7 @@ from service.store.sql.sqlite import library
 from service.store.sql.tables import attempt, measurement
 from service.store.store import Store
 from service.store.transaction import Transaction
+from spezia.common.home_lock import find
 from spezia.contract.outcomes import PreparedOutcome, TrialOutcome
 from spezia.contract.protocol import PROTOCOL, Device, Report, WorkerRegistration
 from spezia.contract.study_spec import MAX_TRIALS, StudySpec
@@ -69,6 +74,7 @@ from tests.fake_engine import FACTS
 STUDY = "control-plane"
 REPORTS = 5
 CLIENTS = 32
+PROCESSES = Path("/proc")
 PRUNED_SHARE = 0.3
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-6, "high": 1e-3, "log": True},
@@ -102,7 +108,7 @@ def main() -> None:
                 with kind.seeded(n_trials) as copies:
                     for sampler in options.samplers:
                         for system in options.systems:
-                            if system == "optuna_wal" and kind.name != "sqlite":
+                            if kind.name != ONLY_ON.get(system, kind.name):
                                 continue
                             with copies() as url:
                                 measured = SYSTEMS[system](url, sampler, options.cycles)
@@ -299,13 +305,19 @@ def through_storage(url: str, sampler: str, cycles: int) -> dict[str, Any]:
     return summary(times) | {"proposal_ms": milliseconds(statistics.median(proposer.times))}
 
 
-def through_http(url: str, sampler: str, cycles: int) -> dict[str, Any]:
+def through_http_processes(url: str, sampler: str, cycles: int) -> dict[str, Any]:
+    return through_http(url, sampler, cycles, processes=2)
+
+
+def through_http(url: str, sampler: str, cycles: int, processes: int = 1) -> dict[str, Any]:
     use_sampler(url, sampler)
     times: Times = defaultdict(list)
     lock = threading.Lock()
     with tempfile.TemporaryDirectory() as home:
-        settings = Settings(home=Path(home), database_url=url, n_workers=0)
+        settings = Settings(home=Path(home), database_url=url, n_workers=0, processes=processes)
         with local_service(settings, []) as (base, _):
+            running = find(settings.home)
+            assert running is not None
 
             def client(n_cycles: int) -> None:
                 mine = one_client(base, n_cycles)
@@ -314,11 +326,13 @@ def through_http(url: str, sampler: str, cycles: int) -> dict[str, Any]:
                         times[name] += seconds
 
             with ThreadPoolExecutor(CLIENTS) as pool:
-                list(pool.map(client, [1] * 4))
+                list(pool.map(client, [1] * (4 if processes == 1 else CLIENTS)))
                 times.clear()
-                began = time.perf_counter()
+                cpu_before = cpu_seconds(running.pid)
+                began, mine_before = time.perf_counter(), time.process_time()
                 list(pool.map(client, [max(1, cycles // 12)] * CLIENTS))
-                elapsed = time.perf_counter() - began
+                elapsed, clients_cpu = time.perf_counter() - began, time.process_time() - mine_before
+            service_cpu = cpu_seconds(running.pid) - cpu_before
             n_run = len(times["tell"])
             with httpx2.Client(base_url=base, timeout=60) as http:
                 for name, path in (
@@ -330,7 +344,19 @@ def through_http(url: str, sampler: str, cycles: int) -> dict[str, Any]:
                     for _ in range(10):
                         with timed(times, name):
                             http.get(f"/v1/studies/{STUDY}{path}").raise_for_status()
-    return {"trial_ms": milliseconds(elapsed / n_run), "clients": CLIENTS} | summary(times)
+    cpu = {"service_cpu_ms": milliseconds(service_cpu / n_run), "clients_cpu_ms": milliseconds(clients_cpu / n_run)}
+    return {"trial_ms": milliseconds(elapsed / n_run), "clients": CLIENTS} | cpu | summary(times)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of the processor that a process and its living children have taken."""
+    ticks = 0
+    for path in PROCESSES.glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            figures = path.read_text().rpartition(") ")[2].split()
+            if str(pid) in (path.parent.name, figures[1]):
+                ticks += int(figures[11]) + int(figures[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def one_client(base: str, n_cycles: int) -> Times:
@@ -399,9 +425,13 @@ def through_stock(storage: RDBStorage, sampler: str, cycles: int) -> dict[str, A
 SYSTEMS = {
     "storage": through_storage,
     "http": through_http,
+    "http_processes": through_http_processes,
     "optuna": through_optuna,
     "optuna_wal": through_optuna_wal,
 }
+
+
+ONLY_ON = {"optuna_wal": "sqlite", "http_processes": "postgresql"}
 
 
 def make_report(lease_id: str, token: str, step: int) -> dict[str, Any]:

@@ -140,13 +140,13 @@ def _parts(settings: Settings, clock: Clock) -> Parts:
 
 
 def _open_store(settings: Settings, clock: Clock, files: Files) -> Store:
-    engine = open_engine(settings.database, settings.database_connections)
+    engine = open_engine(settings.database, settings.connections_of_each)
     store = Store(engine, clock)
     try:
         migrate(engine)
         share_files(store, files)
         with store.reading() as tx:
-            if (lacking := what_lacks(tx.connection, settings.database_connections)) is not None:
+            if (lacking := what_lacks(tx.connection, settings.connections_of_each)) is not None:
                 log.warning("calls may fail for want of connections to the database: %s", lacking)
     except BaseException:
         store.close()

@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any, Protocol
 
 import uvicorn
 
 from service.app import create_app
+from service.further_processes import FurtherProcesses
 from service.http_protocol import PatientProtocol
 from service.launch.ray import RayWorkers
 from service.launch.ray_cluster import RayCluster
@@ -86,6 +89,32 @@ def run(
         retire=lambda worker_id: retire_worker(store, worker_id),
     )
     launched = _start_on_ray(settings, url, store) if settings.launcher == "ray" else workers
+    further = FurtherProcesses(settings, listener)
+    further.start()
+    return _answer(app, store.work, listener, [launched, further])
+
+
+def run_further(settings: Settings, listener: socket.socket) -> int:
+    """Answer at ``listener`` beside the first process of the service, until told to end; return the exit code.
+
+    Raises:
+        ValueError: The database cannot be used; the message says what to do.
+    """
+    app = create_app(settings)
+    return _answer(app, app.state.parts.store.work, listener, [])
+
+
+class _Dependent(Protocol):
+    """What was started for the service and ends before it."""
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def _answer(
+    app: Callable[..., Any], work: WorkSignal, listener: socket.socket, dependents: Sequence[_Dependent]
+) -> int:
     # whoever may call us may write X-Forwarded-For too
     config = uvicorn.Config(
         app,
@@ -97,12 +126,13 @@ def run(
         proxy_headers=False,
         server_header=False,
     )
-    server = _Server(config, launched, store.work)
+    server = _Server(config, dependents, work)
     _let_garbage_wait()
     try:
         server.run(sockets=[listener])
     finally:
-        launched.stop()
+        for dependent in dependents:
+            dependent.stop()
     return 0 if server.started else STARTUP_FAILED
 
 
@@ -127,11 +157,12 @@ def _let_garbage_wait() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends what depends on the service while it still answers: workers give their trials back."""
+    """Ends what depends on the service while it still answers: workers give their trials back, and after them come the
+    other processes, which have answered them."""
 
-    def __init__(self, config: uvicorn.Config, workers: LocalWorkers | RayWorkers, work: WorkSignal) -> None:
+    def __init__(self, config: uvicorn.Config, dependents: Sequence[_Dependent], work: WorkSignal) -> None:
         super().__init__(config)
-        self._workers = workers
+        self._dependents = dependents
         self._work = work
         self._is_ending = False
 
@@ -140,13 +171,15 @@ class _Server(uvicorn.Server):
         if self._is_ending:
             # SIGTERM may come twice: a parent that dies closes the pipe and has the kernel send it too
             if sig == signal.SIGINT:
-                self._workers.kill()
+                for dependent in self._dependents:
+                    dependent.kill()
                 self.should_exit = self.force_exit = True
             return
         self._is_ending = True
         threading.Thread(target=self._end, name="end", daemon=True).start()
 
     def _end(self) -> None:
-        self._workers.stop()
+        for dependent in self._dependents:
+            dependent.stop()
         self._work.notify()  # requests for work whose worker is gone wait no more, and so the server need not either
         self.should_exit = True

@@ -1,8 +1,11 @@
 """What one service process counts, on a registry of its own; docs/operations.md says what each metric is for.
 
+Several processes of one service count in files, and each tells what all of them have counted (`service/serve.py`).
+
 Labels have few values: never the name of a study, an id, or anything that a client may choose.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 # else each counter and histogram has a second series that says when it was first counted
@@ -92,7 +96,8 @@ class Metrics:
         )
         self.reaper_success = Gauge(
             "spezia_reaper_last_success_timestamp_seconds",
-            "When the reaper of this process last ended a round without an error, in Unix time.",
+            "When the reaper of this service last ended a round without an error, in Unix time.",
+            multiprocess_mode="max",
             registry=self.registry,
         )
 
@@ -172,7 +177,11 @@ def render(metrics: Metrics, fleet: Fleet | None) -> bytes:
     """Write all metrics in Prometheus' text format; ``fleet`` is ``None`` where the database did not answer."""
     scrape = CollectorRegistry()
     scrape.register(_FleetCollector(fleet))
-    return generate_latest(metrics.registry) + generate_latest(scrape)
+    counted = metrics.registry
+    if (folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) is not None:
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted, folder)  # type: ignore[no-untyped-call]
+    return generate_latest(counted) + generate_latest(scrape)
 
 
 def _by(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> GaugeMetricFamily:

@@ -6,8 +6,10 @@ process loads what the service needs.
 """
 
 import os
+import shutil
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 
 from service.launch.local import WORKER_PROGRAM, WorkerPlan
 from service.launch.worker_roll import WorkerRoll
@@ -19,6 +21,9 @@ from spezia.common.logs import set_up_logging
 from spezia.common.worker_processes import LocalWorkers
 
 http_server = LazyModule("service.http_server")
+
+COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable by which `prometheus_client` learns, when it is imported, to count in files of this folder."""
 
 
 def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *, is_restored: bool = False) -> int:
@@ -49,6 +54,8 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
                 on_death=lambda worker_id, _code: roll.strike_off(worker_id),
             )
             workers.start()
+            if settings.processes > 1:
+                _count_together(settings.home / "metrics")
             try:
                 code: int = http_server.run(settings, held, listener, url, workers, roll, is_restored=is_restored)
             finally:
@@ -74,6 +81,13 @@ def _plan(settings: Settings, url: str, program: Sequence[str]) -> WorkerPlan:
         program=program,
         environment=_worker_environment(),
     )
+
+
+def _count_together(folder: Path) -> None:
+    """Have all processes of the service count in files of one folder, from which each tells what all have counted."""
+    shutil.rmtree(folder, ignore_errors=True)  # what an earlier service has counted
+    folder.mkdir()
+    os.environ[COUNTERS_VARIABLE] = str(folder)
 
 
 def _worker_environment() -> dict[str, str]:

@@ -11,6 +11,9 @@ from service.loopback import is_loopback
 from spezia.common.home_lock import DEFAULT_HOME, DEFAULT_HOST, DEFAULT_PORT
 from spezia.common.logs import LogFormat, LogLevel
 
+MIN_CONNECTIONS = 5
+"""Connections to the database without which a process would not do."""
+
 
 def sqlite_url(path: Path) -> str:
     """Return the URL of a database in a file of SQLite."""
@@ -27,8 +30,9 @@ class Settings(BaseSettings):
     """Folder of the embedded database, of models and of the lock that names a live service."""
     database_url: Annotated[str | None, Field(repr=False)] = None
     """SQLAlchemy URL of the database, which may hold a password; absent: SQLite in ``home``."""
-    database_connections: Annotated[int, Field(ge=5)] = 60
-    """How many connections to the database this process may open, besides one on which it hears of other services."""
+    database_connections: Annotated[int, Field(ge=MIN_CONNECTIONS)] = 60
+    """How many connections to the database the service may open, shared out evenly among its ``processes``; each
+    process opens another one, on which it hears of the others."""
     database_password_file: Path | None = None
     """File of the password that ``database_url`` leaves out, as Docker and Kubernetes hand secrets over."""
     files_dir: Path | None = None
@@ -46,6 +50,8 @@ class Settings(BaseSettings):
     """Address to listen on; an address other than loopback needs API keys."""
     port: int = DEFAULT_PORT
     """Port to listen on; 0 chooses a free one."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many processes answer at this port; more than one needs PostgreSQL."""
     public_url: Annotated[str | None, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")] = None
     """Address by which browsers reach the service through a proxy, such as https://spezia.example.org; where it is
     https, the cookie of a session is sent over TLS alone."""
@@ -103,6 +109,29 @@ class Settings(BaseSettings):
         if file is not None:
             _with_password(info.data.get("database_url") or "", file)
         return file
+
+    @field_validator("processes")
+    @classmethod
+    def _is_possible(cls, processes: int, info: ValidationInfo) -> int:
+        if processes == 1:
+            return processes
+        if not (info.data.get("database_url") or "").startswith("postgresql"):
+            raise ValueError(
+                "several processes need PostgreSQL, named by SPEZIA_DATABASE_URL: SQLite lets one write at a time, so"
+                " that they would only wait for one another"
+            )
+        wanted = MIN_CONNECTIONS * processes
+        if info.data.get("database_connections", wanted) < wanted:
+            raise ValueError(
+                f"{processes} processes need at least {wanted} connections to the database; raise"
+                " SPEZIA_DATABASE_CONNECTIONS, or start fewer"
+            )
+        return processes
+
+    @property
+    def connections_of_each(self) -> int:
+        """How many connections to the database each process may open."""
+        return self.database_connections // self.processes
 
     @property
     def database(self) -> str:

@@ -71,6 +71,8 @@ def _command(settings: Settings, data_roots: Sequence[Path]) -> list[str]:
     command = [sys.executable, "-P", "-m", "spezia.cli", "serve", "--port", "0", "--exit-with-parent"]
     if settings.n_workers is not None:
         command += ["--workers", str(settings.n_workers)]
+    if settings.processes > 1:
+        command += ["--processes", str(settings.processes)]
     for root in (*settings.data_roots, *data_roots):
         command += ["--data-root", str(root.absolute())]
     for folder in settings.allow_scripts:

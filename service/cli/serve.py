@@ -25,6 +25,9 @@ def serve(
         str | None, typer.Option(help="Address to listen on; other than loopback only with API keys.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free port.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that answer; more than one only on PostgreSQL.")
+    ] = None,
     database: Database = None,
     data_root: DataRoots = None,
     allow_scripts: AllowScripts = None,
@@ -43,6 +46,7 @@ def serve(
         settings = settings_with(
             host=host,
             port=port,
+            processes=processes,
             database_url=database,
             n_workers=workers,
             launcher=launcher,

@@ -42,3 +42,21 @@ def test_a_password_that_belongs_to_nobody_is_refused(url: str | None, file: str
     (tmp_path / "password").write_text("secret")
     with pytest.raises(ValidationError, match=message):
         Settings(database_url=url, database_password_file=tmp_path / file)
+
+
+@pytest.mark.parametrize(
+    ("url", "connections", "message"),
+    [
+        (None, 60, "several processes need PostgreSQL"),
+        ("sqlite:///spezia.db", 60, "several processes need PostgreSQL"),
+        ("postgresql://host/spezia", 14, "3 processes need at least 15 connections"),
+    ],
+)
+def test_processes_that_the_database_cannot_bear_are_refused(url: str | None, connections: int, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Settings(database_url=url, database_connections=connections, processes=3)
+
+
+def test_processes_share_the_connections_out() -> None:
+    settings = Settings(database_url="postgresql://host/spezia", processes=3)
+    assert (settings.connections_of_each, Settings().connections_of_each) == (20, 60)
