@@ -1,7 +1,7 @@
 """Says how an assignment ended on this worker, and what the service is told about it."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from spezia.contract.evaluation import Metrics
 from spezia.contract.facts import Facts, Similarity
@@ -61,37 +61,26 @@ Kind = Literal["prepare", "probe", "small", "trial", "replay", "confirm", "score
 
 def outcome_of(kind: Kind, ending: Ending) -> Outcome:
     """Return the outcome that tells the service how an assignment of this kind ended."""
-    seconds = ending.device_seconds
-    if kind == "prepare":
-        return PreparedOutcome(kind=kind, facts=ending.facts, failure=ending.failure, device_seconds=seconds)
-    if kind == "probe":
-        return ProbeOutcome(
-            kind=kind,
-            similarity=ending.similarity,
-            step_times=ending.step_times,
-            failure=ending.failure,
-            device_seconds=seconds,
-        )
-    if kind == "score":
-        return ScoreOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
-    if kind == "small":
-        return SmallOutcome(kind=kind, metrics=ending.metrics, failure=ending.failure, device_seconds=seconds)
-    if kind == "confirm":
-        return ConfirmOutcome(
-            kind=kind,
-            metrics=ending.metrics,
-            row_scores=ending.row_scores,
-            failure=ending.failure,
-            device_seconds=seconds,
-        )
-    if kind == "replay":
-        return ReplayOutcome(kind=kind, evaluations=ending.replayed, failure=ending.failure, device_seconds=seconds)
-    failure = ending.failure
-    if failure is None and ending.n_reports == 0:
-        failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")
-    return TrialOutcome(
-        kind=kind, state=_state(ending, failure), failure=failure, device_seconds=seconds, speed=ending.speed
-    )
+    common: dict[str, Any] = {"kind": kind, "failure": ending.failure, "device_seconds": ending.device_seconds}
+    match kind:
+        case "prepare":
+            return PreparedOutcome(**common, facts=ending.facts)
+        case "probe":
+            return ProbeOutcome(**common, similarity=ending.similarity, step_times=ending.step_times)
+        case "small":
+            return SmallOutcome(**common, metrics=ending.metrics)
+        case "trial":
+            failure = ending.failure
+            if failure is None and ending.n_reports == 0:
+                failure = Failure(failure_class="no_metric", message="the trial ended without any evaluation")
+            state = _state(ending, failure)
+            return TrialOutcome(**common | {"failure": failure}, state=state, speed=ending.speed)
+        case "replay":
+            return ReplayOutcome(**common, evaluations=ending.replayed)
+        case "confirm":
+            return ConfirmOutcome(**common, metrics=ending.metrics, row_scores=ending.row_scores)
+        case "score":
+            return ScoreOutcome(**common, metrics=ending.metrics)
 
 
 def _state(ending: Ending, failure: Failure | None) -> Literal["COMPLETE", "PRUNED", "FAIL"]:

@@ -1,7 +1,6 @@
 """The engine's way with errors, with studies that stay warm, and with stopping."""
 
 import errno
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from spezia.contract.assignments import Resume
 from spezia.contract.facts import Facts
 from tests.fake_service import assignment
 from tests.trainer import tiny
+from tests.trainer.scripted_channel import ScriptedChannel
 from tests.trainer.short_memory import fail_once
 from trainer import messages
 from trainer.engine import warm_studies
@@ -28,29 +28,12 @@ from trainer.train.prepare import prepare
 from trainer.trunk.cache import TrunkCache
 
 
-class Script:
-    """Stands for the channel: gives commands and remembers events; at the end of the script it hangs up."""
-
-    def __init__(self, *commands: messages.Command) -> None:
-        self._commands = list(commands)
-        self.events: list[Any] = []
-        self.stop_wanted = threading.Event()
-
-    def receive(self) -> messages.Command:
-        if not self._commands:
-            raise EOFError
-        return self._commands.pop(0)
-
-    def send(self, event: messages.Event) -> None:
-        self.events.append(event)
-
-
 @pytest.fixture
 def play(pristine: Path) -> Callable[..., list[Any]]:
     """Play commands to an engine; its events after the greeting."""
 
     def run(*commands: messages.Command) -> list[Any]:
-        script = Script(*commands)
+        script = ScriptedChannel(*commands)
         with pytest.raises(EOFError):
             Engine(script, roots=[pristine], device=tiny.CPU).run()  # type: ignore[arg-type]
         greeting, *events = script.events
@@ -142,7 +125,7 @@ def test_trial_evaluates_and_saves_the_model_that_is_wanted(
 
 def test_each_trial_says_once_that_it_trains(pristine: Path, facts: Facts) -> None:
     go_on = messages.Answer(go_on=True)
-    script = Script(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on)
+    script = ScriptedChannel(trial(facts), go_on, go_on, trial(facts, number=1), go_on, go_on)
     engine = Engine(script, roots=[pristine], device=tiny.CPU)  # type: ignore[arg-type]
     hook = register_optimizer_step_post_hook(engine.note_step)
     with hook, pytest.raises(EOFError):
@@ -167,7 +150,7 @@ def test_products_of_a_trial_come_from_the_faster_library_and_those_after_it_do_
 def test_trial_says_how_long_it_has_filled_the_trunk_cache(pristine: Path, facts: Facts, tmp_path: Path) -> None:
     params = {"learning_rate": 1e-3, "epochs": 1, "batch_size": 16, "frozen_layers": 2}
     go_on = messages.Answer(go_on=True)
-    script = Script(trial(facts, params=params), go_on, trial(facts, number=1, params=params), go_on)
+    script = ScriptedChannel(trial(facts, params=params), go_on, trial(facts, number=1, params=params), go_on)
     engine = Engine(script, roots=[pristine], device=tiny.CPU, cache=TrunkCache(tmp_path))  # type: ignore[arg-type]
     with register_optimizer_step_post_hook(engine.note_step), pytest.raises(EOFError):
         engine.run()
@@ -225,7 +208,7 @@ def test_paused_trial_is_saved_and_the_engine_goes_on_with_others_and_then_with_
 ) -> None:
     go_on, pause = messages.Answer(go_on=True), messages.Answer(go_on=True, pause=True)
     resumed = trial(facts, attempt=2, resume=Resume(attempt=1, step=1))
-    script = Script(trial(facts), pause, trial(facts, number=1), go_on, go_on, resumed, pause)
+    script = ScriptedChannel(trial(facts), pause, trial(facts, number=1), go_on, go_on, resumed, pause)
     engine = Engine(script, roots=[pristine], device=tiny.CPU, checkpoint_dir=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(EOFError):
         engine.run()

@@ -17,6 +17,7 @@ from spezia.contract.facts import Facts
 from spezia.contract.study_spec import StudySpec
 from tests.fake_service import assignment
 from tests.trainer import tiny
+from tests.trainer.scripted_channel import ScriptedChannel
 from trainer import messages
 from trainer.cli import engine_command
 from trainer.engine.engine import Engine
@@ -228,25 +229,8 @@ def test_without_an_allowed_folder_nothing_runs(folder: Path) -> None:
         open_anyway(str(folder / "good.py"), [folder / "other"])
 
 
-class Commands:
-    """Stands for the channel: gives commands and remembers events."""
-
-    def __init__(self, *commands: messages.Command) -> None:
-        self.stop_wanted = threading.Event()
-        self.events: list[Any] = []
-        self._commands = list(commands)
-
-    def receive(self) -> messages.Command:
-        if not self._commands:
-            raise EOFError
-        return self._commands.pop(0)
-
-    def send(self, event: messages.Event) -> None:
-        self.events.append(event)
-
-
 def play(folder: Path, *commands: messages.Command, stop: bool = False) -> list[Any]:
-    channel = Commands(*commands)
+    channel = ScriptedChannel(*commands)
     if stop:
         channel.stop_wanted.set()
     engine = Engine(channel, roots=[], device=tiny.CPU, script_folders=[folder])  # type: ignore[arg-type]
