@@ -1,5 +1,6 @@
 """The real app in process, on both kinds of database, and a worker that tests drive by hand."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,15 @@ URL = "http://127.0.0.1"
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "home", database_url=database_url, n_workers=0)
+
+
+@pytest.fixture
+def home(tmp_path: Path, migrated_sqlite: Path) -> Path:
+    """The home folder of a service that has run all migrations, for what is the same on both kinds of database."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copyfile(migrated_sqlite, home / "spezia.db")
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,8 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
-    app = create_app(Settings(home=tmp_path / "home", n_workers=0))
-    yield app
-    app.state.parts.proposer.close()
-    app.state.parts.store.close()
+def settings(home: Path) -> Settings:
+    return Settings(home=home, n_workers=0)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a page of another site makes a browser send to a service that needs no key."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.settings import Settings
 from tests.contract.test_openapi import operations
 from tests.service.hand_worker import spec
@@ -36,11 +34,8 @@ BODIES: tuple[dict[str, Any], ...] = (
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
-    app = create_app(Settings(home=tmp_path / "home", n_workers=0))
-    yield app
-    app.state.parts.proposer.close()
-    app.state.parts.store.close()
+def settings(home: Path) -> Settings:
+    return Settings(home=home, n_workers=0)
 
 
 def unsafe_calls(app: FastAPI) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.lifecycle.studies.follow_events import PAGE, SharedLooks, find_followed, follow_events
+from service.lifecycle.studies.follow_events import SharedLooks, find_followed, follow_events
 from service.routes.events import get_events
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.told_events import Told, told_by, told_in
@@ -126,8 +126,10 @@ def test_a_stream_is_live_and_ends_when_the_study_is_deleted(
 
 
 def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    page_size = 10
+    monkeypatch.setattr("service.lifecycle.studies.follow_events.PAGE", page_size)
     http.post("/v1/studies", json=spec())
-    for _ in range(300):
+    for _ in range(3 * page_size):
         http.post(f"{STUDY}/pause")
         http.post(f"{STUDY}/resume")
     store = app.state.parts.store
@@ -145,8 +147,8 @@ def test_a_slow_reader_costs_one_page(http: TestClient, app: Any, monkeypatch: p
         stream = await get_events(find_followed(store, "feedback"), app.state.parts, let_in)
         written = aiter(stream.body_iterator)
         for n_seen in range(1, 4):
-            assert len(told_in(bytes(await anext(written)).decode())) == PAGE
-            assert pages == [PAGE] * n_seen
+            assert len(told_in(bytes(await anext(written)).decode())) == page_size
+            assert pages == [page_size] * n_seen
 
     anyio.run(listen)
 

@@ -1,6 +1,5 @@
 """When a service needs a key, and how a caller shows it."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,11 @@ STUDIES = "/v1/studies"
 
 
 @pytest.fixture
-def app(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
+def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """On SQLite, and with a gate that asks the database each time."""
     monkeypatch.setattr("service.gate.REMEMBERED_SECONDS", 0.0)
     monkeypatch.setattr("service.gate.OPEN_SECONDS", 0.0)
-    app = create_app(Settings(home=tmp_path / "home", n_workers=0), clock)
-    yield app
-    app.state.parts.store.close()
+    return Settings(home=home, n_workers=0)
 
 
 def test_a_service_is_open_until_the_first_key_and_never_again(app: FastAPI) -> None:

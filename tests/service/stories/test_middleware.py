@@ -1,7 +1,6 @@
 """What holds for every answer and every body, whoever asks."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.failpoints import armed
 from service.routes.middleware.body_limit import MAX_BODY_BYTES
 from service.settings import Settings
@@ -31,16 +29,8 @@ FILES = {
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", n_workers=0, max_dataset_bytes=1000, max_artifact_bytes=1000)
-
-
-@pytest.fixture
-def app(settings: Settings) -> Iterator[FastAPI]:
-    app = create_app(settings)
-    yield app
-    app.state.parts.proposer.close()
-    app.state.parts.store.close()
+def settings(home: Path) -> Settings:
+    return Settings(home=home, n_workers=0, max_dataset_bytes=1000, max_artifact_bytes=1000)
 
 
 def test_every_answer_is_safe_for_browsers_and_caches(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:

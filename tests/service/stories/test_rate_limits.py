@@ -1,6 +1,5 @@
 """Who calls too often is told when to call again; others are not held up."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -8,7 +7,6 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from service.app import create_app
 from service.gate import ADDRESS_BUCKETS, Gate
 from service.settings import Settings
 from spezia.client import Client, SpeziaError
@@ -23,10 +21,8 @@ ENOUGH = 2 * LIMIT + 1
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
-    app = create_app(Settings(home=tmp_path / "home", requests_per_minute=LIMIT, worker_requests_per_minute=3 * LIMIT))
-    yield app
-    app.state.parts.store.close()
+def settings(home: Path) -> Settings:
+    return Settings(home=home, requests_per_minute=LIMIT, worker_requests_per_minute=3 * LIMIT)
 
 
 def statuses(visitor: TestClient, n_requests: int = ENOUGH, path: str = STUDIES) -> list[int]:

@@ -2,7 +2,6 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -24,11 +23,8 @@ PASSWORD = "hunter2-canary"
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
-    app = create_app(Settings(home=tmp_path / "home", n_workers=0))
-    yield app
-    app.state.parts.proposer.close()
-    app.state.parts.store.close()
+def settings(home: Path) -> Settings:
+    return Settings(home=home, n_workers=0)
 
 
 class Recorder:

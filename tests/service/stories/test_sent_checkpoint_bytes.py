@@ -15,8 +15,8 @@ MAX_BYTES = 1000
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", n_workers=0, sent_checkpoint_bytes=MAX_BYTES)
+def settings(home: Path) -> Settings:
+    return Settings(home=home, n_workers=0, sent_checkpoint_bytes=MAX_BYTES)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def check(engine: Engine, clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_what_is_kept_agrees_with_the_trials_whatever_has_happened(
     http: TestClient, app: FastAPI, engine: Engine, clock: FakeClock, kind: str, seed: int
 ) -> None:
