@@ -169,18 +169,22 @@ def last_at_step(tx: Transaction, study_uuid: str, number: int, step: int) -> Ro
 
 def last_of_study(tx: Transaction, study_uuid: str, numbers: list[int]) -> dict[int, Row]:
     """Return the last evaluation of the last attempt of each of some trials, by number."""
-    # from one row a trial, so that the primary key finds the one evaluation of each, however many there are
+    # in two questions, of which each finds the one evaluation of a trial by the primary key, however many there are: in
+    # a join, SQLite may begin with the evaluations, and go through all of them
     same = (measurement.c.study_uuid == study_spec.c.uuid, measurement.c.number == trials.c.number)
     last_attempt = select(func.max(measurement.c.attempt)).where(*same).correlate(study_spec, trials).scalar_subquery()
-    in_last = measurement.c.attempt == last_attempt
-    last_step = select(func.max(measurement.c.step)).where(*same, in_last).correlate(study_spec, trials)
-    wanted = (
-        select(measurement)
+    last_step = select(func.max(measurement.c.step)).where(*same, measurement.c.attempt == last_attempt)
+    places = (
+        select(trials.c.number, last_attempt, last_step.correlate(study_spec, trials).scalar_subquery().label("step"))
         .select_from(study_spec)
         .join(trials, trials.c.study_id == study_spec.c.study_id)
-        .join(measurement, and_(*same, in_last, measurement.c.step == last_step.scalar_subquery()))
         .where(study_spec.c.uuid == study_uuid, trials.c.number.in_(numbers))
     )
+    found = [tuple(place) for place in tx.connection.execute(places) if place.step is not None]
+    if not found:
+        return {}
+    is_found = tuple_(*measurement.c["number", "attempt", "step"]).in_(found)
+    wanted = select(measurement).where(measurement.c.study_uuid == study_uuid, is_found)
     return {row.number: row for row in tx.connection.execute(wanted)}
 
 

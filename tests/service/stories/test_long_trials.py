@@ -19,6 +19,7 @@ from service.lifecycle.leases.report import report
 from service.lifecycle.leases.tell import tell
 from service.lifecycle.page_token import write_token
 from service.lifecycle.trials import show_trial
+from service.lifecycle.trials.list_trials import list_trials
 from service.search.propose.proposer import Proposer
 from service.search.pruning import should_prune
 from service.store import studies, trials
@@ -96,6 +97,21 @@ def test_the_database_does_no_more_for_a_trial_of_many_evaluations(
                 work[name].append(sqlite_work(engine, act))
     assert {name: few for name, (few, _) in work.items() if few == 0} == {}
     assert {name: (few, many) for name, (few, many) in work.items() if many > 1.2 * few} == {}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # which alone counts its work
+def test_a_list_of_trials_does_no_more_for_a_trial_of_many_evaluations(
+    http: TestClient, store: Store, engine: Engine
+) -> None:
+    work = []
+    for n in (FEW, MANY):
+        name = f"of-{n}"
+        long_trial(http, store, name, n, n_trials=20, enqueue=[{"learning_rate": 1e-4}] * 19)
+        listed = list_trials(store, name, 100, None, [], "number").trials
+        assert (len(listed), listed[0].step) == (19, n)
+        work.append(sqlite_work(engine, partial(list_trials, store, name, 100, None, [], "number")))
+    few, many = work
+    assert 0 < many <= 1.2 * few
 
 
 @pytest.mark.parametrize("pruner", PRUNERS)
