@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from spezia.common.first_choices import EPOCHS, N_TRIALS
 from spezia.contract.data import Data
+from spezia.contract.described import Described
 from spezia.contract.study_spec import Model, StudySpec
 from spezia.contract.tasks import Task
 
@@ -104,11 +103,11 @@ def _escape(match: re.Match[str]) -> str:
 class _Explained:
     """Writes fields of a model, each behind a comment of what the contract says of it."""
 
-    def __init__(self, model: type[BaseModel], indent: str = "") -> None:
-        self._fields, self._indent = model.model_fields, indent
+    def __init__(self, model: type[Described], indent: str = "") -> None:
+        self._descriptions, self._indent = model.descriptions(), indent
 
     def __call__(self, name: str, value: str, *, is_commented_out: bool = False) -> list[str]:
-        description = (self._fields[name].description or "").replace("``", "`")
+        description = self._descriptions.get(name, "").replace("``", "`")
         line = f"{'# ' if is_commented_out else ''}{name}:{' ' * bool(value)}{value}"
         return [*_comment(description, self._indent), f"{self._indent}{line}"]
 

@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Annotated, Any, ParamSpec, Self, cast
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -22,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
+from spezia.contract.described import Described
 from spezia.contract.hyperparameters import HYPERPARAMETERS
 from spezia.contract.other_names import FIELD_NAMES, HYPERPARAMETER_NAMES, PLACES
 
@@ -58,12 +58,10 @@ ONE, SEVERAL = "one", "several"
 """Names in pydantic's paths for the two forms of a field that holds one entry or a list of entries."""
 
 
-class Wire(BaseModel):
+class Wire(Described):
     """Base of what people and workers send: immutable, and an unknown field is refused with the nearest known name."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -104,12 +102,10 @@ class AtMost:
         return entries
 
 
-class Reply(BaseModel):
+class Reply(Described):
     """Base of what the service or a worker's own code writes: immutable, and a reader ignores unknown fields."""
 
-    model_config = ConfigDict(
-        strict=True, extra="ignore", allow_inf_nan=False, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
 
     def without_secrets(self) -> Self:
         """Return the reply as it may be stored, to answer a repeated `Idempotency-Key`."""
