@@ -37,6 +37,10 @@ from tests.conftest import FakeClock
 from tests.faults.actors import DEVICE
 from tests.service.hand_worker import FACTS, spec
 
+pytestmark = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+
 N_STUDIES = 300
 WORKER = "f" * 32
 

@@ -103,8 +103,12 @@ CALLS = {
     "pretrained model": Call("pretrained", on_an_uploaded_model()),
 }
 ALL = list(itertools.product(CALLS, get_args(Fault), get_args(Way)))
-QUICK = [ALL[12 * index + 5 * index % 12] for index in range(len(CALLS))]
-"""Each call once, and each way to fail with each way to tell."""
+QUICK = [ALL[12 * index + 5 * index % 12] for index in range(0, len(CALLS), 2)]
+"""Every other call, each with another way to fail or to tell."""
+
+
+def slow(*names: str) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 class FailsAt:
@@ -230,7 +234,7 @@ def test_f62_a_worker_whose_engine_does_not_start_ends_in_time(scene: Scene, tmp
     worker.ends_in_time()
 
 
-@pytest.mark.parametrize("name", ["last report", "log", "upload", "tell", "tell of a preparation"])
+@pytest.mark.parametrize("name", ["upload", "tell", *slow("last report", "log", "tell of a preparation")])
 def test_a_result_in_hand_is_delivered_before_the_worker_ends(name: str, scene: Scene) -> None:
     is_away, may_return = threading.Event(), threading.Event()
 
@@ -251,7 +255,7 @@ def test_a_result_in_hand_is_delivered_before_the_worker_ends(name: str, scene: 
     assert service.released == []
 
 
-@pytest.mark.parametrize("name", ["last report", "log", "upload", "tell", "tell of a preparation"])
+@pytest.mark.parametrize("name", ["last report", "tell of a preparation", *slow("log", "upload", "tell")])
 def test_a_result_that_the_service_does_not_take_is_given_back(name: str, scene: Scene) -> None:
     fails = FailsAt(CALLS[name], "503")
     service, server = scene.serve(CALLS[name], fails)
