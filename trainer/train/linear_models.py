@@ -1,4 +1,4 @@
-"""Linear models on given features: those of scikit-learn, without the second that loading it takes.
+"""Linear models on given features: those of scikit-learn, without loading it (decision 0046).
 
 K = examples, H = features, C = classes.
 """
