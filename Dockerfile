@@ -13,7 +13,7 @@ COPY migrations migrations
 COPY spezia spezia
 COPY service service
 COPY trainer trainer
-RUN pip install --constraint constraints.txt ".[postgres]"
+RUN pip install --constraint constraints.txt ".[postgres,s3]"
 
 FROM build AS build-cpu
 # torch without the libraries of CUDA, which are most of its gigabytes

@@ -22,7 +22,7 @@ fsspec = LazyModule("fsspec")
 
 PIECE_BYTES = 4 << 20
 """So much of an object is read at once, by a request of its own."""
-PART_BYTES = 16 << 20
+PART_BYTES = 8 << 20
 """Size of the parts that a large file is sent in; S3 takes 10,000, and s3fs makes them larger where they do not do."""
 N_PARTS = 2
 """Parts that are on their way, and in memory, for each file that is sent."""
@@ -191,4 +191,4 @@ def _remedy(error: Exception) -> str:
         )
     if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError | botocore.ProfileNotFound):
         return "there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    return "the store does not answer as S3 does; look at AWS_ENDPOINT_URL_S3 and AWS_REGION"
+    return "the store does not answer as S3 does; look at AWS_ENDPOINT_URL_S3 and AWS_DEFAULT_REGION"

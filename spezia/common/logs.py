@@ -17,8 +17,9 @@ LogFormat = Literal["auto", "text", "json"]
 """auto: text where standard error is a terminal, else json."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_TALKATIVE = ("httpx2", "httpcore2", "alembic")
-"""They note every request, of which heartbeats are many, and every look at the schema, as readiness takes."""
+_TALKATIVE = ("httpx2", "httpcore2", "alembic", "botocore", "aiobotocore", "s3fs", "fsspec")
+"""They note every request, of which heartbeats are many, or the tokens that it is signed with, and every look at the
+schema, as readiness takes."""
 
 
 def set_up_logging(form: LogFormat, level: LogLevel) -> None:

@@ -1,8 +1,10 @@
 """`spezia db`, on databases in files."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
 
@@ -11,9 +13,13 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from service.cli import database as commands
-from service.store.sql.engine import open_engine
+from service.settings import sqlite_url
+from service.store import datasets
+from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import newest
+from service.store.store import Store
 from spezia.common.home_lock import hold
+from tests.bucket import BUCKET, s3
 
 Db = Callable[..., Result]
 
@@ -115,3 +121,27 @@ def test_a_database_that_does_not_answer_is_one_clear_line_without_the_password(
     [line] = refused.stderr.splitlines()
     assert line.startswith("spezia: the database does not answer")
     assert "hunter2" not in line
+
+
+@pytest.mark.slow
+def test_files_are_copied_to_a_bucket_checked_there_and_backed_up_from_it(
+    db: Db, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"text,label\na,b\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    (made / "datasets").mkdir()
+    (made / "datasets" / sha256).write_bytes(content)
+    with closing(Store(open_engine(sqlite_url(made / "spezia.db")), DatabaseClock())) as store, store.writing() as tx:
+        datasets.add(tx, sha256, "csv", len(content))
+    copied = f"sqlite:///{tmp_path / 'copy.db'}"
+    with s3() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://{BUCKET}/copied"
+        assert json.loads(db("copy", copied, "--files-to", url, "--json").stdout)["n_files"] == 1
+        assert f"copied/datasets/{sha256}/{sha256}" in running.object_keys()
+        monkeypatch.setenv("SPEZIA_FILES_URL", url)
+        checked = db("check", "--database", copied)
+        assert checked.exit_code == 0, checked.output
+        assert db("backup", tmp_path / "backup", "--database", copied).exit_code == 0
+    assert (tmp_path / "backup" / "datasets" / sha256).read_bytes() == content

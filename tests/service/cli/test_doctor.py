@@ -5,10 +5,13 @@ import socket
 from contextlib import closing
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from service.cli import doctor as looked_at
 from service.cli.doctor import doctor
+from service.files import bucket_files
+from service.files.bucket_files import BucketFiles
 from service.lifecycle.keys.create_key import create_key
 from service.store.sql.engine import DatabaseClock, open_engine
 from service.store.sql.migrate import migrate
@@ -96,3 +99,21 @@ def test_a_setting_that_cannot_be_is_wrong(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SPEZIA_PORT", "many")
     [setting] = doctor()
     assert (setting.state, setting.message.startswith("SPEZIA_PORT: ")) == ("wrong", True)
+
+
+def test_a_bucket_that_cannot_be_used_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEZIA_FILES_URL", "s3://files/spezia")
+    monkeypatch.setattr(bucket_files, "find_spec", lambda _name: None)
+    [finding] = found("bucket")
+    assert finding.state == "wrong"
+    assert "SPEZIA_FILES_URL needs s3fs, which is not installed" in finding.message
+    assert finding.remedy == "pip install 'spezia[s3]'"
+
+
+def test_a_bucket_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPEZIA_FILES_URL", "s3://files/spezia")
+    tried = BucketFiles(fsspec.filesystem("memory"), "files/spezia", tmp_path)
+    monkeypatch.setattr(looked_at, "open_files", lambda _settings: tried)
+    assert [(one.state, one.message) for one in found("bucket")] == [
+        ("well", "s3://files/spezia can be written, listed and read")
+    ]

@@ -10,7 +10,7 @@ import pytest
 from service.files.bucket_files import BucketFiles, open_bucket
 from service.files.files import Files
 from service.files.folder_files import FolderFiles
-from tests.bucket import S3, s3
+from tests.bucket import BUCKET, S3, s3
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +36,8 @@ def _in_memory(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
 
 
 def _in_s3(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
-    store: S3 = request.getfixturevalue("aws")
-    return open_bucket(f"s3://{store.bucket}/{uuid4().hex}/", tmp_path / "incoming")
+    request.getfixturevalue("aws")
+    return open_bucket(f"s3://{BUCKET}/{uuid4().hex}/", tmp_path / "incoming")
 
 
 PLACES: dict[str, Callable[[pytest.FixtureRequest, Path], Files]] = {

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import fsspec
+import httpx2
 import pytest
 
 from service.errors import Unavailable
@@ -10,7 +11,7 @@ from service.files import bucket_files
 from service.files.bucket_files import BadBucket, BucketFiles, open_bucket
 from service.files.files import Files
 from service.settings import Settings
-from tests.bucket import S3, SECRET
+from tests.bucket import BUCKET, S3, SECRET
 from tests.service.files.test_files import keep, read, stored
 
 
@@ -32,7 +33,7 @@ class Refusing:
     [
         (FileNotFoundError("The specified bucket does not exist"), "there is no such bucket; make it, or name another"),
         (PermissionError("Access Denied"), "must allow to list the bucket and to get, put and delete its objects"),
-        (OSError(5, "Bad Gateway"), "look at AWS_ENDPOINT_URL_S3 and AWS_REGION"),
+        (OSError(5, "Bad Gateway"), "look at AWS_ENDPOINT_URL_S3 and AWS_DEFAULT_REGION"),
     ],
     ids=["no bucket", "not allowed", "no S3"],
 )
@@ -95,6 +96,18 @@ def test_credentials_are_taken_from_the_environment_and_asked_for_where_there_ar
 
 
 @pytest.mark.slow
+def test_credentials_that_are_refused_are_named(aws: S3, tmp_path: Path) -> None:
+    settings = f"{aws.environment['AWS_ENDPOINT_URL_S3']}/moto-api/reset-auth"
+    try:
+        httpx2.post(settings, content=b"0")  # from now on moto asks who calls, and knows nobody
+        with pytest.raises(BadBucket, match="the store refuses these credentials; AWS_ACCESS_KEY_ID and") as refused:
+            open_bucket("s3://files/spezia", tmp_path)
+    finally:
+        httpx2.post(settings, content=b"inf")
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_named(aws: S3, tmp_path: Path) -> None:
     with pytest.raises(BadBucket, match="s3://nowhere/spezia cannot be used: there is no such bucket") as refused:
         open_bucket("s3://nowhere/spezia", tmp_path)
@@ -113,7 +126,7 @@ def test_a_large_file_comes_in_parts_and_goes_in_pieces(
     aws: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_files, "PART_BYTES", 5 << 20)  # the smallest that S3 takes
-    files = open_bucket(f"s3://{aws.bucket}/large", tmp_path / "incoming")
+    files = open_bucket(f"s3://{BUCKET}/large", tmp_path / "incoming")
     content = bytes(range(256)) * (12 << 12)
     file = keep(files, content, stored(content, "large.safetensors"))
     assert read(files, file) == content

@@ -24,7 +24,7 @@ from service.lifecycle.model_folders import remove_dropped_folders
 from service.lifecycle.models.write_card import write_missing_cards
 from service.settings import Settings
 from service.store.store import Store
-from tests.bucket import S3, s3
+from tests.bucket import BUCKET, S3, s3
 from tests.conftest import FakeClock
 from tests.service.hand_worker import HandWorker, spec
 from tests.service.sending import CONTENT, Scene
@@ -54,7 +54,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     server: S3 = request.getfixturevalue("s3_server")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return f"s3://{server.bucket}/{prefix}", lambda: [key for key in server.object_keys() if key.startswith(prefix)]
+    return f"s3://{BUCKET}/{prefix}", lambda: [key for key in server.object_keys() if key.startswith(prefix)]
 
 
 @pytest.fixture
