@@ -37,7 +37,8 @@ from service.lifecycle.studies.plan_study import plan_study
 from service.search.propose.proposer import Proposer
 from service.settings import sqlite_url
 from service.store.copy_rows import all_tables, is_empty
-from spezia.contract.protocol import PreparedOutcome, Report, TrialOutcome
+from spezia.contract.outcomes import PreparedOutcome, TrialOutcome
+from spezia.contract.protocol import Report
 from spezia.contract.study_spec import StudySpec
 from tests import postgres
 from tests.fake_engine import FACTS
