@@ -35,6 +35,7 @@ def test_each_word_wakes_the_one_that_has_waited_longest() -> None:
                 await anyio.to_thread.run_sync(signal.notify)
                 await settle()
                 assert woken == list(range(n_words))
+                assert signal.n_waiting == 3 - n_words
 
     anyio.run(main)
 
