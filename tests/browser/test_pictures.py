@@ -157,12 +157,19 @@ def _height(page: Page) -> int:
 
 
 def _write_small(picture: bytes, file: Path) -> None:
-    """Write a PNG of the colours that a page has most of, and of no others: a third of the size."""
+    """Write a PNG of few colours: a third of the size, and neither a large area nor a small mark looks different."""
     with Image.open(BytesIO(picture)) as whole:
-        pixels = np.asarray(whole.convert("RGB"), np.int32)
+        pixels = np.asarray(whole.convert("RGB"), np.int64)
     colours, which, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
-    palette = colours[np.argsort(-counts)[:COLOURS]]
-    nearest = ((colours[:, None] - palette) ** 2).sum(axis=-1).argmin(axis=-1)
-    written = Image.fromarray(nearest[which].reshape(pixels.shape[:2]).astype(np.uint8))
-    written.putpalette(palette.astype(np.uint8).tobytes())
+    nearest = np.zeros(len(colours), np.uint8)
+    distances = np.full(len(colours), np.inf)
+    chosen: list[int] = []
+    while len(chosen) < min(COLOURS, len(colours)):
+        # the colour whose pixels are shown worst by those that are chosen already
+        chosen.append(int(np.argmax(np.minimum(distances, 1e9) * counts)))
+        squares = ((colours - colours[chosen[-1]]) ** 2).sum(axis=-1)
+        nearest[squares < distances] = len(chosen) - 1
+        distances = np.minimum(distances, squares)
+    written = Image.fromarray(nearest[which].reshape(pixels.shape[:2]))
+    written.putpalette(colours[chosen].astype(np.uint8).tobytes())
     written.save(file, optimize=True)
