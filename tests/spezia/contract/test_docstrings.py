@@ -1,6 +1,6 @@
 """Every name of the contract explains itself to a reader who sees nothing else of it.
 
-pydantic publishes the docstrings of models and fields, so the same sentences stand in `/docs`.
+The docstrings of models and fields are published, so the same sentences stand in `/docs`.
 """
 
 import ast
