@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from service.lifecycle.keys.create_key import create_key
@@ -52,8 +53,11 @@ def test_each_page_can_be_used_on_a_phone_and_in_the_dark(open_page: OpenPage, s
     expect(seen.page.get_by_role("link", name="customer-feedback-05")).to_have_count(0)
     seen.go("/docs")
     expect(seen.page.get_by_text("Create a study and start it")).to_be_visible()
-    seen.page.emulate_media(color_scheme="dark")
-    expect(seen.page.locator(".swagger-ui").first).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+    for scheme in ("light", "dark"):
+        seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        expect(seen.page.locator(".swagger-ui").first).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+        pale = Axe().run(seen.page, options={"runOnly": ["color-contrast"]}).response["violations"]
+        assert [node["html"] for one in pale for node in one["nodes"]] == []
     seen.page.set_viewport_size({"width": WIDTHS["phone"], "height": 812})
     seen.page.get_by_text("Create a study and start it").click()
     expect(seen.page.get_by_role("button", name="Try it out")).to_be_visible()
