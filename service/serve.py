@@ -53,9 +53,9 @@ def serve(settings: Settings, worker_program: Sequence[str] = WORKER_PROGRAM, *,
                 on_start=roll.enter,
                 on_death=lambda worker_id, _code: roll.strike_off(worker_id),
             )
-            workers.start()
             if settings.processes > 1:
                 _count_together(settings.home / "metrics")
+            workers.start()
             try:
                 code: int = http_server.run(settings, held, listener, url, workers, roll, is_restored=is_restored)
             finally:

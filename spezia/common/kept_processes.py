@@ -71,7 +71,8 @@ class KeptProcesses:
 
     def start(self) -> None:
         """Start the processes and return at once."""
-        self._thread.start()
+        if self._slots:
+            self._thread.start()
 
     def stop(self, grace_seconds: float) -> None:
         """End all processes: SIGTERM, then SIGKILL after the grace; return when none is left."""
