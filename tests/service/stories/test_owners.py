@@ -19,6 +19,7 @@ CALLS: list[tuple[str, str, Any]] = [
     ("GET", f"{STUDY}/trials", None),
     ("POST", f"{STUDY}/trials", {"params": {}}),
     ("GET", f"{STUDY}/trials/0", None),
+    ("GET", f"{STUDY}/trials/0/evaluations", None),
     ("POST", f"{STUDY}/trials/0/cancel", None),
     ("POST", f"{STUDY}/trials/0/retry", None),
     ("POST", f"{STUDY}/trials/0/replay", None),
