@@ -10,6 +10,7 @@ from service.errors import Unavailable
 from service.files import bucket_files
 from service.files.bucket_files import BadBucket, BucketFiles, open_bucket
 from service.files.files import Files
+from service.files.stored_file import ARTIFACTS
 from service.settings import Settings
 from tests.bucket import BUCKET, S3, SECRET
 from tests.service.files.test_files import keep, read, stored
@@ -133,3 +134,12 @@ def test_a_large_file_comes_in_parts_and_goes_in_pieces(
     assert [key for key in aws.object_keys() if key.startswith("large/")] == [
         f"large/{file.folder}/{file.sha256}/large.safetensors"
     ]
+
+
+@pytest.mark.slow
+def test_what_another_service_does_is_seen_at_once(aws: S3, tmp_path: Path) -> None:
+    one, other = (open_bucket(f"s3://{BUCKET}/seen", tmp_path / name) for name in ("one", "other"))
+    file = keep(one, b"model", stored(b"model"))
+    assert other.folders(ARTIFACTS) == {"1" * 32}
+    one.remove(file.folder)
+    assert (other.folders(ARTIFACTS), other.has(file)) == (set(), False)

@@ -3,10 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
 from sqlalchemy import Engine
 
 from service.app import create_app
+from service.files.bucket_files import BucketFiles
 from service.files.folder_files import FolderFiles
 from service.lifecycle.share_files import share_files
 from service.settings import Settings
@@ -66,6 +68,18 @@ def test_a_service_with_a_folder_of_its_own_does_not_start(database_url: str, cl
         create_app(Settings(home=tmp_path / "two", database_url=database_url), clock)
     shared = Settings(home=tmp_path / "two", database_url=database_url, files_dir=tmp_path / "one")
     create_app(shared, clock).state.parts.store.close()
+
+
+@on_postgresql
+def test_services_share_a_bucket_or_do_not_start(engine: Engine, clock: FakeClock, tmp_path: Path) -> None:
+    def bucket(prefix: str) -> BucketFiles:
+        return BucketFiles(fsspec.filesystem("memory"), f"shared/{tmp_path.name}/{prefix}", tmp_path / "incoming")
+
+    share_files(Store(engine, clock), bucket("one"))
+    share_files(Store(engine, clock), bucket("one"))
+    for elsewhere in (bucket("other"), FolderFiles(tmp_path / "own")):
+        with pytest.raises(ValueError, match=r"first .*:s3://shared/.*/one: let SPEZIA_FILES_DIR or SPEZIA_FILES_URL"):
+            share_files(Store(engine, clock), elsewhere)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
