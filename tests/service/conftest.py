@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,11 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 def home(tmp_path: Path, migrated_sqlite: Path) -> Path:
     """The home folder of a service that has run all migrations, for what is the same on both kinds of database."""
-    home = tmp_path / "home"
+    return new_home(tmp_path, migrated_sqlite)
+
+
+def new_home(folder: Path, migrated_sqlite: Path) -> Path:
+    home = folder / "home"
     home.mkdir()
     shutil.copyfile(migrated_sqlite, home / "spezia.db")
     return home
@@ -43,11 +48,27 @@ def routers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[BaseRoute
 
 @pytest.fixture
 def app(settings: Settings, clock: FakeClock, routers: list[BaseRoute]) -> Iterator[FastAPI]:
+    with opened(settings, clock, routers) as app:
+        yield app
+
+
+@contextmanager
+def opened(settings: Settings, clock: FakeClock, routers: list[BaseRoute]) -> Iterator[FastAPI]:
     app = create_app(settings, clock)
     app.router.routes[-len(routers) :] = routers
     yield app
     app.state.parts.proposer.close()
     app.state.parts.store.close()
+
+
+@pytest.fixture(scope="module")
+def refusing(
+    tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path, routers: list[BaseRoute]
+) -> Iterator[TestClient]:
+    """A service for all bodies of a file that it refuses before it asks its database, and so stays as it is."""
+    home = new_home(tmp_path_factory.mktemp("refusing"), migrated_sqlite)
+    with opened(Settings(home=home, n_workers=0), FakeClock(), routers) as app:
+        yield TestClient(app, base_url=URL)
 
 
 @pytest.fixture

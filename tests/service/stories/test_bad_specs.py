@@ -81,39 +81,39 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("changes", "field", "reason"), REFUSED, ids=[field for _, field, _ in REFUSED])
 def test_each_rule_names_its_field_and_its_reason(
-    http: TestClient, changes: dict[str, Any], field: str, reason: str
+    refusing: TestClient, changes: dict[str, Any], field: str, reason: str
 ) -> None:
-    answer = http.post("/v1/studies", json=spec(**changes))
+    answer = refusing.post("/v1/studies", json=spec(**changes))
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["code"] == "invalid"
     assert field in [error["field"] for error in problem["errors"]]
     assert reason in " ".join(error["message"] for error in problem["errors"])
-    assert http.get("/v1/studies").json()["studies"] == []
+    assert refusing.get("/v1/studies").json()["studies"] == []
 
 
-def test_all_faults_are_named_at_once(http: TestClient) -> None:
-    answer = http.post("/v1/studies", json=spec(n_trials=0, seed=-1, nonsense=1))
+def test_all_faults_are_named_at_once(refusing: TestClient) -> None:
+    answer = refusing.post("/v1/studies", json=spec(n_trials=0, seed=-1, nonsense=1))
     assert {error["field"] for error in answer.json()["errors"]} == {"n_trials", "seed", "nonsense"}
 
 
-def test_more_than_64_parameters_are_refused(http: TestClient) -> None:
+def test_more_than_64_parameters_are_refused(refusing: TestClient) -> None:
     space = {f"p{index}": RATE for index in range(65)}
-    answer = http.post("/v1/studies", json=spec(search_space=space))
+    answer = refusing.post("/v1/studies", json=spec(search_space=space))
     assert answer.json()["errors"][0]["field"] == "search_space"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_is_none_is_refused(http: TestClient, number: str) -> None:
+def test_a_number_that_is_none_is_refused(refusing: TestClient, number: str) -> None:
     body = json.dumps(spec(target_value=12345)).replace("12345", number)
-    answer = http.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
+    answer = refusing.post("/v1/studies", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "target_value"
 
 
-def test_a_body_that_is_not_json_is_refused(http: TestClient) -> None:
-    answer = http.post("/v1/studies", content=b'{"name": ', headers={"Content-Type": "application/json"})
+def test_a_body_that_is_not_json_is_refused(refusing: TestClient) -> None:
+    answer = refusing.post("/v1/studies", content=b'{"name": ', headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
 
 

@@ -129,9 +129,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("changes", "field", "reason"), REFUSED, ids=[reason[:40] for _, _, reason in REFUSED])
 def test_each_rule_names_its_field_and_its_reason(
-    http: TestClient, changes: dict[str, Any], field: str, reason: str
+    refusing: TestClient, changes: dict[str, Any], field: str, reason: str
 ) -> None:
-    answer = http.post("/v1/studies", json=spec(**changes))
+    answer = refusing.post("/v1/studies", json=spec(**changes))
     assert answer.status_code == 422, answer.text
     errors = {error["field"]: error["message"] for error in answer.json()["errors"]}
     assert field in errors, errors
