@@ -57,6 +57,13 @@ def test_processes_that_the_database_cannot_bear_are_refused(url: str | None, co
         Settings(database_url=url, database_connections=connections, processes=3)
 
 
-def test_processes_share_the_connections_out() -> None:
-    settings = Settings(database_url="postgresql://host/spezia", processes=3)
-    assert (settings.connections_of_each, Settings().connections_of_each) == (20, 60)
+@pytest.mark.parametrize(("processes", "each"), [(1, 60), (3, 20)])
+def test_processes_share_the_connections_out(
+    processes: int, each: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_url: str, max_connections: int) -> None:
+        raise ValueError(f"{max_connections} connections")
+
+    monkeypatch.setattr("service.app.open_engine", refuse)
+    with pytest.raises(ValueError, match=f"^{each} connections$"):
+        create_app(Settings(home=tmp_path, database_url="postgresql://host/spezia", processes=processes))
