@@ -1,6 +1,7 @@
 """HTTP/1.1 as uvicorn speaks it, for callers who take their time."""
 
 from asyncio import TimerHandle, Transport
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -8,13 +9,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 30.0
 """For so long a caller may take to send the head of a request, from the opening of its connection or the first byte,
 and for so long the rest of a body may stand still that was answered before all of it had come. Other bodies are
-`BodyRateMiddleware`'s; between requests uvicorn closes an idle connection after 5 s."""
+`BodyRateMiddleware`'s."""
+
+IDLE_SECONDS = 75
+"""For so long a connection may be idle between two requests: longer than a worker keeps one (`KEPT_SECONDS` of
+`trainer/supervisor/client.py`), so that no call meets a connection that is just being closed, and as long as nginx
+waits. With uvicorn's 5 s most calls of a worker would open a connection, as it renews its leases every 15 s."""
 
 
 class PatientProtocol(H11Protocol):
     """Closes a connection on which no request begins in time; uvicorn itself would wait for ever."""
 
     _deadline: TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timeout_keep_alive = IDLE_SECONDS
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""

@@ -9,7 +9,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from service.http_protocol import HEAD_SECONDS, PatientProtocol
+from service.http_protocol import HEAD_SECONDS, IDLE_SECONDS, PatientProtocol
+from service.lease_and_heartbeat_terms import HEARTBEAT_SECONDS
+from trainer.supervisor.client import KEPT_SECONDS
 
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\n"
 
@@ -127,6 +129,17 @@ def test_the_next_head_of_a_connection_has_as_much_time() -> None:
         assert not connection.is_open_after(1)
 
     asyncio.run(story())
+
+
+def test_a_connection_may_be_idle_between_two_requests_for_longer_than_a_worker_keeps_it() -> None:
+    async def story() -> None:
+        connection = Connection()
+        await connection.say(HEAD + b"body")
+        assert connection.is_open_after(IDLE_SECONDS - 1)
+        assert not connection.is_open_after(1)
+
+    asyncio.run(story())
+    assert IDLE_SECONDS > KEPT_SECONDS > HEARTBEAT_SECONDS
 
 
 def test_a_body_and_its_answer_may_take_longer() -> None:

@@ -39,6 +39,9 @@ _QUICK = httpx2.Timeout(connect=5.0, read=10.0, write=10.0, pool=5.0)
 _BULKY = httpx2.Timeout(connect=5.0, read=60.0, write=60.0, pool=5.0)
 _KEPT_ELSEWHERE = httpx2.Timeout(connect=5.0, read=600.0, write=60.0, pool=5.0)
 """For uploads: a service that keeps files in a bucket sends all of one there before it answers."""
+KEPT_SECONDS = 50.0
+"""For so long an idle connection is used again: over several renewals of leases, and not as long as the service
+(`service/http_protocol.py`) and most balancers wait before they close it."""
 _PASSING = (408, 429)
 """Refusals that have nothing to do with what was said: a line that was too slow, a limit on calls."""
 _OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
@@ -83,7 +86,13 @@ class ServiceClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx2.Client(base_url=server, transport=transport, timeout=_QUICK, headers=headers)
+        self._http = httpx2.Client(
+            base_url=server,
+            transport=transport,
+            timeout=_QUICK,
+            limits=httpx2.Limits(keepalive_expiry=KEPT_SECONDS),
+            headers=headers,
+        )
         self._clock = clock
         self._contact_at = clock()
 

@@ -1,6 +1,9 @@
 """One method per verb: where it goes, what it carries, which error comes back."""
 
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx2
 import pytest
@@ -11,6 +14,7 @@ from spezia.contract.problem import Code
 from spezia.contract.protocol import DispatchRequest, HeartbeatRequest, HeldLease, Release, Report, ReportRequest
 from tests.fake_service import FakeService, assignment, problem
 from trainer.supervisor.client import (
+    KEPT_SECONDS,
     LeaseLost,
     ServiceClient,
     ServiceRefused,
@@ -142,3 +146,38 @@ def test_every_call_shows_the_key_if_there_is_one(api_key: str | None, tmp_path:
         with pytest.raises(ServiceUnavailable):
             call()
     assert seen == [api_key and f"Bearer {api_key}"] * 4
+
+
+def test_a_connection_is_used_again_at_the_next_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            connections.append(self)
+            super().setup()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"leases": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    now = time.monotonic
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        Thread(target=server.serve_forever, daemon=True).start()
+        client = ServiceClient(f"http://127.0.0.1:{server.server_port}")
+        n_connections = []
+        for idle_seconds in (0.0, KEPT_SECONDS - 1, 2 * KEPT_SECONDS):
+            monkeypatch.setattr(time, "monotonic", lambda seconds=idle_seconds: now() + seconds)
+            client.heartbeat(HeartbeatRequest(leases=[]))
+            n_connections.append(len(connections))
+        client.close()
+        server.shutdown()
+    assert n_connections == [1, 1, 2]
