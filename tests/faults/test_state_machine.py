@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 
 from service.errors import LeaseLost, OutcomeRefused, ReportConflict
+from service.files.stored_file import ARTIFACTS
 from service.lease_and_heartbeat_terms import LEASE_SECONDS
 from service.lifecycle.leases.reap import reap_worker
 from service.lifecycle.studies.state_machine import cancel
@@ -198,7 +199,7 @@ class Leases(RuleBasedStateMachine):
 
 def drive(engine: Engine, changes: Mapping[str, Any], **limits: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        machine = type("Machine", (Leases,), {"engine": engine, "folder": Path(folder), "changes": changes})
+        machine = type("Machine", (Leases,), {"engine": engine, "folder": Path(folder) / ARTIFACTS, "changes": changes})
         quick = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), **limits)
         run_state_machine_as_test(machine, settings=quick)
 

@@ -91,7 +91,7 @@ def test_the_database_does_no_more_for_a_trial_of_many_evaluations(
                 "report": partial(report, store, [one_more]),
                 "heartbeat": partial(heartbeat, store, [lease], 10**9),
                 "final report": partial(report, store, [last]),
-                "tell": partial(tell, store, proposer, tmp_path, lease.lease_id, lease.token, outcome),
+                "tell": partial(tell, store, proposer, FolderFiles(tmp_path), lease.lease_id, lease.token, outcome),
             }
             for name, act in acts.items():
                 work[name].append(sqlite_work(engine, act))
