@@ -75,6 +75,21 @@ def test_a_part_for_which_no_time_is_left_says_so(check: Any, tmp_path: Path) ->
     assert "of the 0 s that all parts have together" in part["error"]
 
 
+@pytest.mark.parametrize(("program", "last"), [("bad", "not run"), ("good", "passed"), ("cannot", "passed")])
+def test_nothing_runs_after_a_needed_part_that_has_not_passed(
+    check: Any, tmp_path: Path, program: str, last: str
+) -> None:
+    programs = write(tmp_path, good=GOOD, bad=BAD, cannot=CANNOT)
+    parts = [
+        check.Part("first", programs["bad"], 60.0),
+        check.Part("needed", programs[program], 60.0, is_needed=True),
+        check.Part("last", programs["good"], 60.0),
+    ]
+    assert not check.Check(tmp_path / "out.json", parts, {}).run(os.environ, total_seconds=300.0)
+    states = {name: part["state"] for name, part in json.loads((tmp_path / "out.json").read_text())["parts"].items()}
+    assert (states["first"], states["last"]) == ("failed", last)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_all_of_it_runs_without_a_gpu(tmp_path: Path) -> None:

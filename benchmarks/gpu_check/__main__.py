@@ -40,9 +40,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no part outlives this process
     parts = [
         Part("machine", "machine.py", 90),
+        Part("minilm", "figures.py", 90, ["minilm"], is_needed=True),
         Part("tests", "cuda_tests.py", 150),
         Part("study", "study.py", 120, ["--model", str(options.model.absolute())] if options.model else []),
-        Part("minilm", "figures.py", 90, ["minilm"]),
         Part("bert-base", "figures.py", 90, ["bert-base"]),
         Part("causal-0.5b", "figures.py", 110, ["causal-0.5b"]),
     ]

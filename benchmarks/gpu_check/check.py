@@ -15,6 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SCHEMA = 1
+_GOOD = ("passed", "skipped")
 TAIL_BYTES = 4_000
 """How much of what a failed part has printed becomes its error."""
 
@@ -29,6 +30,8 @@ class Part:
     seconds: float
     """Time after which it is killed."""
     arguments: Sequence[str] = ()
+    is_needed: bool = False
+    """Whether nothing that comes after it can pass if it does not, so that a GPU need not be kept for that."""
 
 
 @dataclass
@@ -50,7 +53,7 @@ class Check:
         self._write()
 
     def run(self, environment: Mapping[str, str], total_seconds: float) -> bool:
-        """Run all parts, and return whether none has failed.
+        """Run all parts, up to a needed one that does not pass, and return whether all are good.
 
         Args:
             total_seconds: Time that they have together; those that are left then are not run.
@@ -63,7 +66,9 @@ class Check:
             else:
                 known["error"] = f"none was left of the {total_seconds:.0f} s that all parts have together"
             self._write()
-        return all(known["state"] in ("passed", "skipped") for known in self._known.values())
+            if part.is_needed and known["state"] not in _GOOD:
+                break
+        return all(known["state"] in _GOOD for known in self._known.values())
 
     def table(self) -> str:
         """Return what is known as lines of text."""
