@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import schemathesis
+from fastapi import FastAPI
 from hypothesis import strategies
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from service.app import create_app
 from service.lifecycle.keys.create_key import create_key
@@ -33,25 +34,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 N_EXAMPLES = 25
 _ACCEPTED = ["2xx", "401", "403", "404", "409", "429"]
 RULES_BEYOND_JSON_SCHEMA = {
-    "POST /v1/studies": "low above high, unknown hyperparameters, whole numbers written 3.0",
+    "POST /v1/studies": "low above high, unknown hyperparameters",
     "POST /v1/studies:validate": "the same",
-    "PATCH /v1/studies/{name}": "whole numbers written 3.0",
     "POST /v1/studies/{name}/clone": "changes that the spec has no place for, or that it is none with",
     "POST /v1/studies/{name}/trials": "params outside the search space",
-    "GET /v1/studies": "a page_token that no page gave",
-    "GET /v1/studies/{name}/trials": "a page_token that no page gave",
     "GET /v1/studies/{name}/importances": "an objective that the study has not",
     "GET /v1/studies/{name}/plots/{kind}": "an objective that the study has not",
     "POST /v1/webhooks": "a private address, the name of a study that is not there",
     "POST /v1/datasets": "what a CSV, JSONL or Parquet file is",
     "POST /v1/models": "what a tar of a model is",
-    "POST /v1/workers": "whole numbers written 3.0, an old protocol",
-    "POST /v1/workers/{worker_id}/dispatch": "whole numbers written 3.0",
-    "POST /v1/leases/heartbeat": "whole numbers written 3.0",
-    "POST /v1/leases/report": "whole numbers written 3.0",
-    "POST /v1/leases/{lease_id}/tell": "whole numbers written 3.0",
+    "POST /v1/workers": "an old protocol",
 }
-"""Calls that may refuse with 422 (or 426) what the description allows, and why."""
+"""Calls that may refuse with 422 (or 426) what the description allows, and why, besides those of `calls_with`."""
 NOT_THERE_AT_ONCE = ("best", "best/model")
 """What a study that was just created has not, yet."""
 
@@ -59,8 +53,9 @@ NOT_THERE_AT_ONCE = ("best", "best/model")
 class Transport:
     """Schemathesis calls its host `testserver`, which we refuse, and sends one Idempotency-Key with everything."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: FastAPI, key: str) -> None:
         self.key = key
+        self.description = app.openapi()
         self._app = app
         self._counter = itertools.count()
 
@@ -85,10 +80,32 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transport]:
     app.state.parts.store.close()
 
 
-def configuration(key: str) -> SchemathesisConfig:
+def calls_with(description: dict[str, Any]) -> set[str]:
+    """Calls that may refuse with 422 a page_token that no page gave, or whole numbers written 3.0."""
+
+    def has_integers(schema: Any, seen: tuple[str, ...] = ()) -> bool:
+        if isinstance(schema, list):
+            return any(has_integers(one, seen) for one in schema)
+        if not isinstance(schema, dict):
+            return False
+        if (name := schema.get("$ref", "").rpartition("/")[2]) and name not in seen:
+            return has_integers(description["components"]["schemas"][name], (*seen, name))
+        return schema.get("type") == "integer" or any(has_integers(one, seen) for one in schema.values())
+
+    return {
+        f"{method.upper()} {path}"
+        for path, operations in description["paths"].items()
+        for method, operation in operations.items()
+        if any(parameter["name"] == "page_token" for parameter in operation.get("parameters", []))
+        or has_integers(operation.get("requestBody", {}).get("content", {}).get("application/json"))
+    }
+
+
+def configuration(key: str, description: dict[str, Any]) -> SchemathesisConfig:
     lenient = {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, "422", "426"]}}
     operations: list[dict[str, Any]] = [
-        {"include-name": name, "checks": dict(lenient)} for name in RULES_BEYOND_JSON_SCHEMA
+        {"include-name": name, "checks": dict(lenient)}
+        for name in sorted({*RULES_BEYOND_JSON_SCHEMA, *calls_with(description)})
     ]
     for operation in operations:
         if operation["include-name"] == "POST /v1/datasets":
@@ -134,7 +151,7 @@ def run(schema: Any) -> tuple[set[str], set[str], set[str]]:
 
 @pytest.mark.filterwarnings("default")
 def test_every_call_answers_as_described(api: Transport) -> None:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", api, config=configuration(api.key))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api, config=configuration(api.key, api.description))
     failures, phases, succeeded = run(schema.exclude(path_regex="/events$"))
     assert not failures, "\n\n".join(sorted(failures))
     assert phases == {"examples", "coverage", "fuzzing", "stateful"}
