@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import math
 import statistics
 import threading
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from benchmarks.made_up_report import made_up_report
 from tests.service.hand_worker import FACTS
 
 TIMEOUT_SECONDS = 120.0
@@ -110,19 +110,8 @@ class SimulatedWorker:
         self._account.note_told()
 
     def _report(self, held: dict[str, Any], step: int) -> dict[str, Any]:
-        rate = math.log10(held["params"]["learning_rate"])
-        value = 0.2 + 0.1 * (rate + 4.5) ** 2 + 0.5 / step
-        one = {
-            "lease_id": held["lease_id"],
-            "token": held["token"],
-            "step": step,
-            "epoch": float(step),
-            "optimizer_steps": 10 * step,
-            "value": value,
-            "metrics": {"validation_loss": value, "train_loss": 0.9 * value},
-            "final": step == self._n_reports,
-        }
-        reply: dict[str, Any] = self._send("report", "POST", "/v1/leases/report", {"reports": [one]})["replies"][0]
+        reports = {"reports": [made_up_report(held, step, is_last=step == self._n_reports)]}
+        reply: dict[str, Any] = self._send("report", "POST", "/v1/leases/report", reports)["replies"][0]
         if reply["directive"] != "continue":
             raise Refused(f"report: {reply['directive']}")
         return reply

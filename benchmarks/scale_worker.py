@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from benchmarks.made_up_report import made_up_report
 from tests.service.hand_worker import FACTS
 
 ANSWER_SECONDS = 120.0
@@ -211,18 +212,7 @@ class Worker:
         await asyncio.sleep(max(0.0, until - time.monotonic()))
 
     async def _report(self, held: dict[str, Any], step: int) -> dict[str, Any]:
-        rate = math.log10(held["params"]["learning_rate"])
-        value = 0.2 + 0.1 * (rate + 4.5) ** 2 + 0.5 / step
-        one = {
-            "lease_id": held["lease_id"],
-            "token": held["token"],
-            "step": step,
-            "epoch": float(step),
-            "optimizer_steps": 10 * step,
-            "value": value,
-            "metrics": {"validation_loss": value, "train_loss": 0.9 * value},
-            "final": step == self._pace.n_reports,
-        }
+        one = made_up_report(held, step, is_last=step == self._pace.n_reports)
         self._tally.reported[held["study"], held["number"], step] = time.monotonic()
         replies = await self._post("report", "/v1/leases/report", {"reports": [one]})
         reply: dict[str, Any] = replies["replies"][0]

@@ -72,6 +72,7 @@ _JSON = {"Content-Type": "application/json"}
 
 A = TypeVar("A")
 Body = TypeVar("Body", bound=BaseModel)
+Page = TypeVar("Page", StudyList, TrialList, EvaluationList, WorkerList, UploadedModelList)
 
 
 class _Best(RootModel[BestTrial | ParetoFront]):
@@ -144,13 +145,8 @@ class Calls:
 
     def list_studies(self, state: StudyState | None = None) -> Iterator[Study]:
         """Yield all studies, by name, fetching page after page."""
-        token: str | None = None
-        while True:
-            page = self._get(StudyList, "/v1/studies", state=state, page_token=token, limit=_PAGE)
+        for page in self._pages(StudyList, "/v1/studies", state=state):
             yield from page.studies
-            token = page.next_page_token
-            if token is None:
-                return
 
     def list_trials(
         self,
@@ -159,20 +155,8 @@ class Calls:
         order_by: TrialOrder = "number",
     ) -> Iterator[Trial]:
         """Yield all trials of a study, fetching page after page."""
-        token: str | None = None
-        while True:
-            page = self._get(
-                TrialList,
-                f"{_study(name)}/trials",
-                state=state,
-                order_by=order_by,
-                page_token=token,
-                limit=_PAGE,
-            )
+        for page in self._pages(TrialList, f"{_study(name)}/trials", state=state, order_by=order_by):
             yield from page.trials
-            token = page.next_page_token
-            if token is None:
-                return
 
     def get_trial(self, name: str, number: int) -> TrialDetail:
         """Return one trial with its attempts and evaluations; of more than 1,000 evaluations it has 1,000."""
@@ -180,14 +164,8 @@ class Calls:
 
     def list_evaluations(self, name: str, number: int) -> Iterator[Evaluation]:
         """Yield all evaluations of a trial's last attempt, fetching page after page."""
-        token: str | None = None
-        while True:
-            path = f"{_study(name)}/trials/{number}/evaluations"
-            page = self._get(EvaluationList, path, page_token=token, limit=_PAGE)
+        for page in self._pages(EvaluationList, f"{_study(name)}/trials/{number}/evaluations"):
             yield from page.evaluations
-            token = page.next_page_token
-            if token is None:
-                return
 
     def best(self, name: str) -> BestTrial | ParetoFront:
         """Return the best trial so far, or the Pareto front where a study has several objectives.
@@ -352,13 +330,8 @@ class Calls:
 
     def list_workers(self) -> Iterator[Worker]:
         """Yield the workers that are connected, by id, fetching page after page."""
-        token: str | None = None
-        while True:
-            page = self._get(WorkerList, "/v1/workers", page_token=token, limit=_PAGE)
+        for page in self._pages(WorkerList, "/v1/workers"):
             yield from page.workers
-            token = page.next_page_token
-            if token is None:
-                return
 
     def upload(self, file: Path) -> Dataset:
         """Upload a CSV, JSONL or Parquet file; the reply's ``reference`` is what a study names as its data."""
@@ -383,13 +356,8 @@ class Calls:
 
     def list_models(self) -> Iterator[UploadedModel]:
         """Yield the pretrained models that you have uploaded; with the key of an admin, those of everybody."""
-        token: str | None = None
-        while True:
-            page = self._get(UploadedModelList, "/v1/models", page_token=token, limit=_PAGE)
+        for page in self._pages(UploadedModelList, "/v1/models"):
             yield from page.models
-            token = page.next_page_token
-            if token is None:
-                return
 
     def delete_model(self, reference: str) -> None:
         """Delete an uploaded model, which no study that goes on fine-tunes; ``reference`` is ``sha256:…``."""
@@ -471,6 +439,16 @@ class Calls:
     def _get(self, model: type[Body], path: str, **query: str | int | None) -> Body:
         given = {key: value for key, value in query.items() if value is not None}
         return _read(model, self._insist(partial(self._send, "GET", path, params=given), is_safe=True))
+
+    def _pages(self, model: type[Page], path: str, **query: str | int | None) -> Iterator[Page]:
+        """Yield a list page after page."""
+        token: str | None = None
+        while True:
+            page = self._get(model, path, page_token=token, limit=_PAGE, **query)
+            yield page
+            token = page.next_page_token
+            if token is None:
+                return
 
     def _post(self, model: type[Body], path: str, body: BaseModel | None = None) -> Body:
         headers = {"Idempotency-Key": str(uuid4())} | ({} if body is None else _JSON)
