@@ -109,7 +109,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     opened: list[Watched] = []
 
     def open_one(url: str) -> Watched:
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        # with fading colours axe would measure one on its way from light to dark
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
         context.set_default_timeout(PATIENCE_MS)
         opened.append(Watched(context.new_page(), url))
         return opened[-1]
