@@ -61,21 +61,29 @@ class Job:
 
 
 class RowLosses(BestModel):
-    """Keeps the loss of each validation row at the best evaluation of a trial, instead of its weights."""
+    """Tells the loss of each validation row at the best evaluation of a trial."""
 
     def __init__(self, prepared: Prepared) -> None:
         super().__init__()
         self._prepared = prepared
-        self.losses_N: list[float] = []
+        self._model: PreTrainedModel | None = None
+
+    def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
+        """Keep the weights, and the model that they are of."""
+        super().keep(pretrained, model)
+        self._model = model
 
     @torch.no_grad()
-    def keep(self, pretrained: Pretrained, model: PreTrainedModel) -> None:
-        """Score the rows, in the order of the split, with the model as an evaluation has left it."""
-        del pretrained
+    def losses_N(self) -> list[float]:
+        """Score the rows, in the order of the split, when the trial has ended; none if it was never evaluated."""
+        if self._model is None:
+            return []
+        model = self._model.eval()
+        model.load_state_dict(self.state_dict(), strict=False)
         split = self._prepared.validation
         batch = split.collate(np.arange(len(split)), model.device)
         logits = forward(model, batch, self._prepared.facts.precision)
-        self.losses_N = self._prepared.task.losses(logits, batch.targets).tolist()
+        return self._prepared.task.losses(logits, batch.targets).tolist()
 
 
 class Keepsake(BestModel):
@@ -124,7 +132,7 @@ class Bench:
             "device": self._device_name,
             "evaluations": evaluations,
         }
-        return found | ({"row_losses": best.losses_N} if isinstance(best, RowLosses) else {})
+        return found | ({"row_losses": best.losses_N()} if isinstance(best, RowLosses) else {})
 
 
 _BENCH: list[Bench] = []
