@@ -1,6 +1,13 @@
-"""What a study will do, in one sentence, for whoever has left most of it to defaults."""
+"""What a study will do, in one sentence, for whoever has left most of it to defaults.
 
-from service.search.pruning.pruners import first_step
+It says only what can happen: neither a limit that no trial can reach, nor a sampler that is never asked.
+"""
+
+from collections.abc import Iterator
+
+from service.search.pruning.pruners import first_step, longest_schedule
+from service.search.space.space_size import space_size
+from service.search.warm_start.portfolio import MAX_TAKEN
 from spezia.common.plural import plural
 from spezia.contract import pruners
 from spezia.contract.samplers import GridSampler
@@ -9,36 +16,114 @@ from spezia.contract.study_spec import StudySpec
 
 def plan_words(spec: StudySpec) -> str:
     """Say which trials a study runs in which order, and what ends them early."""
-    return f"{_trials(spec)}; {_endings(spec)}"
+    return "; ".join([*_small_runs(spec), _trials(spec), *_endings(spec), *_limits(spec), *_confirmation(spec)])
+
+
+def _n_trials(spec: StudySpec) -> int:
+    """Number of trials that run, if nothing ends the study before: a grid ends with its last point."""
+    size = space_size(spec) if isinstance(spec.sampler, GridSampler) else None
+    return spec.n_trials if size is None else min(size, spec.n_trials)
+
+
+def _small_runs(spec: StudySpec) -> Iterator[str]:
+    small = spec.start_small
+    if small is not None:
+        share = f"{100 * small.fraction:g} % of the training rows"
+        yield f"the params of {plural(small.trials, 'trial')} are tried on {share} first"
 
 
 def _trials(spec: StudySpec) -> str:
-    first = ["the baseline"] if spec.baseline else []
+    n_trials = _n_trials(spec)
+    begun = ["the baseline"] if spec.baseline else []
     if spec.enqueue:
-        first.append(f"{len(spec.enqueue)} enqueued")
-    proposer = "a grid" if isinstance(spec.sampler, GridSampler) else spec.sampler.name
-    begin = f"{' and '.join(first)} first, then what {proposer} proposes" if first else f"what {proposer} proposes"
-    return f"{plural(spec.n_trials, 'trial')}: {begin}"
+        begun.append(f"{len(spec.enqueue):,} enqueued")
+    n_left = n_trials - spec.baseline - len(spec.enqueue)
+    if spec.starts_warm and n_left > 0:
+        begun.append(f"up to {min(MAX_TAKEN, n_left)} of the best of finished studies like it")
+    first = f"{', '.join(begun[:-1])} and {begun[-1]}" if len(begun) > 1 else "".join(begun)
+    if n_left < 1:
+        return f"{plural(n_trials, 'trial')}: {first}"
+    proposed = f"what {'a grid' if isinstance(spec.sampler, GridSampler) else spec.sampler.name} proposes"
+    return f"{plural(n_trials, 'trial')}: {first + ' first, then ' if first else ''}{proposed}"
 
 
-def _endings(spec: StudySpec) -> str:
-    patience, by_rungs = spec.training.early_stopping_patience, isinstance(spec.pruner, pruners.RungsPruner)
-    unit = "epochs" if by_rungs else "evaluations"
-    early = [] if patience is None or spec.task == "script" else [f"after {patience} {unit} without a better value"]
-    match spec.pruner:
-        case pruners.NoPruner():
-            pruned = None
-        case pruners.MedianPruner(options=options):
-            pruned = (
-                f"once {options.n_startup_trials} are complete, where it is worse than the median of the others at "
-                "the same evaluation"
-            )
-        case pruners.RungsPruner(options=options):
-            paused = (
-                f"each pauses at rungs, where the best one of {options.eta} goes on, until {options.top} are complete"
-            )
-            return " and ".join([paused, *(f"ends {one}" for one in early)])
-        case _:
-            pruned = f"by the pruner {spec.pruner.name}, from evaluation {first_step(spec.pruner)} on"
-    reasons = [*early, *([pruned] if pruned else [])]
-    return f"a trial ends early {', and '.join(reasons)}" if reasons else "none ends early"
+def _endings(spec: StudySpec) -> Iterator[str]:
+    """Say what pauses trials, and what ends them before their last evaluation."""
+    paused = _paused(spec)
+    reasons = [*_patience(spec), *_pruned(spec)]
+    if paused:
+        yield paused
+    if reasons:
+        yield f"a trial ends early {', and '.join(reasons)}"
+    elif not paused:
+        yield "none ends early"
+
+
+def _patience(spec: StudySpec) -> Iterator[str]:
+    patience = spec.training.early_stopping_patience
+    if patience is None or spec.task == "script":
+        return
+    by_rungs = isinstance(spec.pruner, pruners.RungsPruner)
+    n_evaluations = patience * (spec.training.evaluations_per_epoch if by_rungs else 1)
+    # the first evaluation is always the best so far, and behind the last one nothing is left to end
+    if 1 + n_evaluations < longest_schedule(spec):
+        yield f"after {plural(patience, 'epoch' if by_rungs else 'evaluation')} without a better value"
+
+
+def _pruned(spec: StudySpec) -> Iterator[str]:
+    pruner = spec.pruner
+    if isinstance(pruner, pruners.NoPruner | pruners.RungsPruner) or not _acts(spec):
+        return
+    first = first_step(pruner)
+    since = f"from evaluation {first} on"
+    if not isinstance(pruner, pruners.MedianPruner | pruners.PercentilePruner):
+        yield f"by the pruner {pruner.name}, {since}"
+        return
+    n_startup = pruner.options.n_startup_trials
+    if n_startup >= _n_trials(spec):
+        return
+    once = f"once {n_startup:,} {'is' if n_startup == 1 else 'are'} complete, " if n_startup else ""
+    others = "of the others at the same evaluation"
+    if isinstance(pruner, pruners.MedianPruner):
+        which = f"where it is worse than the median {others}"
+    else:
+        which = f"where it is not among the best {pruner.options.percentile:g} % {others}"
+    yield f"{once}{which}" + (f", {since}" if first > 1 else "")
+
+
+def _paused(spec: StudySpec) -> str | None:
+    """Say who pauses at rungs and who goes on; ``None``: nobody pauses."""
+    n_passing = int(spec.baseline)
+    n_pausing = _n_trials(spec) - n_passing
+    if not isinstance(spec.pruner, pruners.RungsPruner) or not _acts(spec) or n_pausing < 1:
+        return None
+    eta, top = spec.pruner.options.eta, spec.pruner.options.top
+    who = "each but the baseline" if spec.baseline else "each"
+    if spec.starts_warm:
+        who += f"{' and' if spec.baseline else ' but'} the first of finished studies"
+    until = "all are complete" if top >= n_pausing else f"{top:,} {'is' if top == 1 else 'are'} complete"
+    return f"{who} pauses at rungs, where the best one of {eta} goes on, until {until}"
+
+
+def _acts(spec: StudySpec) -> bool:
+    """Whether the pruner looks at a trial before its last evaluation; how often a script reports is not known."""
+    return spec.task == "script" or first_step(spec.pruner) < longest_schedule(spec)
+
+
+def _limits(spec: StudySpec) -> Iterator[str]:
+    ends = []
+    if spec.target_value is not None:
+        ends.append(f"when a trial reaches {spec.target_value:g}")
+    if spec.timeout_seconds is not None:
+        ends.append(f"after {spec.timeout_seconds:g} seconds")
+    if spec.device_seconds is not None:
+        ends.append(f"when {spec.device_seconds:g} device seconds are used up")
+    if ends:
+        yield f"the study ends {', or '.join(ends)}, if that comes first"
+
+
+def _confirmation(spec: StudySpec) -> Iterator[str]:
+    confirm = spec.confirm
+    if confirm is not None:
+        best = f"the best {min(confirm.top, _n_trials(spec))} and the baseline"
+        yield f"in the end {best} run again under {confirm.seeds} fresh seeds"
