@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from trainer.data.tokenised_split import TokenisedSplit
 from trainer.errors import ConfigError
+from trainer.model.device_memory import is_out_of_memory
 from trainer.model.forward import forward, without_padding
 
 PaddingSide = Literal["left", "right"]
@@ -40,14 +41,16 @@ def find_padding_side(model: PreTrainedModel, splits: Iterable[TokenisedSplit]) 
     (FNet), or heed it in some of their layers only (ConvBERT).
 
     Raises:
-        ConfigError: on neither side, so that a loss would depend on what else is in its batch.
+        ConfigError: on neither side, so that a loss would depend on what else is in its batch; or the model cannot read
+            the rows at all.
     """
-    split = next((split for split in splits if np.ptp(split.lengths_N)), None)
-    if split is None:
-        return "right"  # of rows of one length there is none
+    by_length = sorted(splits, key=lambda split: not np.ptp(split.lengths_N))  # those of several lengths first
+    split = by_length[0]
     model.eval()
     rows_R = np.unique(split.lengths_N, return_index=True)[1][:_ROWS]
-    alone = torch.cat([_logits(model, split, row) for row in rows_R[:, None]])
+    alone = torch.cat([_readable_logits(model, split, row) for row in rows_R[:, None]])
+    if len(rows_R) == 1:
+        return "right"  # rows of one length are not padded
     for side in _SIDES:
         padded = _logits(model, replace(split, pads_left=side == "left"), rows_R, _MOST_PADDING)
         if (padded - alone).abs().max() <= _TOLERANCE * alone.abs().max():
@@ -56,6 +59,19 @@ def find_padding_side(model: PreTrainedModel, splits: Iterable[TokenisedSplit]) 
         f"model.name: padding changes what the architecture {model.config.model_type!r} puts out for a text, so its "
         "losses would depend on which texts share a batch; take another architecture"
     )
+
+
+def _readable_logits(model: PreTrainedModel, split: TokenisedSplit, row: NDArray[np.int64]) -> torch.Tensor:
+    """What ``model`` puts out for a row; some read only texts of certain lengths, as Nystromformer whole segments."""
+    try:
+        return _logits(model, split, row)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"model.name: the architecture {model.config.model_type!r} cannot read a text of "
+            f"{int(split.lengths_N[row[0]])} tokens ({str(error).partition(chr(10))[0]}); take another architecture"
+        ) from error
 
 
 def _logits(

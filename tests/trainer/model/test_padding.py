@@ -43,6 +43,13 @@ def test_a_model_that_reads_its_padding_is_refused_by_name(architecture: str, tm
         prepare(spec, roots=[tmp_path], device=tiny.CPU)
 
 
+def test_a_model_that_reads_only_whole_segments_is_refused_by_name(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", "nystromformer", segment_means_seq_len=16, num_landmarks=4)
+    data = write_texts(tmp_path, train=16, validation=7)
+    with pytest.raises(ConfigError, match=r"^model.name: the architecture 'nystromformer' cannot read a text of \d+ "):
+        prepare(tiny.make_spec(data=data), roots=[tmp_path], device=tiny.CPU)
+
+
 @pytest.fixture
 def fnet(tmp_path: Path) -> PreTrainedModel:
     save_model(tmp_path / "fnet", "fnet", AutoModelForSequenceClassification)
