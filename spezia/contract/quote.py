@@ -10,7 +10,7 @@ class Interval(Reply):
     low: float
     """The least: for seconds, as if every trial that the pruner or early stopping may end were ended at once."""
     expected: float
-    """What is expected if no trial is ended early."""
+    """What is expected if no trial is ended early; under the pruner ``rungs``, where as many go on as it lets."""
     high: float
     """The most."""
 

@@ -106,8 +106,8 @@ class Study(Reply):
     """What the study will take, said when it was prepared; null until then, and where no steps could be timed."""
     quote_error: float | None = None
     """By which share of ``quote.device_seconds.expected`` the study took more, trials that ended early counted as if
-    they had not; null until the study has completed all trials that were quoted, where some of them failed, and under
-    rungs."""
+    they had not, but for those that were dropped at rungs; null until the study has completed all trials that were
+    quoted, and where some of them failed."""
     created_at: datetime
     """Time of the study's creation."""
     finished_at: datetime | None

@@ -81,13 +81,13 @@ def _describe(tx: Transaction, study: StudyRow, totals: Totals, quoted: Quote | 
 
 
 def _quote_error(study: StudyRow, counts: TrialCounts, totals: Totals, quoted: Quote) -> float | None:
-    """``None`` unless the study has done what was quoted. Trials that ended early count as if they had not; under
-    rungs, where nearly all of that would be an estimate, there is none."""
-    if isinstance(study.spec.pruner, RungsPruner):
-        return None
+    """``None`` unless the study has done what was quoted. Trials that ended early count as if they had not, but under
+    rungs, of which a quote knows how many go on."""
     if study.state != "complete" or counts.n_finished != quoted.n_trials or counts.fail:
         return None
     if not quoted.device_seconds.expected:
         return None  # as where a worker has timed nothing but zeros
-    taken = totals.device_seconds + (totals.saved.pruning or 0.0) + (totals.saved.early_stopping or 0.0)
+    taken = totals.device_seconds + (totals.saved.early_stopping or 0.0)
+    if not isinstance(study.spec.pruner, RungsPruner):
+        taken += totals.saved.pruning or 0.0
     return taken / quoted.device_seconds.expected - 1

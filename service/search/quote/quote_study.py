@@ -1,7 +1,7 @@
 """Say what a study will take: draw its trials by chance, and let workers carry them out one after the other."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from random import Random
 
@@ -9,9 +9,11 @@ import numpy as np
 
 from service.search.baseline import baseline
 from service.search.pruning.pruners import first_step
-from service.search.pruning.rungs import partial_steps, steps_to_evaluate, with_rungs_decided
+from service.search.pruning.rungs import partial_steps, rung_steps, steps_to_evaluate, with_rungs_decided
 from service.search.quote.draw_params import draw_params
+from service.search.quote.rungs_passed import rungs_passed
 from service.search.quote.trial_cost import TrialCost, TrialCosts
+from service.search.space.params import plain_params
 from service.search.space.space_size import space_size
 from spezia.contract import pruners
 from spezia.contract.facts import Facts
@@ -62,8 +64,8 @@ def quote_study(
 
     Args:
         n_workers: workers that are there.
-        begins_with: params of the trials that the study begins with, named as in Optuna's tables; ``None``: they are
-            not known beyond the baseline and what is enqueued.
+        begins_with: params of the trials that the study begins with, by their plain names or as in Optuna's tables;
+            ``None``: they are not known beyond the baseline and what is enqueued.
         prepare_seconds: device seconds that preparing the study has taken.
         probe_seconds: device seconds for which one worker has measured similarity and steps since then; ``None``: it
             is not known.
@@ -76,6 +78,7 @@ def quote_study(
     size = space_size(spec) if isinstance(spec.sampler, GridSampler) else None  # others try a point again
     n_trials = spec.n_trials if size is None else min(size, spec.n_trials)
     n_workers = max(1, min(n_workers, n_trials, spec.n_parallel or n_workers))
+    never_pause = _never_pause(spec, begins_with)
     studies = list(_studies(spec, facts, times, n_trials, begins_with))
     all_epochs = {one.epochs for study in studies for one in study}
     fleet = _Fleet(
@@ -85,6 +88,7 @@ def quote_study(
         n_workers=n_workers,
         probe_seconds=probe_seconds,
         scale=n_trials / len(studies[0]),
+        never_pause=never_pause,
         evaluated={epochs: _shares_read(spec, {"epochs": epochs}, facts) for epochs in all_epochs if epochs},
     )
     full = [fleet.carry_out(study, ends_early=False) for study in studies]
@@ -108,11 +112,18 @@ def _studies(
     costs = TrialCosts(facts, times.kinds)
     if begins_with is None:
         begins_with = [*([baseline(spec, facts).params] if spec.baseline else []), *spec.enqueue]
-    begun = [costs.of(draw_params(spec, chance, given)) for given in begins_with[:_MOST_TRIALS]]
+    begun = [costs.of(draw_params(spec, chance, plain_params(given))) for given in begins_with[:_MOST_TRIALS]]
     drawn = [costs.of(draw_params(spec, chance, {})) for _ in range(_N_DRAWN)]
     n_shown = min(n_trials, _MOST_TRIALS)
     for _ in range(_ROUNDS):
         yield [*begun, *chance.choices(drawn, k=max(0, n_shown - len(begun)))][:n_shown]
+
+
+def _never_pause(spec: StudySpec, begins_with: Sequence[Params] | None) -> set[int]:
+    """The places of the trials that pass all rungs: the baseline, and the first one of a warm start."""
+    n_own = spec.baseline + len(spec.enqueue)
+    has_taken = spec.starts_warm and begins_with is not None and len(begins_with) > n_own
+    return {*([0] if spec.baseline else []), *([n_own] if has_taken else [])}
 
 
 def _shares_read(spec: StudySpec, params: Params, facts: Facts) -> dict[int, float] | None:
@@ -134,6 +145,8 @@ class _Fleet:
     """Seconds that the probe has taken; ``None``: it is yet to come, if the facts say so."""
     scale: float
     """Trials of the study for each that is carried out here."""
+    never_pause: Set[int]
+    """Places of the trials that pass all rungs."""
     evaluated: Mapping[int, Mapping[int, float] | None]
     """Steps at which a trial evaluates, with the share of the validation rows that it reads there, by the number of its
     epochs; ``None``: at every step. One that does not fit has no epochs."""
@@ -144,10 +157,10 @@ class _Fleet:
         Args:
             ends_early: whether each trial ends as soon as the pruner or early stopping may end it.
         """
-        n_startup = self._n_startup() if ends_early else len(study)
-        trials = [
-            self._seconds(one, is_pruned=index >= n_startup, ends_early=ends_early) for index, one in enumerate(study)
-        ]
+        if isinstance(self.spec.pruner, pruners.RungsPruner):
+            trials = self._under_rungs(study, self.spec.pruner.options, ends_early=ends_early)
+        else:
+            trials = self._one_by_one(study, ends_early=ends_early)
         filled: set[int] = set()
         for index, one in enumerate(study):
             if one.fill and one.depth not in filled:
@@ -166,13 +179,49 @@ class _Fleet:
             wall = min(wall, self.spec.timeout_seconds)
         return _Taken(sum(loads) + sum(others) + of_trials + score, wall)
 
-    def _seconds(self, trial: TrialCost, *, is_pruned: bool, ends_early: bool) -> float:
-        training, pruner = self.spec.training, self.spec.pruner
+    def _one_by_one(self, study: Sequence[TrialCost], *, ends_early: bool) -> list[float]:
+        """Return the seconds of each trial: of a whole one, or until the pruner may end it."""
+        pruner = self.spec.pruner
+        if not ends_early or isinstance(pruner, pruners.NoPruner):
+            return [self._seconds(one, None, ends_early=ends_early) for one in study]
+        n_startup, last_step = self._n_startup(), first_step(pruner)
+        return [
+            self._seconds(one, None if index < n_startup else last_step, ends_early=True)
+            for index, one in enumerate(study)
+        ]
+
+    def _under_rungs(
+        self, study: Sequence[TrialCost], options: pruners.RungsOptions, *, ends_early: bool
+    ) -> list[float]:
+        """Return the seconds of each trial until it pauses for the last time, with those that pauses take before."""
+        epochs_N = [one.epochs for one in study]
+        rungs = {epochs: rung_steps(self.spec, {"epochs": epochs}) for epochs in set(epochs_N)}
+        top = round(options.top / self.scale)
+        passed = rungs_passed(self.spec, options, epochs_N, never_pause=self.never_pause, top=top)
+        seconds = []
+        for place, (one, n_passed) in enumerate(zip(study, passed, strict=True)):
+            pauses_at = rungs[one.epochs]
+            steps = self._steps(one, None if n_passed is None else pauses_at[n_passed], ends_early=ends_early)
+            n_resumed = 0 if place in self.never_pause else sum(step < steps for step in pauses_at)
+            seconds.append(self._until(one, steps) + n_resumed * (one.start + one.pause))
+        return seconds
+
+    def _seconds(self, trial: TrialCost, last_step: int | None, *, ends_early: bool) -> float:
+        """Return the seconds of a trial that does not pause until ``last_step``, or to its end."""
+        return self._until(trial, self._steps(trial, last_step, ends_early=ends_early))
+
+    def _steps(self, trial: TrialCost, last_step: int | None, *, ends_early: bool) -> int:
+        """Return the step at which a trial ends: ``last_step`` or its last one, unless early stopping comes before."""
+        training = self.spec.training
         steps = trial.epochs * training.evaluations_per_epoch
-        if is_pruned and not isinstance(pruner, pruners.NoPruner):
-            steps = min(steps, first_step(pruner))
+        if last_step is not None:
+            steps = min(steps, last_step)
         if ends_early and training.early_stopping_patience is not None:
             steps = min(steps, self._patience(training.early_stopping_patience) + 1)
+        return steps
+
+    def _until(self, trial: TrialCost, steps: int) -> float:
+        training = self.spec.training
         evaluated = self.evaluated.get(trial.epochs)
         n_evaluations = steps if evaluated is None else sum(share for step, share in evaluated.items() if step <= steps)
         return trial.seconds(steps / training.evaluations_per_epoch, n_evaluations)
@@ -208,7 +257,7 @@ class _Fleet:
         confirm = self.spec.confirm
         if confirm is None:
             return []
-        once = [self._seconds(one, is_pruned=False, ends_early=ends_early) for one in study[: confirm.top + 1]]
+        once = [self._seconds(one, None, ends_early=ends_early) for one in study[: confirm.top + 1]]
         return once * confirm.seeds
 
     def _score_seconds(self, study: Sequence[TrialCost]) -> float:

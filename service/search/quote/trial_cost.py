@@ -13,7 +13,8 @@ from spezia.contract.step_times import KindTimes
 from spezia.contract.study_spec import Params
 
 _Times = NDArray[np.float64]
-"""Seconds to start, of an epoch, of an evaluation, and to fill the trunk cache; not a number where nothing fits."""
+"""Seconds to start, of an epoch, of an evaluation, to fill the trunk cache, and of a pause; not a number where nothing
+fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class TrialCost:
     """Of one evaluation."""
     fill: float
     """In which the first trial of this depth fills the trunk cache."""
+    pause: float
+    """In which a checkpoint is written and read."""
     depth: int
     """Number of blocks that stay frozen."""
     epochs: int
@@ -39,7 +42,7 @@ class TrialCost:
         return self.start + n_epochs * self.epoch + n_evaluations * self.evaluation
 
 
-_NOTHING = TrialCost(start=0.0, epoch=0.0, evaluation=0.0, fill=0.0, depth=0, epochs=0)
+_NOTHING = TrialCost(start=0.0, epoch=0.0, evaluation=0.0, fill=0.0, pause=0.0, depth=0, epochs=0)
 """Of a trial that does not fit into memory, and so fails at once."""
 
 
@@ -68,12 +71,13 @@ class TrialCosts:
         times = (1 - weight) * lower + weight * upper
         if np.isnan(times).any():
             return _NOTHING
-        start, epoch, evaluation, fill = map(float, times)
+        start, epoch, evaluation, fill, pause = map(float, times)
         return TrialCost(
             start=start,
             epoch=epoch,
             evaluation=evaluation,
             fill=fill,
+            pause=pause,
             depth=depth,
             epochs=int(values["epochs"] or 1),
         )
@@ -107,4 +111,4 @@ _DECISIVE = ("method", "gradient_checkpointing", "frozen_layers", "frozen_fracti
 
 def _times(kind: KindTimes) -> _Times:
     epoch = math.nan if kind.epoch_seconds is None else kind.epoch_seconds
-    return np.array([kind.start_seconds, epoch, kind.evaluation_seconds, kind.fill_seconds])
+    return np.array([kind.start_seconds, epoch, kind.evaluation_seconds, kind.fill_seconds, kind.pause_seconds])

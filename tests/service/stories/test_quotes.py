@@ -13,6 +13,7 @@ from service.store.store import Store
 from tests.conftest import FakeClock
 from tests.service.hand_worker import FACTS, HandWorker, spec
 from tests.service.keyed import client_of
+from tests.service.rung_worker import RungWorker, rungs_spec
 
 KIND = {"method": "full", "frozen_blocks": 0, "gradient_checkpointing": False, "batch_size": 16}
 TIMES: dict[str, Any] = {
@@ -55,6 +56,21 @@ def test_a_study_says_what_it_will_take_and_how_wrong_that_was(http: TestClient,
     assert study["quote"] == quote
     assert study["quote_error"] == pytest.approx((1 + 9.5 + 9.5 + 9.5) / (1 + OF_TRIALS) - 1)
     assert http.get("/v1/studies").json()["studies"] == [study]
+
+
+def test_under_rungs_a_quote_knows_how_many_go_on(http: TestClient) -> None:
+    assert http.post("/v1/studies", json=rungs_spec(training={"early_stopping_patience": None})).status_code == 201
+    worker = RungWorker(http)
+    worker.prepare(step_times=TIMES)
+    worker.speed = {"seconds_per_epoch": 2.0, "trunk_seconds": None}
+    expected = shown(http)["quote"]["device_seconds"]["expected"]
+    worker.work(lambda number, step: number + 1 / step)
+    study = shown(http)
+    assert (study["state"], worker.n_steps) == ("complete", 8)
+    # eight epochs and seven evaluations of four trials, two of which went on from rung 0 and one from rung 1
+    assert expected == pytest.approx(1 + 4 * 1.0 + 8 * 2.0 + 7 * 0.5 + 3 * 1.0)
+    assert study["saved_seconds"]["pruning"] > 0
+    assert study["quote_error"] == pytest.approx(study["device_seconds"] / expected - 1)
 
 
 def test_a_study_is_quoted_as_soon_as_a_worker_has_timed_steps_while_others_train(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.search.quote.quote_study import MARGIN, quote_study
 from service.search.quote.trial_cost import TrialCosts
+from service.search.space.params import to_keys
 from spezia.contract.facts import Facts
 from spezia.contract.quote import Quote
 from spezia.contract.step_times import KindTimes, StepTimes
@@ -127,8 +128,22 @@ def test_under_rungs_a_trial_is_evaluated_at_rungs_and_after_each_epoch() -> Non
     rungs = {"name": "rungs", "options": {"first": 2, "eta": 2}}
     training = {"early_stopping_patience": None, "evaluations_per_epoch": 4}
     fixed = {"epochs": 4, "batch_size": 10}
-    found = quote(facts_of(kind(10, 10.0, evaluation_seconds=0.5)), pruner=rungs, training=training, fixed=fixed)
-    assert found.device_seconds.expected == pytest.approx(5 + 8 * (2 + 4 * 10 + 5 * 0.5))  # at steps 2, 4, 8, 12 and 16
+    timed = kind(10, 10.0, evaluation_seconds=0.5, pause_seconds=0.25)
+    found = quote(facts_of(timed), pruner=rungs, training=training, fixed=fixed, n_trials=1)
+    assert found.device_seconds.expected == pytest.approx(5 + (2 + 4 * 10 + 5 * 0.5))  # at steps 2, 4, 8, 12 and 16
+
+
+def test_under_rungs_only_so_many_trials_go_on_as_the_study_lets() -> None:
+    rungs = {"name": "rungs", "options": {"first": 1, "eta": 4, "top": 1}}
+    training = {"early_stopping_patience": None}
+    fixed = {"epochs": 16, "batch_size": 10}
+    timed = kind(10, 10.0, pause_seconds=0.5)
+    found = quote(facts_of(timed), pruner=rungs, training=training, fixed=fixed, n_trials=33)
+    whole, again = 2 + 16 * 10 + 9, 2 + 0.5  # evaluated at step 1, and after every second epoch
+    # 32 beside the baseline pause at step 1, 8 of them go on to step 4, and 2 of those to the end
+    trials = whole + 24 * (2 + 10 + 1) + 6 * (2 + 4 * 10 + 3 + again) + 2 * (whole + 2 * again)
+    assert found.device_seconds.expected == pytest.approx(5 + trials)
+    assert found.device_seconds.low == pytest.approx(5 + trials / MARGIN)
 
 
 def test_under_rungs_the_least_of_a_trial_is_its_first_rung_wherever_the_study_puts_it() -> None:
@@ -136,9 +151,23 @@ def test_under_rungs_the_least_of_a_trial_is_its_first_rung_wherever_the_study_p
     fixed = {"epochs": 5, "batch_size": 10, "warmup_ratio": 0.1}
     found = quote(facts_of(kind(10, 10.0)), pruner={"name": "rungs"}, training=training, fixed=fixed, n_trials=8)
     first = 10  # of 50 steps: an epoch lasts 5 times as long as a trial takes to begin
-    # the whole trial ends by its patience of one epoch, a step behind its first rung
-    least = (2 + 11 / 10 * 10 + 1) + 7 * (2 + first / 10 * 10 + 1)
+    # four come to their end, by their patience of one epoch a step behind the first rung: the baseline, and three that
+    # have paused there
+    least = 4 * (2 + 11 / 10 * 10 + 1) + 3 * 2 + 4 * (2 + first / 10 * 10 + 1)
     assert found.device_seconds.low == pytest.approx(5 + least / MARGIN)
+
+
+@pytest.mark.parametrize("as_in_tables", [True, False])
+def test_what_a_study_begins_with_counts_where_ranges_have_conditions(as_in_tables: bool) -> None:
+    epochs = [{"type": "int", "low": 1, "high": 100, "when": {"method": method}} for method in ("full", "head_only")]
+    space = {"method": {"type": "categorical", "choices": ["full", "head_only"]}, "epochs": epochs}
+    spec = make_spec(search_space=space, fixed={"batch_size": 10}, n_trials=2, pruner=NONE, baseline=False)
+    begins_with = [{"method": "full", "epochs": 90}, {"method": "head_only", "epochs": 3}]
+    if as_in_tables:
+        begins_with = [to_keys(spec, one) for one in begins_with]
+    found = quote_study(spec, facts_of(kind(10, 10.0)), n_workers=1, begins_with=begins_with)
+    assert found is not None
+    assert found.device_seconds.expected == pytest.approx(2 * 2 + 93 * 11)
 
 
 def test_early_stopping_counts_for_the_least_too() -> None:
