@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from spezia.common.address_and_key import check_key
 from spezia.contract.key import KEY_PATTERN, KEY_VARIABLE
 
 _OTHERS = stat.S_IRWXO | stat.S_IWGRP
@@ -21,10 +22,12 @@ def find_api_key(key_file: Path | None, environment: Mapping[str, str]) -> str |
 
     Raises:
         BadKeyFile: A file that is named cannot be used.
+        BadKey: The one in the environment can be none.
     """
     if key_file is not None:
         return _read(key_file)
     if key := environment.get(KEY_VARIABLE):
+        check_key(key)
         return key
     named = environment.get(f"{KEY_VARIABLE}_FILE")
     return _read(Path(named)) if named else None

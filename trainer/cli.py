@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from spezia.common.address_and_key import BadAddress, BadKey, check_address
 from spezia.common.extras import MISSING_EXTRA, MissingExtra, require_trainer
 from spezia.common.logs import LogFormat, LogLevel, set_up_logging
 from spezia.common.parent import end_with_parent
+from spezia.contract.key import KEY_VARIABLE
 from trainer.api_key import BadKeyFile, find_api_key
 from trainer.several_devices import BadDevices, DevicePlan, parse_devices, work_on_devices
 from trainer.supervisor.client import ServiceClient
@@ -93,6 +95,7 @@ def work(
     the service was away for 30 minutes, 2 called wrongly, 3 the service refuses the key or the version.
     """
     _require_trainer()
+    _check_address(server)
     api_key = _api_key(key_file)
     named = _devices(devices, worker_id, idle_seconds)
     set_up_logging(log_format, log_level)
@@ -133,11 +136,20 @@ def _require_trainer() -> None:
         raise typer.Exit(MISSING_EXTRA) from None
 
 
+def _check_address(server: str) -> None:
+    try:
+        check_address(server)
+    except BadAddress as bad:
+        raise typer.BadParameter(str(bad), param_hint="--server") from None
+
+
 def _api_key(key_file: Path | None) -> str | None:
     try:
         return find_api_key(key_file, os.environ)
     except BadKeyFile as bad:
         raise typer.BadParameter(str(bad), param_hint="--key-file") from None
+    except BadKey as bad:
+        raise typer.BadParameter(str(bad), param_hint=KEY_VARIABLE) from None
 
 
 def _devices(text: str | None, worker_id: str | None, idle_seconds: float | None) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 from service.cli.local_service import NoLocalService, local_service
 from service.cli.options import AllowScripts, Database, DataRoots, Workers, settings_with
 from spezia.cli.follow import INTERRUPTED, StudyUnsuccessful, follow
+from spezia.cli.next_command import next_command
 from spezia.cli.options import AsJson, StudyFile
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import load_study_file
@@ -125,5 +126,5 @@ def _exists(client: Client, name: str) -> bool:
 
 def _how_it_goes_on(name: str, name_in_file: str | None, path: Path) -> str:
     if name == name_in_file:
-        return f"`spezia run {path}` goes on with it"
+        return f"`{next_command('run', path)}` goes on with it"
     return f"`spezia serve` goes on with it, and `spezia watch {name}` shows it"

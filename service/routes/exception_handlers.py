@@ -59,11 +59,18 @@ async def _answer_invalid_body(_request: Request, error: Exception) -> JSONRespo
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, Code.MALFORMED)
-    answer = problem_document(error.status_code, code, str(error.detail))
+    answer = problem_document(error.status_code, code, _detail(request, error))
     answer.headers.update(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         answer.headers["Allow"] = ", ".join(_methods_of_path(request))
     return answer
+
+
+def _detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
+        # Starlette's own word where no route has the path: a name with a slash in it, or a wrong address
+        return f"there is no call {request.method} {request.url.path[:_MAX_SHOWN]}; /docs lists those that there are"
+    return str(error.detail)
 
 
 def _methods_of_path(request: Request) -> list[str]:

@@ -39,7 +39,7 @@ def read_data_file(path: Path) -> DataFile:
     """Read the beginning of a CSV, TSV or JSONL file, or of one of these in a .gz or .zip, or of a Parquet file.
 
     Raises:
-        DataFileError: it is none, or its beginning is no table.
+        DataFileError: it is none, its beginning is no table, or it has no rows.
         MissingExtra: it is Parquet, and what reads that is not installed.
         OSError: it cannot be opened.
     """
@@ -59,6 +59,8 @@ def read_data_file(path: Path) -> DataFile:
         table = read_head(head, form)
     except (BadArchive, BadTable) as bad:
         raise DataFileError(f"{path} {bad}") from bad
+    if table.is_whole and not table.rows:
+        raise DataFileError(f"{path} holds names of columns and no row; give a file of examples")
     n_rows = round(len(table.rows) * size_bytes / HEAD_BYTES) if table.n_rows is None else table.n_rows
     return DataFile(path=path, head=table, n_rows=n_rows)
 

@@ -11,6 +11,7 @@ import typer
 
 from spezia.cli.answers import WrittenStudy
 from spezia.cli.data_file import DataFile, DataFileError, read_data_file
+from spezia.cli.next_command import next_command
 from spezia.cli.options import AsJson
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import name_after
@@ -73,7 +74,7 @@ def init(
             if other is not None:
                 _check_has_columns(other, study.columns)
         _check(study)
-        output.write_text(study_text(study, output), encoding="utf-8")
+        _write(output, study_text(study, output))
         if as_json:
             print_json(_written(study, output))
         else:
@@ -96,7 +97,7 @@ def _decide(file: DataFile, task: Task | None, given: Mapping[str, str], *, asks
             guess = _guess(file, task, given)
     chosen = task or (guess.task if guess else None)
     if chosen is None:
-        raise InitError(f"{file.path}: {preview(file.head).no_guess}: --task, --text and --label do")
+        raise InitError(f"{file.path}: {preview(file.head).no_guess} (--task, --text, --label)")
     columns = _columns(file, chosen, guess, given)
     if asks:
         columns = {
@@ -182,6 +183,8 @@ def _columns(file: DataFile, task: Task, guess: Guess | None, given: Mapping[str
             raise InitError(
                 f"{file.path} has no column {name!r}, only {listed}{nearest_name_hint(name, file.head.columns)}"
             )
+        if file.head.columns.count(name) > 1:
+            raise InitError(f"{file.path} has several columns of the name {name!r}; rename all but one")
         if not any(field in columns for columns in TASKS[task].columns):
             known = {each for columns in TASKS[task].columns for each in columns}
             raise InitError(f"{task} has no column {field}; it has {', '.join(sorted(known))}")
@@ -260,6 +263,17 @@ def _check(study: NewStudy) -> None:
     )
 
 
+def _write(output: Path, text: str) -> None:
+    """Write a file wholly or not at all: half a study would be taken for one, and what was there is kept."""
+    part = output.with_name(f".{output.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(output)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InitError(f"{output} cannot be written: {error.strerror}; --output NAME writes elsewhere") from None
+
+
 def _written(study: NewStudy, output: Path) -> WrittenStudy:
     return WrittenStudy(
         file=str(output),
@@ -277,4 +291,4 @@ def _next_command(study: NewStudy, output: Path) -> str:
     folder = Path(os.path.abspath(output)).parent
     files = [Path(os.path.abspath(path)) for path in (study.train, study.validation, study.test) if path is not None]
     elsewhere = dict.fromkeys(str(each.parent) for each in files if not each.is_relative_to(folder))
-    return " ".join(["spezia run", str(output), *(f"--data-root {each}" for each in elsewhere)])
+    return next_command("run", output, *(word for each in elsewhere for word in ("--data-root", each)))

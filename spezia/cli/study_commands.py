@@ -10,6 +10,7 @@ from spezia.cli.answers import DeletedModel, DeletedStudy
 from spezia.cli.complete import study_names
 from spezia.cli.follow import INTERRUPTED, follow, follow_as_json
 from spezia.cli.joined_commands import joined_check
+from spezia.cli.next_command import next_command
 from spezia.cli.options import AsJson, AsJsonLines, Name, Server, StudyFile, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.study_file import load_study_file
@@ -37,7 +38,7 @@ def submit_study(study: StudyFile, server: Server = None, as_json: AsJson = Fals
         if as_json:
             print_json(created)
             return
-        say(f"{created.name}: {created.state}; follow it: spezia watch {created.name}")
+        say(f"{created.name}: {created.state}; follow it: {next_command('watch', created.name, server=server)}")
         for warning in created.warnings:
             say(f"note: {warning}")
 
@@ -117,7 +118,8 @@ def watch(name: Name, server: Server = None, as_json: AsJsonLines = False, verbo
             else:
                 follow(client, study, Screen(), is_verbose=verbose)
         except KeyboardInterrupt:
-            say(f"stopped watching; study {name} runs on, and `spezia watch {name}` shows it again", is_error=True)
+            again = next_command("watch", name, server=server)
+            say(f"stopped watching; study {name} runs on, and `{again}` shows it again", is_error=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

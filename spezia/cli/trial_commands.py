@@ -6,6 +6,7 @@ import typer
 
 from spezia.cli.answers import LogPiece
 from spezia.cli.follow import INTERRUPTED
+from spezia.cli.next_command import next_command
 from spezia.cli.options import AsJson, AsJsonLines, Name, Number, Server, Verbose
 from spezia.cli.plain_errors import plain_errors
 from spezia.cli.result import show_result
@@ -54,7 +55,7 @@ def trials(
         elif found:
             Screen().print(trials_table(found))
         else:
-            say(f"{name} has no trials yet; follow it: spezia watch {name}")
+            say(f"{name} has no trials yet; follow it: {next_command('watch', name, server=server)}")
 
 
 @app.command()
@@ -90,7 +91,8 @@ def replay(name: Name, number: Number, server: Server = None, as_json: AsJson = 
         try:
             result = client.wait_for_replay(name, number)
         except KeyboardInterrupt:
-            say(f"the replay goes on; see it again: spezia replay {name} {number}", is_error=True)
+            again = next_command("replay", name, str(number), server=server)
+            say(f"the replay goes on; see it again: {again}", is_error=True)
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json(result)

@@ -18,9 +18,10 @@ from uuid import uuid4
 import httpx2
 from pydantic import BaseModel, RootModel, ValidationError
 
-from spezia.client.errors import ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
+from spezia.client.errors import CalledWrongly, ClientError, NoSpezia, NotReady, SpeziaError, Unreachable
 from spezia.client.read_events import Read, read_events
 from spezia.client.unpack_model import unpack_model
+from spezia.common.address_and_key import BadAddress, BadKey, check_address, check_key
 from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.best_trial import BestTrial, ParetoFront
@@ -105,8 +106,17 @@ class Calls:
             transport: What carries requests instead of the network, in tests.
             sleep: What waits for so many seconds between tries and polls.
             is_patient: Whether to ask again where nobody answers; without, nothing waits for longer than a second.
+
+        Raises:
+            CalledWrongly: the address is none of HTTP, or the key holds what no key has.
         """
         key = key or os.environ.get(KEY_VARIABLE)
+        try:
+            check_address(url)
+            if key:
+                check_key(key)
+        except (BadAddress, BadKey) as bad:
+            raise CalledWrongly(str(bad)) from None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx2.Client(
             base_url=url, transport=transport, timeout=_TIMEOUT if is_patient else 1.0, headers=headers

@@ -36,6 +36,9 @@ class Client(Calls):
             transport: What carries requests instead of the network, in tests.
             sleep: What waits for so many seconds between tries and polls.
             is_patient: Whether to ask again where nobody answers; without, nothing waits for longer than a second.
+
+        Raises:
+            CalledWrongly: the address is none of HTTP, or the key holds what no key has.
         """
         super().__init__(url or address(os.environ.get("SPEZIA_SERVER")), key, transport, sleep, is_patient=is_patient)
 

@@ -5,7 +5,8 @@ ClientError
 ├── NoSpezia        something else than a service answered
 ├── BadModel        what the service sent is no model
 ├── NotReady        what was asked for is not there yet
-└── Unreachable     nobody answered
+├── Unreachable     nobody answered
+└── CalledWrongly   the address or the key can be none, so nobody was asked
 """
 
 from spezia.contract.problem import Problem
@@ -17,6 +18,10 @@ class ClientError(Exception):
 
 class Unreachable(ClientError):
     """Nobody answers at the address of the service."""
+
+
+class CalledWrongly(ClientError):
+    """The address or the API key that a client was given can be none; the message does not hold the key."""
 
 
 class BadModel(ClientError):

@@ -53,6 +53,8 @@ def preview(head: TableHead, task: Task | None = None) -> Preview:
 
 def _guess(columns: Sequence[Column], head: TableHead, task: Task | None) -> tuple[Guess | None, str | None]:
     if not head.rows:
+        if head.is_whole:
+            return None, "it holds names of columns and no row; give a file of examples"
         return None, "there is no whole row in the first 64 KiB; name task and columns yourself"
     if task == "script":
         return None, "a script reads its data itself, so it has no columns"
@@ -66,7 +68,13 @@ def _guess(columns: Sequence[Column], head: TableHead, task: Task | None) -> tup
             return found, None
     what = "no task" if task is None else task
     kinds = ", ".join(f"{column.name[:60]!r}: {column.kind[0]}" for column in columns[:8])
-    return None, f"the columns fit {what} ({kinds}); name task and columns yourself"
+    twice = next((name for name in head.columns if name and head.columns.count(name) > 1), None)
+    mend = (
+        "name task and columns yourself"
+        if twice is None
+        else f"{twice[:60]!r} names several columns, rename all but one"
+    )
+    return None, f"the columns fit {what} ({kinds}); {mend}"
 
 
 def _messages(columns: Sequence[Column], task: Task | None) -> Guess | None:

@@ -62,6 +62,14 @@ def test_every_answer_is_safe_for_browsers_and_caches(app: FastAPI, monkeypatch:
         assert answer.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
+@pytest.mark.parametrize("path", ["/none", "/v1/studies/a%2Fb/pause", "/prefix/v1/studies"])
+def test_a_call_that_there_is_not_is_named(app: FastAPI, path: str) -> None:
+    refused = client(app).post(path)
+    assert (refused.status_code, refused.json()["code"]) == (404, "not-found")
+    named = path.replace("%2F", "/")
+    assert refused.json()["detail"] == f"there is no call POST {named}; /docs lists those that there are"
+
+
 def test_the_page_of_the_docs_is_made_of_what_the_service_has_itself(app: FastAPI) -> None:
     page = client(app).get("/docs")
     assert page.headers["content-security-policy"] == POLICY

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import resource
+import shlex
 from pathlib import Path
 
 import pyarrow
@@ -126,6 +128,50 @@ def test_a_study_file_is_not_overwritten_unasked(folder: Path) -> None:
     assert "--force overwrites it" in refused.stderr
     assert spezia_init("train.csv", "--force").exit_code == 0
     assert written().task == "text-classification"
+
+
+@pytest.mark.parametrize("before", [None, "mine"])
+def test_a_disk_that_is_full_leaves_no_half_of_a_study(folder: Path, before: str | None) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    if before is not None:
+        Path("study.yaml").write_text(before)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        refused = spezia_init("train.csv", "--force")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.exit_code == 1
+    assert refused.stderr == "spezia: study.yaml cannot be written: File too large; --output NAME writes elsewhere\n"
+    assert {each.name: each.read_text() for each in folder.glob("*study*")} == (
+        {"study.yaml": before} if before else {}
+    )
+
+
+def test_the_next_command_can_be_copied_into_a_shell(folder: Path) -> None:
+    elsewhere = folder.parent / "the owner's (old) reviews"
+    elsewhere.mkdir()
+    (elsewhere / "train.csv").write_bytes(CASES["sentiment"][0])
+    result = spezia_init(str(elsewhere / "train.csv"), "--output", "my study.yaml")
+    command = result.stdout.splitlines()[-1].partition("next: ")[2]
+    assert shlex.split(command) == ["spezia", "run", "my study.yaml", "--data-root", str(elsewhere)]
+
+
+def test_a_table_of_names_alone_is_refused_whatever_is_given(folder: Path) -> None:
+    (folder / "train.csv").write_bytes(CASES["sentiment"][0])
+    (folder / "empty.csv").write_text("text,label\n")
+    for arguments in (["empty.csv", "--text", "text", "--label", "label"], ["train.csv", "--test", "empty.csv"]):
+        refused = spezia_init(*arguments)
+        assert (refused.exit_code, Path("study.yaml").exists()) == (1, False)
+        assert "empty.csv holds names of columns and no row; give a file of examples" in refused.stderr
+
+
+def test_a_name_of_several_columns_is_to_be_changed(folder: Path) -> None:
+    rows = "".join(f'"{text}","{text}",{n % 2}\n' for n, text in enumerate(TEXTS))
+    (folder / "train.csv").write_text(f"text,text,label\n{rows}")
+    assert "'text' names several columns, rename all but one" in spezia_init("train.csv").stderr
+    given = spezia_init("train.csv", "--task", "text-classification", "--text", "text", "--label", "label")
+    assert given.stderr == "spezia: train.csv has several columns of the name 'text'; rename all but one\n"
 
 
 def test_a_person_is_asked_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

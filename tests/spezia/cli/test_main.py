@@ -162,7 +162,7 @@ def test_a_log_is_followed_until_the_trial_has_ended(
 
 
 def test_an_interrupted_watch_leaves_the_study_running_and_says_how_to_come_back(
-    spezia: Spezia, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+    spezia: Spezia, service: ScriptedService, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -172,6 +172,8 @@ def test_an_interrupted_watch_leaves_the_study_running_and_says_how_to_come_back
     assert ended.exit_code == 130
     assert ended.stderr == "stopped watching; study toy runs on, and `spezia watch toy` shows it again\n"
     assert {request.method for request in service.requests} == {"GET"}
+    elsewhere = spezia("watch", "toy", "--server", url)
+    assert f"`spezia watch toy --server {url}` shows it again" in elsewhere.stderr
 
 
 def test_a_watch_as_json_prints_a_line_for_each_change(spezia: Spezia, service: ScriptedService) -> None:

@@ -208,7 +208,8 @@ def test_the_columns_of_a_task_that_is_asked_for_are_guessed(
     [
         (b"only\none\ntwo\n", "one column only, 'only'"),
         (table(a=range(40), b=range(40)), "the columns fit no task ('a': number, 'b': number)"),
-        (b"text,label\n", "no whole row"),
+        (b"text,label\n", "names of columns and no row"),
+        (b"text,label\n" + b"x" * 70_000, "no whole row"),
     ],
 )
 def test_nothing_is_guessed_where_nothing_fits(content: bytes, why: str) -> None:
