@@ -150,8 +150,9 @@ def spezia_imports_nothing_of_ours(house: House) -> list[str]:
 
 def importing_spezia_is_cheap(house: House) -> list[str]:
     allowed = {"pydantic", "pydantic_core", "httpx2", *sys.stdlib_module_names}
-    # how a client finds the service of its machine, packs a model, says what is missing; of the standard library alone
-    common = {f"spezia.common{name}" for name in ("", ".extras", ".home_lock", ".lazy_module", ".model_tar")}
+    # how a client finds its service, knows a bad key, packs a model, says what is missing; of the standard library alone
+    names = ("", ".address_and_key", ".extras", ".home_lock", ".lazy_module", ".model_tar")
+    common = {f"spezia.common{name}" for name in names}
     house = House(house.sources, counts_lazy=False)
     heavy = [f"import spezia loads {library}" for library in sorted(house.libraries("spezia") - allowed)]
     programs = [
