@@ -7,6 +7,7 @@ from service.search.edits import drop, fix, lower_high, raise_field, set_choices
 from service.search.finding import Finding, Gain, Remedy, some
 from service.search.space.allowed import choices_of, edges_of, largest, n_values, nearest, ranges_of
 from service.search.space.space_size import trials_advised
+from spezia.common.plural import plural
 from spezia.contract.ranges import Choices
 from spezia.contract.space import active_dimension, each_dimension
 from spezia.contract.study_spec import StudySpec
@@ -45,6 +46,21 @@ def training_findings(spec: StudySpec) -> Iterator[Finding]:
                 set_field("training.keep_models", 1, "set keep_models: 1"),
                 drop("data.test", words="drop data.test"),
             ),
+        )
+    yield from _winners_model(spec)
+
+
+def _winners_model(spec: StudySpec) -> Iterator[Finding]:
+    """A spec that says both may keep too few, as may a copy of one that was made before it was to be confirmed."""
+    n_kept = spec.training.keep_models
+    n_confirmed = 0 if spec.confirm is None else min(spec.confirm.top, spec.n_trials)
+    if 0 < n_kept < n_confirmed:
+        yield Finding(
+            field="training.keep_models",
+            message=f"{plural(n_kept, 'model')} kept, and one of {n_confirmed} trials may win under fresh seeds: there "
+            "may be none of the winner",
+            gain=Gain.EFFECT,
+            remedies=(set_field("training.keep_models", n_confirmed, f"set keep_models: {n_confirmed}"),),
         )
 
 

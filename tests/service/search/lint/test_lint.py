@@ -149,6 +149,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "training.keep_models",
         "keep_models: 1",
     ),
+    (
+        {"confirm": {"top": 3}, "training": {"keep_models": 2}},
+        "training.keep_models",
+        "2 models kept, and one of 3 trials may win under fresh seeds: there may be none of the winner; set",
+    ),
 ]
 
 
