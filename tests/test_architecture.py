@@ -150,7 +150,7 @@ def spezia_imports_nothing_of_ours(house: House) -> list[str]:
 
 def importing_spezia_is_cheap(house: House) -> list[str]:
     allowed = {"pydantic", "pydantic_core", "httpx2", *sys.stdlib_module_names}
-    # how a client finds its service, knows a bad key, packs a model, says what is missing; of the standard library alone
+    # how a client finds its service, knows a bad key, packs a model, says what is missing; of the standard library
     names = ("", ".address_and_key", ".extras", ".home_lock", ".lazy_module", ".model_tar")
     common = {f"spezia.common{name}" for name in names}
     house = House(house.sources, counts_lazy=False)
