@@ -62,7 +62,7 @@ class StudyHandle:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        return trials_dataframe(self.trials)
+        return trials_dataframe(self.trials, [one.metric for one in self.info.spec.objectives])
 
     def plot(self, kind: PlotKind, objective: str | None = None) -> Any:
         """Return a plot as a Plotly ``Figure``, which a notebook draws.

@@ -48,7 +48,7 @@ def draw_plot(spec: StudySpec, trials: Sequence[FrozenTrial], kind: PlotKind, ob
     """
     chosen = choose_trials(spec, trials, kind)
     if not chosen:
-        raise NoPlot("no trial has begun yet" if kind == "timeline" else "no trial is COMPLETE yet; ask again later")
+        raise NoPlot("no trial has begun yet" if kind == "timeline" else "no trial is COMPLETE")
     values = _values(chosen, objective) if kind in _OF_VALUES else []
     sign = spec.objectives[objective].sign
     limit = far_worse_from(values, sign)

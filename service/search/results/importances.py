@@ -47,7 +47,7 @@ def importances(
     complete = [of_one(trial, objective) for trial in trials if trial.state == TrialState.COMPLETE]
     complete = [trial for trial in complete if _is_finite(trial)]
     if len(complete) < MIN_TRIALS:
-        raise NoImportances(f"{MIN_TRIALS} COMPLETE trials are needed, there are {len(complete)}; ask again later")
+        raise NoImportances(f"{MIN_TRIALS} COMPLETE trials are needed, there are {len(complete)}")
     if len({trial.value for trial in complete}) == 1:
         raise NoImportances("all trials have the same value, so no parameter has mattered yet")
     storage = SnapshotStorage(

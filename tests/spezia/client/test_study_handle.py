@@ -12,9 +12,10 @@ from spezia.common.home_lock import hold
 from spezia.common.model_tar import tar
 from spezia.contract.advice import Change, StudyClone
 from spezia.contract.failure import Failure
+from spezia.contract.objectives import Objective
 from spezia.contract.plot import Figure
 from spezia.contract.study import Best
-from spezia.contract.trial import TrialList
+from spezia.contract.trial import Trial, TrialList
 from spezia.terminal.screen import Screen
 from tests.service.replies import NOW, ScriptedService, make_best, make_study, make_trial_reply
 
@@ -132,13 +133,29 @@ def test_trials_are_a_table_with_optunas_columns(study: StudyHandle) -> None:
 def test_several_objectives_have_a_column_each(study: StudyHandle, service: ScriptedService) -> None:
     trial = make_trial_reply(0, values={"accuracy": 0.9, "device_seconds": 3.0})
     service.answers[f"GET {TOY}/trials"] = TrialList(trials=[trial], next_page_token=None)
+    assert several_objectives(study, service) == [[0.9, 3.0]]
+
+
+def several_objectives(study: StudyHandle, service: ScriptedService) -> list[list[float]]:
+    info = make_study()
+    spec = info.spec.model_copy(
+        update={"objective": [Objective(metric="accuracy"), Objective(metric="device_seconds")]}
+    )
+    service.answers[f"GET {TOY}"] = info.model_copy(update={"spec": spec})
     frame = study.trials_dataframe()
-    assert list(frame.columns)[:3] == ["number", "values_accuracy", "values_device_seconds"]
+    assert list(frame.columns)[:4] == ["number", "values_accuracy", "values_device_seconds", "datetime_start"]
+    values: list[list[float]] = frame[["values_accuracy", "values_device_seconds"]].to_numpy().tolist()
+    return values
 
 
-def test_an_empty_study_has_an_empty_table(study: StudyHandle, service: ScriptedService) -> None:
-    service.answers[f"GET {TOY}/trials"] = TrialList(trials=[], next_page_token=None)
-    assert len(study.trials_dataframe()) == 0
+@pytest.mark.parametrize("trials", [[], [make_trial_reply(0, state="FAIL", value=None)]])
+def test_a_study_without_a_value_has_the_same_columns(
+    study: StudyHandle, service: ScriptedService, trials: list[Trial]
+) -> None:
+    service.answers[f"GET {TOY}/trials"] = TrialList(trials=trials, next_page_token=None)
+    frame = study.trials_dataframe()
+    assert [frame["value"].dtype, frame["datetime_start"].dtype.kind, len(frame)] == ["float64", "M", len(trials)]
+    assert len(several_objectives(study, service)) == len(trials)
 
 
 def test_a_plot_is_a_figure_of_plotly(study: StudyHandle, service: ScriptedService) -> None:
