@@ -32,6 +32,7 @@ ServiceError                500 internal
 ├── ProtocolTooOld          426 protocol-too-old
 ├── TooLarge                413 too-large
 └── Unavailable             503 unavailable: the database does not answer
+    └── DatabaseDamaged     503 unavailable: what is in its file is no database of SQLite, or no whole one
 """
 
 from collections.abc import Sequence
@@ -323,3 +324,12 @@ class Unavailable(ServiceError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "1"}
+
+
+class DatabaseDamaged(Unavailable):
+    """The file of the database is damaged, or is none of SQLite, and no command of ours can mend it."""
+
+    remedy = "move it away, then `spezia db restore FOLDER` brings a backup back"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database's file is damaged or none of SQLite ({reason}): {self.remedy}")

@@ -72,8 +72,8 @@ class Metrics:
         )
         self.database_errors = Counter(
             "spezia_database_errors",
-            "Transactions that failed because the database was busy (locked, deadlock, no free connection) or out of "
-            "reach.",
+            "Transactions that failed because the database was busy (locked, deadlock, no free connection), out of "
+            "reach or damaged.",
             ("reason",),
             registry=self.registry,
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.errors import ServiceError
+from service.errors import DatabaseDamaged, ServiceError
 from service.files.bucket_files import BadBucket
 from service.files.open_files import open_files
 from service.lifecycle.check_ready import check_ready
@@ -101,6 +101,9 @@ def _look_at_database(settings: Settings) -> Iterator[Finding]:
             check_ready(store)
             yield well("database", f"{shown} answers and has the schema of this version")
             yield _look_at_keys(settings, store)
+    except DatabaseDamaged as error:
+        message, _, remedy = str(error).partition(": ")
+        yield wrong("database", f"{shown}: {message}", remedy)
     except (ServiceError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
         yield wrong("database", f"{shown}: {reason}", "start what serves it, or set SPEZIA_DATABASE_URL right")

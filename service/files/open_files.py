@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from service.files.bucket_files import open_bucket
+from service.files.bucket_files import BadBucket, open_bucket
 from service.files.files import Files
 from service.files.folder_files import FolderFiles
 from service.settings import Settings
@@ -24,8 +24,10 @@ def files_at(place: str, folder: Path) -> Files:
         folder: Folder of this machine, below which uploads are written before they are sent to a bucket.
 
     Raises:
-        BadBucket: The bucket cannot be used.
+        BadBucket: The bucket cannot be used, or the URL is of another kind.
     """
     if place.startswith("s3://"):
         return open_bucket(place, folder / "incoming")
+    if "://" in place:
+        raise BadBucket(f"{place}: files are kept in a folder, or in a bucket s3://BUCKET/PREFIX")
     return FolderFiles(Path(place))

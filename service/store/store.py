@@ -15,15 +15,15 @@ from threading import Event, Lock
 from typing import Self
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import Unavailable
+from service.errors import DatabaseDamaged, Unavailable
 from service.metrics import Metrics
 from service.store.caches import Caches
 from service.store.sql.engine import Clock
 from service.store.sql.listen import listen
-from service.store.sql.sqlite import BUSY_SECONDS, WRITING
+from service.store.sql.sqlite import BUSY_SECONDS, WRITING, is_damage
 from service.store.transaction import Transaction, Viewer
 from service.work_signal import WorkSignal
 
@@ -35,7 +35,10 @@ class Store:
         self.metrics = Metrics()
         self._engine = engine
         driver = engine.dialect.loaded_dbapi
-        self._driver_errors = (driver.OperationalError, driver.InterfaceError)
+        self._unreachable = (
+            OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError,
+        )  # fmt: skip
+        self._errors = (DBAPIError, PoolTimeout, driver.Error)
         self._clock = clock
         self._for_writing = engine.execution_options(**{WRITING: True})
         # SQLite reads one state of the database anyway. On PostgreSQL each statement would see another one, and a
@@ -54,6 +57,7 @@ class Store:
         """Open a short transaction that writes nothing and sees one state of the database throughout.
 
         Raises:
+            DatabaseDamaged: Its file is damaged, or is none of SQLite.
             Unavailable: The database does not answer.
         """
         if self._open is not None:
@@ -67,6 +71,7 @@ class Store:
         """Open a transaction that takes SQLite's write lock at once; PostgreSQL locks rows as they are named.
 
         Raises:
+            DatabaseDamaged: Its file is damaged, or is none of SQLite.
             Unavailable: The database does not answer or is locked for too long; nothing has changed.
         """
         if self._open is not None:
@@ -130,7 +135,12 @@ class Store:
                     self.caches.trials.put(study_id, snapshot)
             for act in tx.after_commit:
                 act()
-        except (OperationalError, InterfaceError, PoolTimeout, *self._driver_errors) as error:
+        except self._errors as error:
+            if is_damage(getattr(error, "orig", error)):
+                self.metrics.database_errors.labels("damaged").inc()
+                raise DatabaseDamaged(_first_line(error)) from error
+            if not isinstance(error, self._unreachable):
+                raise
             self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
 

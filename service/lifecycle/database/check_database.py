@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from service.errors import DatabaseDamaged
 from service.files.files import Files
 from service.lifecycle.database.copy_database import missing_in_words
 from service.lifecycle.database.kept_files import is_whole, kept_files
@@ -24,12 +25,17 @@ def check_database(store: Store, files: Files, shown: str, connections: int) -> 
     Raises:
         Unavailable: The database does not answer.
     """
-    with store.reading() as tx:
-        revision = revision_of(tx.connection)
-        damage = faults(tx.connection) if tx.connection.dialect.name == "sqlite" else []
-        lacking = what_lacks(tx.connection, None if n_services(tx.connection) else connections)
+    try:
+        with store.reading() as tx:
+            damage = faults(tx.connection) if tx.connection.dialect.name == "sqlite" else []
+            revision = revision_of(tx.connection)
+            lacking = what_lacks(tx.connection, None if n_services(tx.connection) else connections)
+    except DatabaseDamaged as error:
+        message, _, remedy = str(error).partition(": ")
+        yield wrong("database", f"{shown}: {message}", remedy)
+        return
     if damage:
-        yield wrong("database", f"{shown} is damaged: {damage[0]}", "restore a backup: spezia db restore FOLDER")
+        yield wrong("database", f"{shown} is damaged: {damage[0]}", DatabaseDamaged.remedy)
         return
     if revision is None:
         yield wrong("schema", f"{shown} has none of ours", "spezia db upgrade makes it")

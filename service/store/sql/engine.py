@@ -66,7 +66,7 @@ def parse_url(url: str) -> URL:
     """
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise ValueError("the database is named by no URL; write sqlite:///FILE or postgresql://…") from None
 
 
@@ -81,7 +81,7 @@ def open_engine(url: str, max_connections: int = MAX_CONNECTIONS) -> Engine:
     Raises:
         ValueError: The database is neither SQLite in a file nor PostgreSQL.
     """
-    parsed = make_url(url)
+    parsed = parse_url(url)
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         named = {"application_name": application_name(max_connections)}

@@ -9,11 +9,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 import migrations
-from service.errors import Unavailable
-from service.store.sql.sqlite import WRITING
+from service.errors import DatabaseDamaged, Unavailable
+from service.store.sql.sqlite import WRITING, is_damage
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,16 @@ def migrate(engine: Engine) -> str | None:
     Raises:
         NewerDatabase: The database has migrations that are not known here.
         ValueError: The database holds what we cannot build on; the message says what to do.
+        DatabaseDamaged: Its file is damaged, or is none of SQLite.
         Unavailable: The database does not answer.
     """
     try:
         return _migrate(engine)
-    except (OperationalError, InterfaceError) as error:
+    except DBAPIError as error:
+        if is_damage(error.orig):
+            raise DatabaseDamaged(str(error.orig)) from error
+        if not isinstance(error, OperationalError | InterfaceError):
+            raise
         raise Unavailable(f"the database does not answer ({str(error.orig).strip().splitlines()[0]})") from error
 
 

@@ -73,6 +73,12 @@ def faults(connection: Connection) -> list[str]:
     return [one for one in found if one != "ok"] + [f"a row of {row[0]} refers to none of {row[2]}" for row in loose]
 
 
+def is_damage(error: BaseException | None) -> bool:
+    """Return whether an error of the driver says that the file is malformed, or is no database at all."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (library.SQLITE_CORRUPT, library.SQLITE_NOTADB)
+
+
 def wal_is_safe(version: tuple[int, int, int]) -> bool:
     """Return whether a version of SQLite is free of the WAL-reset bug of 3.7.0 to 3.51.2 (sqlite.org/wal.html)."""
     return version >= (3, 51, 3) or (

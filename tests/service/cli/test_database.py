@@ -115,6 +115,53 @@ def test_a_database_of_an_older_version_is_refused_with_the_command_that_helps(
     assert "spezia db upgrade" in checked.stdout
 
 
+@pytest.mark.parametrize("damage", ["none of SQLite", "overwritten behind its header", "cut"])
+def test_a_damaged_database_is_one_clear_line_that_says_how_to_go_on(
+    db: Db, made: Path, tmp_path: Path, damage: str
+) -> None:
+    assert db("backup", tmp_path / "backup").exit_code == 0
+    file = made / "spezia.db"
+    content = file.read_bytes()
+    if damage == "none of SQLite":
+        content = b"id,text\n" * 1000
+    elif damage == "overwritten behind its header":
+        content = content[:100] + b"\xff" * (len(content) - 100)
+    else:
+        content = content[: len(content) // 2]
+    file.write_bytes(content)
+    spoilt = tmp_path / "spoilt"
+    for arguments in (
+        ["check"], ["backup", spoilt], ["copy", f"sqlite:///{spoilt}.db"], ["upgrade"], ["prune", "--older-than", "1d"],
+        ["restore", tmp_path / "backup", "--force"],
+    ):  # fmt: skip
+        refused = db(*arguments)
+        assert (refused.exit_code, refused.exception.__class__) == (1, SystemExit), arguments
+        told = " ".join(refused.output.split())
+        assert "move it away, then `spezia db restore FOLDER` brings a backup back" in told, arguments
+    for each in made.glob("spezia.db*"):
+        each.unlink()
+    assert db("restore", tmp_path / "backup").exit_code == 0
+    assert db("check").exit_code == 0
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/prefix", "http://host/", "S3://bucket"])
+def test_files_go_to_no_place_that_is_neither_a_folder_nor_a_bucket(
+    db: Db, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    refused = db("copy", f"sqlite:///{tmp_path / 'copy.db'}", "--files-to", place)
+    assert refused.stderr == f"spezia: {place}: files are kept in a folder, or in a bucket s3://BUCKET/PREFIX\n"
+    assert not any((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("url", ["postgresql://user:secret@host:port/name", "postgresql://host:99999999999x/name", "x"])
+def test_what_is_no_url_is_said_without_being_shown(db: Db, url: str) -> None:
+    refused = db("check", "--database", url)
+    named = "spezia: the database is named by no URL; write sqlite:///FILE or postgresql://…\n"
+    assert (refused.exit_code, refused.stderr) == (1, named)
+
+
 def test_a_database_that_does_not_answer_is_one_clear_line_without_the_password(db: Db) -> None:
     refused = db("upgrade", "--database", "postgresql://me:hunter2@127.0.0.1:9/none")
     assert refused.exit_code == 1

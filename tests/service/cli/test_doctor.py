@@ -10,6 +10,7 @@ import pytest
 
 from service.cli import doctor as looked_at
 from service.cli.doctor import doctor
+from service.errors import DatabaseDamaged
 from service.files import bucket_files
 from service.files.bucket_files import BucketFiles
 from service.lifecycle.keys.create_key import create_key
@@ -72,6 +73,12 @@ def test_a_database_that_cannot_be_used_is_wrong_and_its_password_is_not_told(
     monkeypatch.setenv("SPEZIA_DATABASE_URL", url)
     [database] = found("database")
     assert (database.state, reason in database.message, "secret" in str(database)) == ("wrong", True, False)
+
+
+def test_a_database_that_is_damaged_is_wrong_with_the_way_back(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "spezia.db").write_bytes(b"none of SQLite" * 1000)
+    assert [(one.state, one.remedy) for one in found("database")] == [("wrong", DatabaseDamaged.remedy)]
 
 
 def test_the_driver_of_postgresql_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
