@@ -41,6 +41,9 @@ from trainer.model.products import come_from_onednn
 SHARED = frozenset({"pos_dropout"})
 """Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
 
+TOKENS_FIRST = frozenset({"xlnet"})
+"""Architectures whose hidden states are ``[T, B, K]``, as are their embeddings of distances, ``[2 T, B, K]``."""
+
 _MOST_KEYS_IN_STEPS = 256
 """Number of keys up to which fused attention is slow where products come from oneDNN."""
 
@@ -95,12 +98,16 @@ class DropoutMasks:
         """Return ``values`` with some set to 0 and the others scaled, so that their mean stays.
 
         Args:
-            values: ``[B, K]``, ``[B, N, K]`` or ``[B, ..., N, K]``. Where the first dimension is a multiple of B,
-                each example has as many neighbours in it; where it is not, the mask depends on the micro-batch.
+            values: ``[B, K]``, ``[B, N, K]`` or ``[B, ..., N, K]``; at a site with tokens first ``[N, B, K]``. Where
+                the first dimension is a multiple of B, each example has as many neighbours in it; where it is not, the
+                mask depends on the micro-batch.
             probability: of being set to 0, rounded to 16 bits.
         """
         if self._pass is None:
             return functional.dropout(values, probability)
+        if site.has_tokens_first and values.ndim == 3:
+            by_row = values.transpose(0, 1)
+            return drop_numbers(by_row, *self._words(self._pass, by_row.shape, site), probability).transpose(0, 1)
         return drop_numbers(values, *self._words(self._pass, values.shape, site), probability)
 
     def _words(
@@ -114,6 +121,9 @@ class DropoutMasks:
             keys_BN = position_keys(self._step.view(1), math.prod(outer))
         elif outer[0] % n_rows:
             keys_BN = position_keys(now.examples_B[:1], math.prod(outer))
+        elif site.has_tokens_first and now.n_tokens is not None and outer[-1] == 2 * now.n_tokens:
+            # Distances are counted from the middle, so that padding moves none
+            keys_BN = position_keys(now.examples_B, outer[-1], torch.full_like(now.examples_B, now.n_tokens))
         else:
             keys_BN = now.keys(outer[-1] if len(outer) > 1 else 1)
         n_others = math.prod(outer) // keys_BN.numel()
@@ -158,6 +168,8 @@ class Site:
     """The masks of the whole model."""
     name: str
     """Name of the module."""
+    has_tokens_first: bool = False
+    """Whether hidden states have the tokens before the rows, here."""
 
     @property
     def key(self) -> int:
@@ -184,6 +196,23 @@ class _Functions(TorchFunctionMode):
         return self._site.masks.drop(values, p, self._site) if training and p > 0 else values
 
 
+class CountedPath(nn.Module):
+    """Leaves out the whole path of some examples, which are those of its site (stochastic depth, Huang et al. 2016)."""
+
+    def __init__(self, p: float, site: Site) -> None:
+        super().__init__()
+        self.drop_prob = p
+        self.site = site
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Return the hidden states, in train mode with all of some examples set to 0."""
+        if not self.training or not self.drop_prob:
+            return hidden_states
+        ones = hidden_states.new_ones(len(hidden_states), 1)
+        kept = self.site.masks.drop(ones, self.drop_prob, self.site)
+        return hidden_states * kept.view(-1, *[1] * (hidden_states.ndim - 1))
+
+
 class CountedDropout(nn.Dropout):
     """A dropout whose masks are those of its site."""
 
@@ -199,17 +228,20 @@ class CountedDropout(nn.Dropout):
 def count_dropout(model: PreTrainedModel) -> DropoutMasks:
     """Let the dropouts of ``model`` draw their masks by counters, and return the masks.
 
-    That is each ``nn.Dropout``, what attention hands to ``scaled_dot_product_attention``, and calls of
-    ``functional.dropout``. What a model draws in other ways, such as paths that it leaves out, still comes from the
-    device's stream.
+    That is each ``nn.Dropout``, each path that transformers leaves out by a module of the name, what attention hands to
+    ``scaled_dot_product_attention``, and calls of ``functional.dropout``. What a model draws in other ways still comes
+    from the device's stream.
     """
     register_attention()
     masks = DropoutMasks(model.device, of_functions=calls_dropout(model))
-    counted: dict[nn.Module, CountedDropout] = {}
+    counted: dict[nn.Module, nn.Module] = {}
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        site = Site(masks, name)
+        site = Site(masks, name, has_tokens_first=model.config.model_type in TOKENS_FIRST)
         if type(module) is nn.Dropout:
             model.set_submodule(name, counted.setdefault(module, CountedDropout(module.p, site)))
+        elif type(module).__name__.endswith("DropPath"):
+            probability: float = getattr(module, "drop_prob", None) or 0.0
+            model.set_submodule(name, counted.setdefault(module, CountedPath(probability, site)))
         else:
             module.dropout_site = site
     return masks
