@@ -72,10 +72,17 @@ def describe_warm_start(store: Store, spec: StudySpec) -> str | None:
             "there is no finished study of yours with the same task, method and metric and a searched parameter in "
             "common: the study begins as without warm_start"
         )
+    n_left = spec.n_trials - spec.baseline - len(spec.enqueue)
+    if n_left < 1:
+        return (
+            f"n_trials = {spec.n_trials} leaves no room for trials of finished studies behind the baseline and what is "
+            "enqueued; raise it"
+        )
     listed = ", ".join(one.name for one in found[:MAX_STUDIES])
     more = f" and {len(found) - MAX_STUDIES} others" if len(found) > MAX_STUDIES else ""
+    n_taken = min(MAX_TAKEN, n_left)
     return (
-        f"after the baseline and what is enqueued, up to {MAX_TAKEN} of the best trials of {listed}{more} run first; "
+        f"after the baseline and what is enqueued, up to {n_taken} of the best trials of {listed}{more} run first; "
         "which ones is decided when a worker has prepared the study and knows how alike the data are"
     )
 

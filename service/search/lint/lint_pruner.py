@@ -132,10 +132,12 @@ def _rungs(spec: StudySpec, n_evaluations: int) -> Iterator[Finding]:
             gain=Gain.COST,
             remedies=some(_evaluate_more(spec, eta**2), Remedy(words="raise epochs")),
         )
-    if top >= spec.n_trials:
+    n_pausing = spec.n_trials - spec.baseline  # which never pauses
+    if top >= n_pausing:
+        beside = " beside the baseline" if spec.baseline else ""
         yield Finding(
             field="pruner.options.top",
-            message=f"{top} trials are carried out to their end and there are {spec.n_trials}: none is dropped",
+            message=f"{top} trials are carried out to their end and there are {n_pausing}{beside}: none is dropped",
             gain=Gain.COST,
             remedies=some(
                 lower_field(spec, "pruner.options.top", max(1, spec.n_trials // eta)), Remedy(words="raise n_trials")

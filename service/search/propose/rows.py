@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from service.rung_marks import reported_values_of
 from service.search.pruning.pruners import longest_schedule
 from service.search.pruning.rungs import FIRST_SHARE, rung_steps
 from service.search.space.allowed import largest
@@ -29,12 +30,16 @@ class Row:
 
 
 def rows_of(spec: StudySpec, trials: Sequence[FrozenTrial]) -> list[Row]:
-    """Return the values of all trials at their rungs, in the order of the trials."""
+    """Return the values of all trials at their rungs, in the order of the trials.
+
+    What they have read there of a part of the validation rows is among them: at a rung all have read as many.
+    """
     sign = spec.objectives[0].sign
-    steps = row_steps(spec, max((step for trial in trials for step in trial.intermediate_values), default=1))
+    reported = [reported_values_of(trial) for trial in trials]
+    steps = row_steps(spec, max((step for values in reported for step in values), default=1))
     rows = []
-    for trial in trials:
-        reached = [(rung, trial.intermediate_values.get(step)) for rung, step in enumerate(steps)]
+    for trial, values in zip(trials, reported, strict=True):
+        reached = [(rung, values.get(step)) for rung, step in enumerate(steps)]
         if trial.state is TrialState.COMPLETE and trial.values:
             reached.append((len(steps), trial.values[0]))
         rows += [

@@ -217,8 +217,9 @@ def test_validation_says_with_whose_trials_a_study_would_begin(http: TestClient,
     assert said() is None
     assert "no finished study of yours" in str(said(warm_start="auto"))
     tried(worker, "old", 1e-4)
-    assert "up to 4 of the best trials of old run first" in str(said(warm_start="auto"))
-    assert "up to 4 of the best trials of old run first" in str(said(warm_start=["old"]))
+    assert "up to 4 of the best trials of old run first" in str(said(warm_start="auto", n_trials=9))
+    assert "up to 3 of the best trials of old run first" in str(said(warm_start=["old"], n_trials=4, baseline=True))
+    assert str(said(warm_start="auto", n_trials=1, baseline=True)).startswith("n_trials = 1 leaves no room for trials")
 
 
 def test_other_peoples_studies_are_neither_taken_from_nor_told_of(app: FastAPI) -> None:

@@ -150,6 +150,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "keep_models: 1",
     ),
     (
+        {"pruner": {"name": "rungs", "options": {"top": 3}}, "n_trials": 4, "training": {"evaluations_per_epoch": 9}},
+        "pruner.options.top",
+        "3 trials are carried out to their end and there are 3 beside the baseline: none is dropped",
+    ),
+    (
         {"confirm": {"top": 3}, "training": {"keep_models": 2}},
         "training.keep_models",
         "2 models kept, and one of 3 trials may win under fresh seeds: there may be none of the winner; set",

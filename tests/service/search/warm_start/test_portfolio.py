@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
+from service.rung_marks import PARTIAL
 from service.search.space.params import plain_params, to_keys
 from service.search.warm_start.portfolio import N_BEST, PastStudy, Taken, portfolio
 from spezia.contract.study_spec import Params, StudySpec, params_errors
@@ -95,7 +96,8 @@ def test_in_its_own_study_a_trial_is_worth_what_it_came_to() -> None:
     assert taken.source.number == 0
 
 
-def test_trials_that_ended_early_say_where_not_to_begin() -> None:
+@pytest.mark.parametrize("is_partial", [False, True], ids=["all rows", "a part of the rows"])
+def test_trials_that_ended_early_say_where_not_to_begin(is_partial: bool) -> None:
     space = {"learning_rate": RATE}
     spec = make_spec(search_space=space)
     tie = past("tie", [{"learning_rate": 1e-3}, {"learning_rate": 1e-6}], [0.1, 0.1], search_space=space)
@@ -105,7 +107,11 @@ def test_trials_that_ended_early_say_where_not_to_begin() -> None:
     rates = [1e-6, 2e-6, 4e-6, 3e-5, 3e-4, 6e-4, 1e-3]
     other = past("other", [{"learning_rate": rate} for rate in rates], [0.5] * 7, search_space=space)
     for trial, rate in zip(other.trials, rates, strict=True):
-        trial.intermediate_values = {1: 0.3 if rate < 1e-5 else 0.5 if rate < 1e-4 else 0.9}
+        value = 0.3 if rate < 1e-5 else 0.5 if rate < 1e-4 else 0.9
+        if is_partial:
+            trial.system_attrs = {PARTIAL: {"1": value}}
+        else:
+            trial.intermediate_values = {1: value}
         if rate != 3e-5:
             trial.state = TrialState.PRUNED
     (first,) = portfolio(spec, [tie, other], 1)
