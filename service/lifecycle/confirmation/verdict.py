@@ -21,6 +21,9 @@ from spezia.contract.study_spec import StudySpec
 
 Array = NDArray[np.float64]
 
+_LARGE = 1e5
+"""Uncertainty from which on numbers are written with an exponent, as squared errors of large labels have it."""
+
 
 def verdict(spec: StudySpec, best: Sequence[FrozenTrial], baseline: int, ended: Mapping[Run, RunRow]) -> Confirmation:
     """Return what all runs of a study together have found.
@@ -143,14 +146,18 @@ def _claim(spec: StudySpec, winner: int, gain: Gain) -> str:
     of_what = f"{spec.metric}, 95 %, {spec.confirm.seeds} fresh seeds each"
     if gain.low > 0:
         return f"trial {winner} is better than the baseline by {_figure(gain.value, half_width)} ({of_what})"
-    way = "better" if gain.value >= 0 else "worse"
-    compared = f"trial {winner} is {way} than the baseline by {_figure(abs(gain.value), half_width)} ({of_what})"
-    return f"no significant gain: keep the defaults; {compared}"
+    if gain.value == 0:  # as where the metric counts the hits among a few rows
+        way = "as good as the baseline"
+    else:
+        way = f"{'better' if gain.value > 0 else 'worse'} than the baseline by {_figure(abs(gain.value), half_width)}"
+    return f"no significant gain: keep the defaults; trial {winner} is {way} ({of_what})"
 
 
 def _figure(value: float, half_width: float) -> str:
     """Write a value and what is uncertain about it, with two digits of that."""
     if half_width <= 0:
         return f"{value:.4g}"
+    if half_width >= _LARGE:
+        return f"{value:.4g} ± {half_width:.2g}"
     digits = max(0, 1 - math.floor(math.log10(half_width)))
     return f"{value:.{digits}f} ± {half_width:.{digits}f}"

@@ -105,5 +105,6 @@ def _t_quantile(parts: Sequence[tuple[float, int]], probability: float) -> float
     if not counted:
         return 0.0  # nothing varies at all
     total = sum(variance for variance, _ in counted)
-    freedom = total**2 / sum(variance**2 / freedom for variance, freedom in counted)
+    # by shares, as the square of a large variance is no number any more
+    freedom = 1 / sum((variance / total) ** 2 / freedom for variance, freedom in counted)
     return float(scipy_special.stdtrit(freedom, probability))

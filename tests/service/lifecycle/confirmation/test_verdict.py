@@ -1,6 +1,7 @@
 """What is claimed of runs under fresh seeds, and what is not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,3 +124,28 @@ def test_values_that_never_differ_need_no_interval() -> None:
     found = judge(same, [(1, 0.5)])
     assert (found.verdict, found.interval) == ("better", (pytest.approx(0.4), pytest.approx(0.4)))
     assert found.sentence.startswith("trial 1 is better than the baseline by 0.4 (")
+
+
+def test_a_trial_that_is_no_better_is_called_as_good() -> None:
+    same = {run: RunRow(value=0.9, row_scores=None, failure=None) for run in of({1: 0.0, 0: 0.0})}
+    found = judge(same, [(1, 0.5)])
+    assert (found.verdict, found.gain) == ("no_significant_gain", 0)
+    assert found.sentence.startswith("no significant gain: keep the defaults; trial 1 is as good as the baseline (")
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6, 1e38, 1e150])
+@pytest.mark.parametrize("rows", [None, [-0.03, 0.0, 0.03]], ids=["seeds", "rows"])
+def test_a_verdict_does_not_mind_the_unit_of_the_metric(scale: float, rows: list[float] | None) -> None:
+    ended = {
+        run: replace(
+            row,
+            value=scale * (row.value or 0.0),
+            row_scores=None if row.row_scores is None else [scale * one for one in row.row_scores],
+        )
+        for run, row in of({1: 0.5, 0: 0.9}, rows).items()
+    }
+    found, usual = judge(ended, [(1, 0.4)]), judge(of({1: 0.5, 0: 0.9}, rows), [(1, 0.4)])
+    assert found.interval is not None
+    assert usual.interval is not None
+    assert found.interval == pytest.approx(tuple(scale * end for end in usual.interval))
+    assert len(found.sentence) < 200
