@@ -95,6 +95,13 @@ STUDIES: dict[str, dict[str, Any]] = {
         "n_parallel": 2,
     },
     "two workers, median": {"search_space": _USUAL, "pruner": {"name": "median"}, "n_parallel": 2},
+    "rungs": {
+        "search_space": _RATE | _BATCHES,
+        "fixed": {"epochs": 8},
+        "pruner": {"name": "rungs"},
+        "n_trials": 16,
+        "training": {"evaluations_per_epoch": 4},
+    },
 }
 N_TRIALS = 6
 
