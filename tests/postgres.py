@@ -38,6 +38,18 @@ def server() -> Iterator[str]:
         yield running.get_uri()
 
 
+@contextmanager
+def a_user_without_rights(url: str) -> Iterator[str]:
+    """Yield the URL of a database for a user who may connect to it and do nothing there."""
+    name = f"nobody_{uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name}".encode())
+        try:
+            yield make_url(url).update_query_dict({"options": f"-c role={name}"}).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP ROLE {name}".encode())
+
+
 class OwnServer:
     """A server that a test may treat as it likes."""
 

@@ -22,8 +22,10 @@ def adopt_optuna_schema(connection: sa.Connection) -> None:
     """Create or take over Optuna's tables, and stamp them with their version for stock tools.
 
     Raises:
-        ValueError: The database holds another schema of Optuna's, or gives a number to two trials of a study.
+        ValueError: The database holds another schema of Optuna's, a table of its names of another program, or gives a
+            number to two trials of a study.
     """
+    _refuse_other_tables(connection)
     _refuse_other_schema(connection)
     _refuse_duplicate_numbers(connection)
     optuna_tables.metadata.create_all(connection)
@@ -156,6 +158,19 @@ def _refuse_other_schema(connection: sa.Connection) -> None:
             f"this database holds Optuna's schema {revision}, not {optuna_tables.SCHEMA_REVISION}; "
             "run `optuna storage upgrade --storage URL` on it first (keep a copy)"
         )
+
+
+def _refuse_other_tables(connection: sa.Connection) -> None:
+    inspector = sa.inspect(connection)
+    for table in optuna_tables.metadata.sorted_tables:
+        if not inspector.has_table(table.name):
+            continue
+        lacking = set(table.columns.keys()) - {column["name"] for column in inspector.get_columns(table.name)}
+        if lacking:
+            raise ValueError(
+                f"this database has a table {table.name} that is not Optuna's, without the columns"
+                f" {', '.join(sorted(lacking))}; give an empty database"
+            )
 
 
 def _refuse_duplicate_numbers(connection: sa.Connection) -> None:

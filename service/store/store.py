@@ -139,10 +139,14 @@ class Store:
             if is_damage(getattr(error, "orig", error)):
                 self.metrics.database_errors.labels("damaged").inc()
                 raise DatabaseDamaged(_first_line(error)) from error
-            if not isinstance(error, self._unreachable):
+            if not isinstance(error, self._unreachable) and not _is_forbidden(error):
                 raise
             self.metrics.database_errors.labels("busy" if _is_busy(error) else "unreachable").inc()
             raise Unavailable(f"{Unavailable.__doc__} ({_first_line(error)})") from error
+
+
+def _is_forbidden(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", error), "sqlstate", None) == "42501"  # the user lacks a privilege
 
 
 def _is_busy(error: Exception) -> bool:

@@ -9,11 +9,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 import migrations
 from service.errors import DatabaseDamaged, Unavailable
-from service.store.sql.sqlite import WRITING, is_damage
+from service.store.sql.sqlite import SQL_ERROR, WRITING, is_damage
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,15 @@ def migrate(engine: Engine) -> str | None:
     except DBAPIError as error:
         if is_damage(error.orig):
             raise DatabaseDamaged(str(error.orig)) from error
+        reason = str(error.orig).strip().splitlines()[0]
+        if is_refusal(error):
+            raise ValueError(
+                f"the database does not take the schema of this version ({reason}): give an empty database, and a user"
+                " who may make tables in it"
+            ) from error
         if not isinstance(error, OperationalError | InterfaceError):
             raise
-        raise Unavailable(f"the database does not answer ({str(error.orig).strip().splitlines()[0]})") from error
+        raise Unavailable(f"the database does not answer ({reason})") from error
 
 
 def _migrate(engine: Engine) -> str | None:
@@ -73,6 +79,11 @@ def _migrate(engine: Engine) -> str | None:
             upgrade(config, "head")
     log.info("the database has the schema of migration %s", newest())
     return before
+
+
+def is_refusal(error: DBAPIError) -> bool:
+    """Return whether a database understands a statement and refuses it: the table is there, or the user may not."""
+    return isinstance(error, ProgrammingError) or getattr(error.orig, "sqlite_errorcode", None) == SQL_ERROR
 
 
 def is_current(connection: Connection) -> bool:

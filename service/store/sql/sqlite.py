@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 WRITING = "spezia_writing"
 """Name of the execution option of connections whose transactions will write."""
 
+SQL_ERROR = 1
+"""SQLite's code of statements that cannot be carried out: a table that there is, or is not."""
+
 BUSY_SECONDS = 30.0
 """How long a statement waits for the lock of another connection."""
 CONVERSION_SECONDS = 1.0

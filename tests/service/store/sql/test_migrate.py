@@ -5,7 +5,7 @@ import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -74,6 +74,39 @@ def test_our_schema_is_optunas_column_by_column(engine: Engine, empty_database: 
     if stock.dialect.name == engine.dialect.name:
         assert {name: columns(engine, name) for name in names} == {name: columns(stock, name) for name in names}
     stock.dispose()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("studies", r"a table studies that is not Optuna's, without the columns study_id, study_name; give an empty"),
+        ("alembic_version", "not Optuna's, without the columns version_num; give an empty"),
+        ("lease", r"does not take the schema .*lease.*: give an empty database"),
+    ],
+)
+def test_a_database_with_a_table_of_another_program_is_refused_as_it_is(
+    empty_database: str, name: str, why: str
+) -> None:
+    engine = open_engine(empty_database)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE TABLE {name} (professor text)"))
+    with pytest.raises(ValueError, match=why):
+        migrate(engine)
+    assert inspect(engine).get_table_names() == [name]
+    engine.dispose()
+
+
+def test_a_user_who_may_do_nothing_is_told_so(migrated_postgres: str) -> None:
+    with postgres.a_user_without_rights(migrated_postgres) as url:
+        engine = open_engine(url)
+        with pytest.raises(ValueError, match=r"permission denied .*: give an empty database, and a user who may"):
+            migrate(engine)
+        with (
+            pytest.raises(Unavailable, match="permission denied"),
+            closing(Store(engine, FakeClock())) as store,
+            store.reading() as tx,
+        ):
+            revision_of(tx.connection)
 
 
 def test_we_open_a_database_that_stock_optuna_wrote(empty_database: str) -> None:
