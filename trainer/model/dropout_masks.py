@@ -38,8 +38,11 @@ from trainer.model.dropout_hash import (
 )
 from trainer.model.products import come_from_onednn
 
-SHARED = frozenset({"pos_dropout"})
-"""Names of dropouts of what all examples of a batch share: DeBERTa's relative embeddings."""
+OF_DISTANCES = frozenset({"sin_dropout", "cos_dropout"})
+"""Names of dropouts of a table of distances, Funnel's: up to twice as many as the batch has tokens, either way."""
+
+SHARED = frozenset({"pos_dropout"}) | OF_DISTANCES
+"""Names of dropouts of what all examples of a batch share, such as DeBERTa's relative embeddings."""
 
 TOKENS_FIRST = frozenset({"xlnet"})
 """Architectures whose hidden states are ``[T, B, K]``, as are their embeddings of distances, ``[2 T, B, K]``."""
@@ -118,11 +121,14 @@ class DropoutMasks:
         *outer, n_columns = shape
         n_rows = len(now.examples_B)
         if site.is_shared:
-            keys_BN = position_keys(self._step.view(1), math.prod(outer))
+            step_1, n_positions = self._step.view(1), math.prod(outer)
+            is_two_way = site.is_of_distances and n_positions == 4 * (now.n_tokens or 0)
+            # Distances are counted from the middle, so that padding moves none
+            middle_1 = torch.full_like(step_1, n_positions // 2) if is_two_way else None
+            keys_BN = position_keys(step_1, n_positions, middle_1)
         elif outer[0] % n_rows:
             keys_BN = position_keys(now.examples_B[:1], math.prod(outer))
         elif site.has_tokens_first and now.n_tokens is not None and outer[-1] == 2 * now.n_tokens:
-            # Distances are counted from the middle, so that padding moves none
             keys_BN = position_keys(now.examples_B, outer[-1], torch.full_like(now.examples_B, now.n_tokens))
         else:
             keys_BN = now.keys(outer[-1] if len(outer) > 1 else 1)
@@ -180,6 +186,11 @@ class Site:
     def is_shared(self) -> bool:
         """Whether what is dropped is shared by all examples of a batch."""
         return self.name.rpartition(".")[2] in SHARED
+
+    @property
+    def is_of_distances(self) -> bool:
+        """Whether what is dropped is a table of distances, which all examples share."""
+        return self.name.rpartition(".")[2] in OF_DISTANCES
 
 
 class _Functions(TorchFunctionMode):
