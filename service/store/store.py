@@ -8,11 +8,13 @@ A transaction lives inside one lifecycle function, in one thread. It is committe
 when the block raises. What the block calls takes ``tx`` and never commits.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
+from functools import partial
 from threading import Event, Lock
-from typing import Self
+from typing import Self, TypeVar
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -21,11 +23,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.errors import DatabaseDamaged, Unavailable
 from service.metrics import Metrics
 from service.store.caches import Caches
+from service.store.shared_writes import SharedWrites
 from service.store.sql.engine import Clock
 from service.store.sql.listen import listen
 from service.store.sql.sqlite import BUSY_SECONDS, WRITING, is_damage
 from service.store.transaction import Transaction, Viewer
 from service.work_signal import WorkSignal
+
+A = TypeVar("A")
 
 
 class Store:
@@ -48,6 +53,10 @@ class Store:
         self.caches = Caches()
         self.work = WorkSignal()
         self._turn = Lock()
+        self._shared = self._sharing(self._turn)
+        self._lock = Lock()
+        self._shared_by_study: WeakValueDictionary[int, SharedWrites] = WeakValueDictionary()
+        """On PostgreSQL, where locks are of studies: those that are in use."""
         self._viewer: Viewer | None = None
         self._open: Transaction | None = None
         """Of a view that `within` made: the transaction that everything done through it belongs to."""
@@ -80,8 +89,27 @@ class Store:
         with self.metrics.transaction("writing"), self._writers_turn(), self._transaction(writing=True) as tx:
             yield tx
 
+    def together(self, study_id: int | None, act: Callable[[Transaction], A]) -> A:
+        """Return what ``act`` returns in a transaction for writing, which it may share with others for the same lock.
+
+        Args:
+            study_id: The study whose lock ``act`` takes, and no other's; ``None``: it takes others, or that is not
+                known yet, so that it shares one only on SQLite, where there is but one lock.
+
+        Raises:
+            Unavailable: The database does not answer or is locked for too long; nothing has changed.
+        """
+        shared = self._shared_with(study_id)
+        if shared is None:
+            with self.writing() as tx:
+                return act(tx)
+        with self.metrics.transaction("writing"):
+            return shared.write(act)
+
     def seen_by(self, viewer: Viewer | None) -> Self:
         """Return the same database with other people's studies left out."""
+        if viewer == self._viewer:
+            return self
         view = copy(self)
         view._viewer = viewer
         return view
@@ -108,20 +136,36 @@ class Store:
         """Close all connections."""
         self._engine.dispose()
 
-    @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
+    def _shared_with(self, study_id: int | None) -> SharedWrites | None:
+        if self._open is not None or self._viewer is not None:
+            return None
+        if self._engine.dialect.name == "sqlite":
+            return self._shared
+        if study_id is None:
+            return None
+        with self._lock:
+            shared = self._shared_by_study.get(study_id)
+            if shared is None:
+                shared = self._shared_by_study[study_id] = self._sharing(Lock())
+            return shared
+
+    def _sharing(self, turn: Lock) -> SharedWrites:
+        return SharedWrites(partial(self._taking, turn), partial(self._transaction, writing=True))
+
+    def _writers_turn(self) -> AbstractContextManager[None]:
         """On SQLite the writers of one process queue: whoever waits for its lock asks again and again, ever less often,
         and others come first."""
-        if self._engine.dialect.name != "sqlite":
-            yield
-            return
-        if not self._turn.acquire(timeout=BUSY_SECONDS):
+        return self._taking(self._turn) if self._engine.dialect.name == "sqlite" else nullcontext()
+
+    @contextmanager
+    def _taking(self, turn: Lock) -> Iterator[None]:
+        if not turn.acquire(timeout=BUSY_SECONDS):
             self.metrics.database_errors.labels("busy").inc()
             raise Unavailable(f"{Unavailable.__doc__} (other requests have had the database for {BUSY_SECONDS:g} s)")
         try:
             yield
         finally:
-            self._turn.release()
+            turn.release()
 
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
@@ -130,6 +174,7 @@ class Store:
                 with connection.begin():
                     tx = Transaction(connection, self._clock, self.caches, self.work, self.metrics, self._viewer)
                     yield tx
+                    tx.write_rest()
                     tx.runner.commit()
                 for study_id, snapshot in tx.trials.snapshots().items():
                     self.caches.trials.put(study_id, snapshot)

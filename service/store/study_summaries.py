@@ -26,6 +26,7 @@ _WANTED = select(
     _N_UNFINISHED.where(trials.c.state == "RUNNING").scalar_subquery().label("running"),
 ).join(study_spec, study_spec.c.uuid == study_summary.c.study_uuid)
 _OF_STUDY = Statement(select(study_summary).where(study_summary.c.study_uuid == bindparam("of_study")))
+_PUT = Statement(update(study_summary).where(study_summary.c.study_uuid == bindparam("of_study")))
 _ADD_SECONDS = Statement(
     update(study_summary)
     .where(study_summary.c.study_uuid == bindparam("of_study"))
@@ -151,8 +152,7 @@ def disagreeing(tx: Transaction) -> list[str]:
 
 def put(tx: Transaction, study_uuid: str, summary: Summary) -> None:
     """Store the summary of a locked study."""
-    changed = update(study_summary).where(study_summary.c.study_uuid == study_uuid)
-    tx.connection.execute(changed.values(**asdict(summary), is_stale=False))
+    tx.write(_PUT.rows(of_study=study_uuid, **asdict(summary), is_stale=False))
 
 
 def add_device_seconds(tx: Transaction, study_uuid: str, seconds: float, *, is_replay: bool) -> None:

@@ -55,6 +55,7 @@ class Transaction:
         self.caches = caches
         self.trials = SqlStorage(self.runner, lambda: self.now, caches.trials)
         """Optuna's storage, inside this transaction."""
+        self._at_end: dict[str, Call[Any]] = {}
         self._work = work
         self.has_others = connection.dialect.name == "postgresql"
         """Whether other services may share the database, so that several write at the same time."""
@@ -80,6 +81,19 @@ class Transaction:
     def about_now(self) -> datetime:
         """This process's own time, which need not be asked for: good enough to guess by, not to decide by."""
         return self._clock.now()
+
+    def write_at_end(self, key: str, call: Call[Any]) -> None:
+        """Write right before the commit, in the order of keys.
+
+        It is for rows that others lock without their study's lock: two transactions that write several of them never
+        wait for each other.
+        """
+        self._at_end[key] = call
+
+    def write_rest(self) -> None:
+        """Write what was to be written at the end; called by whoever commits."""
+        for key in sorted(self._at_end):
+            self.write(self._at_end[key])
 
     def make_work(self) -> None:
         """Wake whoever waits for work, here and in other services, once this is committed."""

@@ -1,6 +1,7 @@
 """Renew the leases of a worker that is alive, and tell it whether to go on (POST /v1/leases/heartbeat)."""
 
 from datetime import datetime
+from functools import partial
 
 from service.failpoints import failpoint
 from service.store import leases, sent_checkpoints, studies, workers
@@ -19,17 +20,21 @@ def heartbeat(store: Store, held: list[HeldLease], max_checkpoint_bytes: int) ->
         max_checkpoint_bytes: Bytes that checkpoints may take which are sent; where room is left, the worker hears which
             of its own others wait for.
     """
-    with store.writing() as tx:
-        # in one order for all callers, so that two of them cannot wait for each other
-        in_order = sorted(held, key=lambda one: one.lease_id)
-        renewed = {lease.lease_id: tx.ask(leases.renew(lease.lease_id, lease.token, tx.now)) for lease in in_order}
-        status = {lease_id: _status(tx, lease_id, lease) for lease_id, lease in renewed.items()}
-        alive = sorted({lease.worker_id for lease in renewed.values() if lease is not None})
-        wanted = [one for worker_id in alive for one in tx.ask(sent_checkpoints.awaited_of(worker_id, tx.now))]
-        bytes_left = max_checkpoint_bytes - sent_checkpoints.used_bytes(tx) if wanted else 0
-        checkpoints = [_wanted(one, tx.now, bytes_left) for one in wanted if bytes_left > 0]
-        failpoint("heartbeat.before_commit")
+    reply = store.together(None, partial(_renew, held, max_checkpoint_bytes))
     failpoint("heartbeat.after_commit")
+    return reply
+
+
+def _renew(held: list[HeldLease], max_checkpoint_bytes: int, tx: Transaction) -> HeartbeatReply:
+    # in one order for all callers, so that two of them cannot wait for each other
+    in_order = sorted(held, key=lambda one: one.lease_id)
+    renewed = {lease.lease_id: tx.ask(leases.renew(lease.lease_id, lease.token, tx.now)) for lease in in_order}
+    status = {lease_id: _status(tx, lease_id, lease) for lease_id, lease in renewed.items()}
+    alive = sorted({lease.worker_id for lease in renewed.values() if lease is not None})
+    wanted = [one for worker_id in alive for one in tx.ask(sent_checkpoints.awaited_of(worker_id, tx.now))]
+    bytes_left = max_checkpoint_bytes - sent_checkpoints.used_bytes(tx) if wanted else 0
+    checkpoints = [_wanted(one, tx.now, bytes_left) for one in wanted if bytes_left > 0]
+    failpoint("heartbeat.before_commit")
     return HeartbeatReply(leases=[status[lease.lease_id] for lease in held], checkpoints=checkpoints)
 
 

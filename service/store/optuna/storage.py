@@ -117,6 +117,9 @@ class SqlStorage(SqlStudies):
         cached = self._cache.get(study_id)
 
         def load(rows: list[Row]) -> None:
+            loaded = self._loaded.get(study_id)
+            if loaded is not None and loaded.is_at(rows[0].revision):
+                return  # another write of this transaction has read them
             # While the question waited for the study's lock, others may have put a newer snapshot into the cache. One
             # that is newer than our own look at the database is not for us.
             newer, revision = self._cache.get(study_id), rows[0].revision

@@ -99,6 +99,10 @@ class TransactionTrials:
         since = runner.ask(_SINCE.rows(study_id=study_id, revision=revision, at_most=MANY + 1))
         return None if len(since) > MANY else {row.payload["number"] for row in since if "number" in row.payload}
 
+    def is_at(self, revision: int | None) -> bool:
+        """Return whether the study's last event, ``revision``, tells of the last change of these trials."""
+        return revision is not None and revision == self._revision
+
     def snapshot(self) -> Snapshot | None:
         """Return what others may read after the commit; ``None`` if a change is without its event."""
         if self._revision is None:
