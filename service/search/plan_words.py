@@ -5,6 +5,7 @@ It says only what can happen: neither a limit that no trial can reach, nor a sam
 
 from collections.abc import Iterator
 
+from service.search.pruning.percentile import percentile_of
 from service.search.pruning.pruners import first_step, longest_schedule
 from service.search.space.space_size import space_size
 from service.search.warm_start.portfolio import MAX_TAKEN
@@ -74,13 +75,15 @@ def _pruned(spec: StudySpec) -> Iterator[str]:
     pruner = spec.pruner
     if isinstance(pruner, pruners.NoPruner | pruners.RungsPruner) or not _acts(spec):
         return
+    if _n_trials(spec) == 1 and not isinstance(pruner, pruners.PatientPruner | pruners.ThresholdPruner):
+        return  # there is none to compare it with
     first = first_step(pruner)
     since = f"from evaluation {first} on"
     if not isinstance(pruner, pruners.MedianPruner | pruners.PercentilePruner):
         yield f"by the pruner {pruner.name}, {since}"
         return
     n_startup = pruner.options.n_startup_trials
-    if n_startup >= _n_trials(spec):
+    if n_startup >= _n_trials(spec) or percentile_of(pruner) == 100:
         return
     once = f"once {n_startup:,} {'is' if n_startup == 1 else 'are'} complete, " if n_startup else ""
     others = "of the others at the same evaluation"
@@ -115,9 +118,9 @@ def _limits(spec: StudySpec) -> Iterator[str]:
     if spec.target_value is not None:
         ends.append(f"when a trial reaches {spec.target_value:g}")
     if spec.timeout_seconds is not None:
-        ends.append(f"after {spec.timeout_seconds:g} seconds")
+        ends.append(f"after {spec.timeout_seconds:,.10g} seconds")
     if spec.device_seconds is not None:
-        ends.append(f"when {spec.device_seconds:g} device seconds are used up")
+        ends.append(f"when {spec.device_seconds:,.10g} device seconds are used up")
     if ends:
         yield f"the study ends {', or '.join(ends)}, if that comes first"
 
@@ -125,5 +128,8 @@ def _limits(spec: StudySpec) -> Iterator[str]:
 def _confirmation(spec: StudySpec) -> Iterator[str]:
     confirm = spec.confirm
     if confirm is not None:
-        best = f"the best {min(confirm.top, _n_trials(spec))} and the baseline"
-        yield f"in the end {best} run again under {confirm.seeds} fresh seeds"
+        n_best, seeds = min(confirm.top, _n_trials(spec)), f"again under {confirm.seeds} fresh seeds"
+        if _n_trials(spec) == 1:
+            yield f"in the end the baseline runs {seeds}"
+        else:
+            yield f"in the end the best {f'{n_best} ' if n_best > 1 else ''}and the baseline run {seeds}"

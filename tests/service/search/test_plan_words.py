@@ -50,6 +50,9 @@ RUNGS = {"name": "rungs"}
             "the params of 4 trials are tried on 10 % of the training rows first; 20 trials",
         ),
         ({"confirm": {"top": 2}}, "; in the end the best 2 and the baseline run again under 3 fresh seeds"),
+        ({"confirm": {"top": 1}}, "; in the end the best and the baseline run again under 3 fresh seeds"),
+        ({"confirm": {}, "n_trials": 1}, "; in the end the baseline runs again under 3 fresh seeds"),
+        ({"timeout_seconds": 1e6}, "; the study ends after 1,000,000 seconds, if that comes first"),
         (
             {"target_value": 0.1, "timeout_seconds": 60},
             "; the study ends when a trial reaches 0.1, or after 60 seconds, if that comes first",
@@ -65,6 +68,16 @@ def test_the_sentence_says_what_decides_a_study(changes: dict[str, Any], said: s
     ("changes", "said"),
     [
         pytest.param({"n_trials": 1}, "1 trial: the baseline; none ends early", id="the baseline alone"),
+        pytest.param(
+            {"n_trials": 1, "pruner": {"name": "successive-halving"}},
+            "1 trial: the baseline; none ends early",
+            id="none to compare with",
+        ),
+        pytest.param(
+            {"pruner": {"name": "percentile", "options": {"percentile": 100}}},
+            "20 trials: the baseline first, then what tpe proposes; none ends early",
+            id="all are among the best",
+        ),
         pytest.param(
             {"n_trials": 2, "enqueue": [{}]}, "2 trials: the baseline and 1 enqueued; none ends early", id="enqueued"
         ),
