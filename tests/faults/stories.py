@@ -122,12 +122,17 @@ def while_it_waits(story: Story, request: Request, action: Callable[[], Any]) ->
         first = threads.submit(action)
         assert has_lock.wait(PATIENCE_SECONDS)
         second = threads.submit(request.call, story.world.services[0])
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not _n_waiting(story.world.engine):
-            assert time.monotonic() < deadline
+        wait_until_one_waits(story.world.engine)
         may_commit.set()
         first.result()
         return second.result()
+
+
+def wait_until_one_waits(engine: Engine) -> None:
+    """Return once a transaction of PostgreSQL waits for the lock of another."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not _n_waiting(engine):
+        assert time.monotonic() < deadline
 
 
 def _n_waiting(engine: Engine) -> int:

@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from spezia.contract.protocol import HeldLease
 from spezia.contract.study_spec import StudySpec
 from tests.faults import actors
 from tests.faults.mutants import RACES
-from tests.faults.stories import Story, once, while_it_waits
+from tests.faults.stories import Story, once, wait_until_one_waits, while_it_waits
 from tests.faults.world import World
 from tests.service.hand_worker import spec
 
@@ -152,6 +155,31 @@ def ends_between_statements(action: Callable[[], Any]) -> Iterator[list[bool]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Runner, "_execute", execute_and_look)
         yield is_done
+
+
+@only_postgresql
+def test_reports_that_share_a_transaction_and_a_heartbeat_do_not_wait_for_each_other(new_world: NewWorld) -> None:
+    story = Story(new_world())
+    story.prepare()
+    first, second = sorted(story.ask(_asking_for(story, 2)), key=attrgetter("lease_id"))
+    service = story.world.services[0]
+    store = service.store
+
+    def report_both() -> None:
+        with store.writing() as tx:
+            sharing = copy(service)
+            sharing.store = store.within(tx)
+            for held in (second, first):
+                actors.reporting(held, 1, 0.5, final=False).call(sharing)
+
+    with ThreadPoolExecutor(1) as threads:
+        with store.writing() as beating:
+            beating.ask(leases.renew(first.lease_id, first.token, beating.now))
+            both = threads.submit(report_both)
+            wait_until_one_waits(story.world.engine)
+            beating.ask(leases.renew(second.lease_id, second.token, beating.now))
+        both.result()
+    story.holds()
 
 
 @only_postgresql
