@@ -81,6 +81,7 @@ class SharedWrites:
                     begun.append(one)
                     answers.append(one.context.run(one.act, tx))
         except BaseException as error:
+            begun = begun or list(writes)  # none, where no transaction could be opened
             if len(begun) > 1 and not isinstance(error, Unavailable):
                 for one in begun:
                     self._commit([one])

@@ -33,7 +33,8 @@ class Book:
         self.shared = SharedWrites(self.turn, self.transaction)
         self.is_free = threading.Lock()
         self.arrived = threading.Semaphore(0)
-        self.fault: Exception | None = None
+        self.faults: dict[str, Exception] = {}
+        self.n_opened = 0
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -43,11 +44,16 @@ class Book:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
+        self.n_opened += 1
+        self._fail_at("opening")
         staged: list[int] = []
         yield cast(Transaction, staged)
-        if self.fault is not None:
-            raise self.fault
+        self._fail_at("commit")
         self.commits.append(staged)
+
+    def _fail_at(self, moment: str) -> None:
+        if moment in self.faults:
+            raise self.faults[moment]
 
     def have_all_wait(self, acts: Sequence[Act]) -> list[Future[Any]]:
         """Have ``acts`` wait for a turn, in their order, and then take it."""
@@ -94,12 +100,24 @@ def test_a_transaction_that_has_taken_long_leaves_the_rest_to_the_next(monkeypat
     assert book.commits == [[0], [1], [2], [3]]
 
 
-def test_a_database_that_does_not_answer_is_asked_once() -> None:
+@pytest.mark.parametrize("moment", ["opening", "commit"])
+def test_a_database_that_does_not_answer_is_asked_once(moment: str) -> None:
     book = Book()
-    book.fault = Unavailable("locked")
+    book.faults[moment] = Unavailable("locked")
     answers = book.have_all_wait([partial(stage, number) for number in range(3)])
     for answer in answers:
         with pytest.raises(Unavailable, match="locked"):
+            answer.result()
+    assert (book.n_opened, book.commits) == (1, [])
+
+
+@pytest.mark.parametrize("moment", ["opening", "commit"])
+def test_what_goes_wrong_around_what_is_written_is_told_to_each(moment: str) -> None:
+    book = Book()
+    book.faults[moment] = ArithmeticError("a mistake")
+    answers = book.have_all_wait([partial(stage, number) for number in range(3)])
+    for answer in answers:
+        with pytest.raises(ArithmeticError, match="a mistake"):
             answer.result()
     assert book.commits == []
 
