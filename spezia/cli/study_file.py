@@ -1,13 +1,14 @@
 """A study as a file: YAML 1.2, where ``1e-6`` is a number and ``no`` a string, or JSON."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from spezia.cli.paths import PathError, with_absolute_paths
 from spezia.cli.shorthand import with_shorthand_expanded
@@ -41,10 +42,8 @@ def load_study_file(path: Path) -> StudySpec:
         root = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise StudyFileError(_describe_syntax(path, error)) from None
-    except (YAMLError, ValueError) as error:
-        raise StudyFileError(f"{path}: {error}") from None
-    except KeyError as error:
-        raise StudyFileError(f"{path}: the value {error} does not fit its tag; drop the tag, such as !!bool") from None
+    except (YAMLError, ValueError, KeyError) as error:
+        raise StudyFileError(_describe_misfit(path, text) or f"{path}: {error}") from None
     except RecursionError:
         raise StudyFileError(f"{path}: lists or mappings are nested too deeply for a study") from None
     if not isinstance(document, dict):
@@ -78,8 +77,39 @@ def _read(path: Path) -> str:
 def _describe_syntax(path: Path, error: MarkedYAMLError) -> str:
     # a duplicate key brings several lines of advice on ruamel's own settings
     reason = str(error.problem or error.context or error).split("\n")[0]
+    if reason.startswith("but ") and error.context:
+        reason = f"{error.context}, {reason}"
     mark = error.problem_mark or error.context_mark
     return f"{path}:{mark.line + 1}:{mark.column + 1}: {reason}" if mark else f"{path}: {reason}"
+
+
+def _describe_misfit(path: Path, text: str) -> str | None:
+    """Say which value is none of its kind, such as a date of month 13; the error of that knows no place."""
+    for node in _scalars(YAML(typ="safe", pure=True).compose(text)):
+        try:
+            YAML(typ="safe", pure=True).load(f"!<{node.tag}> {json.dumps(node.value)}")
+        except (YAMLError, ValueError, KeyError):
+            mark, kind = node.start_mark, node.tag.rpartition(":")[2]
+            mend = "put it in quotes, or drop its tag if it has one"
+            return f"{path}:{mark.line + 1}:{mark.column + 1}: {node.value!r} is no {kind}; {mend}"
+    return None
+
+
+def _scalars(root: Node | None) -> Iterator[ScalarNode]:
+    """Yield the single values of a document in their order, each once though several aliases name it."""
+    seen: set[int] = set()
+    waiting = [] if root is None else [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, ScalarNode):
+            yield node
+        elif isinstance(node, MappingNode):
+            waiting += [each for pair in reversed(node.value) for each in reversed(pair)]
+        elif isinstance(node, SequenceNode):
+            waiting += reversed(node.value)
 
 
 def _describe(path: Path, root: Node | None, loc: Sequence[int | str], reason: str) -> str:

@@ -106,8 +106,10 @@ def test_errors_name_file_line_field_and_reason(tmp_path: Path, old: str, new: s
     ("added", "expected"),
     [
         ("fixed: " + "[" * 2_000 + "]" * 2_000, "lists or mappings are nested too deeply for a study"),
-        ("baseline: !!bool x", "the value 'x' does not fit its tag; drop the tag"),
-        ("seed: !!int x", "invalid literal for int()"),
+        ("baseline: !!bool x", ":14:11: 'x' is no bool; put it in quotes, or drop its tag"),
+        ("seed: !!int x", ":14:7: 'x' is no int; put it in quotes"),
+        ("fixed: [1, 2024-13-45]", ":14:12: '2024-13-45' is no timestamp; put it in quotes"),
+        ("---\nname: b", ":14:1: expected a single document in the stream, but found another"),
         ("1: 2", "is no text, as names are; put it in quotes"),
         ("~: 2", "is no text, as names are; put it in quotes"),
         ("2026-11-26: 2", "is no text, as names are; put it in quotes"),
