@@ -89,7 +89,7 @@ def _describe_misfit(path: Path, text: str) -> str | None:
         try:
             YAML(typ="safe", pure=True).load(f"!<{node.tag}> {json.dumps(node.value)}")
         except (YAMLError, ValueError, KeyError):
-            mark, kind = node.start_mark, node.tag.rpartition(":")[2]
+            mark, kind = node.start_mark, str(node.tag).rpartition(":")[2]
             mend = "put it in quotes, or drop its tag if it has one"
             return f"{path}:{mark.line + 1}:{mark.column + 1}: {node.value!r} is no {kind}; {mend}"
     return None
