@@ -82,12 +82,14 @@ MUTANTS: dict[str, list[Cut | Swap]] = {
             Store,
             "_transaction",
             """                yield tx
+                tx.write_rest()
                 tx.runner.commit()
             for study_id, snapshot in tx.trials.snapshots().items():
                 self.caches.trials.put(study_id, snapshot)
 """,
             """                try:
                     yield tx
+                    tx.write_rest()
                     tx.runner.commit()
                 finally:
                     for study_id, snapshot in tx.trials.snapshots().items():
