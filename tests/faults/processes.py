@@ -1,7 +1,6 @@
-"""A real service and real workers as processes of their own, forked in milliseconds from one that has all imported."""
+"""A real service and real workers as processes of their own."""
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from typing import TypeVar
 from service.failpoints import arm_from
 from service.serve import serve
 from service.settings import Settings
+from tests.forks import FORKS
 from trainer.cli import engine_command
 from trainer.supervisor.client import ServiceClient
 from trainer.supervisor.supervisor import Limits, Supervisor
@@ -23,11 +23,6 @@ from trainer.supervisor.supervisor import Limits, Supervisor
 SECONDS = 60.0
 """After which what has not happened never will; on a busy machine all takes long."""
 Found = TypeVar("Found")
-
-_forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(
-    ["service.serve", "service.http_server", "trainer.supervisor.supervisor", "tests.faults.processes"]
-)
 
 
 def eventually(look: Callable[[], Found | None]) -> Found:
@@ -58,7 +53,7 @@ class Service:
 
     def start(self, failpoints: str = "") -> None:
         """Start one, and wait until it listens or has died."""
-        process = _forks.Process(target=_serve, args=(self.settings, failpoints))
+        process = FORKS.Process(target=_serve, args=(self.settings, failpoints))
         process.start()
         self.process = process
         eventually(lambda: not process.is_alive() or self._listens(process))
@@ -99,7 +94,7 @@ def workers() -> Iterator[Callable[..., ForkServerProcess]]:
     started: list[ForkServerProcess] = []
 
     def start(server: str, engine: str, worker_id: str) -> ForkServerProcess:
-        process = _forks.Process(target=_work, args=(server, engine, worker_id))
+        process = FORKS.Process(target=_work, args=(server, engine, worker_id))
         process.start()
         started.append(process)
         return process

@@ -1,6 +1,5 @@
 """A copy to PostgreSQL whose process is killed at any point, and one of a large database."""
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from service.store.sql.migrate import migrate
 from service.store.store import Store
 from spezia.contract.study_spec import StudySpec
 from tests import postgres
+from tests.forks import FORKS
 from tests.service.hand_worker import spec
 
 TABLES = len(all_tables())
@@ -53,10 +53,9 @@ def test_a_copy_that_is_killed_at_any_point_completes_when_it_is_made_again(
     source_url = sqlite_url(tmp_path / "spezia.db")
     with opened(source_url) as source:
         create_study(source, plan_study(StudySpec.model_validate(spec())))
-    forks = multiprocessing.get_context("forkserver")
     with postgres.database(postgres_server) as target_url:
         for failpoints in ("copy.table=kill@1", f"copy.table=kill@{TABLES}", "copy.before_commit=kill"):
-            process = forks.Process(target=copy_until, args=(failpoints, source_url, target_url, tmp_path))
+            process = FORKS.Process(target=copy_until, args=(failpoints, source_url, target_url, tmp_path))
             process.start()
             process.join(60)
             assert process.exitcode == -signal.SIGKILL

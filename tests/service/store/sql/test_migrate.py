@@ -1,7 +1,6 @@
 """Our schema, and databases that stock Optuna wrote before us."""
 
 import json
-import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from service.store.work import studies_with_work
 from spezia.contract.study_spec import StudySpec
 from tests import postgres
 from tests.conftest import START, FakeClock
+from tests.forks import FORKS
 from tests.service.hand_worker import FACTS, spec
 from tests.stock import stock_storage
 
@@ -161,13 +161,12 @@ def _migrate_at(url: str, begins: Barrier) -> None:
 def test_processes_that_start_at_once_on_an_empty_database_all_find_it_migrated(
     kind: str, postgres_server: str, tmp_path: Path
 ) -> None:
-    forks = multiprocessing.get_context("forkserver")
     for number in range(20):
-        begins = forks.Barrier(3)
+        begins = FORKS.Barrier(3)
         with ExitStack() as stack:
             sqlite, server = f"sqlite:///{tmp_path / f'{number}.db'}", postgres.database(postgres_server)
             url = sqlite if kind == "sqlite" else stack.enter_context(server)
-            processes = [forks.Process(target=_migrate_at, args=(url, begins)) for _ in range(3)]
+            processes = [FORKS.Process(target=_migrate_at, args=(url, begins)) for _ in range(3)]
             for process in processes:
                 process.start()
             for process in processes:
