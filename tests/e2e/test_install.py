@@ -105,7 +105,8 @@ def test_alone_it_is_the_command_line_for_a_service_elsewhere(installed: Install
     with local_service(Settings(home=tmp_path / "elsewhere", n_workers=0), []) as (url, _):
         code, output, error = installed.run("spezia", "submit", str(FEEDBACK / "study.yaml"), "--server", url)
         assert (code, error) == (0, "")
-        assert output.startswith("customer-feedback: running; follow it: spezia watch customer-feedback\n")
+        follow = f"spezia watch customer-feedback --server {url}"
+        assert output.startswith(f"customer-feedback: running; follow it: {follow}\n")
         assert installed.run("spezia", "cancel", "customer-feedback", "--server", url)[0] == 0
     code, _, error = installed.run("spezia", "trials", "customer-feedback", "--server", url)
     assert (code, "no service answers" in error) == (1, True)
