@@ -62,9 +62,10 @@ class Case:
 def cases(
     n_configurations: int, n_seeds: int, n_splits: int, *, with_peer: bool, chance: np.random.Generator
 ) -> Iterator[Case]:
-    """Yield a study for each of ``n_splits`` ways to choose seeds; the baseline is configuration 0, or any other."""
+    """Yield ``n_splits`` studies, which choose seeds in as many ways as there are; the baseline is configuration 0, or
+    any other."""
     ways = list(combinations(range(n_seeds), N_SEEDS))
-    for way in chance.permutation(len(ways))[:n_splits]:
+    for way in chance.permutation(max(n_splits, len(ways)))[:n_splits] % len(ways):
         tuned = chance.permutation(np.arange(1, n_configurations)).tolist()
         baseline = tuned.pop() if with_peer else 0
         yield Case(baseline, tuple(tuned[:N_TOP]), ways[way])
@@ -181,6 +182,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path, help="ft_table.npz, or the word synthetic")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--splits", type=int, default=56, help="ways to choose the seeds of a claim, for each task")
+    parser.add_argument("--splits", type=int, default=56, help="studies of each task")
     given = parser.parse_args()
     main(given.table, given.out, given.splits)
