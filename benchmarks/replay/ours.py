@@ -21,7 +21,7 @@ class Spezia:
     def __init__(self, spec: StudySpec, first: Sequence[Params]) -> None:
         """
         Args:
-            first: params of the trials to begin with, the baseline's before all others.
+            first: params of the trials to begin with, in the order in which they begin.
         """
         self._spec = spec
         self._first = list(first)

@@ -35,17 +35,17 @@ def _small_runs(spec: StudySpec) -> Iterator[str]:
 
 def _trials(spec: StudySpec) -> str:
     n_trials = _n_trials(spec)
-    begun = ["the baseline"] if spec.baseline else []
-    if spec.enqueue:
-        begun.append(f"{len(spec.enqueue):,} enqueued")
+    begun = [f"{len(spec.enqueue):,} enqueued"] if spec.enqueue else []
     n_left = n_trials - spec.baseline - len(spec.enqueue)
     if spec.starts_warm and n_left > 0:
         begun.append(f"up to {min(MAX_TAKEN, n_left)} of the best of finished studies like it")
-    first = f"{', '.join(begun[:-1])} and {begun[-1]}" if len(begun) > 1 else "".join(begun)
     if n_left < 1:
-        return f"{plural(n_trials, 'trial')}: {first}"
+        return f"{plural(n_trials, 'trial')}: {' and '.join([*begun, *(['the baseline'] if spec.baseline else [])])}"
+    first = [f"{' and '.join(begun)} first"] if begun else []
+    if spec.baseline:
+        first.append("the baseline behind the first of them" if begun else "the baseline first")
     proposed = f"what {'a grid' if isinstance(spec.sampler, GridSampler) else spec.sampler.name} proposes"
-    return f"{plural(n_trials, 'trial')}: {first + ' first, then ' if first else ''}{proposed}"
+    return f"{plural(n_trials, 'trial')}: {', '.join([*first, 'then ' + proposed if first else proposed])}"
 
 
 def _endings(spec: StudySpec) -> Iterator[str]:

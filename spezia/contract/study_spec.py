@@ -180,7 +180,8 @@ class StudySpec(Wire):
     target_value: float | None = None
     """Value of the objective that is good enough: the study ends when a trial reaches it."""
     baseline: bool = True
-    """Whether trial 0 runs the defaults, so that the search has something to beat; a script has no defaults and so no
+    """Whether trial 0 runs the defaults, which no pruner ends, so that the search has something to beat. It begins
+    second where there are params to try first (``enqueue``, ``warm_start``). A script has no defaults and so no
     baseline."""
     enqueue: Annotated[
         list[Params], Field(max_length=MAX_TRIALS, fail_fast=True), BeforeValidator(_refuse_too_many_posted)
@@ -188,10 +189,10 @@ class StudySpec(Wire):
     """Params to try first, one entry for each trial; searched params that an entry leaves out are drawn. At most 1,000
     can be posted, of 10,000 values of searched params together."""
     warm_start: WarmStart = "none"
-    """Finished studies of which up to 4 of the best trials run first here, after the baseline and what is enqueued:
-    studies by name, ``auto`` for those of the same owner that are most alike, or ``none``. They share task, method,
-    metric and at least one searched param with this one. With ``auto``, scripts, grids and studies of several
-    objectives begin as with ``none``."""
+    """Finished studies of which up to 4 of the best trials run first here, behind what is enqueued: studies by name,
+    ``auto`` for those of the same owner that are most alike, or ``none``. They share task, method, metric and at least
+    one searched param with this one. With ``auto``, scripts, grids and studies of several objectives begin as with
+    ``none``."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of all randomness: splits, proposals, initial weights, dropout and the order of the data."""
     start_small: StartSmall | None = None

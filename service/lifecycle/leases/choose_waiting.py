@@ -3,10 +3,14 @@
 Where nothing speaks against it, that is the longest: a long trial that begins last keeps one worker busy while all
 others have nothing left to do. (Graham (1969), "Bounds on multiprocessing timing anomalies": with the longest first, no
 schedule takes more than 4/3 of the shortest possible time.)
+
+Elsewhere it is the one that was added first, except that the baseline begins second where something is known to begin
+with: it is there to be compared with, and what was enqueued or was best in earlier studies is probably better
+(docs/decisions/0048-the-baseline-begins-second.md).
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from service.search.space.params import trial_params
 from service.store import trials
@@ -41,7 +45,7 @@ def choose_waiting(tx: Transaction, study: StudyRow, held: Collection[int]) -> i
     if own := [number for number in waiting if number in held]:
         return own[0]
     if not _may_reorder(tx, study):
-        return waiting[0]
+        return waiting[1] if _begins_second(tx, study, waiting) else waiting[0]
     return max(waiting[:_N_COMPARED], key=lambda number: _length_of(tx, study, number))  # of equals the first
 
 
@@ -53,6 +57,16 @@ def relative_length(params: Params, facts: Facts) -> float:
     if params.get("method") == "lora":
         share *= _LORA_SHARE
     return _number("epochs", params) * share * (n_rows + _STEP_ROWS * n_steps)
+
+
+def _begins_second(tx: Transaction, study: StudyRow, waiting: Sequence[int]) -> bool:
+    """Whether the first one that waits is the baseline, and the first one of those that are known to be good, too."""
+    if len(waiting) < 2 or waiting[1] != waiting[0] + 1:
+        return False
+    first, second = (trials.find(tx, study, number) for number in waiting[:2])
+    assert first is not None
+    assert second is not None
+    return trials.is_baseline(first) and (bool(study.spec.enqueue) or trials.taken_from(second) is not None)
 
 
 def _may_reorder(tx: Transaction, study: StudyRow) -> bool:

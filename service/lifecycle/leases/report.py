@@ -182,10 +182,13 @@ def _decide(tx: Transaction, study: StudyRow, held: Lease, one: Report, *, is_ne
 
 
 def _ask_pruner(tx: Transaction, study: StudyRow, trial: FrozenTrial, *, is_final: bool) -> Decision:
-    """Whether a trial, its newest value in it, ends early; at its final report it has nothing left to lose."""
+    """Whether a trial, its newest value in it, ends early.
+
+    At its final report it has nothing left to lose; and the baseline is what others are compared with.
+    """
     curves = partial(tx.trials.summary, study.study_id, Curves)
     decision = should_prune(study.spec, study.name, trial, trials.all_of(tx, study), curves)
-    if is_final and decision.should_prune:
+    if decision.should_prune and (is_final or trials.is_baseline(trial)):
         return Decision(should_prune=False, reason=None, system_attrs=decision.system_attrs)
     return decision
 

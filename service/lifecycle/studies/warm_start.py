@@ -75,14 +75,14 @@ def describe_warm_start(store: Store, spec: StudySpec) -> str | None:
     n_left = spec.n_trials - spec.baseline - len(spec.enqueue)
     if n_left < 1:
         return (
-            f"n_trials = {spec.n_trials} leaves no room for trials of finished studies behind the baseline and what is "
+            f"n_trials = {spec.n_trials} leaves no room for trials of finished studies beside the baseline and what is "
             "enqueued; raise it"
         )
     listed = ", ".join(one.name for one in found[:MAX_STUDIES])
     more = f" and {len(found) - MAX_STUDIES} others" if len(found) > MAX_STUDIES else ""
     n_taken = min(MAX_TAKEN, n_left)
     return (
-        f"after the baseline and what is enqueued, up to {n_taken} of the best trials of {listed}{more} run first; "
+        f"behind what is enqueued, up to {n_taken} of the best trials of {listed}{more} run first; "
         "which ones is decided when a worker has prepared the study and knows how alike the data are"
     )
 

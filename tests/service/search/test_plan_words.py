@@ -24,7 +24,7 @@ RUNGS = {"name": "rungs"}
             {"pruner": {"name": "median"}},
             "and once 5 are complete, where it is worse than the median of the others at the same evaluation",
         ),
-        ({"enqueue": [{}, {}]}, "the baseline and 2 enqueued first, then what tpe proposes"),
+        ({"enqueue": [{}, {}]}, "2 enqueued first, the baseline behind the first of them, then what tpe proposes"),
         ({"baseline": False, "sampler": {"name": "random"}}, "20 trials: what random proposes"),
         ({"pruner": NONE, "training": NO_PATIENCE}, "proposes; none ends early"),
         ({"pruner": NONE}, "a trial ends early after 3 evaluations without a better value"),
@@ -39,7 +39,7 @@ RUNGS = {"name": "rungs"}
         ),
         (
             {"warm_start": "auto"},
-            "the baseline and up to 4 of the best of finished studies like it first, then what tpe",
+            "up to 4 of the best of finished studies like it first, the baseline behind the first of them, then what",
         ),
         (
             {"pruner": RUNGS, "warm_start": "auto", "baseline": False},
@@ -79,7 +79,7 @@ def test_the_sentence_says_what_decides_a_study(changes: dict[str, Any], said: s
             id="all are among the best",
         ),
         pytest.param(
-            {"n_trials": 2, "enqueue": [{}]}, "2 trials: the baseline and 1 enqueued; none ends early", id="enqueued"
+            {"n_trials": 2, "enqueue": [{}]}, "2 trials: 1 enqueued and the baseline; none ends early", id="enqueued"
         ),
         pytest.param(
             {"search_space": {"batch_size": GRID["batch_size"]}, "sampler": {"name": "grid"}, "n_trials": 50},

@@ -150,7 +150,7 @@ def test_a_worker_gets_plain_params_and_only_those_that_its_trial_has(http: Test
     }
     assert http.post("/v1/studies", json=spec(**changes)).status_code == 201
     worker.prepare()
-    baseline, second, third, *others = (worker.run_trial(0.5 - 0.01 * number) for number in range(6))
+    second, baseline, third, *others = (worker.run_trial(0.5 - 0.01 * number) for number in range(6))
     assert baseline["params"] == {
         "method": "full",
         "learning_rate": 2e-5,

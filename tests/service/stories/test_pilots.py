@@ -14,9 +14,9 @@ def test_the_first_params_run_small_and_then_in_full(http: TestClient, worker: H
     small = run_pilots(worker, 0.3, 0.2, 0.1)
     assert [held["number"] for held in small] == [0, 1, 2]
     assert all(held["fraction"] == 0.25 for held in small)
-    full = [worker.run_trial(value) for value in (0.9, 0.8, 0.7, 0.6)]
-    assert [held["number"] for held in full] == [0, 1, 2, 3]
-    assert [held["params"] for held in full[:3]] == [held["params"] for held in small]
+    full = [worker.run_trial(value) for value in (0.8, 0.9, 0.7, 0.6)]
+    assert [held["number"] for held in full] == [1, 0, 2, 3]
+    assert [full[place]["params"] for place in (1, 0, 2)] == [held["params"] for held in small]
     assert small[1]["params"] == {"learning_rate": 2e-4, "epochs": 2}
     shown = study(http)
     assert shown["state"] == "complete"

@@ -68,21 +68,6 @@ def test_a_failed_prepare_ends_the_study_without_a_trial(http: TestClient, worke
     assert "row 3" in missing.json()["detail"]
 
 
-def test_baseline_and_enqueued_trials_come_first(http: TestClient, worker: HandWorker) -> None:
-    space = {
-        "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3, "log": True},
-        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
-    }
-    post(http, search_space=space, baseline=True, enqueue=[{"learning_rate": 5e-4}], n_trials=3)
-    worker.prepare(checkpoint_dropout=0.25)
-    first, second, third = (HandWorker(http).take() for _ in range(3))
-    assert first["params"] == {"learning_rate": 2e-5, "dropout": 0.25}
-    assert second["params"]["learning_rate"] == 5e-4
-    assert 0 <= second["params"]["dropout"] <= 0.5
-    assert [one["number"] for one in (first, second, third)] == [0, 1, 2]
-    assert [trial["baseline"] for trial in trials_of(http)] == [True, False, False]
-
-
 def test_fixed_params_reach_the_worker_and_not_the_search(http: TestClient, worker: HandWorker) -> None:
     post(http, fixed={"epochs": 2})
     worker.prepare()

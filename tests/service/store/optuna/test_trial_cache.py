@@ -185,3 +185,14 @@ def test_snapshots_are_kept_up_to_so_many_bytes_those_used_last(store: Store, mo
     assert [study_id for study_id in ids if store.caches.trials.get(study_id)] == [ids[0]], "however large it is"
     with store.reading() as tx:
         assert trials.all_of(tx, studies.find(tx, "study-0")) == first
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # a SQLite has one writer
+def test_what_another_process_writes_before_the_lock_of_a_study_is_seen_behind_it(store: Store, other: Store) -> None:
+    with store.writing() as tx:
+        before = trials.all_of(tx, studies.find(tx, "feedback"))
+        finish(other, 1, 0.25)
+        study = studies.lock(tx, "feedback")
+        tx.ask(tx.trials.loading(study.study_id))
+        assert [trial.state.name for trial in before] == ["RUNNING", "RUNNING", "RUNNING"]
+        assert [trial.state.name for trial in trials.all_of(tx, study)] == ["RUNNING", "COMPLETE", "RUNNING"]
