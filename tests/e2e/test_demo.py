@@ -1,4 +1,4 @@
-"""The README's main job, as a newcomer runs it: MiniLM on the example, twelve trials, on this machine."""
+"""The README's main job, as a newcomer runs it: MiniLM on the example, eight trials, on this machine."""
 
 import csv
 import os
@@ -56,9 +56,9 @@ def test_the_search_beats_the_defaults(best: BestTrial) -> None:
     assert best.improvement == pytest.approx(best.baseline.value - best.value)
 
 
-def test_at_least_two_trials_are_pruned_each_at_its_last_report(best: BestTrial, client: Client) -> None:
+def test_trials_are_pruned_each_at_its_last_report(best: BestTrial, client: Client) -> None:
     pruned = [client.get_trial(best.study, trial.number) for trial in client.list_trials(best.study, "PRUNED")]
-    assert len(pruned) >= 2
+    assert pruned
     for trial in pruned:
         assert [row.should_prune for row in trial.intermediate_values] == [False] * (trial.step - 1) + [True]
 

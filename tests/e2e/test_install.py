@@ -163,7 +163,7 @@ def small_example(folder: Path) -> Path:
     text = (FEEDBACK / "study.yaml").read_text()
     for old, new in {
         "name: customer-feedback": "name: small",
-        "epochs: {type: int, low: 1, high: 4}": "epochs: {type: int, low: 1, high: 2}",
+        "epochs: {type: int, low: 2, high: 4}": "epochs: {type: int, low: 1, high: 2}",
         "n_trials: 8": "n_trials: 3",
         "epochs: 4,": "epochs: 2,",
     }.items():

@@ -64,6 +64,14 @@ def test_the_best_trials_of_finished_studies_run_after_the_baseline_and_what_is_
     assert f'"taken_from":{told}' in http.get(f"{STUDY}/events").text.replace(": ", ":").replace(", ", ",")
 
 
+def test_the_first_that_is_taken_begins_before_the_baseline(http: TestClient, worker: HandWorker) -> None:
+    tried(worker, "low", 3e-5)
+    tried(worker, "high", 4e-4)
+    found = begin(http, worker, warm_start="auto", baseline=True)
+    assert [one["baseline"] for one in found] == [True, False, False]
+    assert [worker.run_trial(0.5)["number"] for _ in range(3)] == [1, 0, 2]
+
+
 @pytest.mark.slow
 def test_the_study_that_is_most_alike_comes_first(http: TestClient, worker: HandWorker) -> None:
     for name, rows, rate in (("far", 100_000, 5e-4), ("near", 200, 2e-5)):
