@@ -14,7 +14,8 @@ _lock = threading.Lock()
 def ignore_optuna_warnings() -> Iterator[None]:
     """Let samplers and pruners be built without Optuna's warnings about experimental classes and the option ``sigma0``.
 
-    There is a lock because `warnings.catch_warnings` saves and restores one list for all threads.
+    There is a lock because `warnings.catch_warnings` saves and restores one list for all threads. Optuna does so, too,
+    without this lock: now and then one of these warnings is shown after all.
     """
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
