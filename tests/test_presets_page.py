@@ -29,8 +29,8 @@ fixed: {weight_decay: 0.1}                # … or values: these are not searche
 Ranges and values of the study's own replace those of the preset. When the study is created the rest of the preset is
 written into its `search_space` and `fixed`, and reading the study back shows it there: a later version of the table
 changes no study that exists. Trial 0 runs the defaults below, so that the search has something to beat
-(`baseline: false` switches it off), and what the preset tries first is enqueued behind what the study enqueues itself. The
-first of these begins before trial 0 ([decision 0048](decisions/0048-the-baseline-begins-second.md)).
+(`baseline: false` switches it off), and what the preset tries first is enqueued behind what the study enqueues itself.
+The first of these begins before trial 0 ([decision 0048](decisions/0048-the-baseline-begins-second.md)).
 Where trials are pruned, which they are unless the study says otherwise, `epochs` are fixed at the most of their range.
 
 `spezia validate study.yaml` (`POST /v1/studies:validate`) checks a study without starting it, and warns of settings
