@@ -88,7 +88,7 @@ def stock(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner])
 def spezia(pruner: str, sampler: str = "tpe", n_trials: int = UNLIMITED) -> Callable[[Setting], Method]:
     def make(setting: Setting) -> Method:
         spec = setting.spec(sampler, pruner, n_trials)
-        return Spezia(spec, [*spec.enqueue[:1], baseline(spec, FACTS).params, *spec.enqueue[1:]])
+        return Spezia(spec, baseline(spec, FACTS).params)
 
     return make
 

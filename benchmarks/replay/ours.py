@@ -18,13 +18,14 @@ from spezia.contract.study_spec import StudySpec
 class Spezia:
     """A study of ours, whose trials are kept in memory."""
 
-    def __init__(self, spec: StudySpec, first: Sequence[Params]) -> None:
+    def __init__(self, spec: StudySpec, baseline: Params) -> None:
         """
         Args:
-            first: params of the trials to begin with, in the order in which they begin.
+            baseline: params of the baseline, which begins behind the first of what ``spec`` enqueues.
         """
         self._spec = spec
-        self._first = list(first)
+        self._first = [*spec.enqueue[:1], baseline, *spec.enqueue[1:]]
+        self._baseline = self._first.index(baseline)
         self._trials: list[FrozenTrial] = []
 
     def ask(self, worker: int, now: float) -> Work | None:
@@ -54,7 +55,7 @@ class Spezia:
         own.intermediate_values[step] = value
         decision = should_prune(self._spec, str(self._spec.name), own, self._trials)
         own.system_attrs |= decision.system_attrs
-        if is_last or not decision.should_prune:
+        if is_last or trial == self._baseline or not decision.should_prune:
             return "go on"
         own.state, own.value = TrialState.PRUNED, value
         return "stop"
