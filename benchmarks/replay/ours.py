@@ -3,7 +3,7 @@
 `rungs` is not among the pruners: that it works is a matter of the whole lifecycle.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 
 from optuna.trial import FrozenTrial, TrialState
 from replay.simulate import Answer, Work
