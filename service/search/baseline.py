@@ -1,4 +1,4 @@
-"""Where a search starts: the params of the baseline, the study's first trial.
+"""Where a search starts: the params of the baseline, the study's trial 0.
 
 The numbers are elsewhere. The value of each searched parameter is the preset's (`service/search/presets/presets.py`),
 else the hyperparameter's own default (`spezia/contract/hyperparameters.py`), which may depend on the method, as the
@@ -20,7 +20,7 @@ USUAL_DROPOUT = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The first trial of a study."""
+    """Trial 0 of a study."""
 
     params: Params
     """A value inside its range for every searched parameter that the baseline has."""

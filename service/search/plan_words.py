@@ -75,6 +75,8 @@ def _pruned(spec: StudySpec) -> Iterator[str]:
     pruner = spec.pruner
     if isinstance(pruner, pruners.NoPruner | pruners.RungsPruner) or not _acts(spec):
         return
+    if _n_trials(spec) == spec.baseline:
+        return  # no pruner ends the baseline
     if _n_trials(spec) == 1 and not isinstance(pruner, pruners.PatientPruner | pruners.ThresholdPruner):
         return  # there is none to compare it with
     first = first_step(pruner)

@@ -60,7 +60,7 @@ def relative_length(params: Params, facts: Facts) -> float:
 
 
 def _begins_second(tx: Transaction, study: StudyRow, waiting: Sequence[int]) -> bool:
-    """Whether the first one that waits is the baseline, and the first one of those that are known to be good, too."""
+    """Whether the baseline is the first that waits, and behind it the first of the trials that are known to be good."""
     if len(waiting) < 2 or waiting[1] != waiting[0] + 1:
         return False
     first, second = (trials.find(tx, study, number) for number in waiting[:2])

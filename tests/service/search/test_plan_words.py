@@ -74,6 +74,11 @@ def test_the_sentence_says_what_decides_a_study(changes: dict[str, Any], said: s
             id="none to compare with",
         ),
         pytest.param(
+            {"n_trials": 1, "pruner": {"name": "threshold", "options": {"upper": 1}}},
+            "1 trial: the baseline; none ends early",
+            id="no pruner ends the baseline",
+        ),
+        pytest.param(
             {"pruner": {"name": "percentile", "options": {"percentile": 100}}},
             "20 trials: the baseline first, then what tpe proposes; none ends early",
             id="all are among the best",
